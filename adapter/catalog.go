@@ -1,0 +1,185 @@
+package adapter
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+const (
+	// namesMaxAge bounds how long a new series name stays unknown. Reading
+	// the names is cheap (it copies the index's list of them).
+	namesMaxAge = time.Second
+	// listMaxAge bounds how old the API's discovery document may be. It is
+	// fetched over and over, and making it looks at the labels of everything.
+	listMaxAge = 10 * time.Second
+	// listTimeout keeps discovery answering well within the aggregator's 5 s.
+	listTimeout = 3 * time.Second
+	// seriesMaxAge is how far back a series counts as one that is there.
+	seriesMaxAge = 5 * time.Minute
+)
+
+// catalog knows which metrics the rules make of the series that are stored.
+type catalog struct {
+	queryable storage.Queryable
+	rules     []*rule
+	now       func() time.Time
+
+	mu       sync.Mutex
+	names    []string
+	namesAt  time.Time
+	byMetric map[string][]candidate
+
+	listMu sync.Mutex
+	listed []provider.CustomMetricInfo
+	listAt time.Time
+}
+
+// candidate is a series name that a rule serves under some metric name.
+type candidate struct {
+	*rule
+	series string
+}
+
+// candidates returns the ways to a metric, best first: the later rule wins, as
+// in prometheus-adapter, and then the earlier series name.
+func (c *catalog) candidates(ctx context.Context, metric string) ([]candidate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return c.byMetric[metric], nil
+}
+
+// all returns every candidate.
+func (c *catalog) all(ctx context.Context) (map[string][]candidate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return c.byMetric, nil // replaced whole, never changed
+}
+
+func (c *catalog) refresh(ctx context.Context) error {
+	now := c.now()
+	if age := now.Sub(c.namesAt); c.byMetric != nil && age >= 0 && age < namesMaxAge {
+		return nil
+	}
+	q, err := c.querier()
+	if err != nil {
+		return err
+	}
+	names, _, err := q.LabelValues(ctx, labels.MetricName, nil)
+	if err == nil && (c.byMetric == nil || !slices.Equal(names, c.names)) {
+		c.names = slices.Clone(names)
+		c.byMetric = candidatesByMetric(c.rules, c.names)
+	}
+	if closeErr := q.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("read series names: %w", err)
+	}
+	c.namesAt = now
+	return nil
+}
+
+func candidatesByMetric(rules []*rule, names []string) map[string][]candidate {
+	byMetric := make(map[string][]candidate, len(names))
+	for _, r := range slices.Backward(rules) {
+		for _, series := range names {
+			if metric, ok := r.metricName(series); ok {
+				byMetric[metric] = append(byMetric[metric], candidate{r, series})
+			}
+		}
+	}
+	return byMetric
+}
+
+// labelNames returns the label names that the candidate's series carry, none
+// when there are no series that satisfy the rule and the matchers.
+func (c *catalog) labelNames(ctx context.Context, cand candidate, more ...*labels.Matcher) ([]string, error) {
+	q, err := c.querier()
+	if err != nil {
+		return nil, err
+	}
+	matchers := slices.Concat(cand.matchers, more, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, cand.series)})
+	names, _, err := q.LabelNames(ctx, nil, matchers...)
+	names = slices.Clone(names)
+	if closeErr := q.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read labels of %s: %w", cand.series, err)
+	}
+	return names, nil
+}
+
+func (c *catalog) querier() (storage.Querier, error) {
+	now := c.now()
+	q, err := c.queryable.Querier(now.Add(-seriesMaxAge).UnixMilli(), now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", err)
+	}
+	return q, nil
+}
+
+// list returns every metric of every resource. When it cannot be made it
+// returns the last that could.
+func (c *catalog) list() ([]provider.CustomMetricInfo, error) {
+	c.listMu.Lock()
+	defer c.listMu.Unlock()
+	now := c.now()
+	if age := now.Sub(c.listAt); c.listed != nil && age >= 0 && age < listMaxAge {
+		return c.listed, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
+	defer cancel()
+	listed, err := c.makeList(ctx)
+	if err != nil {
+		return c.listed, fmt.Errorf("list metrics: %w", err)
+	}
+	c.listed, c.listAt = listed, now
+	return listed, nil
+}
+
+func (c *catalog) makeList(ctx context.Context) ([]provider.CustomMetricInfo, error) {
+	byMetric, err := c.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[provider.CustomMetricInfo]bool{}
+	listed := []provider.CustomMetricInfo{}
+	for metric, candidates := range byMetric {
+		for _, cand := range candidates {
+			names, err := c.labelNames(ctx, cand)
+			if err != nil {
+				return nil, err
+			}
+			for _, label := range names {
+				k, ok := cand.assoc.kind(label)
+				info := provider.CustomMetricInfo{GroupResource: k.GroupResource, Namespaced: k.Namespaced, Metric: metric}
+				if ok && !seen[info] {
+					seen[info] = true
+					listed = append(listed, info)
+				}
+			}
+		}
+	}
+	slices.SortFunc(listed, compareInfo)
+	return listed, nil
+}
+
+func compareInfo(a, b provider.CustomMetricInfo) int {
+	return slices.Compare(
+		[]string{a.GroupResource.String(), a.Metric},
+		[]string{b.GroupResource.String(), b.Metric})
+}

@@ -1,0 +1,45 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// absence is why there is no value: an answer to the caller, not a fault.
+type absence struct {
+	reason string
+	// unknownMetric: nothing makes such a metric for any object.
+	unknownMetric bool
+}
+
+func (a *absence) Error() string { return a.reason }
+
+func absent(format string, args ...any) error {
+	return &absence{reason: fmt.Sprintf(format, args...)}
+}
+
+// apiStatus chooses the API status of an error, here and nowhere else: what is
+// not there is 404 as in prometheus-adapter, with the reason; everything else
+// is a fault, 500. The message is what kubectl describe hpa shows.
+func apiStatus(err error, metric, object string) error {
+	var status apierrors.APIStatus
+	var gone *absence
+	switch {
+	case err == nil || errors.As(err, &status):
+		return err
+	case errors.As(err, &gone), errors.Is(err, errUnsupportedOperator), meta.IsNoMatchError(err):
+		return &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status:  metav1.StatusFailure,
+			Code:    http.StatusNotFound,
+			Reason:  metav1.StatusReasonNotFound,
+			Message: fmt.Sprintf("the server could not find the metric %s for %s: %v", metric, object, err),
+		}}
+	default:
+		return apierrors.NewInternalError(fmt.Errorf("metric %s for %s: %w", metric, object, err))
+	}
+}

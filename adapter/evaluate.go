@@ -1,0 +1,177 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// lookBackIntervals is how many scrape intervals an instant value may be old:
+// one failed scrape does not lose it.
+const lookBackIntervals = 2
+
+// value is a metric's value for one object.
+type value struct {
+	quantity resource.Quantity
+	last     time.Time     // of the last sample used
+	window   time.Duration // 0 for an instant value
+	err      error         // why there is no value although there is a sample
+}
+
+// evaluate returns the values of the objects asked for that have one, by name.
+// When none has, the error is an absence that says why.
+func (p *Provider) evaluate(ctx context.Context, req request) (map[string]value, error) {
+	candidates, err := p.catalog.candidates(ctx, req.metric)
+	if err != nil {
+		return nil, err
+	}
+	if len(candidates) == 0 {
+		return nil, &absence{reason: "no series has been collected that a rule serves under that name", unknownMetric: true}
+	}
+	var reasons reasons
+	for _, cand := range candidates {
+		values, err := p.evaluateCandidate(ctx, req, cand)
+		var gone *absence
+		switch {
+		case errors.As(err, &gone):
+			reasons.add(gone.reason)
+		case err != nil:
+			return nil, err
+		case len(values) > 0:
+			return values, nil
+		}
+	}
+	return nil, reasons.err()
+}
+
+// evaluateCandidate looks for the objects' own label first, and then for the
+// pods behind the objects.
+func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand candidate) (map[string]value, error) {
+	var scope []matcher
+	if req.namespace != "" {
+		label := cand.assoc.label(namespaceKind())
+		if label == "" {
+			return nil, absent("rule %d, which serves %s, has no label for namespaces", cand.index, cand.series)
+		}
+		scope = append(scope, equal(label, req.namespace))
+	}
+	names, err := p.catalog.labelNames(ctx, cand, promMatchers(scope)...)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, absent("%s has no series%s that rule %d takes", cand.series, inNamespace(req.namespace), cand.index)
+	}
+	if label := cand.assoc.label(req.kind); label != "" && slices.Contains(names, label) {
+		values, err := p.byLabel(ctx, req, cand, scope, label)
+		if err != nil || len(values) > 0 {
+			return values, err
+		}
+	}
+	podLabel := cand.assoc.label(podKind())
+	if req.namespace == "" || req.kind.GroupResource == podResource || podLabel == "" || !slices.Contains(names, podLabel) {
+		return nil, absent("%s has no value for it yet: a rate needs two samples, and labels must name the object", cand.series)
+	}
+	return p.byPods(ctx, req, cand, scope, podLabel)
+}
+
+// byLabel asks for all objects at once by the label that names them.
+func (p *Provider) byLabel(ctx context.Context, req request, cand candidate, scope []matcher, label string) (map[string]value, error) {
+	matchers := slices.Concat(req.matchers, scope, []matcher{namesMatcher(label, req.names)})
+	expr, vector, err := p.query(ctx, cand, matchers, label)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]value, len(vector))
+	for _, sample := range vector {
+		name := sample.Labels.Get(label)
+		if _, twice := values[name]; twice {
+			return nil, fmt.Errorf("%s gives several samples for %s %q: aggregate by (<<.GroupBy>>)", expr, label, name)
+		}
+		values[name] = p.value(sample, cand)
+	}
+	return values, nil
+}
+
+// byPods asks for each object by the pods that are behind it now.
+func (p *Provider) byPods(ctx context.Context, req request, cand candidate, scope []matcher, podLabel string) (map[string]value, error) {
+	values := make(map[string]value, len(req.names))
+	var reasons reasons
+	for _, name := range req.names {
+		pods, err := p.objects.pods(req.kind, req.namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(pods) == 0 {
+			reasons.add(fmt.Sprintf("no series names it, and it has no pods%s", inNamespace(req.namespace)))
+			continue
+		}
+		matchers := slices.Concat(req.matchers, scope, []matcher{namesMatcher(podLabel, pods)})
+		expr, vector, err := p.query(ctx, cand, matchers, scope[0].Name)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(vector) > 1:
+			return nil, fmt.Errorf("%s gives %d samples, not one: aggregate by (<<.GroupBy>>)", expr, len(vector))
+		case len(vector) == 1:
+			values[name] = p.value(vector[0], cand)
+		default:
+			reasons.add(fmt.Sprintf("%s has no value yet for its pods %s", cand.series, strings.Join(pods, ", ")))
+		}
+	}
+	if len(values) == 0 {
+		return nil, reasons.err()
+	}
+	return values, nil
+}
+
+func (p *Provider) query(ctx context.Context, cand candidate, matchers []matcher, groupBy string) (string, tsdb.Vector, error) {
+	expr, err := cand.expand(cand.series, matchers, groupBy)
+	if err != nil {
+		return "", nil, err
+	}
+	vector, err := p.db.Instant(ctx, expr, p.now(), lookBackIntervals*p.interval())
+	return expr, vector, err // the error names the expression
+}
+
+func (p *Provider) value(sample tsdb.Sample, cand candidate) value {
+	q, err := quantity(sample.Value)
+	v := value{quantity: q, last: sample.Last, window: cand.window, err: err}
+	if v.last.IsZero() {
+		v.last = p.now() // computed from no sample: vector(1)
+	}
+	return v
+}
+
+func promMatchers(matchers []matcher) []*labels.Matcher {
+	plain := make([]*labels.Matcher, len(matchers))
+	for i, m := range matchers {
+		plain[i] = m.Matcher
+	}
+	return plain
+}
+
+// reasons collects why there is no value, each once and in order.
+type reasons struct{ all []string }
+
+func (r *reasons) add(reason string) {
+	if !slices.Contains(r.all, reason) {
+		r.all = append(r.all, reason)
+	}
+}
+
+func (r *reasons) err() error {
+	const most = 3 // an HPA's condition has room for a few
+	if len(r.all) > most {
+		r.all = append(r.all[:most:most], "…")
+	}
+	return absent("%s", strings.Join(r.all, "; "))
+}

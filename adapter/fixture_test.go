@@ -1,0 +1,148 @@
+package adapter
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// fixture is a provider over a real TSDB and caches filled by hand.
+type fixture struct {
+	*Provider
+	t       testing.TB
+	db      *tsdb.DB
+	objects map[schema.GroupResource]cache.Indexer
+	start   time.Time // of what load appends
+	now     time.Time
+}
+
+// step is the time between the samples that load appends.
+const step = 15 * time.Second
+
+func newFixture(t testing.TB, rules ...Rule) *fixture {
+	t.Helper()
+	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	f := &fixture{t: t, db: db, objects: map[schema.GroupResource]cache.Indexer{}}
+	f.start = time.Now().Truncate(time.Second).Add(-10 * time.Minute)
+	f.now = f.start
+	for _, gr := range []schema.GroupResource{podResource, serviceResource, namespaceResource, endpointSliceResource, {Resource: "nodes"}} {
+		f.objects[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	}
+	f.Provider, err = NewProvider(Options{
+		DB:       db,
+		Objects:  f.lister,
+		Rules:    rules,
+		Interval: func() time.Duration { return step },
+		Now:      func() time.Time { return f.now },
+	})
+	require.NoError(t, err)
+	return f
+}
+
+func (f *fixture) lister(gr schema.GroupResource) (cache.GenericLister, bool) {
+	indexer, ok := f.objects[gr]
+	if !ok {
+		return nil, false
+	}
+	return cache.NewGenericLister(indexer, gr), true
+}
+
+// load appends series in promqltest's notation, a sample each step, and moves
+// now to the last sample of the longest.
+func (f *fixture) load(descriptions ...string) {
+	f.t.Helper()
+	p := parser.NewParser(parser.Options{})
+	app := f.db.AppenderV2(f.t.Context())
+	for _, description := range descriptions {
+		series, values, err := p.ParseSeriesDesc(description)
+		require.NoError(f.t, err, description)
+		at := f.start
+		for _, v := range values {
+			if !v.Omitted {
+				_, err := app.Append(0, series, 0, at.UnixMilli(), v.Value, nil, nil, storage.AOptions{})
+				require.NoError(f.t, err)
+			}
+			if at.After(f.now) {
+				f.now = at
+			}
+			at = at.Add(step)
+		}
+	}
+	require.NoError(f.t, app.Commit())
+}
+
+// append adds one sample of a pod's gauge now, also of a value that load has no
+// notation for.
+func (f *fixture) append(name, pod string, v float64) {
+	f.t.Helper()
+	app := f.db.AppenderV2(f.t.Context())
+	series := labels.FromStrings(labels.MetricName, name, "namespace", "default", "pod", pod, "instance", pod)
+	_, err := app.Append(0, series, 0, f.now.UnixMilli(), v, nil, nil, storage.AOptions{})
+	require.NoError(f.t, err)
+	require.NoError(f.t, app.Commit())
+}
+
+func (f *fixture) add(gr schema.GroupResource, objects ...metav1.Object) {
+	f.t.Helper()
+	for _, obj := range objects {
+		require.NoError(f.t, f.objects[gr].Add(obj))
+	}
+}
+
+func (f *fixture) namespaces(names ...string) {
+	for _, name := range names {
+		f.add(namespaceResource, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+}
+
+// service adds a Service and a slice whose endpoints are the pods.
+func (f *fixture) service(name string, pods ...string) {
+	meta := metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{"app": name}}
+	f.add(serviceResource, &corev1.Service{ObjectMeta: meta})
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "default", Name: name + "-x", Labels: map[string]string{discoveryv1.LabelServiceName: name},
+	}}
+	for _, pod := range pods {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: pod}})
+	}
+	f.add(endpointSliceResource, slice)
+}
+
+// pod adds a pod of the Deployment app, as its ReplicaSet app-6d4cf56db6 makes it.
+func (f *fixture) pod(name, app string) {
+	f.add(podResource, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "default", Name: name,
+		Labels:          map[string]string{"app": app, "pod-template-hash": "6d4cf56db6"},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: app + "-6d4cf56db6"}},
+	}})
+}
+
+// scenario is the sample application: two pods behind a Service, 10 and 20
+// requests a second over four minutes.
+func scenario(t testing.TB, rules ...Rule) *fixture {
+	f := newFixture(t, rules...)
+	f.namespaces("default", "empty")
+	f.pod("sample-1", "sample")
+	f.pod("sample-2", "sample")
+	f.service("sample", "sample-1", "sample-2")
+	f.load(
+		`http_requests_total{namespace="default",pod="sample-1",service="sample",job="sample",endpoint="web",instance="10.0.0.1:8080",code="200"} 0+150x16`,
+		`http_requests_total{namespace="default",pod="sample-2",service="sample",job="sample",endpoint="web",instance="10.0.0.2:8080",code="200"} 0+300x16`,
+		`queue_depth{namespace="default",pod="sample-1",service="sample",job="sample",endpoint="web",instance="10.0.0.1:8080"} 3x16`,
+		`queue_depth{namespace="default",pod="sample-2",service="sample",job="sample",endpoint="web",instance="10.0.0.2:8080"} 4x16`,
+	)
+	return f
+}

@@ -1,0 +1,170 @@
+package adapter
+
+import (
+	"fmt"
+	"slices"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Lister gives the current objects of a resource, ok false for one that is not
+// watched. Objects belong to their cache and are only read.
+type Lister func(schema.GroupResource) (lister cache.GenericLister, ok bool)
+
+// objects answers which objects there are now.
+type objects struct{ lister Lister }
+
+// list returns an error for a kind that cannot be listed.
+func (o objects) list(k kind, namespace string, sel apilabels.Selector) ([]metav1.Object, error) {
+	lister, ok := o.lister(k.GroupResource)
+	if !ok {
+		return nil, fmt.Errorf("%s are not watched", k.GroupResource)
+	}
+	var found []runtime.Object
+	var err error
+	if k.Namespaced && namespace != "" {
+		found, err = lister.ByNamespace(namespace).List(sel)
+	} else {
+		found, err = lister.List(sel)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", k.GroupResource, err)
+	}
+	listed := make([]metav1.Object, 0, len(found))
+	for _, obj := range found {
+		m, err := meta.Accessor(obj)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", k.GroupResource, err)
+		}
+		listed = append(listed, m)
+	}
+	return listed, nil
+}
+
+// missing tells whether an object of a watched kind is known not to exist.
+func (o objects) missing(k kind, namespace, name string) (bool, error) {
+	lister, ok := o.lister(k.GroupResource)
+	if !ok {
+		return false, nil
+	}
+	var err error
+	if k.Namespaced {
+		_, err = lister.ByNamespace(namespace).Get(name)
+	} else {
+		_, err = lister.Get(name)
+	}
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// names returns the names of the objects that a selector picks. Kinds that are
+// not watched are known by the pods they own, and their labels are not.
+func (o objects) names(k kind, namespace string, sel apilabels.Selector) ([]string, error) {
+	var names []string
+	if _, watched := o.lister(k.GroupResource); watched {
+		listed, err := o.list(k, namespace, sel)
+		if err != nil {
+			return nil, err
+		}
+		for _, obj := range listed {
+			names = append(names, obj.GetName())
+		}
+	} else {
+		if !sel.Empty() {
+			return nil, absent("%s are known by the pods they own, not by their labels: ask for one by name", k.GroupResource)
+		}
+		pods, err := o.list(podKind(), namespace, apilabels.Everything())
+		if err != nil {
+			return nil, err
+		}
+		for _, pod := range pods {
+			names = append(names, ownersOf(pod, k)...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// pods returns the names of the pods behind a namespaced object now: a
+// Service's endpoints, or the pods that a workload owns.
+func (o objects) pods(k kind, namespace, name string) ([]string, error) {
+	var names []string
+	if k.GroupResource == serviceResource {
+		listed, err := o.list(endpointSliceKind(), namespace, apilabels.SelectorFromSet(apilabels.Set{discoveryv1.LabelServiceName: name}))
+		if err != nil {
+			return nil, err
+		}
+		for _, obj := range listed {
+			if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
+				names = append(names, podsOfSlice(slice)...)
+			}
+		}
+	} else {
+		pods, err := o.list(podKind(), namespace, apilabels.Everything())
+		if err != nil {
+			return nil, err
+		}
+		for _, pod := range pods {
+			if slices.Contains(ownersOf(pod, k), name) {
+				names = append(names, pod.GetName())
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func podsOfSlice(slice *discoveryv1.EndpointSlice) []string {
+	var names []string
+	for _, e := range slice.Endpoints {
+		if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
+			names = append(names, e.TargetRef.Name)
+		}
+	}
+	return names
+}
+
+// ownersOf returns the names of the objects of a kind that own a pod. A
+// Deployment owns through a ReplicaSet, whose name is the Deployment's and the
+// pod's template hash.
+func ownersOf(pod metav1.Object, k kind) []string {
+	var names []string
+	for _, ref := range pod.GetOwnerReferences() {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			continue
+		}
+		hash := pod.GetLabels()["pod-template-hash"]
+		suffix := len(ref.Name) - len(hash) - 1
+		switch {
+		case gv.Group == k.GVK.Group && ref.Kind == k.GVK.Kind:
+			names = append(names, ref.Name)
+		case k.GroupResource == deploymentResource && ref.Kind == "ReplicaSet" && hash != "" && suffix > 0 && ref.Name[suffix:] == "-"+hash:
+			names = append(names, ref.Name[:suffix])
+		}
+	}
+	return names
+}
+
+var (
+	podResource           = schema.GroupResource{Resource: "pods"}
+	serviceResource       = schema.GroupResource{Resource: "services"}
+	namespaceResource     = schema.GroupResource{Resource: "namespaces"}
+	deploymentResource    = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	endpointSliceResource = schema.GroupResource{Group: discoveryv1.GroupName, Resource: "endpointslices"}
+)
+
+func namespaceKind() kind { return kind{GroupResource: namespaceResource} }
+
+func podKind() kind { return kind{GroupResource: podResource, Namespaced: true} }
+
+func endpointSliceKind() kind { return kind{GroupResource: endpointSliceResource, Namespaced: true} }

@@ -1,0 +1,243 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// Options of a Provider.
+type Options struct {
+	// DB holds the series. Required.
+	DB *tsdb.DB
+	// Objects gives the current objects. Required: values are for objects
+	// that exist.
+	Objects Lister
+	// Mapper resolves resources; nil is BuiltinMapper. One that can be reset
+	// is reset, at most every half minute, when a resource is unknown.
+	Mapper meta.RESTMapper
+	// Rules map series to metrics; empty is DefaultRules over a 2m window.
+	Rules []Rule
+	// Interval returns the longest scrape interval in force. A query over
+	// instant values looks back twice that far, so that one failed scrape
+	// loses no value and a target long dead gives none. Nil is 30s.
+	Interval func() time.Duration
+	// Logger gets what nobody else is told; nil is silent.
+	Logger *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// DefaultRateWindow smooths over a load's bursts and still follows it within
+// the two minutes in which an HPA should have acted.
+const DefaultRateWindow = 2 * time.Minute
+
+const defaultInterval = 30 * time.Second
+
+// Provider serves custom metrics out of a tsdb.DB. It implements
+// provider.CustomMetricsProvider of custom-metrics-apiserver and is safe for
+// concurrent use.
+type Provider struct {
+	db       *tsdb.DB
+	catalog  *catalog
+	objects  objects
+	kinds    *kinds
+	interval func() time.Duration
+	logger   *slog.Logger
+	now      func() time.Time
+}
+
+var _ provider.CustomMetricsProvider = (*Provider)(nil)
+
+// NewProvider compiles the rules. The error names every rule that is wrong.
+func NewProvider(opts Options) (*Provider, error) {
+	if opts.DB == nil || opts.Objects == nil {
+		return nil, errors.New("new provider: DB and Objects are required")
+	}
+	p := &Provider{
+		db:       opts.DB,
+		objects:  objects{lister: opts.Objects},
+		interval: opts.Interval,
+		logger:   opts.Logger,
+		now:      opts.Now,
+	}
+	if p.logger == nil {
+		p.logger = slog.New(slog.DiscardHandler)
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.interval == nil {
+		p.interval = func() time.Duration { return defaultInterval }
+	}
+	if opts.Mapper == nil {
+		opts.Mapper = BuiltinMapper()
+	}
+	if len(opts.Rules) == 0 {
+		opts.Rules = DefaultRules(RateWindow(DefaultRateWindow, p.interval()))
+	}
+	p.kinds = &kinds{mapper: opts.Mapper, now: p.now}
+	rules, err := compileRules(opts.Rules, p.kinds, parser.NewParser(parser.Options{}))
+	if err != nil {
+		return nil, err
+	}
+	p.catalog = &catalog{queryable: opts.DB, rules: rules, now: p.now}
+	return p, nil
+}
+
+// GetMetricByName returns the value of a metric for one object: 404 with the
+// reason when there is none, 500 when it cannot be computed.
+func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValue, error) {
+	object := fmt.Sprintf("%s %s", info.GroupResource, name.Name)
+	value, err := p.byName(ctx, name, info, sel)
+	if err != nil {
+		return nil, apiStatus(err, info.Metric, object)
+	}
+	return value, nil
+}
+
+func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValue, error) {
+	req, err := p.request(info, name.Namespace, sel)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := p.objects.missing(req.kind, req.namespace, name.Name)
+	if err != nil {
+		return nil, err
+	}
+	if gone {
+		return nil, absent("there is no such object%s", inNamespace(req.namespace))
+	}
+	req.names = []string{name.Name}
+	values, err := p.evaluate(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	v, ok := values[name.Name]
+	if !ok {
+		return nil, absent("no value")
+	}
+	if v.err != nil {
+		return nil, absent("%v", v.err)
+	}
+	return req.answer(name.Name, v), nil
+}
+
+// GetMetricBySelector returns the values of a metric for the objects that a
+// selector picks: those that have one. Picking no object is 404; picking some
+// of which none has a value is an empty list.
+func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
+	list, err := p.bySelector(ctx, namespace, selector, info, sel)
+	if err != nil {
+		return nil, apiStatus(err, info.Metric, info.GroupResource.String())
+	}
+	return list, nil
+}
+
+func (p *Provider) bySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
+	req, err := p.request(info, namespace, sel)
+	if err != nil {
+		return nil, err
+	}
+	if req.names, err = p.objects.names(req.kind, req.namespace, selector); err != nil {
+		return nil, err
+	}
+	if len(req.names) == 0 {
+		return nil, absent("the selector %q matches no %s%s", selector, req.kind.GroupResource, inNamespace(req.namespace))
+	}
+	list := &custom_metrics.MetricValueList{Items: []custom_metrics.MetricValue{}}
+	values, err := p.evaluate(ctx, req)
+	var gone *absence
+	if err != nil && (!errors.As(err, &gone) || gone.unknownMetric) {
+		return nil, err
+	}
+	for _, name := range req.names {
+		switch v, ok := values[name]; {
+		case !ok:
+		case v.err != nil:
+			p.logger.Debug("no value", "metric", info.Metric, "resource", req.kind.GroupResource, "name", name, "reason", v.err)
+		default:
+			list.Items = append(list.Items, *req.answer(name, v))
+		}
+	}
+	return list, nil
+}
+
+// ListAllMetrics returns every metric that a request could ask for now. It
+// never fails: what cannot be read anew is answered as it was last.
+func (p *Provider) ListAllMetrics() []provider.CustomMetricInfo {
+	listed, err := p.catalog.list()
+	if err != nil {
+		p.logger.Warn("answering discovery from the last list of metrics", "err", err)
+	}
+	return listed
+}
+
+// request is what is asked, with its resource resolved.
+type request struct {
+	kind      kind
+	namespace string // "" for a cluster-scoped kind
+	names     []string
+	metric    string
+	matchers  []matcher
+	selector  *metav1.LabelSelector // as asked for, nil when empty
+}
+
+func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel apilabels.Selector) (request, error) {
+	k, err := p.kinds.resolve(info.GroupResource)
+	if err != nil {
+		return request{}, err
+	}
+	if k.Namespaced && namespace == "" {
+		return request{}, absent("%s are namespaced: ask under namespaces/NAMESPACE/%s", k.GroupResource, k.GroupResource)
+	}
+	req := request{kind: k, namespace: namespace, metric: info.Metric}
+	if !k.Namespaced {
+		// The HPA asks for nodes through its own namespace.
+		req.namespace = ""
+	}
+	if req.matchers, err = selectorMatchers(sel); err != nil {
+		return request{}, err
+	}
+	req.selector = labelSelector(sel)
+	return req, nil
+}
+
+func (r request) answer(name string, v value) *custom_metrics.MetricValue {
+	apiVersion, kindName := r.kind.GVK.ToAPIVersionAndKind()
+	answer := &custom_metrics.MetricValue{
+		DescribedObject: custom_metrics.ObjectReference{
+			APIVersion: apiVersion,
+			Kind:       kindName,
+			Namespace:  r.namespace,
+			Name:       name,
+		},
+		Metric:    custom_metrics.MetricIdentifier{Name: r.metric, Selector: r.selector},
+		Timestamp: metav1.NewTime(v.last),
+		Value:     v.quantity,
+	}
+	if v.window > 0 {
+		seconds := int64(v.window / time.Second)
+		answer.WindowSeconds = &seconds
+	}
+	return answer
+}
+
+func inNamespace(namespace string) string {
+	if namespace == "" {
+		return ""
+	}
+	return " in namespace " + namespace
+}

@@ -1,0 +1,138 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/healthz"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+// ErrNotLoopback is returned for a server without authentication that would
+// listen on an address that others can reach.
+var ErrNotLoopback = errors.New("without authentication the API listens on loopback only")
+
+// ServerOptions configure the aggregated API server. The options of
+// k8s.io/apiserver are taken as they are, so that their flags can be offered.
+type ServerOptions struct {
+	// Provider answers the requests. Required.
+	Provider provider.CustomMetricsProvider
+	// SecureServing says where to listen and with which certificate; one is
+	// made when none is given. Required.
+	SecureServing *genericoptions.SecureServingOptions
+	// Authentication and Authorization ask the cluster's API server who calls
+	// and whether they may. Both nil lets every caller in, and listens on
+	// loopback only.
+	Authentication *genericoptions.DelegatingAuthenticationOptions
+	Authorization  *genericoptions.DelegatingAuthorizationOptions
+	// ReadyChecks decide /readyz, beside the server's own.
+	ReadyChecks []healthz.HealthChecker
+}
+
+// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, over HTTPS.
+type Server struct {
+	generic *genericapiserver.GenericAPIServer
+}
+
+// NewServer listens and is ready to Run. It returns ErrNotLoopback when it
+// would let anyone in from other machines.
+func NewServer(opts ServerOptions) (*Server, error) {
+	config := genericapiserver.NewConfig(cmapiserver.Codecs)
+	config.EnableProfiling = false
+	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return genericapiserver.DefaultBuildHandlerChain(refuseBadSelectors(api), c)
+	}
+	// Nobody reads the schema of metric values; making it costs megabytes.
+	config.SkipOpenAPIInstallation = true
+	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(provider.NewCustomMetricResourceLister(opts.Provider))
+	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
+	if err := applyServing(config, opts); err != nil {
+		return nil, err
+	}
+	if err := applyAuth(config, opts); err != nil {
+		return nil, errors.Join(err, closeListener(config))
+	}
+	cm := cmapiserver.Config{GenericConfig: config}
+	server, err := cm.Complete(nil).New("promlet", opts.Provider, nil)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
+	}
+	return &Server{generic: server.GenericAPIServer}, nil
+}
+
+func applyServing(config *genericapiserver.Config, opts ServerOptions) error {
+	serving := opts.SecureServing
+	if opts.Authentication == nil || opts.Authorization == nil {
+		if serving.Listener == nil && !serving.BindAddress.IsLoopback() {
+			return fmt.Errorf("%w: it would listen on %s", ErrNotLoopback, serving.BindAddress)
+		}
+	}
+	loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	if err := serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, loopback); err != nil {
+		return fmt.Errorf("make serving certificate: %w", err)
+	}
+	if err := serving.WithLoopback().ApplyTo(&config.SecureServing, &config.LoopbackClientConfig); err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return nil
+}
+
+func applyAuth(config *genericapiserver.Config, opts ServerOptions) error {
+	if opts.Authentication == nil || opts.Authorization == nil {
+		config.Authentication.Authenticator = anonymous.NewAuthenticator(nil)
+		config.Authorization.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()
+		return nil
+	}
+	if err := opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
+		return fmt.Errorf("delegate authentication: %w", err)
+	}
+	if err := opts.Authorization.ApplyTo(&config.Authorization); err != nil {
+		return fmt.Errorf("delegate authorization: %w", err)
+	}
+	return nil
+}
+
+// refuseBadSelectors answers 400 for a metricLabelSelector that is none, which
+// the library would call an internal error.
+func refuseBadSelectors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		selector := r.URL.Query().Get("metricLabelSelector")
+		if _, err := apilabels.Parse(selector); err != nil {
+			err = apierrors.NewBadRequest(fmt.Sprintf("metricLabelSelector %q: %v", selector, err))
+			responsewriters.ErrorNegotiated(err, cmapiserver.Codecs, schema.GroupVersion{}, w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func closeListener(config *genericapiserver.Config) error {
+	if config.SecureServing == nil || config.SecureServing.Listener == nil {
+		return nil
+	}
+	return config.SecureServing.Listener.Close()
+}
+
+// Handler is the API without its listener: with authentication and
+// authorization, as it is served.
+func (s *Server) Handler() http.Handler { return s.generic.Handler }
+
+// Run serves until ctx is done, and then ends the requests under way.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.generic.PrepareRun().RunWithContext(ctx); err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return nil
+}

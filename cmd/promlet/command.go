@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+	cliflag "k8s.io/component-base/cli/flag"
+)
+
+// helpColumns is the width that --help is wrapped to.
+const helpColumns = 100
+
+func newCommand() *cobra.Command {
+	root := newServeCommand("promlet", `Serve custom metrics to the HorizontalPodAutoscaler, without a Prometheus.
+
+promlet finds pods through ServiceMonitors, PodMonitors and prometheus.io/scrape
+annotations, scrapes their /metrics into an embedded TSDB, and answers
+custom.metrics.k8s.io from it. With --manifests it does the same for what a
+directory of YAML files describes, without a cluster.
+
+Without a subcommand it serves.`)
+	// What went wrong is printed once, by main.
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newServeCommand("serve", "Discover, scrape and serve custom metrics (the default command)."), newVersionCommand())
+	return root
+}
+
+func newServeCommand(use, long string) *cobra.Command {
+	opts := newOptions()
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: "Serve custom metrics to the HorizontalPodAutoscaler",
+		Long:  long,
+		Example: `  promlet                                  # in a cluster
+  promlet --kubeconfig ~/.kube/config      # outside of it
+  promlet serve --manifests deploy/local   # without any`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), opts, cmd.ErrOrStderr())
+		},
+	}
+	flags := opts.flags()
+	for _, set := range flags.FlagSets {
+		cmd.Flags().AddFlagSet(set)
+	}
+	cliflag.SetUsageAndHelpFunc(cmd, flags, helpColumns)
+	return cmd
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "promlet %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// buildVersion is what the go command stamped: a tag, a pseudo-version of the
+// commit, or "(devel)".
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

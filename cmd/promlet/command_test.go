@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func execute(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := newCommand()
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestHelpIsGrouped(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}} {
+		out, err := execute(t, args...)
+		require.NoError(t, err)
+		for _, want := range []string{"Source flags:", "Scrape flags:", "Storage and queries flags:", "API serving flags:", "--manifests", "--secure-port", "--rate-window"} {
+			require.Contains(t, out, want, args)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	out, err := execute(t, "version")
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(out, "promlet "), out)
+}
+
+func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
+	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0",
+		"--data-dir=", "--web-listen-address=9090", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
+		"--manifests=/does/not/exist", "--kubeconfig=x", "--bind-address=192.0.2.1")
+	require.Error(t, err)
+	for _, want := range []string{
+		"--scrape-interval=0s: give a duration above 0",
+		"--retention=1m0s: keep at least the rate window, 2m0s",
+		"--query-max-samples=-1: give a number above 0",
+		"--query-max-concurrency=0: give a number above 0",
+		`--data-dir="": name a directory`,
+		"--web-listen-address=9090: give HOST:PORT, such as 127.0.0.1:9090",
+		"--log-level=loud: choose debug, info, warn or error",
+		"--log-format=xml: choose text or json",
+		"--secure-port 70000 must be between",
+		"--manifests=/does/not/exist: name a directory that is there",
+		"--kubeconfig=x: leave it out",
+		"--bind-address=192.0.2.1: with --manifests nobody is authenticated, so give a loopback address",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestUnknownArgumentsAreRefused(t *testing.T) {
+	_, err := execute(t, "serve", "everything")
+	require.Error(t, err)
+	_, err = execute(t, "--no-such-flag")
+	require.ErrorContains(t, err, "--no-such-flag")
+}
+
+func TestWithoutAClusterItSaysWhatToGive(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	_, err := execute(t, "--data-dir", t.TempDir(), "--web-listen-address=")
+	require.ErrorContains(t, err, "not in a cluster: give --kubeconfig FILE to reach one, or --manifests DIR to do without")
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLoadConfig(t *testing.T) {
+	write := func(content string) string {
+		path := filepath.Join(t.TempDir(), "promlet.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	cfg, err := loadConfig("")
+	require.NoError(t, err)
+	require.Empty(t, cfg.Rules)
+
+	cfg, err = loadConfig(write(`
+rules:
+- seriesQuery: '{namespace!=""}'
+  resources: {template: <<.Resource>>}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+serviceMonitors:
+- metadata: {name: app, namespace: default}
+  spec: {selector: {}, endpoints: [{port: web}]}
+`))
+	require.NoError(t, err)
+	require.Len(t, cfg.Rules, 1)
+	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
+
+	f := func(content, want string) {
+		t.Helper()
+		path := write(content)
+		_, err := loadConfig(path)
+		require.ErrorContains(t, err, "--config "+path)
+		require.ErrorContains(t, err, want)
+	}
+	f("rules:\n- seriesQuerry: x\n", `unknown field "rules[0].seriesQuerry"`)
+	f("serviceMonitors:\n- spec: {slector: {}}\n", `unknown field "serviceMonitors[0].spec.slector"`)
+	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
+	f("podMonitors: [{metadata: {name: a}}, null]", "podMonitors[1]: give it a metadata.name")
+	f("rules: {", "line 1")
+	_, err = loadConfig(filepath.Join(t.TempDir(), "none.yaml"))
+	require.ErrorContains(t, err, "none.yaml: no such file or directory")
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/promlet/promlet/"
+
+// Dependencies go one way. Upstream's tsdb and promql bring parts of
+// k8s.io/apimachinery along, so what a package may not import itself and what
+// may not be in its binary at all are told apart.
+func TestDependenciesGoOneWay(t *testing.T) {
+	forbidden := []struct{ pkg, dep, reason string }{
+		{"scrape", module, "scrape knows targets and an appendable, nothing of promlet"},
+		{"tsdb", module, "tsdb knows samples and queries, nothing of promlet"},
+		{"discovery", module, "discovery gives upstream's types, so that it can be tested and embedded alone"},
+		{"adapter", module + "scrape", "the adapter reads what is stored, however it came there"},
+		{"adapter", module + "discovery", "the adapter reads objects through client-go's listers"},
+		{"scrape", "k8s.io/api/", "scraping needs no cluster"},
+		{"scrape", "k8s.io/apiserver", "scraping needs no cluster"},
+		{"scrape", "k8s.io/client-go/kubernetes", "scraping needs no cluster"},
+		{"tsdb", "k8s.io/api/", "storing needs no cluster"},
+		{"tsdb", "k8s.io/apiserver", "storing needs no cluster"},
+		{"tsdb", "k8s.io/client-go/kubernetes", "storing needs no cluster"},
+		{"discovery", "github.com/prometheus/prometheus/tsdb", "discovery stores nothing"},
+		{"discovery", "github.com/prometheus/prometheus/promql", "discovery evaluates nothing"},
+		{"discovery", "github.com/prometheus/prometheus/scrape", "discovery scrapes nothing"},
+		{"discovery", "k8s.io/apiserver", "discovery serves nothing"},
+		{"adapter", "github.com/prometheus/prometheus/scrape", "the adapter scrapes nothing"},
+	}
+	deps := map[string][]string{}
+	for _, f := range forbidden {
+		if _, ok := deps[f.pkg]; !ok {
+			deps[f.pkg] = listDeps(t, f.pkg)
+		}
+		for _, dep := range deps[f.pkg] {
+			if dep != module+f.pkg && (strings.HasPrefix(dep, f.dep) || dep == strings.TrimSuffix(f.dep, "/")) {
+				t.Errorf("%s depends on %s: %s", f.pkg, dep, f.reason)
+			}
+		}
+	}
+}
+
+func listDeps(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+pkg).Output()
+	require.NoError(t, err)
+	deps := strings.Fields(string(out))
+	require.Greater(t, len(deps), 10, "go list must have listed something")
+	return deps
+}
+
+// Packages are libraries: only the command exits, parses flags or reads signals.
+func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
+	for _, pkg := range []string{"scrape", "tsdb", "discovery", "adapter"} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()
+		require.NoError(t, err)
+		for _, imported := range strings.Fields(string(out)) {
+			require.NotContains(t, []string{"flag", "github.com/spf13/pflag", "github.com/spf13/cobra", "os/signal"}, imported, pkg)
+			if pkg == "scrape" || pkg == "tsdb" {
+				require.False(t, strings.HasPrefix(imported, "k8s.io/"), "%s imports %s", pkg, imported)
+			}
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	cliflag "k8s.io/component-base/cli/flag"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// options are the flags of promlet serve.
+type options struct {
+	kubeconfig string
+	manifests  string
+	config     string
+
+	scrapeInterval    time.Duration
+	scrapeTimeout     time.Duration
+	scrapeAnnotations bool
+	rateWindow        time.Duration
+
+	dataDir             string
+	retention           time.Duration
+	queryMaxSamples     int
+	queryTimeout        time.Duration
+	queryMaxConcurrency int
+
+	webListenAddress string
+	logLevel         string
+	logFormat        string
+
+	serving        *genericoptions.SecureServingOptions
+	authentication *genericoptions.DelegatingAuthenticationOptions
+	authorization  *genericoptions.DelegatingAuthorizationOptions
+}
+
+// Defaults of the flags that are promlet's own.
+const (
+	// defaultScrapeInterval is the operator's; four of them fill the default
+	// rate window.
+	defaultScrapeInterval = 30 * time.Second
+	// defaultScrapeTimeout is Prometheus's.
+	defaultScrapeTimeout = 10 * time.Second
+	// defaultSecurePort is above 1023, so that no capability is needed.
+	defaultSecurePort = 6443
+	// defaultWebListenAddress is reached by kubectl port-forward.
+	defaultWebListenAddress = "127.0.0.1:9090"
+)
+
+func newOptions() *options {
+	o := &options{
+		scrapeInterval:      defaultScrapeInterval,
+		scrapeTimeout:       defaultScrapeTimeout,
+		scrapeAnnotations:   true,
+		rateWindow:          adapter.DefaultRateWindow,
+		dataDir:             "data",
+		retention:           tsdb.DefaultRetention,
+		queryMaxSamples:     tsdb.DefaultMaxSamples,
+		queryTimeout:        tsdb.DefaultQueryTimeout,
+		queryMaxConcurrency: tsdb.DefaultMaxConcurrency,
+		webListenAddress:    defaultWebListenAddress,
+		logLevel:            "info",
+		logFormat:           "text",
+		serving:             genericoptions.NewSecureServingOptions(),
+		authentication:      genericoptions.NewDelegatingAuthenticationOptions(),
+		authorization:       genericoptions.NewDelegatingAuthorizationOptions(),
+	}
+	o.serving.BindPort = defaultSecurePort
+	// No directory: the certificate is held in memory, and the root may be
+	// read-only.
+	o.serving.ServerCert.CertDirectory = ""
+	o.serving.ServerCert.PairName = "promlet"
+	return o
+}
+
+func (o *options) flags() cliflag.NamedFlagSets {
+	var sets cliflag.NamedFlagSets
+	source := sets.FlagSet("source")
+	source.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
+	source.StringVar(&o.manifests, "manifests", o.manifests, "Directory of YAML or JSON files that stand in for a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors and HorizontalPodAutoscalers. Changes are followed. The API then listens on loopback only and lets every caller in.")
+	source.StringVar(&o.config, "config", o.config, "Path to a file of rules in prometheus-adapter's format, beside which it may hold serviceMonitors and podMonitors. Empty: the default rules.")
+
+	scrape := sets.FlagSet("scrape")
+	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", o.scrapeInterval, "Time between scrapes of a target whose monitor says nothing.")
+	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", o.scrapeTimeout, "Time a scrape may take where the monitor says nothing; never more than the interval.")
+	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", o.scrapeAnnotations, "Scrape Pods and Services annotated prometheus.io/scrape: \"true\" too.")
+	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates; never less than four scrape intervals.")
+
+	storage := sets.FlagSet("storage and queries")
+	storage.StringVar(&o.dataDir, "data-dir", o.dataDir, "Directory of the TSDB. Made if missing.")
+	storage.DurationVar(&o.retention, "retention", o.retention, "How long samples are kept.")
+	storage.IntVar(&o.queryMaxSamples, "query-max-samples", o.queryMaxSamples, "Samples a query may hold in memory.")
+	storage.DurationVar(&o.queryTimeout, "query-timeout", o.queryTimeout, "Time a query may take.")
+	storage.IntVar(&o.queryMaxConcurrency, "query-max-concurrency", o.queryMaxConcurrency, "Queries evaluated at the same time.")
+
+	web := sets.FlagSet("web and logs")
+	web.StringVar(&o.webListenAddress, "web-listen-address", o.webListenAddress, "Address of the status page and promlet's own metrics. Empty: none.")
+	web.StringVar(&o.logLevel, "log-level", o.logLevel, "One of debug, info, warn, error.")
+	web.StringVar(&o.logFormat, "log-format", o.logFormat, "One of text, json.")
+
+	o.serving.AddFlags(sets.FlagSet("API serving"))
+	o.authentication.AddFlags(sets.FlagSet("API authentication"))
+	o.authorization.AddFlags(sets.FlagSet("API authorization"))
+	return sets
+}
+
+// validate reports everything that is wrong at once, and settles what flags
+// mean for one another.
+func (o *options) validate() error {
+	var errs []error
+	bad := func(flag string, value any, mend string) {
+		errs = append(errs, fmt.Errorf("--%s=%v: %s", flag, value, mend))
+	}
+	for flag, d := range map[string]time.Duration{
+		"scrape-interval": o.scrapeInterval, "scrape-timeout": o.scrapeTimeout, "rate-window": o.rateWindow,
+		"retention": o.retention, "query-timeout": o.queryTimeout,
+	} {
+		if d <= 0 {
+			bad(flag, d, "give a duration above 0, such as 30s")
+		}
+	}
+	if o.scrapeTimeout > o.scrapeInterval {
+		o.scrapeTimeout = o.scrapeInterval
+	}
+	if window := adapter.RateWindow(o.rateWindow, o.scrapeInterval); o.retention > 0 && o.retention < window {
+		bad("retention", o.retention, fmt.Sprintf("keep at least the rate window, %s", window))
+	}
+	if o.queryMaxSamples <= 0 {
+		bad("query-max-samples", o.queryMaxSamples, "give a number above 0")
+	}
+	if o.queryMaxConcurrency <= 0 {
+		bad("query-max-concurrency", o.queryMaxConcurrency, "give a number above 0")
+	}
+	if o.dataDir == "" {
+		bad("data-dir", `""`, "name a directory")
+	}
+	if o.webListenAddress != "" {
+		if _, _, err := net.SplitHostPort(o.webListenAddress); err != nil {
+			bad("web-listen-address", o.webListenAddress, "give HOST:PORT, such as "+defaultWebListenAddress)
+		}
+	}
+	if _, err := o.level(); err != nil {
+		bad("log-level", o.logLevel, "choose debug, info, warn or error")
+	}
+	if o.logFormat != "text" && o.logFormat != "json" {
+		bad("log-format", o.logFormat, "choose text or json")
+	}
+	errs = append(errs, o.validateSource()...)
+	errs = append(errs, o.serving.Validate()...)
+	if o.manifests == "" {
+		errs = append(errs, o.authentication.Validate()...)
+		errs = append(errs, o.authorization.Validate()...)
+	}
+	return errors.Join(errs...)
+}
+
+func (o *options) validateSource() []error {
+	if o.manifests == "" {
+		for _, path := range []*string{&o.authentication.RemoteKubeConfigFile, &o.authorization.RemoteKubeConfigFile} {
+			if *path == "" {
+				*path = o.kubeconfig
+			}
+		}
+		return nil
+	}
+	var errs []error
+	if o.kubeconfig != "" {
+		errs = append(errs, fmt.Errorf("--kubeconfig=%s: leave it out, --manifests stands in for the cluster", o.kubeconfig))
+	}
+	if info, err := os.Stat(o.manifests); err != nil || !info.IsDir() {
+		errs = append(errs, fmt.Errorf("--manifests=%s: name a directory that is there", o.manifests))
+	}
+	switch {
+	case o.serving.BindAddress.IsUnspecified(): // the default
+		o.serving.BindAddress = net.IPv4(127, 0, 0, 1)
+	case !o.serving.BindAddress.IsLoopback():
+		errs = append(errs, fmt.Errorf("--bind-address=%s: with --manifests nobody is authenticated, so give a loopback address", o.serving.BindAddress))
+	}
+	return errs
+}
+
+func (o *options) level() (slog.Level, error) {
+	var level slog.Level
+	err := level.UnmarshalText([]byte(o.logLevel))
+	return level, err
+}

@@ -1,0 +1,21 @@
+// Command promlet discovers pods through label selectors, scrapes their
+// metrics into an embedded TSDB and serves them to the HorizontalPodAutoscaler.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "promlet:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,36 @@
+// Package discovery finds the targets to scrape: it reads ServiceMonitors,
+// PodMonitors and prometheus.io/scrape annotations and joins them with the
+// Services, EndpointSlices and Pods they select.
+//
+// [Objects] holds the objects known, and serves them to others through
+// [Objects.Lister]. A [Source] fills it: [Cluster] from a Kubernetes API server,
+// [Manifests] from a directory of files. A [Discoverer] turns the objects into
+// scrape configurations and target groups, in Prometheus's own types, whenever
+// they change.
+//
+// The result for a monitor is what prometheus-operator (0.93) and Prometheus
+// (3.x, role endpointslice) would make of it: same job names, same targets, same
+// labels before the monitor's own relabelings. Where Prometheus expands every
+// endpoint and relabels most of them away, this package joins directly: targets
+// carry their final labels, and the monitor's relabelings, if any, are left for
+// the scraper in ScrapeConfig.RelabelConfigs.
+//
+// Caveats:
+//
+//   - The __meta_kubernetes_* labels are attached only to targets of jobs that
+//     have relabelings of their own: nothing else can read them. They are those
+//     of the monitor's serviceDiscoveryRole; without one, those of both the
+//     endpointslice and the endpoints role, since monitors are written for either.
+//     The labels of an Endpoints object are taken from its Service, from which
+//     Kubernetes copies them.
+//   - The annotation kubectl.kubernetes.io/last-applied-configuration is never
+//     kept: it is the whole manifest once more.
+//   - With the default selectorMechanism the operator turns selectors into
+//     relabelings, so that a dot in a value stands for any character and label
+//     names are compared after every character other than letters, digits and
+//     underscores has become an underscore. It is the same here.
+//   - An EndpointSlice that belongs to no Service, taken by a selector that
+//     demands nothing, has no job label in Prometheus; here it is the job's name.
+//   - Fields that need Secrets, ConfigMaps or files are not supported yet. A
+//     monitor that has one is rejected whole, and its [MonitorStatus] says so.
+package discovery

@@ -1,0 +1,143 @@
+package discovery
+
+import (
+	"fmt"
+	"strings"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+)
+
+// endpointSpec is what an endpoint of a ServiceMonitor and one of a PodMonitor
+// have in common.
+type endpointSpec struct {
+	field                    string // its path in the monitor
+	path                     string
+	scheme                   *monitoringv1.Scheme
+	params                   map[string][]string
+	interval, timeout        monitoringv1.Duration
+	honorLabels              bool
+	honorTimestamps          *bool
+	trackTimestampsStaleness *bool
+	relabelings              []monitoringv1.RelabelConfig
+	metricRelabelings        []monitoringv1.RelabelConfig
+	bearerTokenFile          string
+	http                     monitoringv1.HTTPConfigWithoutTLS
+	tls                      *monitoringv1.SafeTLSConfig
+	tlsFiles                 monitoringv1.TLSFilesConfig
+	proxy                    monitoringv1.ProxyConfig
+	validate                 func() error // the CRD package's own checks
+}
+
+func serviceEndpointSpec(i int, ep *monitoringv1.Endpoint) *endpointSpec {
+	s := &endpointSpec{
+		field:                    fmt.Sprintf("spec.endpoints[%d]", i),
+		path:                     ep.Path,
+		scheme:                   ep.Scheme,
+		params:                   ep.Params,
+		interval:                 ep.Interval,
+		timeout:                  ep.ScrapeTimeout,
+		honorLabels:              ep.HonorLabels,
+		honorTimestamps:          ep.HonorTimestamps,
+		trackTimestampsStaleness: ep.TrackTimestampsStaleness,
+		relabelings:              ep.RelabelConfigs,
+		metricRelabelings:        ep.MetricRelabelConfigs,
+		bearerTokenFile:          ep.BearerTokenFile, //nolint:staticcheck // deprecated, and in wide use
+		http:                     ep.HTTPConfigWithoutTLS,
+		proxy:                    ep.ProxyConfig,
+		validate:                 ep.Validate,
+	}
+	if ep.TLSConfig != nil {
+		s.tls, s.tlsFiles = &ep.TLSConfig.SafeTLSConfig, ep.TLSConfig.TLSFilesConfig
+	}
+	return s
+}
+
+func podEndpointSpec(i int, ep *monitoringv1.PodMetricsEndpoint) *endpointSpec {
+	return &endpointSpec{
+		field:                    fmt.Sprintf("spec.podMetricsEndpoints[%d]", i),
+		path:                     ep.Path,
+		scheme:                   ep.Scheme,
+		params:                   ep.Params,
+		interval:                 ep.Interval,
+		timeout:                  ep.ScrapeTimeout,
+		honorLabels:              ep.HonorLabels,
+		honorTimestamps:          ep.HonorTimestamps,
+		trackTimestampsStaleness: ep.TrackTimestampsStaleness,
+		relabelings:              ep.RelabelConfigs,
+		metricRelabelings:        ep.MetricRelabelConfigs,
+		http:                     ep.HTTPConfigWithoutTLS,
+		tls:                      ep.TLSConfig,
+		proxy:                    ep.ProxyConfig,
+		validate:                 ep.Validate,
+	}
+}
+
+// unsupported lists the fields set that need a Secret, a ConfigMap or a file.
+func (s *endpointSpec) unsupported() []string {
+	var fields []string
+	add := func(set bool, field string) {
+		if set {
+			fields = append(fields, s.field+"."+field)
+		}
+	}
+	add(s.bearerTokenFile != "", "bearerTokenFile")
+	// Many manifests have a bearerTokenSecret with empty values, which the
+	// operator passes over.
+	token := s.http.BearerTokenSecret //nolint:staticcheck // deprecated, and in wide use
+	add(token != nil && token.Name != "", "bearerTokenSecret")
+	add(s.http.BasicAuth != nil, "basicAuth")
+	add(s.http.Authorization != nil, "authorization")
+	add(s.http.OAuth2 != nil, "oauth2")
+	if s.tls != nil {
+		add(s.tls.CA != monitoringv1.SecretOrConfigMap{}, "tlsConfig.ca")
+		add(s.tls.Cert != monitoringv1.SecretOrConfigMap{}, "tlsConfig.cert")
+		add(s.tls.KeySecret != nil, "tlsConfig.keySecret")
+	}
+	add(s.tlsFiles.CAFile != "", "tlsConfig.caFile")
+	add(s.tlsFiles.CertFile != "", "tlsConfig.certFile")
+	add(s.tlsFiles.KeyFile != "", "tlsConfig.keyFile")
+	add(len(s.proxy.ProxyConnectHeader) > 0, "proxyConnectHeader")
+	return fields
+}
+
+// limits are the settings that a monitor gives for all of its endpoints.
+type limits struct {
+	sample, target, label, labelName, labelValue, keepDropped *int64
+
+	bodySize         *monitoringv1.ByteSize
+	protocols        []monitoringv1.ScrapeProtocol
+	fallbackProtocol *monitoringv1.ScrapeProtocol
+	histograms       monitoringv1.NativeHistogramConfig
+}
+
+func serviceMonitorLimits(s *monitoringv1.ServiceMonitorSpec) *limits {
+	return &limits{
+		sample: s.SampleLimit, target: s.TargetLimit, label: s.LabelLimit,
+		labelName: s.LabelNameLengthLimit, labelValue: s.LabelValueLengthLimit,
+		keepDropped: s.KeepDroppedTargets, bodySize: s.BodySizeLimit,
+		protocols: s.ScrapeProtocols, fallbackProtocol: s.FallbackScrapeProtocol,
+		histograms: s.NativeHistogramConfig,
+	}
+}
+
+func podMonitorLimits(s *monitoringv1.PodMonitorSpec) *limits {
+	return &limits{
+		sample: s.SampleLimit, target: s.TargetLimit, label: s.LabelLimit,
+		labelName: s.LabelNameLengthLimit, labelValue: s.LabelValueLengthLimit,
+		keepDropped: s.KeepDroppedTargets, bodySize: s.BodySizeLimit,
+		protocols: s.ScrapeProtocols, fallbackProtocol: s.FallbackScrapeProtocol,
+		histograms: s.NativeHistogramConfig,
+	}
+}
+
+// schemeOf is the scheme to scrape with; the CRD takes it in either case.
+func (s *endpointSpec) schemeOf() (string, error) {
+	if s.scheme == nil || *s.scheme == "" {
+		return "http", nil
+	}
+	scheme := strings.ToLower(string(*s.scheme))
+	if scheme != "http" && scheme != "https" {
+		return "", fmt.Errorf("scheme: %q is neither http nor https", *s.scheme)
+	}
+	return scheme, nil
+}

@@ -1,0 +1,277 @@
+package discovery
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/prometheus/config"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// job is one endpoint of one monitor: how to scrape, and which targets. It is
+// made from the monitor alone and never changes.
+type job struct {
+	name   string
+	config *config.ScrapeConfig
+	sel    selection
+}
+
+// selection says which targets a job has and which labels they get.
+type selection struct {
+	byPod      bool     // PodMonitor: pods are selected, not services
+	namespaces []string // nil: all
+	objects    objectSelector
+	port       portRule
+
+	keepFinished bool // keep pods that are Failed or Succeeded
+
+	job             string // PodMonitor: the job label
+	jobLabel        string // label whose value replaces the job label
+	endpoint        string // the endpoint label; empty: none
+	targetLabels    []string
+	podTargetLabels []string
+
+	attachNode bool      // read the node of each target
+	meta       *metaRule // nil: no __meta_* labels, since no relabeling can read them
+}
+
+// metaRule says which __meta_kubernetes_* labels a target carries.
+type metaRule struct {
+	jobName                  string // becomes __tmp_prometheus_job_name
+	endpointSlice, endpoints bool   // as the service discovery roles of these names
+}
+
+// portRule is the filter that port, targetPort or portNumber stand for.
+type portRule struct {
+	by     portKind
+	name   pattern
+	number int32
+}
+
+type portKind int
+
+const (
+	anyPort portKind = iota
+	servicePortName
+	containerPortName
+	containerPortNumber
+)
+
+// matches gets the name of the service's port and the container's port, where
+// there are such.
+func (r *portRule) matches(serviceName string, container containerPort) bool {
+	switch r.by {
+	case servicePortName:
+		return r.name.matches(serviceName)
+	case containerPortName:
+		return r.name.matches(container.portName)
+	case containerPortNumber:
+		return container.number == r.number
+	}
+	return true
+}
+
+// portRuleFor makes the rule for a name if there is one, else for a number, else
+// for a targetPort. by is what the name names.
+func portRuleFor(by portKind, name string, number int32, target *intstr.IntOrString) (portRule, error) {
+	switch {
+	case name != "":
+		p, err := newPattern(name)
+		if err != nil {
+			return portRule{}, fmt.Errorf("port: %w", err)
+		}
+		return portRule{by: by, name: p}, nil
+	case number != 0:
+		return portRule{by: containerPortNumber, number: number}, nil
+	case target == nil:
+		return portRule{}, nil
+	case target.StrVal != "":
+		p, err := newPattern(target.StrVal)
+		if err != nil {
+			return portRule{}, fmt.Errorf("targetPort: %w", err)
+		}
+		return portRule{by: containerPortName, name: p}, nil
+	case target.IntVal != 0:
+		return portRule{by: containerPortNumber, number: target.IntVal}, nil
+	}
+	return portRule{}, nil
+}
+
+// endpointLabel is the value of the endpoint label; a portNumber gives none.
+func endpointLabel(port string, target *intstr.IntOrString) string {
+	if port == "" && target != nil {
+		return target.String()
+	}
+	return port
+}
+
+// serviceMonitorJobs makes the jobs of a monitor. On error the monitor is
+// rejected; unsupported are the fields because of which it is.
+func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults) (jobs []*job, unsupported []string, err error) {
+	objects, err := newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
+	if err != nil {
+		return nil, nil, err
+	}
+	meta := metaRule{endpointSlice: true, endpoints: true}
+	if role := m.Spec.ServiceDiscoveryRole; role != nil {
+		switch *role {
+		case monitoringv1.EndpointSliceRole:
+			meta.endpoints = false
+		case monitoringv1.EndpointsRole:
+			meta.endpointSlice = false
+		default:
+			return nil, nil, fmt.Errorf("spec.serviceDiscoveryRole: %q is neither %s nor %s", *role,
+				monitoringv1.EndpointsRole, monitoringv1.EndpointSliceRole)
+		}
+	}
+	sel := selection{
+		namespaces:      monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace),
+		objects:         objects,
+		jobLabel:        m.Spec.JobLabel,
+		targetLabels:    m.Spec.TargetLabels,
+		podTargetLabels: m.Spec.PodTargetLabels,
+		attachNode:      attachNode(m.Spec.AttachMetadata),
+	}
+	if err := checkLabelNames("spec.targetLabels", m.Spec.TargetLabels); err != nil {
+		return nil, nil, err
+	}
+	if err := checkLabelNames("spec.podTargetLabels", m.Spec.PodTargetLabels); err != nil {
+		return nil, nil, err
+	}
+	maker := jobMaker{
+		defaults: d, limits: serviceMonitorLimits(&m.Spec), meta: meta,
+		prefix: "serviceMonitor/" + m.Namespace + "/" + m.Name,
+	}
+	for i := range m.Spec.Endpoints {
+		ep := &m.Spec.Endpoints[i]
+		port, err := portRuleFor(servicePortName, ep.Port, 0, ep.TargetPort)
+		if err != nil {
+			return nil, nil, fmt.Errorf("spec.endpoints[%d].%w", i, err)
+		}
+		sel.port = port
+		sel.keepFinished = ep.FilterRunning != nil && !*ep.FilterRunning
+		sel.endpoint = endpointLabel(ep.Port, ep.TargetPort)
+		maker.add(serviceEndpointSpec(i, ep), sel)
+	}
+	return maker.finish(m.Spec.ScrapeClassName)
+}
+
+// podMonitorJobs is serviceMonitorJobs for a PodMonitor.
+func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults) (jobs []*job, unsupported []string, err error) {
+	objects, err := newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
+	if err != nil {
+		return nil, nil, err
+	}
+	sel := selection{
+		byPod:           true,
+		namespaces:      monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace),
+		objects:         objects,
+		job:             m.Namespace + "/" + m.Name,
+		jobLabel:        m.Spec.JobLabel,
+		podTargetLabels: m.Spec.PodTargetLabels,
+		attachNode:      attachNode(m.Spec.AttachMetadata),
+	}
+	if err := checkLabelNames("spec.podTargetLabels", m.Spec.PodTargetLabels); err != nil {
+		return nil, nil, err
+	}
+	maker := jobMaker{
+		defaults: d, limits: podMonitorLimits(&m.Spec),
+		prefix: "podMonitor/" + m.Namespace + "/" + m.Name,
+	}
+	for i := range m.Spec.PodMetricsEndpoints {
+		ep := &m.Spec.PodMetricsEndpoints[i]
+		target := ep.TargetPort //nolint:staticcheck // deprecated, and in wide use
+		port, err := portRuleFor(containerPortName, deref(ep.Port), deref(ep.PortNumber), target)
+		if err != nil {
+			return nil, nil, fmt.Errorf("spec.podMetricsEndpoints[%d].%w", i, err)
+		}
+		sel.port = port
+		sel.keepFinished = ep.FilterRunning != nil && !*ep.FilterRunning
+		sel.endpoint = endpointLabel(deref(ep.Port), target)
+		maker.add(podEndpointSpec(i, ep), sel)
+	}
+	return maker.finish(m.Spec.ScrapeClassName)
+}
+
+// jobMaker gathers the jobs of one monitor and the first reason to reject it.
+type jobMaker struct {
+	defaults defaults
+	limits   *limits
+	meta     metaRule
+	prefix   string
+
+	jobs        []*job
+	unsupported []string
+	err         error
+}
+
+func (m *jobMaker) add(ep *endpointSpec, sel selection) {
+	if m.err == nil {
+		if err := ep.validate(); err != nil {
+			m.err = fmt.Errorf("%s: %w", ep.field, err)
+		}
+	}
+	m.unsupported = append(m.unsupported, ep.unsupported()...)
+	name := fmt.Sprintf("%s/%d", m.prefix, len(m.jobs))
+	cfg, err := m.defaults.scrapeConfig(name, ep, m.limits)
+	if err != nil {
+		if m.err == nil {
+			m.err = err
+		}
+		cfg = nil
+	}
+	if len(ep.relabelings) > 0 {
+		meta := m.meta
+		meta.jobName = name
+		sel.meta = &meta
+	}
+	m.jobs = append(m.jobs, &job{name: name, config: cfg, sel: sel})
+}
+
+func (m *jobMaker) finish(scrapeClass *string) ([]*job, []string, error) {
+	if deref(scrapeClass) != "" {
+		m.unsupported = append(m.unsupported, "spec.scrapeClass")
+	}
+	if m.err == nil && len(m.unsupported) > 0 {
+		m.err = fmt.Errorf("%s: %w", strings.Join(m.unsupported, ", "), ErrNotSupported)
+	}
+	if m.err != nil {
+		return nil, m.unsupported, m.err
+	}
+	return m.jobs, nil, nil
+}
+
+// monitorNamespaces returns the namespaces to look in; nil means all.
+func monitorNamespaces(sel monitoringv1.NamespaceSelector, own string) []string {
+	switch {
+	case sel.Any:
+		return nil
+	case len(sel.MatchNames) > 0:
+		return slices.Compact(slices.Sorted(slices.Values(sel.MatchNames)))
+	}
+	return []string{own}
+}
+
+func checkLabelNames(field string, names []string) error {
+	for i, name := range names {
+		if name == "" {
+			return fmt.Errorf("%s[%d]: empty", field, i)
+		}
+	}
+	return nil
+}
+
+func attachNode(a *monitoringv1.AttachMetadata) bool {
+	return a != nil && deref(a.Node)
+}
+
+// deref is the value pointed to, or the zero value.
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

@@ -1,0 +1,229 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	yamlv3 "go.yaml.in/yaml/v3"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// maxFileErrors bounds how many errors of one file are reported.
+const maxFileErrors = 10
+
+// fileObject is an object with the line it begins at.
+type fileObject struct {
+	kind   string
+	object metav1.Object
+	line   int
+}
+
+// manifestParser gathers the objects and errors of one file.
+type manifestParser struct {
+	path    string
+	logger  *slog.Logger
+	objects []fileObject
+	errs    []lineError
+}
+
+// document is one YAML document; line is where it begins in the file.
+type document struct {
+	text []byte
+	line int
+}
+
+// parseManifest reads all objects of a file; on error none of them counts.
+func parseManifest(name string, data []byte, logger *slog.Logger) ([]fileObject, []lineError) {
+	p := &manifestParser{path: name, logger: logger}
+	for _, doc := range splitDocuments(data) {
+		p.document(doc)
+	}
+	if len(p.errs) > maxFileErrors {
+		p.errs = p.errs[:maxFileErrors]
+	}
+	return p.objects, p.errs
+}
+
+// splitDocuments splits at lines that begin with ---, as kubectl does. Such a line
+// belongs to the document that it begins.
+func splitDocuments(data []byte) []document {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	var docs []document
+	current := document{line: 1}
+	line := 0
+	for rest := data; len(rest) > 0; {
+		line++
+		end := bytes.IndexByte(rest, '\n') + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		if bytes.HasPrefix(rest, []byte("---")) && len(current.text) > 0 {
+			docs = append(docs, current)
+			current = document{line: line}
+		}
+		current.text = append(current.text, rest[:end]...)
+		rest = rest[end:]
+	}
+	return append(docs, current)
+}
+
+func (p *manifestParser) fail(line int, err error) {
+	p.errs = append(p.errs, lineError{line: line, err: err})
+}
+
+func (p *manifestParser) document(doc document) {
+	data, err := yaml.YAMLToJSONStrict(doc.text)
+	if err != nil {
+		p.failYAML(doc, err)
+		return
+	}
+	if string(data) == "null" { // comments only
+		return
+	}
+	// The same text once more, for the positions.
+	var node yamlv3.Node
+	if err := yamlv3.Unmarshal(doc.text, &node); err != nil || len(node.Content) != 1 {
+		node = yamlv3.Node{Line: 1, Content: []*yamlv3.Node{{Line: 1}}}
+	}
+	p.object(data, node.Content[0], doc.line-1, "")
+}
+
+// failYAML reports an error of the YAML parser, whose lines count from the
+// beginning of the document and may be several.
+func (p *manifestParser) failYAML(doc document, err error) {
+	found := false
+	for _, part := range strings.Split(err.Error(), "\n") {
+		m := regexp.MustCompile(`line (\d+): (.*)`).FindStringSubmatch(part)
+		if m == nil {
+			continue
+		}
+		line, convErr := strconv.Atoi(m[1])
+		if convErr != nil {
+			continue
+		}
+		found = true
+		p.fail(doc.line-1+line, errors.New(m[2]))
+	}
+	if !found {
+		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "), "yaml: ")
+		p.fail(doc.line, errors.New(text))
+	}
+}
+
+// object takes an object, or all objects of a list. kind is that of an item of a
+// typed list, whose items may leave it out.
+func (p *manifestParser) object(data []byte, node *yamlv3.Node, offset int, kind string) {
+	line := node.Line + offset
+	var head struct {
+		metav1.TypeMeta
+		Items []json.RawMessage `json:"items"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &head); err != nil {
+		p.fail(line, errors.New("not a Kubernetes object"))
+		return
+	}
+	if head.Kind == "" {
+		head.Kind = kind
+	}
+	switch {
+	case head.Kind == "" && isKustomization(p.path):
+	case head.Kind == "":
+		p.fail(line, errors.New("no kind"))
+	case head.Kind == "List" || strings.HasSuffix(head.Kind, "List") && head.Items != nil:
+		items := child(node, "items")
+		for i, item := range head.Items {
+			at := node
+			if items != nil && i < len(items.Content) {
+				at = items.Content[i]
+			}
+			p.object(item, at, offset, strings.TrimSuffix(head.Kind, "List"))
+		}
+	default:
+		p.decode(data, node, offset, head.APIVersion, head.Kind)
+	}
+}
+
+func isKustomization(name string) bool {
+	return strings.HasPrefix(path.Base(name), "kustomization.")
+}
+
+// decode takes one object of a kind that is read.
+func (p *manifestParser) decode(data []byte, node *yamlv3.Node, offset int, apiVersion, kind string) {
+	obj := newManifestObject(apiVersion, kind)
+	if obj == nil {
+		p.logger.Debug("object passed over", "file", p.path, "line", node.Line+offset, "apiVersion", apiVersion, "kind", kind)
+		return
+	}
+	strict, err := kjson.UnmarshalStrict(data, obj)
+	name := kind + " " + objectName(obj)
+	if err != nil {
+		line := node.Line
+		var typeErr *json.UnmarshalTypeError
+		if errors.As(err, &typeErr) {
+			line = lineOf(node, typeErr.Field, jsonType(typeErr.Value))
+			err = fmt.Errorf("%s is a %s, not a %s", typeErr.Field, strings.Fields(typeErr.Value)[0], typeErr.Type)
+		}
+		p.fail(line+offset, fmt.Errorf("%s: %w", name, err))
+		return
+	}
+	for _, err := range strict {
+		line := node.Line
+		if fieldErr, ok := err.(kjson.FieldError); ok { //nolint:errorlint // this list holds nothing wrapped
+			line = lineOf(node, fieldErr.FieldPath(), nil)
+		}
+		p.fail(line+offset, fmt.Errorf("%s: %w", name, err))
+	}
+	if obj.GetName() == "" {
+		p.fail(node.Line+offset, fmt.Errorf("%s: no metadata.name", kind))
+	}
+	complete(obj)
+	if slimmed, ok := slim(obj).(metav1.Object); ok {
+		obj = slimmed
+	}
+	p.objects = append(p.objects, fileObject{kind: kind, object: obj, line: node.Line + offset})
+}
+
+func objectName(obj metav1.Object) string {
+	if obj.GetNamespace() == "" {
+		return obj.GetName()
+	}
+	return obj.GetNamespace() + "/" + obj.GetName()
+}
+
+// newManifestObject returns an empty object of a kind that is read, else nil.
+func newManifestObject(apiVersion, kind string) metav1.Object {
+	switch apiVersion + " " + kind {
+	case "v1 Namespace":
+		return &corev1.Namespace{}
+	case "v1 Node":
+		return &corev1.Node{}
+	case "v1 Pod":
+		return &corev1.Pod{}
+	case "v1 Service":
+		return &corev1.Service{}
+	case "v1 Endpoints":
+		return &corev1.Endpoints{} //nolint:staticcheck // deprecated, and what old manifests have
+	case discoveryv1.SchemeGroupVersion.String() + " EndpointSlice":
+		return &discoveryv1.EndpointSlice{}
+	case autoscalingv2.SchemeGroupVersion.String() + " HorizontalPodAutoscaler":
+		return &autoscalingv2.HorizontalPodAutoscaler{}
+	case monitoringv1.SchemeGroupVersion.String() + " ServiceMonitor":
+		return &monitoringv1.ServiceMonitor{}
+	case monitoringv1.SchemeGroupVersion.String() + " PodMonitor":
+		return &monitoringv1.PodMonitor{}
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+)
+
+const (
+	// maxAhead is how far in the future a sample may be.
+	maxAhead = 10 * time.Minute
+	// checkEvery is after how many samples the deadline is looked at.
+	checkEvery = 256
+	// labelGuard times the label limit is where a series is refused before
+	// relabelling, whose cost grows with the square of the number of labels.
+	labelGuard = 10
+)
+
+// counts of one scrape, as the synthetic series show them.
+type counts struct {
+	scraped     int // samples in the body
+	kept        int // of those, left by metric relabelling
+	seriesAdded int // of those, not in the scrape before
+	bytes       int // of the body; -1 above the limit
+}
+
+// appending is the work of putting one body into one appender.
+type appending struct {
+	*loop
+	deadline time.Time
+	app      limitedAppender
+	parser   textparse.Parser
+	builder  *labels.Builder
+	counts   counts
+	defTime  int64 // ms
+
+	fam *family // metadata read last
+
+	lset      labels.Labels
+	exemplars []exemplar.Exemplar
+
+	limitErr   error // the first sample or bucket limit met
+	sampleErr  error // of those, the sample limit, which goes first
+	outOfOrder int
+	duplicate  int
+	outOfBound int
+	badExempl  int
+}
+
+// appendBody puts a body into app and marks the series that left it as stale. An empty
+// body only does the latter; that is how failed scrapes and the end of a target
+// are recorded. On an error the caller rolls app back.
+func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time.Time) (counts, error) {
+	b, contentType := got.body.buf, got.contentType
+	defTime := timestamp.FromTime(ts)
+	if len(b) == 0 {
+		err := l.appendStale(app, defTime)
+		l.cache.done(false)
+		l.metadata.done(false)
+		return counts{}, err
+	}
+	parser, err := l.parserFor(b, contentType)
+	if err != nil {
+		return counts{}, err
+	}
+	a := &appending{
+		loop:     l,
+		deadline: deadline,
+		parser:   parser,
+		builder:  labels.NewBuilderWithSymbolTable(l.symbols),
+		defTime:  defTime,
+		app: limitedAppender{
+			AppenderV2: app,
+			limits:     &l.limits,
+			maxTime:    timestamp.FromTime(time.Now().Add(maxAhead)),
+		},
+	}
+	a.counts.bytes = len(b)
+	err = a.all()
+	if errors.As(err, new(*parseError)) {
+		err = located(err, b, contentType, l.fallbackType)
+	}
+	if err == nil {
+		err = a.limitError()
+	}
+	if err == nil {
+		err = l.appendStale(&a.app, defTime)
+	}
+	a.logRejected()
+	if err != nil {
+		return a.counts, err
+	}
+	l.cache.done(true)
+	l.metadata.done(true)
+	return a.counts, nil
+}
+
+// parserFor checks what parsers do not survive and makes the parser.
+//
+// Here is the place for a filter that keeps wanted lines only: b may be
+// compacted before it is parsed, as long as the filter counts what it leaves
+// out (scrape_samples_scraped is to stay true to the body) and located is given
+// the line numbers of the whole.
+func (l *loop) parserFor(b []byte, contentType string) (textparse.Parser, error) {
+	if err := checkBody(b, contentType, l.fallbackType); err != nil {
+		return nil, err
+	}
+	if l.parseST {
+		// The search for start timestamps in OpenMetrics text never ends on some
+		// malformed exemplars: parse it all without that first.
+		if err := located(nil, b, contentType, l.fallbackType); err != nil {
+			return nil, err
+		}
+	}
+	parser, err := textparse.New(b, contentType, l.symbols, textparse.ParserOptions{
+		IgnoreNativeHistograms:                  !l.nativeHistograms,
+		ConvertClassicHistogramsToNHCB:          l.convertToNHCB,
+		KeepClassicOnClassicAndNativeHistograms: l.alwaysClassic,
+		OpenMetricsSkipSTSeries:                 l.parseST,
+		FallbackContentType:                     l.fallbackType,
+	})
+	if parser == nil {
+		return nil, err
+	}
+	// With a parser the error only says that the fallback was needed.
+	return parser, nil
+}
+
+// all reads the body to its end.
+func (a *appending) all() error {
+	for {
+		entry, err := a.parser.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return &parseError{err: err}
+		}
+		switch entry {
+		case textparse.EntryType:
+			name, typ := a.parser.Type()
+			a.fam = a.metadata.setType(name, typ)
+		case textparse.EntryHelp:
+			name, help := a.parser.Help()
+			a.fam = a.metadata.setHelp(name, help)
+		case textparse.EntryUnit:
+			name, unit := a.parser.Unit()
+			a.fam = a.metadata.setUnit(name, unit)
+		case textparse.EntrySeries, textparse.EntryHistogram:
+			if err := a.inTime(); err != nil {
+				return err
+			}
+			if err := a.sample(entry == textparse.EntryHistogram); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// inTime is an error once the scrape's deadline has passed.
+func (a *appending) inTime() error {
+	// Looking for a start timestamp may go through the rest of the body.
+	if !a.parseST && a.counts.scraped%checkEvery != 0 {
+		return nil
+	}
+	if time.Now().Before(a.deadline) {
+		return nil
+	}
+	return fmt.Errorf("timed out after %s with %d samples of the body parsed: %w", a.timeout, a.counts.scraped, context.DeadlineExceeded)
+}
+
+// limitError is the limit the scrape has met, the one on samples first.
+func (a *appending) limitError() error {
+	if a.sampleErr != nil {
+		return a.sampleErr
+	}
+	return a.limitErr
+}
+
+// logRejected counts and logs the samples that the storage did not take.
+func (a *appending) logRejected() {
+	rejected := []struct {
+		reason string
+		n      int
+	}{
+		{"out_of_order", a.outOfOrder},
+		{"duplicate", a.duplicate},
+		{"out_of_bounds", a.outOfBound},
+		{"exemplar_out_of_order", a.badExempl},
+	}
+	var which uint8
+	var attrs []any
+	for i, r := range rejected {
+		if r.n > 0 {
+			a.metrics.rejected.WithLabelValues(r.reason).Add(float64(r.n))
+			attrs = append(attrs, slog.Int(r.reason, r.n))
+			which |= 1 << i
+		}
+	}
+	if which != a.rejects && which != 0 {
+		a.log(slog.LevelWarn, "samples rejected", attrs...)
+	}
+	a.rejects = which
+}
+
+// appendStale writes stale markers for the series that are gone.
+func (l *loop) appendStale(app storage.AppenderV2, t int64) error {
+	marker := math.Float64frombits(value.StaleNaN)
+	for ref, lset := range l.cache.stale() {
+		_, err := app.Append(ref, lset, 0, t, marker, nil, nil, storage.AOptions{RejectOutOfOrder: true})
+		// Another loop may have written the series since.
+		if err != nil && !errors.Is(err, storage.ErrOutOfOrderSample) && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
+			return fmt.Errorf("write stale marker: %w", err)
+		}
+	}
+	return nil
+}

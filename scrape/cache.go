@@ -1,0 +1,247 @@
+package scrape
+
+import (
+	"hash/maphash"
+	"maps"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// cache is what one loop remembers about the series of its target: the labels
+// and the storage reference of each by its text in the body (so that a line seen
+// before is not relabelled again), the texts that relabelling drops, and which
+// series the scrapes before and now held, for stale markers.
+//
+// Texts are kept as hashes only. Two of them, with seeds nobody outside knows,
+// of 64 and 32 bits: the first finds the entry, the second notices that it is
+// another text's. Such a text is then handled as new on every scrape.
+//
+// A cache belongs to one goroutine at a time.
+type cache struct {
+	seeds [2]maphash.Seed
+	iter  uint32 // the scrape at work; a failed one may count twice
+
+	index   map[uint64]int32 // into entries
+	entries []cacheEntry
+	free    []int32 // entries not in use
+	dropped map[uint64]droppedEntry
+
+	// inherited are the series of the loop before this one, by reference, until
+	// the first scrape tells which of them are still there.
+	inherited map[storage.SeriesRef]labels.Labels
+
+	// Counted so that scrapes without change need no pass over the entries.
+	seen, droppedSeen                  int // entries met in this scrape
+	tracked, trackedBefore, stillThere int // entries in the current set, in the one before, in both
+
+	lastSize int // entries after the last success
+}
+
+// cacheEntry is a series. Iteration numbers start at 2, so that 0 is never.
+type cacheEntry struct {
+	ref     storage.SeriesRef
+	lset    labels.Labels // shares its memory with the head block's
+	check   uint32        // second hash of the text
+	seen    uint32        // iteration that last met the text
+	tracked uint32        // iteration that last counted it among the series present
+}
+
+type droppedEntry struct{ check, seen uint32 }
+
+// textKey identifies the text of a series.
+type textKey struct {
+	hash  uint64
+	check uint32
+}
+
+const (
+	// maxDropped bounds the memory of dropped texts, 24 bytes each. Those above
+	// it are relabelled on every scrape.
+	maxDropped = 1 << 17
+	// none is the place of a series that has no entry.
+	none = -1
+)
+
+func newCache() *cache {
+	return &cache{
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		iter:  2,
+		index: map[uint64]int32{},
+	}
+}
+
+func (c *cache) key(text []byte) textKey {
+	return textKey{
+		hash:  maphash.Bytes(c.seeds[0], text),
+		check: uint32(maphash.Bytes(c.seeds[1], text)), //nolint:gosec // The low half is meant.
+	}
+}
+
+// get gives the place of a series, or none, and whether this scrape has met it
+// before. Places are good until the next add or done.
+func (c *cache) get(k textKey) (place int32, again bool) {
+	place, ok := c.index[k.hash]
+	if !ok {
+		return none, false
+	}
+	e := &c.entries[place]
+	if e.check != k.check {
+		return none, false
+	}
+	if e.seen == c.iter {
+		return place, true
+	}
+	e.seen = c.iter
+	c.seen++
+	return place, false
+}
+
+// add remembers a series that get did not know, and gives its place.
+func (c *cache) add(k textKey, ref storage.SeriesRef, lset labels.Labels) int32 {
+	if _, taken := c.index[k.hash]; taken {
+		return none
+	}
+	e := cacheEntry{ref: ref, lset: lset, check: k.check, seen: c.iter}
+	c.seen++
+	var place int32
+	if n := len(c.free); n > 0 {
+		place = c.free[n-1]
+		c.free = c.free[:n-1]
+		c.entries[place] = e
+	} else {
+		place = int32(len(c.entries)) //nolint:gosec // Far more than a body can hold.
+		c.entries = append(c.entries, e)
+	}
+	c.index[k.hash] = place
+	return place
+}
+
+// track counts the series at place among those present in this scrape.
+func (c *cache) track(place int32) {
+	e := &c.entries[place]
+	switch e.tracked {
+	case c.iter:
+		return
+	case c.iter - 1:
+		c.stillThere++
+	}
+	e.tracked = c.iter
+	c.tracked++
+}
+
+func (c *cache) isDropped(k textKey) bool {
+	d, ok := c.dropped[k.hash]
+	if !ok || d.check != k.check {
+		return false
+	}
+	if d.seen != c.iter {
+		c.dropped[k.hash] = droppedEntry{check: k.check, seen: c.iter}
+		c.droppedSeen++
+	}
+	return true
+}
+
+func (c *cache) addDropped(k textKey) {
+	if len(c.dropped) >= maxDropped {
+		return
+	}
+	if c.dropped == nil {
+		c.dropped = map[uint64]droppedEntry{}
+	}
+	if _, taken := c.dropped[k.hash]; taken {
+		return
+	}
+	c.dropped[k.hash] = droppedEntry{check: k.check, seen: c.iter}
+	c.droppedSeen++
+}
+
+// stale gives the series that were present in the scrape before (or in that of
+// the loop before) and are not in this one. Several texts may stand for one
+// reference: it is present if any of them is.
+func (c *cache) stale() map[storage.SeriesRef]labels.Labels {
+	if c.stillThere == c.trackedBefore && len(c.inherited) == 0 {
+		return nil
+	}
+	// A copy, for the scrape may yet fail and ask again.
+	gone := maps.Clone(c.inherited)
+	if gone == nil {
+		gone = map[storage.SeriesRef]labels.Labels{}
+	}
+	for i := range c.entries {
+		if e := &c.entries[i]; e.tracked == c.iter-1 && e.ref != 0 {
+			gone[e.ref] = e.lset
+		}
+	}
+	for i := range c.entries {
+		if e := &c.entries[i]; e.tracked == c.iter {
+			delete(gone, e.ref)
+		}
+	}
+	return gone
+}
+
+// done ends an iteration. After a success it forgets what the scrape did not
+// meet; after a failure only when the cache has grown a lot, for a target with
+// ever changing series that never succeeds would fill it.
+func (c *cache) done(success bool) {
+	size := len(c.index) + len(c.dropped)
+	forget := success || size > 2*c.lastSize+1000
+	if success {
+		c.lastSize = size
+	}
+	if forget && c.seen < len(c.index) {
+		c.forgetUnseen()
+	}
+	if forget && c.droppedSeen < len(c.dropped) {
+		for k, d := range c.dropped {
+			if d.seen != c.iter {
+				delete(c.dropped, k)
+			}
+		}
+	}
+	c.trackedBefore, c.tracked, c.stillThere = c.tracked, 0, 0
+	c.seen, c.droppedSeen = 0, 0
+	c.inherited = nil
+	c.iter++
+}
+
+func (c *cache) forgetUnseen() {
+	for k, place := range c.index {
+		if c.entries[place].seen != c.iter {
+			delete(c.index, k)
+			c.entries[place] = cacheEntry{}
+			c.free = append(c.free, place)
+		}
+	}
+	// Maps and slices do not shrink by themselves.
+	if len(c.entries) > 1024 && len(c.index) < len(c.entries)/4 {
+		c.compact()
+	}
+}
+
+func (c *cache) compact() {
+	entries := make([]cacheEntry, 0, len(c.index))
+	index := make(map[uint64]int32, len(c.index))
+	for k, place := range c.index {
+		index[k] = int32(len(entries)) //nolint:gosec // Less than before.
+		entries = append(entries, c.entries[place])
+	}
+	c.entries, c.index, c.free = entries, index, nil
+}
+
+// heirloom gives the series present at the last scrape, for a loop that takes
+// over from this one.
+func (c *cache) heirloom() map[storage.SeriesRef]labels.Labels {
+	present := c.inherited
+	c.inherited = nil
+	if present == nil {
+		present = make(map[storage.SeriesRef]labels.Labels, c.trackedBefore)
+	}
+	for i := range c.entries {
+		if e := &c.entries[i]; e.tracked == c.iter-1 && e.ref != 0 {
+			present[e.ref] = e.lset
+		}
+	}
+	return present
+}

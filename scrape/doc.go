@@ -1,0 +1,31 @@
+// Package scrape keeps one scrape loop running for every target of a set of
+// jobs and appends what it reads to a storage.AppendableV2.
+//
+// A [Manager] is the whole interface: [Manager.Apply] takes the jobs (as
+// Prometheus' own config.ScrapeConfig) and their target groups and makes the
+// running loops match; [Manager.TargetsActive] gives the targets with their
+// health for status pages; [Manager.Stop] ends everything.
+//
+// The loop, the HTTP side, the caches and the limits are this package's own.
+// Targets, their labels and their status come from prometheus/scrape
+// (PopulateLabels and Target), and bodies are read by model/textparse, so what
+// is stored is what Prometheus v0.315 would store. The deliberate differences:
+//
+//   - Stale markers of a target that goes away are written when Apply removes
+//     it. Prometheus waits two intervals, for another server might take the
+//     target over; here there is no other server. If in the same Apply another
+//     target with the same job and public labels appears (settings changed, or
+//     a pod came back under a new address), no markers are written: the new
+//     loop takes over, and its first scrape marks what is no longer there.
+//   - A scrape in flight when its loop is stopped is cut short and leaves
+//     nothing behind.
+//   - The timeout covers the parsing and appending as well as the request.
+//   - Limits have defaults (see [Options]), for what a pod serves must never
+//     take the process down. Bodies that are known to do so in Prometheus
+//     (see guard.go) are refused.
+//   - Unix socket targets, OpenMetrics 2.0, zstd and synthesized start
+//     timestamps are not supported.
+//
+// The mutable state is all in the Manager: any number of them may live in one
+// process.
+package scrape

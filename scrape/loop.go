@@ -1,0 +1,173 @@
+package scrape
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	promscrape "github.com/prometheus/prometheus/scrape"
+
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// tolerance is how far from its turn a scrape may be and still get the turn's
+// timestamp, at most 1 % of the interval: timestamps at equal distances take
+// half the space in the TSDB.
+const tolerance = 2 * time.Millisecond
+
+// loop scrapes one target.
+type loop struct {
+	*settings
+	targetSettings
+	job        *job
+	target     *promscrape.Target
+	key        uint64 // of the target
+	public     uint64 // hash of the target's public labels
+	url        string
+	appendable storage.AppendableV2
+	logger     *slog.Logger
+	metrics    *metrics
+	metadata   *metadataStore
+
+	ctx    context.Context // ends when the loop is to stop
+	cancel context.CancelFunc
+	done   chan struct{}
+	// bequeath says that the series go on without this loop: no stale markers.
+	// It is set before cancel is called.
+	bequeath bool
+	heirOf   *loop // which the loop takes over from, until it starts
+
+	// What follows belongs to run's goroutine, before and after it to Apply's.
+	cache   *cache
+	reports reports
+	last    int64  // ms, of the last scrape; 0 before the first
+	size    int    // of the last body
+	failing string // reasonKind of the last scrape, "" if it succeeded
+	rejects uint8  // what logRejected last found
+}
+
+// newLoop makes the loop of a target without starting it.
+func (m *Manager) newLoop(j *job, s *settings, c candidate) *loop {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &loop{
+		settings:       s,
+		targetSettings: c.settings,
+		job:            j,
+		target:         c.Target,
+		key:            c.key,
+		public:         c.public,
+		url:            c.url,
+		appendable:     m.opts.Appendable,
+		logger:         m.opts.Logger,
+		metrics:        m.metrics,
+		metadata:       newMetadataStore(),
+		ctx:            ctx,
+		cancel:         cancel,
+		done:           make(chan struct{}),
+		cache:          newCache(),
+	}
+	c.SetMetadataStore(l.metadata)
+	return l
+}
+
+// inherit takes over from the loop before this one, which has ended: what its
+// last scrape held will be marked stale if the first of this one does not.
+func (l *loop) inherit() {
+	old := l.heirOf
+	if old == nil {
+		return
+	}
+	l.heirOf = nil
+	l.cache.inherited = old.cache.heirloom()
+	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
+}
+
+// run scrapes until the loop is stopped.
+func (l *loop) run() {
+	defer close(l.done)
+	defer l.end()
+
+	wait := time.NewTimer(offset(l.key, l.interval, time.Now()))
+	defer wait.Stop()
+	select {
+	case <-l.ctx.Done():
+		return
+	case <-wait.C:
+	}
+
+	ticker := time.NewTicker(l.interval)
+	defer ticker.Stop()
+	// Round takes the monotonic clock out: timestamps follow the wall clock.
+	turn := time.Now().Round(0)
+	for l.ctx.Err() == nil {
+		var at time.Time
+		at, turn = align(time.Now().Round(0), turn, l.interval)
+		if err := guarded(func() error { l.scrape(at); return nil }); err != nil {
+			l.metrics.panics.Inc()
+			l.log(slog.LevelError, "scrape was not recorded", slog.Any("err", err))
+		}
+		select {
+		case <-l.ctx.Done():
+		case <-ticker.C:
+		}
+	}
+}
+
+// align gives the timestamp of a scrape that starts now, and the turn it belongs
+// to. turn is that of the scrape before.
+func align(now, turn time.Time, interval time.Duration) (at, newTurn time.Time) {
+	near := min(interval/100, tolerance)
+	late := now.Sub(turn)
+	if late < -near {
+		// The wall clock was set back: turns count from here.
+		return now, now
+	}
+	if late >= interval {
+		// Ticks may have been missed.
+		turn = turn.Add(late / interval * interval)
+	}
+	if now.Sub(turn) <= near {
+		return turn, turn
+	}
+	return now, turn
+}
+
+// end marks the target's series as stale, unless they go on.
+func (l *loop) end() {
+	if l.bequeath {
+		return
+	}
+	if err := guarded(l.writeEnd); err != nil {
+		l.log(slog.LevelWarn, "stale markers of a removed target were not written", slog.Any("err", err))
+	}
+}
+
+func (l *loop) writeEnd() error {
+	// The last scrape may have been in this very millisecond, or at a turn that
+	// is still to come.
+	now := max(timestamp.FromTime(time.Now()), l.last+1)
+	at := timestamp.Time(now)
+	app := l.newAppender()
+	_, err := l.appendBody(app, fetched{}, at, time.Time{})
+	if err == nil && l.reports.written() {
+		err = l.reportStale(app, at)
+	}
+	if err != nil {
+		l.rollback(app)
+		return err
+	}
+	return app.Commit()
+}
+
+// newAppender gives an appender that nothing cancels: what a scrape has got is
+// stored even if the loop is to stop meanwhile.
+func (l *loop) newAppender() storage.AppenderV2 {
+	return l.appendable.AppenderV2(context.Background())
+}
+
+// log adds which target it is about.
+func (l *loop) log(level slog.Level, msg string, attrs ...any) {
+	attrs = append(attrs, slog.String("job", l.jobName), slog.String("target", l.url))
+	l.logger.Log(context.Background(), level, msg, attrs...)
+}

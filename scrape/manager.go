@@ -1,0 +1,219 @@
+package scrape
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	promscrape "github.com/prometheus/prometheus/scrape"
+
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+)
+
+// Manager runs the scrape loops of a set of jobs. Its methods may be called at
+// any time and from any goroutine.
+type Manager struct {
+	opts    Options
+	metrics *metrics
+	bodies  *bodies
+	gzips   *sync.Pool
+
+	// applyMu is held while the set of loops changes, which may have to wait for
+	// loops to end. Those who only look at the set hold mu instead, so that they
+	// need not wait as well.
+	applyMu sync.Mutex
+	stopped bool
+	mu      sync.Mutex
+	jobs    map[string]*job // written with both held; so are job.loops
+}
+
+// NewManager makes a Manager without jobs. It fails if Options.Appendable is nil
+// or the metrics cannot be registered. The caller stops it.
+func NewManager(opts Options) (*Manager, error) {
+	if opts.Appendable == nil {
+		return nil, errors.New("scrape: Options.Appendable is nil")
+	}
+	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, jobs: map[string]*job{}}
+	var err error
+	if m.metrics, err = newMetrics(opts.Registerer, m.countTargets); err != nil {
+		return nil, fmt.Errorf("register scrape metrics: %w", err)
+	}
+	m.bodies = newBodies(m.opts.BodyMemory, m.metrics.bodies)
+	return m, nil
+}
+
+// Apply makes the running loops match a full set of jobs. cfgs holds one entry
+// per job, groups the target groups by job name. Apply may be called at any time
+// with any set. It does not change what it is given, and neither may the caller
+// afterwards.
+//
+// A job whose configuration and groups are the same pointers as before is left
+// alone, and of a group that is the same pointer the targets are not made again. A
+// target whose labels, URL and settings did not change keeps its loop. All loops
+// that go have ended, and written their stale markers, before new ones start; a
+// loop that takes over from one with the same public labels writes the markers
+// itself, on its first scrape, for what is no longer there. Scrapes in flight are
+// cut short, so that Apply waits for no target.
+//
+// The error joins all that is wrong with this set, whether it is new or not, each
+// part naming its job. A job with bad settings has no loops; a target that cannot
+// be made has none. The rest runs. After Stop it is ErrStopped.
+func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
+	m.applyMu.Lock()
+	defer m.applyMu.Unlock()
+	if m.stopped {
+		return ErrStopped
+	}
+	next := make(map[string]*job, len(cfgs))
+	seen := make(map[string]bool, len(cfgs))
+	var ch change
+	var errs []error
+	for i, cfg := range cfgs {
+		switch {
+		case cfg == nil || cfg.JobName == "":
+			errs = append(errs, fmt.Errorf("job %d has no name", i))
+			continue
+		case seen[cfg.JobName]:
+			errs = append(errs, fmt.Errorf("job %q: given twice, the first counts", cfg.JobName))
+			continue
+		}
+		seen[cfg.JobName] = true
+		j, err := m.applyJob(cfg, groups[cfg.JobName], &ch)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("job %q: %w", cfg.JobName, err))
+		}
+		if j != nil {
+			next[cfg.JobName] = j
+		}
+	}
+	for name, j := range m.jobs {
+		if next[name] == nil {
+			ch.dropJob(j)
+		}
+	}
+	m.carryOut(&ch, next)
+	return errors.Join(errs...)
+}
+
+// change is what an Apply does to the set of loops.
+type change struct {
+	old     []*loop // to stop
+	fresh   []*loop // to start
+	clients []*http.Client
+}
+
+func (ch *change) dropJob(j *job) {
+	for _, l := range j.loops {
+		ch.old = append(ch.old, l)
+	}
+	ch.clients = append(ch.clients, j.fetch.client)
+}
+
+// applyJob brings one job to its new settings and targets, except that loops are
+// only noted in ch. Without a job the settings are bad. With one, the error is
+// about some of its targets.
+func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group, ch *change) (*job, error) {
+	j := m.jobs[cfg.JobName]
+	if j != nil && j.unchanged(cfg, groups) {
+		return j, j.err
+	}
+	p, err := m.planJob(j, cfg, groups)
+	if err != nil {
+		return nil, err
+	}
+	if j == nil {
+		j = &job{loops: map[uint64]*loop{}}
+	} else if j.settings != p.settings {
+		ch.clients = append(ch.clients, j.fetch.client)
+	}
+	old := j.obsolete(p)
+	ch.old = append(ch.old, old...)
+	ch.fresh = append(ch.fresh, m.missing(j, p, old)...)
+	j.adopt(p)
+	return j, j.err
+}
+
+// carryOut stops the old loops, waits for them, and starts the fresh ones.
+func (m *Manager) carryOut(ch *change, next map[string]*job) {
+	for _, l := range ch.fresh {
+		if l.heirOf != nil {
+			l.heirOf.bequeath = true
+		}
+	}
+	stopAll(ch.old)
+	for _, l := range ch.fresh {
+		l.inherit()
+	}
+	for _, c := range ch.clients {
+		c.CloseIdleConnections()
+	}
+
+	m.mu.Lock()
+	for _, l := range ch.old {
+		delete(l.job.loops, l.key)
+	}
+	for _, l := range ch.fresh {
+		l.job.loops[l.key] = l
+	}
+	m.jobs = next
+	m.mu.Unlock()
+
+	for _, l := range ch.fresh {
+		go l.run()
+	}
+}
+
+// stopAll ends the loops and waits until they have written what they have to.
+func stopAll(loops []*loop) {
+	for _, l := range loops {
+		l.cancel()
+	}
+	for _, l := range loops {
+		<-l.done
+	}
+}
+
+// TargetsActive gives, by job name, the targets that have a loop, in no order. The
+// targets are live: their health changes with every scrape.
+func (m *Manager) TargetsActive() map[string][]*promscrape.Target {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string][]*promscrape.Target, len(m.jobs))
+	for name, j := range m.jobs {
+		out[name] = j.targets()
+	}
+	return out
+}
+
+func (m *Manager) countTargets() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, j := range m.jobs {
+		n += len(j.loops)
+	}
+	return float64(n)
+}
+
+// Stop ends all loops and waits for them. Scrapes in flight are cut short, those
+// being stored are stored. No stale markers are written: after a restart the
+// series go on where they were. Stopping twice is fine.
+func (m *Manager) Stop() {
+	m.applyMu.Lock()
+	defer m.applyMu.Unlock()
+	if m.stopped {
+		return
+	}
+	m.stopped = true
+	var ch change
+	for _, j := range m.jobs {
+		ch.dropJob(j)
+	}
+	for _, l := range ch.old {
+		l.bequeath = true
+	}
+	m.carryOut(&ch, map[string]*job{})
+	m.metrics.unregister()
+}

@@ -1,0 +1,124 @@
+package scrape
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	config_util "github.com/prometheus/common/config"
+
+	"github.com/prometheus/prometheus/storage"
+)
+
+// The limits that apply where neither the job nor Options says otherwise.
+const (
+	// DefaultBodySizeLimit is some 200,000 series of usual length, five times
+	// what a kube-apiserver of a small cluster serves.
+	DefaultBodySizeLimit = 32 << 20
+	// DefaultSampleLimit bounds what one target can add to the head block to
+	// some 120 MB. The largest bodies commonly scraped on a small cluster
+	// (k3s, where every port serves the metrics of the whole control plane)
+	// hold about 40,000 samples.
+	DefaultSampleLimit = 100_000
+	// DefaultLabelLimit is twice what kube_pod_labels has been seen to need.
+	DefaultLabelLimit = 256
+	// DefaultLabelNameLengthLimit is far above any name met in practice.
+	DefaultLabelNameLengthLimit = 1 << 10
+	// DefaultLabelValueLengthLimit leaves room for whole SQL statements.
+	DefaultLabelValueLengthLimit = 16 << 10
+	// DefaultBucketLimit is six times what client_golang recommends for a
+	// native histogram.
+	DefaultBucketLimit = 1000
+	// DefaultBodyMemory lets two bodies of DefaultBodySizeLimit be read at
+	// once, or some hundreds of usual ones.
+	DefaultBodyMemory = 128 << 20
+)
+
+// DefaultUserAgent is sent when Options.UserAgent is empty.
+const DefaultUserAgent = "promlet"
+
+// ErrStopped is returned by Manager.Apply after Manager.Stop.
+var ErrStopped = errors.New("scrape manager is stopped")
+
+// Options say where samples go and what a target may cost.
+//
+// The limits apply to jobs that set none of their own. For each of them 0 is
+// the default constant of the same name, and a negative value is no limit.
+type Options struct {
+	// Appendable receives the samples. Required. Appenders are used from many
+	// goroutines at once, each from one only.
+	Appendable storage.AppendableV2
+
+	// Logger receives changes of state: a target that begins to fail, fails for
+	// another reason, or works again. Nil is silent.
+	Logger *slog.Logger
+
+	// Registerer receives the Manager's own metrics, promlet_scrape_*, and loses
+	// them again on Stop. Nil: none are exported. Two Managers need two
+	// registerers.
+	Registerer prometheus.Registerer
+
+	// UserAgent is the User-Agent header of the requests. Empty is
+	// DefaultUserAgent; the binary sets promlet/<version>.
+	UserAgent string
+
+	// HTTPClientOptions are passed on when a job's HTTP client is made, e.g. a
+	// dial function.
+	HTTPClientOptions []config_util.HTTPClientOption
+
+	// ParseStartTimestamps passes the start timestamps of OpenMetrics and
+	// protobuf bodies on, and then leaves the _created series of OpenMetrics
+	// out, as the feature flags of Prometheus do. False, as there, by default:
+	// finding them in OpenMetrics text takes time that grows with the square of
+	// a family's size.
+	ParseStartTimestamps bool
+
+	// BodySizeLimit is the size in bytes that a body must stay below, after
+	// decompression.
+	BodySizeLimit int64
+	// SampleLimit is the number of samples per scrape, after metric relabelling.
+	SampleLimit int
+	// LabelLimit is the number of labels per series, after metric relabelling.
+	LabelLimit int
+	// LabelNameLengthLimit is in bytes.
+	LabelNameLengthLimit int
+	// LabelValueLengthLimit is in bytes; the metric name counts as a value.
+	LabelValueLengthLimit int
+	// BucketLimit is the number of buckets per native histogram. Exponential
+	// histograms above it lose resolution until they fit, others fail the scrape.
+	BucketLimit int
+
+	// BodyMemory is how many bytes the bodies being read or parsed at one moment
+	// may take together; those of up to 256 KiB are not counted. A scrape that
+	// would go above it waits, at most until its timeout. 0 is
+	// DefaultBodyMemory, negative is no limit.
+	BodyMemory int64
+}
+
+// withDefaults resolves 0 to the default and negative values to 0, the form
+// "no limit" has in Prometheus' configuration.
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = DefaultUserAgent
+	}
+	resolve(&o.BodySizeLimit, DefaultBodySizeLimit)
+	resolve(&o.SampleLimit, DefaultSampleLimit)
+	resolve(&o.LabelLimit, DefaultLabelLimit)
+	resolve(&o.LabelNameLengthLimit, DefaultLabelNameLengthLimit)
+	resolve(&o.LabelValueLengthLimit, DefaultLabelValueLengthLimit)
+	resolve(&o.BucketLimit, DefaultBucketLimit)
+	resolve(&o.BodyMemory, DefaultBodyMemory)
+	return o
+}
+
+func resolve[T int | int64](v *T, def T) {
+	switch {
+	case *v == 0:
+		*v = def
+	case *v < 0:
+		*v = 0
+	}
+}

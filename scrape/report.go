@@ -1,0 +1,118 @@
+package scrape
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// The synthetic series, in the order they are written; those from extraReports
+// on only where extra_scrape_metrics asks for them.
+const (
+	reportUp = iota
+	reportDuration
+	reportSamples
+	reportKept
+	reportSeriesAdded
+	extraReports
+)
+
+const (
+	reportTimeout = extraReports + iota
+	reportSampleLimit
+	reportBodySize
+	allReports
+)
+
+// reportInfo gives name, unit and help of a synthetic series.
+func reportInfo(i int) (name, unit, help string) {
+	switch i {
+	case reportUp:
+		return "up", "targets", "1 if the last scrape of the target succeeded, else 0."
+	case reportDuration:
+		return "scrape_duration_seconds", "seconds", "How long the last scrape took."
+	case reportSamples:
+		return "scrape_samples_scraped", "samples", "Samples in the body of the last scrape."
+	case reportKept:
+		return "scrape_samples_post_metric_relabeling", "samples", "Samples of the last scrape that metric relabelling left."
+	case reportSeriesAdded:
+		return "scrape_series_added", "series", "Series of the last scrape that were new."
+	case reportTimeout:
+		return "scrape_timeout_seconds", "seconds", "Timeout of the scrapes of this target."
+	case reportSampleLimit:
+		return "scrape_sample_limit", "samples", "Limit on the samples of a scrape, 0 for none."
+	default:
+		return "scrape_body_size_bytes", "bytes", "Size of the last body after decompression; -1 if above its limit, 0 if the scrape failed otherwise."
+	}
+}
+
+// reports remembers the synthetic series of one loop.
+type reports [allReports]struct {
+	ref  storage.SeriesRef
+	lset labels.Labels
+}
+
+// written tells whether any was.
+func (r *reports) written() bool { return r[reportUp].ref != 0 }
+
+// report appends the synthetic series for a scrape at ts.
+func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, c counts, scrapeErr error) error {
+	var v [allReports]float64
+	if scrapeErr == nil {
+		v[reportUp] = 1
+	}
+	v[reportDuration] = took.Seconds()
+	v[reportSamples] = float64(c.scraped)
+	v[reportKept] = float64(c.kept)
+	v[reportSeriesAdded] = float64(c.seriesAdded)
+	v[reportTimeout] = l.timeout.Seconds()
+	v[reportSampleLimit] = float64(l.limits.samples)
+	v[reportBodySize] = float64(c.bytes)
+	return l.appendReports(app, timestamp.FromTime(ts), v, false)
+}
+
+// reportStale ends the synthetic series at ts.
+func (l *loop) reportStale(app storage.AppenderV2, ts time.Time) error {
+	var v [allReports]float64
+	for i := range v {
+		v[i] = math.Float64frombits(value.StaleNaN)
+	}
+	return l.appendReports(app, timestamp.FromTime(ts), v, true)
+}
+
+func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports]float64, stale bool) error {
+	n := extraReports
+	if l.extraReports {
+		n = allReports
+	}
+	for i, v := range values[:n] {
+		r := &l.reports[i]
+		name, unit, help := reportInfo(i)
+		if r.ref == 0 {
+			r.lset = reportLabels(labels.NewBuilderWithSymbolTable(l.symbols), name, l.target)
+		}
+		ref, err := app.Append(r.ref, r.lset, 0, t, v, nil, nil, storage.AOptions{
+			MetricFamilyName: name,
+			Metadata:         metadata.Metadata{Type: model.MetricTypeGauge, Unit: unit, Help: help},
+			RejectOutOfOrder: stale,
+		})
+		switch {
+		case err == nil:
+			r.ref = ref
+		case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+			// The body may hold a series of this name.
+		default:
+			return fmt.Errorf("append %s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// scrape fetches the target once, and stores what it got and the synthetic series
+// with timestamp at.
+func (l *loop) scrape(at time.Time) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
+	defer cancel()
+
+	got, err := l.get(ctx)
+	defer got.body.release()
+	if l.ctx.Err() != nil {
+		// Cut short: the target is not to blame.
+		return
+	}
+	// From here on the scrape goes to its end, even if the loop is to stop.
+	deadline, _ := ctx.Deadline()
+	c, app, err := l.store(got, at, deadline, err)
+	l.last = timestamp.FromTime(at)
+	took := time.Since(start)
+	l.target.Report(at, took, err)
+	if rerr := l.finish(app, at, took, c, err); rerr != nil {
+		// Nothing was stored, not even up: say so where it can be seen.
+		err = rerr
+		l.target.Report(at, took, err)
+	}
+	l.metrics.scraped(err)
+	l.logChange(err)
+}
+
+// get fetches the body, unless the target is not to be scraped at all.
+func (l *loop) get(ctx context.Context) (got fetched, err error) {
+	if err := l.job.forbidden(); err != nil {
+		return fetched{}, err
+	}
+	err = guarded(func() (err error) {
+		got, err = l.fetch.fetch(ctx, l.url, l.timeout, l.size+l.size/8)
+		return err
+	})
+	if n := len(got.body.buf); n > 0 {
+		// Empty answers happen to targets that are starting up.
+		l.size = n
+	}
+	return got, bounded(err)
+}
+
+// store appends the body to a new appender, or, if there is none or it turns out
+// to be bad, the stale markers. fetchErr is why there is none. The appender is to
+// be finished by the caller; the error is that of the scrape.
+func (l *loop) store(got fetched, at, deadline time.Time, fetchErr error) (c counts, app storage.AppenderV2, scrapeErr error) {
+	app = l.newAppender()
+	err := guarded(func() (err error) {
+		c, err = l.appendBody(app, got, at, deadline)
+		return err
+	})
+	c.bytes = len(got.body.buf)
+	if limitOf(fetchErr) == "body_size" {
+		c.bytes = -1
+	}
+	if err == nil {
+		return c, app, fetchErr
+	}
+	l.rollback(app)
+	app = l.newAppender()
+	if again := guarded(func() error {
+		_, err := l.appendBody(app, fetched{}, at, time.Time{})
+		return err
+	}); again != nil {
+		l.log(slog.LevelWarn, "stale markers of a failed scrape were not written", slog.Any("err", again))
+		l.rollback(app)
+		app = l.newAppender()
+	}
+	if fetchErr != nil {
+		return c, app, fetchErr
+	}
+	return c, app, bounded(err)
+}
+
+// finish appends the synthetic series and commits.
+func (l *loop) finish(app storage.AppenderV2, at time.Time, took time.Duration, c counts, scrapeErr error) error {
+	if err := l.report(app, at, took, c, scrapeErr); err != nil {
+		l.rollback(app)
+		return bounded(err)
+	}
+	if err := app.Commit(); err != nil {
+		return bounded(fmt.Errorf("commit the scrape: %w", err))
+	}
+	return nil
+}
+
+func (l *loop) rollback(app storage.AppenderV2) {
+	if err := guarded(app.Rollback); err != nil {
+		l.log(slog.LevelWarn, "rollback of a scrape failed", slog.Any("err", err))
+	}
+}
+
+// logChange logs a scrape that ended in another way than the one before.
+func (l *loop) logChange(err error) {
+	var kind string
+	if err != nil {
+		kind = reasonKind(err)
+	}
+	if kind == l.failing {
+		return
+	}
+	l.failing = kind
+	if err == nil {
+		l.log(slog.LevelInfo, "target is up again")
+		return
+	}
+	attrs := []any{slog.Any("err", err)}
+	if pe, ok := errors.AsType[*panicError](err); ok {
+		l.metrics.panics.Inc()
+		attrs = append(attrs, slog.String("stack", string(pe.stack)))
+	}
+	l.log(slog.LevelWarn, "target is down", attrs...)
+}

@@ -1,0 +1,190 @@
+package scrape
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/model"
+	promscrape "github.com/prometheus/prometheus/scrape"
+
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+)
+
+// Labels of a target that set for it what the job's configuration sets for all.
+// Prometheus has the names for itself.
+const (
+	nativeHistogramsLabel = "__scrape_native_histograms__"
+	alwaysClassicLabel    = "__always_scrape_classic_histograms__"
+	convertToNHCBLabel    = "__convert_classic_histograms_to_nhcb__"
+	unixSocketLabel       = "__unix_socket__"
+)
+
+// settings are what the loops of a job share. They do not change: a job whose
+// settings change gets new loops.
+type settings struct {
+	jobName         string
+	fetch           fetcher
+	limits          limits
+	honorLabels     bool
+	honorTimestamps bool
+	trackTimestamps bool
+	metricRelabel   []*relabel.Config
+	validation      model.ValidationScheme
+	fallbackType    string // media type, "" for none
+	extraReports    bool
+	parseST         bool
+	symbols         *labels.SymbolTable
+}
+
+// checkedConfig gives a copy of cfg with defaults filled in, or what is wrong
+// with it. cfg stays as it is.
+func checkedConfig(cfg *config.ScrapeConfig) (*config.ScrapeConfig, error) {
+	c := *cfg
+	// Validate writes to what these point to.
+	c.RelabelConfigs = copied(c.RelabelConfigs)
+	c.MetricRelabelConfigs = copied(c.MetricRelabelConfigs)
+	if a := c.HTTPClientConfig.Authorization; a != nil {
+		dup := *a
+		c.HTTPClientConfig.Authorization = &dup
+	}
+	for _, rc := range slices.Concat(c.RelabelConfigs, c.MetricRelabelConfigs) {
+		if rc == nil {
+			return nil, errors.New("empty relabelling rule")
+		}
+	}
+	if err := c.Validate(config.DefaultGlobalConfig); err != nil {
+		return nil, err
+	}
+	if _, err := config.ToEscapingScheme(c.MetricNameEscapingScheme, c.MetricNameValidationScheme); err != nil {
+		return nil, err
+	}
+	if err := c.HTTPClientConfig.Validate(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+func copied(rules []*relabel.Config) []*relabel.Config {
+	out := make([]*relabel.Config, len(rules))
+	for i, rc := range rules {
+		if rc != nil {
+			dup := *rc
+			out[i] = &dup
+		}
+	}
+	return out
+}
+
+// forLoops is cfg without what only decides which targets there are and how
+// they are labelled: a change of the rest asks for new loops.
+func forLoops(cfg *config.ScrapeConfig) *config.ScrapeConfig {
+	c := *cfg
+	c.RelabelConfigs = nil
+	c.ServiceDiscoveryConfigs = nil
+	c.KeepDroppedTargets = 0
+	c.TargetLimit = 0
+	c.ScrapeFailureLogFile = ""
+	// These reach the loops through the labels of the targets.
+	c.ScrapeInterval, c.ScrapeTimeout = 0, 0
+	c.MetricsPath, c.Scheme, c.Params = "", "", nil
+	c.ScrapeNativeHistograms = nil
+	c.AlwaysScrapeClassicHistograms = nil
+	c.ConvertClassicHistogramsToNHCB = nil
+	return &c
+}
+
+// sameForLoops tells whether loops running on a may stay when b replaces it. Both
+// have been checked.
+func sameForLoops(a, b *config.ScrapeConfig) bool {
+	return reflect.DeepEqual(forLoops(a), forLoops(b))
+}
+
+// newSettings makes the settings of a job from a checked configuration.
+func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
+	client, err := newClient(cfg.HTTPClientConfig, m.opts.HTTPClientOptions)
+	if err != nil {
+		return nil, err
+	}
+	escaping, err := config.ToEscapingScheme(cfg.MetricNameEscapingScheme, cfg.MetricNameValidationScheme)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{
+		jobName: cfg.JobName,
+		fetch: fetcher{
+			client:         client,
+			bodies:         m.bodies,
+			gzips:          m.gzips,
+			accept:         acceptHeader(cfg.ScrapeProtocols, escaping),
+			acceptEncoding: acceptEncodingHeader(cfg.EnableCompression),
+			userAgent:      m.opts.UserAgent,
+			bodySizeLimit:  orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
+		},
+		limits: limits{
+			samples:          orDefault(limit(cfg.SampleLimit), m.opts.SampleLimit),
+			labels:           orDefault(limit(cfg.LabelLimit), m.opts.LabelLimit),
+			labelNameLength:  orDefault(limit(cfg.LabelNameLengthLimit), m.opts.LabelNameLengthLimit),
+			labelValueLength: orDefault(limit(cfg.LabelValueLengthLimit), m.opts.LabelValueLengthLimit),
+			buckets:          orDefault(limit(cfg.NativeHistogramBucketLimit), m.opts.BucketLimit),
+			maxSchema:        maxSchemaFor(cfg.NativeHistogramMinBucketFactor),
+		},
+		honorLabels:     cfg.HonorLabels,
+		honorTimestamps: cfg.HonorTimestamps,
+		trackTimestamps: cfg.TrackTimestampsStaleness,
+		metricRelabel:   cfg.MetricRelabelConfigs,
+		validation:      cfg.MetricNameValidationScheme,
+		fallbackType:    cfg.ScrapeFallbackProtocol.HeaderMediaType(),
+		extraReports:    cfg.ExtraScrapeMetricsEnabled(),
+		parseST:         m.opts.ParseStartTimestamps,
+		symbols:         labels.NewSymbolTable(),
+	}, nil
+}
+
+// limit is a configured limit as an int; what does not fit is as good as none.
+func limit(v uint) int { return int(min(v, 1<<31-1)) } //nolint:gosec // Bounded.
+
+func orDefault[T int | int64](v, def T) T {
+	if v > 0 {
+		return v
+	}
+	return def
+}
+
+// targetSettings are those a target's labels decide.
+type targetSettings struct {
+	interval         time.Duration
+	timeout          time.Duration
+	nativeHistograms bool
+	alwaysClassic    bool
+	convertToNHCB    bool
+}
+
+// settingsOf reads them. PopulateLabels has put the job's values there and has
+// checked them all, so errors do not happen.
+func settingsOf(t *promscrape.Target) (targetSettings, error) {
+	is := func(label string) bool {
+		v, err := strconv.ParseBool(t.GetValue(label))
+		return err == nil && v
+	}
+	interval, err := model.ParseDuration(t.GetValue(model.ScrapeIntervalLabel))
+	if err != nil {
+		return targetSettings{}, fmt.Errorf("scrape interval: %w", err)
+	}
+	timeout, err := model.ParseDuration(t.GetValue(model.ScrapeTimeoutLabel))
+	if err != nil {
+		return targetSettings{}, fmt.Errorf("scrape timeout: %w", err)
+	}
+	return targetSettings{
+		interval:         time.Duration(interval),
+		timeout:          time.Duration(timeout),
+		nativeHistograms: is(nativeHistogramsLabel),
+		alwaysClassic:    is(alwaysClassicLabel),
+		convertToNHCB:    is(convertToNHCBLabel),
+	}, nil
+}

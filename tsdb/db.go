@@ -1,0 +1,261 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+)
+
+// Errors of Open.
+var (
+	// ErrLocked is returned when another process, or another DB of this one, has the data directory open.
+	ErrLocked = errors.New("it is in use")
+)
+
+// ErrClosed is returned by every method of a DB after Close.
+var ErrClosed = errors.New("the database is closed")
+
+// DB is an open data directory. All methods may be called at the same time.
+type DB struct {
+	opts    Options
+	store   *promtsdb.DB
+	engine  *promql.Engine
+	slots   *slots
+	lock    fileutil.Releaser
+	metrics *prometheus.Registry
+	damage  []Damage
+
+	closing context.Context // ends when Close begins
+	cancel  context.CancelFunc
+	running sync.WaitGroup // queries of Instant
+	mu      sync.Mutex     // orders begin and Close
+	once    sync.Once
+	err     error // of Close
+}
+
+var (
+	_ storage.AppendableV2 = (*DB)(nil)
+	_ storage.Queryable    = (*DB)(nil)
+)
+
+// Open opens the data directory, makes it if it is not there, and brings back what the log holds.
+// Whatever is damaged in it is repaired or moved to a directory corrupt-<time> inside it (the
+// newest few are kept), logged as a warning, and told by Damage.
+//
+// It fails when Options are wrong, with ErrLocked when the directory is in use, and when the system
+// refuses to read or write it.
+func Open(opts Options) (*DB, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("tsdb options: %w", err)
+	}
+	lock, err := lockDir(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
+	}
+	db := &DB{opts: opts, lock: lock}
+	db.closing, db.cancel = context.WithCancel(context.Background())
+	if err := db.open(); err != nil {
+		db.cancel()
+		return nil, errors.Join(fmt.Errorf("data directory %q: %w", opts.Dir, advise(err)), lock.Release())
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(db.metrics); err != nil {
+			db.opts.Registerer = nil
+			return nil, errors.Join(fmt.Errorf("register metrics: %w", err), db.Close())
+		}
+	}
+	return db, nil
+}
+
+// lockDir makes the directory and takes the lock that Prometheus takes too. The lock goes with the
+// process, however it ends; the file stays, for a lock on a removed file excludes nobody.
+func lockDir(dir string) (fileutil.Releaser, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, advise(err)
+	}
+	lock, _, err := fileutil.Flock(filepath.Join(dir, lockFile))
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%w by another process: stop that one or choose another directory", ErrLocked)
+	}
+	return lock, advise(err)
+}
+
+// advise adds the mend to what the system says.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: make it and all in it writable for user %d, or choose another directory", err, os.Geteuid())
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: free some space there, or choose another directory", err)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("%w: choose a directory of its own", err)
+	}
+	return err
+}
+
+// refused tells errors of the system around the data from damage to the data.
+func refused(err error) bool {
+	for _, e := range []error{
+		fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// open repairs the directory, opens the storage on it, and starts the engine.
+func (db *DB) open() error {
+	rep := &repairer{dir: db.opts.Dir, log: db.opts.Logger}
+	err := rep.run()
+	if err == nil {
+		err = db.openStore()
+	}
+	if err != nil && !refused(err) {
+		// Nothing known, and nothing that waiting would mend: begin anew beside the old data.
+		if err := rep.setAllAside(err); err != nil {
+			return err
+		}
+		err = db.openStore()
+	}
+	if err != nil {
+		return err
+	}
+	rep.afterOpen(db.metrics)
+	db.damage = rep.found
+	db.slots = newSlots(db.opts.MaxConcurrency, db.opts.QueryTimeout)
+	db.engine = promql.NewEngine(promql.EngineOpts{
+		Logger:                   db.quietLogger(),
+		Reg:                      db.metrics,
+		MaxSamples:               db.opts.MaxSamples,
+		Timeout:                  db.opts.QueryTimeout,
+		ActiveQueryTracker:       db.slots,
+		LookbackDelta:            db.opts.LookbackDelta,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return DefaultSubqueryStep.Milliseconds() },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+	})
+	return nil
+}
+
+// openStore gives each attempt a registry of its own: a failed one leaves its metrics registered.
+func (db *DB) openStore() (err error) {
+	db.metrics = prometheus.NewRegistry()
+	db.store, err = promtsdb.Open(db.opts.Dir, db.quietLogger(), db.metrics, db.opts.storage(), nil)
+	return err
+}
+
+func (db *DB) quietLogger() *slog.Logger {
+	return slog.New(quiet{db.opts.Logger.Handler(), db.closing})
+}
+
+// AppenderV2 implements storage.AppendableV2. What was committed survives the process, however it
+// ends. After Close, appending gives ErrClosed.
+func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	if db.closing.Err() != nil {
+		return closedAppender{}
+	}
+	return db.store.AppenderV2(ctx)
+}
+
+// Querier implements storage.Queryable: mint and maxt are milliseconds since 1970, both inclusive. It
+// must be closed before the DB is.
+func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
+	if db.closing.Err() != nil {
+		return nil, ErrClosed
+	}
+	return db.store.Querier(mint, maxt)
+}
+
+// Engine returns the PromQL engine for use with this DB as the storage.Queryable. Its limits are those
+// of Options and shared with Instant.
+func (db *DB) Engine() *promql.Engine { return db.engine }
+
+// Damage tells what Open found broken and what became of it; empty when all was well.
+func (db *DB) Damage() []Damage { return append([]Damage(nil), db.damage...) }
+
+// Close ends running queries of Instant, waits for them and for the storage to write what it holds, and
+// unlocks the directory. Calling it again waits for the first call and returns the same.
+func (db *DB) Close() error {
+	db.once.Do(func() {
+		db.mu.Lock()
+		db.cancel()
+		db.mu.Unlock()
+		db.running.Wait()
+		if db.opts.Registerer != nil {
+			db.opts.Registerer.Unregister(db.metrics)
+		}
+		if err := errors.Join(db.engine.Close(), db.store.Close(), db.lock.Release()); err != nil {
+			db.err = fmt.Errorf("close data directory %q: %w", db.opts.Dir, err)
+		}
+	})
+	return db.err
+}
+
+// begin counts a query in, unless Close has begun.
+func (db *DB) begin() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closing.Err() != nil {
+		return ErrClosed
+	}
+	db.running.Add(1)
+	return nil
+}
+
+// closedAppender is what AppenderV2 gives after Close.
+type closedAppender struct{}
+
+func (closedAppender) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AppendV2Options) (storage.SeriesRef, error) {
+	return 0, ErrClosed
+}
+
+func (closedAppender) Commit() error   { return ErrClosed }
+func (closedAppender) Rollback() error { return nil }
+
+// quiet passes on warnings and errors, and the rest as debug: the storage tells each step of each
+// compaction as information. Once Close has begun all is debug: the storage then calls a compaction that
+// was cut short, as it should be, an error, and real ones are returned by Close.
+type quiet struct {
+	slog.Handler
+	closing context.Context
+}
+
+func (q quiet) level(l slog.Level) slog.Level {
+	if l < slog.LevelWarn || q.closing.Err() != nil {
+		return slog.LevelDebug
+	}
+	return l
+}
+
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return q.Handler.Enabled(ctx, q.level(l))
+}
+
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = q.level(r.Level)
+	return q.Handler.Handle(ctx, r)
+}
+
+func (q quiet) WithAttrs(as []slog.Attr) slog.Handler {
+	return quiet{q.Handler.WithAttrs(as), q.closing}
+}
+func (q quiet) WithGroup(name string) slog.Handler {
+	return quiet{q.Handler.WithGroup(name), q.closing}
+}

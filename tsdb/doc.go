@@ -1,0 +1,20 @@
+// Package tsdb keeps the last hours of samples of one edge node and answers PromQL over them.
+//
+// It is the Prometheus TSDB and the PromQL engine, sized for a small machine, behind three types:
+//
+//   - [Options] and [Open] give a [DB]. A DB is a storage.AppendableV2 for whoever scrapes and a
+//     storage.Queryable (with [DB.Engine]) for whoever asks in PromQL.
+//   - [DB.Instant] evaluates an expression at one time and says, for every result, when the last
+//     sample behind it was taken. PromQL itself gives the time of the evaluation instead.
+//   - [Damage] is what [Open] found broken in the data directory and what it did about it.
+//
+// Caveats:
+//
+//   - Open repairs or sets aside what it cannot read and starts all the same. It refuses only a
+//     directory that it cannot use: one that is locked by a running process, cannot be written, or
+//     sits on a full disk.
+//   - Samples must arrive in order within each series, and not more than half a block (15 minutes by
+//     default) behind the newest sample of the database.
+//   - Times are time.Time and time.Duration at the border; the milliseconds of the TSDB stay inside.
+//     The exceptions are the upstream interfaces, which speak in milliseconds themselves.
+package tsdb

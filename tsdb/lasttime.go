@@ -1,0 +1,139 @@
+package tsdb
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// maxTables bounds how many differently labelled kinds of result are matched exactly per selector.
+// One expression nearly always gives one kind; a selector on the metric name alone can give as many as
+// there are metrics, and indexing all series for each would be quadratic.
+const maxTables = 64
+
+// lastTimes finds the time of the last sample behind a result among the series that a query read.
+//
+// The series behind a result are taken to be those that agree with it on the labels of the result, as
+// far as the selector they come from has these labels at all (group_left and label_replace add some
+// that it has not). A result that agrees with no series gets the oldest time of all: too old
+// is honest, too new is not.
+type lastTimes struct {
+	used   []*usedSelection
+	oldest oldest
+}
+
+// usedSelection is a selector with the series that gave it something.
+type usedSelection struct {
+	series []*recordedSeries
+	oldest oldest
+	has    map[string]bool              // label name -> some series has it
+	tables map[string]map[uint64]oldest // label names -> hash of their values -> oldest series
+	names  []string                     // scratch
+	buf    []byte                       // scratch
+}
+
+// oldest is the earliest of the times it was given; its zero value was given none.
+type oldest struct {
+	t   int64
+	set bool
+}
+
+func (o oldest) and(t int64) oldest {
+	if o.set && o.t <= t {
+		return o
+	}
+	return oldest{t: t, set: true}
+}
+
+func (o oldest) or(p oldest) oldest {
+	if !p.set {
+		return o
+	}
+	return o.and(p.t)
+}
+
+// time is zero when there was none.
+func (o oldest) time() time.Time {
+	if !o.set {
+		return time.Time{}
+	}
+	return time.UnixMilli(o.t)
+}
+
+// times sums up a query that has ended.
+func (r *recorder) times() *lastTimes {
+	l := &lastTimes{}
+	for _, sel := range r.selections {
+		u := &usedSelection{has: map[string]bool{}, tables: map[string]map[uint64]oldest{}}
+		for _, s := range sel.series {
+			if s.contributed() {
+				u.series = append(u.series, s)
+				u.oldest = u.oldest.and(s.last)
+			}
+		}
+		if len(u.series) > 0 {
+			l.used = append(l.used, u)
+			l.oldest = l.oldest.or(u.oldest)
+		}
+	}
+	return l
+}
+
+// of returns the time of the last sample behind the result with the labels ls, zero if there is none.
+func (l *lastTimes) of(ls labels.Labels) time.Time {
+	var found oldest
+	for _, u := range l.used {
+		found = found.or(u.of(ls))
+	}
+	if !found.set {
+		found = l.oldest
+	}
+	return found.time()
+}
+
+func (u *usedSelection) of(ls labels.Labels) oldest {
+	u.names = u.names[:0]
+	ls.Range(func(l labels.Label) {
+		if u.hasName(l.Name) {
+			u.names = append(u.names, l.Name)
+		}
+	})
+	table, ok := u.table()
+	if !ok {
+		return u.oldest
+	}
+	var hash uint64
+	hash, u.buf = ls.HashForLabels(u.buf, u.names...)
+	return table[hash]
+}
+
+// hasName tells whether any series of the selector has the label. Mostly the first one tells.
+func (u *usedSelection) hasName(name string) bool {
+	has, ok := u.has[name]
+	if !ok {
+		has = slices.ContainsFunc(u.series, func(s *recordedSeries) bool { return s.Labels().Has(name) })
+		u.has[name] = has
+	}
+	return has
+}
+
+// table indexes the series by the values of the labels u.names, once for each set of names.
+func (u *usedSelection) table() (map[uint64]oldest, bool) {
+	key := strings.Join(u.names, "\xff")
+	if table, ok := u.tables[key]; ok {
+		return table, true
+	}
+	if len(u.tables) >= maxTables {
+		return nil, false
+	}
+	table := make(map[uint64]oldest)
+	var hash uint64
+	for _, s := range u.series {
+		hash, u.buf = s.Labels().HashForLabels(u.buf, u.names...)
+		table[hash] = table[hash].and(s.last)
+	}
+	u.tables[key] = table
+	return table, true
+}
