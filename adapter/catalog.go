@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
@@ -77,7 +78,7 @@ func (c *catalog) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names, _, err := q.LabelValues(ctx, labels.MetricName, nil)
+	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
 	if err == nil && (c.byMetric == nil || !slices.Equal(names, c.names)) {
 		c.names = slices.Clone(names)
 		c.byMetric = candidatesByMetric(c.rules, c.names)
@@ -111,7 +112,7 @@ func (c *catalog) labelNames(ctx context.Context, cand candidate, more ...*label
 	if err != nil {
 		return nil, err
 	}
-	matchers := slices.Concat(cand.matchers, more, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, cand.series)})
+	matchers := slices.Concat(cand.matchers, more, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, cand.series)})
 	names, _, err := q.LabelNames(ctx, nil, matchers...)
 	names = slices.Clone(names)
 	if closeErr := q.Close(); err == nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -70,15 +71,24 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 	if len(names) == 0 {
 		return nil, absent("%s has no series%s that rule %d takes", cand.series, inNamespace(req.namespace), cand.index)
 	}
-	if label := cand.assoc.label(req.kind); label != "" && slices.Contains(names, label) {
+	label := cand.assoc.label(req.kind)
+	named := label != "" && slices.Contains(names, label)
+	if named {
 		values, err := p.byLabel(ctx, req, cand, scope, label)
 		if err != nil || len(values) > 0 {
 			return values, err
 		}
 	}
 	podLabel := cand.assoc.label(podKind())
-	if req.namespace == "" || req.kind.GroupResource == podResource || podLabel == "" || !slices.Contains(names, podLabel) {
-		return nil, absent("%s has no value for it yet: a rate needs two samples, and labels must name the object", cand.series)
+	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(names, podLabel)
+	switch {
+	case behind:
+	case named && cand.window > 0:
+		return nil, absent("%s has no rate for it over the last %s: that needs two samples", cand.series, model.Duration(cand.window))
+	case named:
+		return nil, absent("%s has no current sample for it", cand.series)
+	default:
+		return nil, absent("%s carries no label that names %s", cand.series, req.kind.GroupResource)
 	}
 	return p.byPods(ctx, req, cand, scope, podLabel)
 }

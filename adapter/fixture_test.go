@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
@@ -89,7 +90,7 @@ func (f *fixture) load(descriptions ...string) {
 func (f *fixture) append(name, pod string, v float64) {
 	f.t.Helper()
 	app := f.db.AppenderV2(f.t.Context())
-	series := labels.FromStrings(labels.MetricName, name, "namespace", "default", "pod", pod, "instance", pod)
+	series := labels.FromStrings(model.MetricNameLabel, name, "namespace", "default", "pod", pod, "instance", pod)
 	_, err := app.Append(0, series, 0, f.now.UnixMilli(), v, nil, nil, storage.AOptions{})
 	require.NoError(f.t, err)
 	require.NoError(f.t, app.Commit())

@@ -105,8 +105,11 @@ func TestAbsencesSayWhy(t *testing.T) {
 	ask("/namespaces/empty/http_requests", "404: ")
 	ask("default/deployments.apps/none/http_requests", "it has no pods in namespace default")
 	ask("default/deployments.apps/*/http_requests?app=x", "known by the pods they own")
+	ask("default/services/sample/http_requests??code=500", "http_requests_total has no value yet for its pods sample-1, sample-2")
+	ask("default/pods/sample-1/http_requests??code=500", "http_requests_total has no rate for it over the last 2m: that needs two samples")
+	ask("default/pods/sample-1/queue_depth??code=500", "queue_depth has no current sample for it")
+	ask("default/ingresses.networking.k8s.io/x/queue_depth", "it has no pods in namespace default")
 	require.Empty(t, f.ask("default/pods/*/http_requests??code=500"), "a list of nothing is an empty list, not an error")
-	ask("default/services/sample/http_requests??code=500", "404: ")
 }
 
 func TestValuesThatAreNoneAreAbsent(t *testing.T) {

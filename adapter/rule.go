@@ -7,6 +7,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -148,7 +149,7 @@ func compileName(n Name) (*regexp.Regexp, string, error) {
 // rule takes a series of that name at all.
 func (r *rule) metricName(series string) (string, bool) {
 	for _, m := range r.matchers {
-		if m.Name == labels.MetricName && !m.Matches(series) {
+		if m.Name == model.MetricNameLabel && !m.Matches(series) {
 			return "", false
 		}
 	}

@@ -158,7 +158,7 @@ func TestServerSurvivesItsClients(t *testing.T) {
 }
 
 func TestServerIsReadyWhenItsChecksAre(t *testing.T) {
-	var fault error = errors.New("pods are not listed yet")
+	fault := errors.New("pods are not listed yet")
 	base := startServer(t, scenario(t), healthz.NamedCheck("discovery", func(*http.Request) error { return fault }))
 	c := client(t)
 	code, body := get(t, c, base+"/readyz?verbose")

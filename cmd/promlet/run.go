@@ -34,7 +34,7 @@ func serve(ctx context.Context, opts *options, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	klog.SetSlogLogger(logger)
+	klog.SetSlogLogger(slog.New(chatty{logger.Handler()}).With("component", "kubernetes"))
 	limitMemory(logger)
 	cfg, err := loadConfig(opts.config)
 	if err != nil {
@@ -199,16 +199,4 @@ func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("--web-listen-address=%s: %w", a.opts.webListenAddress, err)
 	}
 	return listener, nil
-}
-
-func (o *options) logger(w io.Writer) (*slog.Logger, error) {
-	level, err := o.level()
-	if err != nil {
-		return nil, err
-	}
-	handlerOptions := &slog.HandlerOptions{Level: level}
-	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, handlerOptions)), nil
-	}
-	return slog.New(slog.NewTextHandler(w, handlerOptions)), nil
 }

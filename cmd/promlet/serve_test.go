@@ -52,7 +52,7 @@ func TestServeTheScenario(t *testing.T) {
 	p.eventually("pods/*/queue_depth", "app-2=3 app-3=3")
 
 	// A file with a mistake is named, and nothing stops.
-	require.NoError(t, os.WriteFile(filepath.Join(manifests, "bad.yaml"), []byte("apiVersion: v1\nkind: Service\nmetadata: {name: bad, nmae: x}\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(manifests, "bad.yaml"), []byte("apiVersion: v1\nkind: Service\nmetadata: {name: bad, surname: x}\n"), 0o600))
 	require.Eventually(t, func() bool {
 		_, body, err := p.get(p.web + "/")
 		return err == nil && strings.Contains(string(body), "bad.yaml:")
