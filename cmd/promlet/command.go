@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/klog/v2"
 )
 
 // helpColumns is the width that --help is wrapped to.
@@ -20,7 +22,7 @@ annotations, scrapes their /metrics into an embedded TSDB, and answers
 custom.metrics.k8s.io from it. With --manifests it does the same for what a
 directory of YAML files describes, without a cluster.
 
-Without a subcommand it serves.`)
+Commands: promlet serve (also without saying so), promlet version.`)
 	// What went wrong is printed once, by main.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -42,7 +44,13 @@ func newServeCommand(use, long string) *cobra.Command {
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return serve(cmd.Context(), opts, cmd.ErrOrStderr())
+			logger, err := opts.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			klog.SetSlogLogger(slog.New(chatty{logger.Handler()}).With("component", "kubernetes"))
+			limitMemory(logger)
+			return serve(cmd.Context(), opts, logger)
 		},
 	}
 	flags := opts.flags()

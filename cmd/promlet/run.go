@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apiserver/pkg/server/healthz"
-	"k8s.io/klog/v2"
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/discovery"
@@ -28,14 +26,8 @@ import (
 )
 
 // serve runs promlet until ctx is done. It is the only place that knows all
-// packages.
-func serve(ctx context.Context, opts *options, stderr io.Writer) (err error) {
-	logger, err := opts.logger(stderr)
-	if err != nil {
-		return err
-	}
-	klog.SetSlogLogger(slog.New(chatty{logger.Handler()}).With("component", "kubernetes"))
-	limitMemory(logger)
+// packages, and touches nothing that belongs to the whole process.
+func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) {
 	cfg, err := loadConfig(opts.config)
 	if err != nil {
 		return err

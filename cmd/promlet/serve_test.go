@@ -2,7 +2,10 @@ package main
 
 import (
 	"compress/gzip"
+	"context"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // exporter serves a body as an exporter does.
@@ -149,4 +153,35 @@ func TestServeAmongHostilePods(t *testing.T) {
 	time.Sleep(3 * time.Second) // a few more scrapes of the endless one
 	got, _ := p.metric("pods/*/queue_depth")
 	require.Equal(t, "healthy=3", got)
+}
+
+// Nothing that one promlet does belongs to the whole process.
+func TestTwoInstancesInOneProcess(t *testing.T) {
+	address := counting(t, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running errgroup.Group
+	var apis []string
+	for range 2 {
+		manifests := t.TempDir()
+		writeManifests(t, manifests, map[string]string{"app-1": address})
+		opts := newOptions()
+		opts.manifests, opts.dataDir, opts.scrapeInterval = manifests, t.TempDir(), time.Second
+		opts.webListenAddress = "127.0.0.1:0"
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		opts.serving.Listener = listener
+		require.NoError(t, opts.validate())
+		apis = append(apis, "https://"+listener.Addr().String())
+		running.Go(func() error { return serve(ctx, opts, slog.New(slog.DiscardHandler)) })
+	}
+	for _, api := range apis {
+		p := &process{t: t, api: api, client: insecureClient()}
+		require.Eventually(t, func() bool {
+			code, _, err := p.get(api + "/readyz")
+			return err == nil && code == http.StatusOK
+		}, patience, 100*time.Millisecond)
+		p.eventually("services/app/queue_depth", "app=3")
+	}
+	cancel()
+	require.NoError(t, running.Wait())
 }
