@@ -10,7 +10,6 @@ import (
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -197,8 +196,8 @@ func (s *ClusterSource) updateCRDs(ctx context.Context, objects *Objects, runnin
 
 // servedMonitors asks which kinds of monitors the API server has.
 func (s *ClusterSource) servedMonitors(ctx context.Context) (map[string]bool, error) {
-	client := discovery.ToServerResourcesInterfaceWithContext(s.clients.Kubernetes.Discovery())
-	list, err := client.ServerResourcesForGroupVersionWithContext(ctx, monitoringv1.SchemeGroupVersion.String())
+	list, err := s.clients.Kubernetes.Discovery().
+		ServerResourcesForGroupVersionWithContext(ctx, monitoringv1.SchemeGroupVersion.String())
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -14,6 +14,8 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -141,6 +143,8 @@ func (d *Discoverer) resolve() (*outcome, error) {
 		objects: d.objects,
 		memos:   map[string]map[string]*memo{},
 		outcome: &outcome{groups: map[string][]*targetgroup.Group{}},
+
+		services: map[*discoveryv1.EndpointSlice]*corev1.Service{},
 	}
 	if d.last != nil {
 		p.old = d.last.memos
@@ -162,7 +166,7 @@ func (d *Discoverer) resolve() (*outcome, error) {
 		p.annotations(services, pods)
 	}
 	p.sort()
-	p.old = nil
+	p.old, p.services = nil, nil
 	d.last = p
 	d.rejections.report(p.monitors)
 	return p.outcome, nil
@@ -205,8 +209,8 @@ func (d *Discoverer) Monitors() []MonitorStatus {
 	return slices.Clone(d.last.monitors)
 }
 
-// HasSynced tells whether Run has applied the targets of a source that has synced;
-// from then on it stays true.
+// HasSynced tells whether Run has called apply with the targets of a source that has
+// synced, whatever came of it; from then on it stays true.
 func (d *Discoverer) HasSynced() bool { return d.synced.Load() }
 
 // Run runs src, and calls apply with what [Discoverer.Resolve] returns: first when
@@ -272,6 +276,9 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 		}
 		if err == nil {
 			err = apply(slices.Clone(next.configs), maps.Clone(next.groups))
+			// Also when it failed: one job that cannot be scraped must not keep
+			// all others from being served.
+			d.synced.Store(true)
 		}
 		if err != nil {
 			if failure != err.Error() {
@@ -281,7 +288,6 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 			continue
 		}
 		applied, retry, failure = next, nil, ""
-		d.synced.Store(true)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -102,9 +103,10 @@ func (p *manifestParser) document(doc document) {
 }
 
 // failYAML reports an error of the YAML parser, whose lines count from the
-// beginning of the document and may be several.
+// beginning of the document, may be several, and may be past its end.
 func (p *manifestParser) failYAML(doc document, err error) {
 	found := false
+	last := bytes.Count(bytes.TrimSuffix(doc.text, []byte("\n")), []byte("\n")) + 1
 	for _, part := range strings.Split(err.Error(), "\n") {
 		m := regexp.MustCompile(`line (\d+): (.*)`).FindStringSubmatch(part)
 		if m == nil {
@@ -115,7 +117,7 @@ func (p *manifestParser) failYAML(doc document, err error) {
 			continue
 		}
 		found = true
-		p.fail(doc.line-1+line, errors.New(m[2]))
+		p.fail(doc.line-1+min(line, last), errors.New(m[2]))
 	}
 	if !found {
 		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "), "yaml: ")
@@ -168,13 +170,12 @@ func (p *manifestParser) decode(data []byte, node *yamlv3.Node, offset int, apiV
 		return
 	}
 	strict, err := kjson.UnmarshalStrict(data, obj)
-	name := kind + " " + objectName(obj)
+	name := strings.TrimSpace(kind + " " + objectName(obj))
 	if err != nil {
 		line := node.Line
 		var typeErr *json.UnmarshalTypeError
 		if errors.As(err, &typeErr) {
-			line = lineOf(node, typeErr.Field, jsonType(typeErr.Value))
-			err = fmt.Errorf("%s is a %s, not a %s", typeErr.Field, strings.Fields(typeErr.Value)[0], typeErr.Type)
+			line, err = lineOf(node, typeErr.Field, jsonType(typeErr.Value)), plainTypeError(typeErr)
 		}
 		p.fail(line+offset, fmt.Errorf("%s: %w", name, err))
 		return
@@ -197,10 +198,28 @@ func (p *manifestParser) decode(data []byte, node *yamlv3.Node, offset int, apiV
 }
 
 func objectName(obj metav1.Object) string {
-	if obj.GetNamespace() == "" {
+	if obj.GetNamespace() == "" || obj.GetName() == "" {
 		return obj.GetName()
 	}
 	return obj.GetNamespace() + "/" + obj.GetName()
+}
+
+// plainTypeError says in the words of YAML what encoding/json says in those of Go.
+func plainTypeError(err *json.UnmarshalTypeError) error {
+	found, _, _ := strings.Cut(err.Value, " ")
+	wanted, hint := err.Type.String(), ""
+	switch err.Type.Kind() {
+	case reflect.String:
+		wanted = "string"
+		if found == "bool" || found == "number" {
+			hint = "; write it in quotes"
+		}
+	case reflect.Struct, reflect.Map:
+		wanted = "object"
+	case reflect.Slice:
+		wanted = "array"
+	}
+	return fmt.Errorf("%s: %s instead of %s%s", err.Field, found, wanted, hint)
 }
 
 // newManifestObject returns an empty object of a kind that is read, else nil.

@@ -32,7 +32,10 @@ func findLine(node *yamlv3.Node, at int, path string, fits func(*yamlv3.Node) bo
 		node = node.Alias
 	}
 	if path == "" {
-		return at, fits == nil || fits(node)
+		if fits == nil || fits(node) {
+			return at, true
+		}
+		return findValue(node, at, fits)
 	}
 	switch node.Kind {
 	case yamlv3.SequenceNode:
@@ -49,6 +52,21 @@ func findLine(node *yamlv3.Node, at int, path string, fits func(*yamlv3.Node) bo
 		}
 		if best >= 0 {
 			return findLine(node.Content[best+1], node.Content[best].Line, rest, fits)
+		}
+	}
+	return at, false
+}
+
+// findValue looks for the value of a map or list that fits, whose key or index
+// encoding/json does not tell.
+func findValue(node *yamlv3.Node, at int, fits func(*yamlv3.Node) bool) (line int, found bool) {
+	step := 1
+	if node.Kind == yamlv3.MappingNode {
+		step = 2
+	}
+	for i := step - 1; i < len(node.Content); i += step {
+		if fits(node.Content[i]) {
+			return node.Content[i].Line, true
 		}
 	}
 	return at, false
@@ -84,9 +102,18 @@ func jsonType(name string) func(*yamlv3.Node) bool {
 		case "number":
 			return node.Tag == "!!int" || node.Tag == "!!float"
 		case "bool":
-			// YAML 1.1, as Kubernetes reads it, has more of them.
-			return node.Tag == "!!bool" || node.Style == 0 && node.Kind == yamlv3.ScalarNode && node.Tag == "!!str"
+			return node.Tag == "!!bool" || node.Style == 0 && oldBool(node.Value)
 		}
 		return node.Kind == yamlv3.ScalarNode
 	}
+}
+
+// oldBool knows the booleans that YAML 1.1 has, as Kubernetes reads it, besides
+// true and false.
+func oldBool(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "yes", "on", "n", "no", "off":
+		return true
+	}
+	return false
 }

@@ -237,7 +237,6 @@ func protocol(p corev1.Protocol) *corev1.Protocol {
 	return &p
 }
 
-//nolint:staticcheck // Endpoints are deprecated, and what old manifests have
 func mirrorAddresses(addrs []corev1.EndpointAddress, family discoveryv1.AddressType, ready bool) []discoveryv1.Endpoint {
 	var out []discoveryv1.Endpoint
 	for i := range addrs {

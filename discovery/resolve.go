@@ -38,6 +38,17 @@ type pass struct {
 	old      map[string]map[string]*memo // by job, then by the group's source
 	memos    map[string]map[string]*memo
 	monitors []MonitorStatus
+	services map[*discoveryv1.EndpointSlice]*corev1.Service // found in this pass
+}
+
+// service finds the Service of a slice; all jobs ask for it.
+func (p *pass) service(slice *discoveryv1.EndpointSlice) *corev1.Service {
+	service, ok := p.services[slice]
+	if !ok {
+		service = p.objects.serviceOf(slice)
+		p.services[slice] = service
+	}
+	return service
 }
 
 // group returns the group of a job and source: that of the last pass if its inputs
@@ -86,10 +97,12 @@ func (p *pass) job(j *job) int {
 		return targets
 	}
 	for _, slice := range inNamespaces[discoveryv1.EndpointSlice](p.objects.slices, j.sel.namespaces) {
-		in := p.objects.readSlice(slice, j.sel.attachNode && j.sel.meta != nil)
+		in := sliceInputs{slice: slice, service: p.service(slice)}
 		if !j.sel.selectsSlice(&in) {
 			continue
 		}
+		// Prometheus looks only into the namespaces it is given.
+		p.objects.readSlice(&in, j.sel.attachNode && j.sel.meta != nil, j.sel.namespaces == nil)
 		count(p.group(j.name, slice.Namespace+"/"+slice.Name, in.identity(j), func() *targetgroup.Group {
 			return j.sel.sliceGroup(in)
 		}))
@@ -134,8 +147,8 @@ func (p *pass) annotations(services, pods *config.ScrapeConfig) {
 func (p *pass) annotatedService(service *corev1.Service, a *annotated, covered map[*corev1.Pod]bool) (targets int) {
 	key := service.Namespace + "/" + service.Name
 	for _, slice := range byIndex[discoveryv1.EndpointSlice](p.objects.slices, serviceIndex, key) {
-		in := p.objects.readSlice(slice, false)
-		in.service = service
+		in := sliceInputs{slice: slice, service: service}
+		p.objects.readSlice(&in, false, false)
 		g := p.group(jobAnnotatedServices, slice.Namespace+"/"+slice.Name, in.identity(), func() *targetgroup.Group {
 			return a.sliceGroup(in)
 		})

@@ -18,19 +18,27 @@ type sliceInputs struct {
 	nodes []*corev1.Node // empty unless nodes are attached
 }
 
-// readSlice finds the objects that belong to a slice.
-func (o *Objects) readSlice(slice *discoveryv1.EndpointSlice, withNodes bool) sliceInputs {
-	in := sliceInputs{slice: slice, pods: make([]*corev1.Pod, len(slice.Endpoints))}
-	if name, ok := slice.Labels[discoveryv1.LabelServiceName]; ok {
-		in.service = get[corev1.Service](o.services, slice.Namespace+"/"+name)
+// serviceOf finds the Service that a slice belongs to, or nil.
+func (o *Objects) serviceOf(slice *discoveryv1.EndpointSlice) *corev1.Service {
+	name, ok := slice.Labels[discoveryv1.LabelServiceName]
+	if !ok {
+		return nil
 	}
+	return get[corev1.Service](o.services, slice.Namespace+"/"+name)
+}
+
+// readSlice finds the pods and nodes that belong to a slice. foreign says whether
+// pods of other namespaces are seen.
+func (o *Objects) readSlice(in *sliceInputs, withNodes, foreign bool) {
+	slice := in.slice
+	in.pods = make([]*corev1.Pod, len(slice.Endpoints))
 	if withNodes {
 		in.nodes = make([]*corev1.Node, len(slice.Endpoints))
 	}
 	for i := range slice.Endpoints {
 		ep := &slice.Endpoints[i]
 		ref := ep.TargetRef
-		if ref != nil && ref.Kind == "Pod" {
+		if ref != nil && ref.Kind == "Pod" && (foreign || ref.Namespace == slice.Namespace) {
 			in.pods[i] = get[corev1.Pod](o.pods, ref.Namespace+"/"+ref.Name)
 		}
 		switch {
@@ -41,7 +49,6 @@ func (o *Objects) readSlice(slice *discoveryv1.EndpointSlice, withNodes bool) sl
 			in.nodes[i] = get[corev1.Node](o.nodes, *ep.NodeName)
 		}
 	}
-	return in
 }
 
 // identity lists the objects read. As objects never change, targets made from the

@@ -47,7 +47,9 @@ type appending struct {
 
 	fam *family // metadata read last
 
+	// Fields, because the parser makes them escape.
 	lset      labels.Labels
+	exemplar  exemplar.Exemplar
 	exemplars []exemplar.Exemplar
 
 	limitErr   error // the first sample or bucket limit met
@@ -58,9 +60,9 @@ type appending struct {
 	badExempl  int
 }
 
-// appendBody puts a body into app and marks the series that left it as stale. An empty
-// body only does the latter; that is how failed scrapes and the end of a target
-// are recorded. On an error the caller rolls app back.
+// appendBody puts a body into app and marks the series that left it as stale. An
+// empty body only does the latter: that is how failed scrapes and the end of a
+// target are recorded. On an error the caller rolls app back.
 func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time.Time) (counts, error) {
 	b, contentType := got.body.buf, got.contentType
 	defTime := timestamp.FromTime(ts)
@@ -86,9 +88,8 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 			maxTime:    timestamp.FromTime(time.Now().Add(maxAhead)),
 		},
 	}
-	a.counts.bytes = len(b)
 	err = a.all()
-	if errors.As(err, new(*parseError)) {
+	if _, ok := errors.AsType[*parseError](err); ok {
 		err = located(err, b, contentType, l.fallbackType)
 	}
 	if err == nil {

@@ -18,7 +18,7 @@ const (
 	freeBody = 256 << 10
 	// bodySpare is the capacity left behind the last byte of a body.
 	// textparse.NewPromParser appends a byte and would otherwise copy it all,
-	// and locate depends on its not being copied.
+	// and located depends on its not being copied.
 	bodySpare = 64
 )
 
@@ -32,7 +32,7 @@ type bodies struct {
 	gauge   prometheus.Gauge
 }
 
-var bodyClasses = [...]int{16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
+var bodyClasses = [...]int{16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20}
 
 func newBodies(memory int64, gauge prometheus.Gauge) *bodies {
 	b := &bodies{gauge: gauge}
@@ -63,81 +63,99 @@ var (
 	// errNoMemory is returned by read when a body needs more than there is for
 	// all bodies together.
 	errNoMemory = errors.New("body does not fit into the memory for bodies")
-	// errMemoryBusy is returned by read when ctx ended before other bodies had
-	// given up enough memory.
+	// errMemoryBusy is returned by read when other bodies hold the memory: at the
+	// beginning, when ctx ended before they had given up enough; later at once,
+	// for bodies that wait for each other would wait until their timeouts.
 	errMemoryBusy = errors.New("memory for bodies is in use")
 )
 
 // read reads r to its end into a lent buffer. hint is the expected size. A body
 // of limit bytes or more is an error; limit 0 is none. On error nothing is lent
 // and n is how much had been read.
-func (p *bodies) read(ctx context.Context, r io.Reader, hint int, limit int64) (b body, n int, err error) {
+func (p *bodies) read(ctx context.Context, r io.Reader, hint int, limit int64) (_ body, n int, err error) {
 	if limit <= 0 {
 		limit = math.MaxInt64 / 2
 	}
-	b.from = p
-	if err := b.grow(ctx, int(min(int64(hint), limit))+bodySpare); err != nil {
+	b := body{from: p}
+	whole := false
+	defer func() {
+		// After a panic of r as well.
+		if !whole {
+			b.release()
+		}
+	}()
+	size := capacityFor(int(min(int64(hint), limit)) + bodySpare)
+	if b.counted, err = p.count(ctx, size); err != nil {
 		return body{}, 0, err
 	}
+	b.buf = p.get(size)
 	for {
-		if cap(b.buf)-len(b.buf) <= bodySpare {
+		if cap(b.buf)-n <= bodySpare {
 			want := min(2*int64(cap(b.buf)), limit+2*bodySpare)
-			if err := b.grow(ctx, int(want)); err != nil {
-				n = len(b.buf)
-				b.release()
+			if err := b.grow(capacityFor(int(want))); err != nil {
 				return body{}, n, err
 			}
 		}
-		m, err := r.Read(b.buf[len(b.buf) : cap(b.buf)-bodySpare])
-		b.buf = b.buf[:len(b.buf)+m]
-		n = len(b.buf)
+		end := min(int64(cap(b.buf)-bodySpare), limit)
+		m, err := r.Read(b.buf[n:end])
+		n += m
+		b.buf = b.buf[:n]
 		switch {
 		case int64(n) >= limit:
-			b.release()
 			return body{}, n, limitErrorf("body_size", "body_size_limit exceeded (limit: %d bytes)", limit)
 		case err == io.EOF: //nolint:errorlint // Readers return it bare; wrapped it is a broken connection.
+			whole = true
 			return b, n, nil
 		case err != nil:
-			b.release()
 			return body{}, n, err
 		}
 	}
 }
 
-// grow moves the body to a buffer of at least size bytes. For the moment of the
-// move both buffers count.
-func (b *body) grow(ctx context.Context, size int) error {
-	size = capacityFor(size)
-	count := int64(0)
-	if size > freeBody {
-		count = int64(size)
-	}
-	if err := b.from.count(ctx, count); err != nil {
+// grow moves the body to a larger buffer. For the moment of the move both count.
+func (b *body) grow(size int) error {
+	n, err := b.from.countable(size)
+	if err != nil {
 		return err
 	}
+	if n > 0 && !b.from.memory.TryAcquire(n) {
+		return errMemoryBusy
+	}
+	b.from.gauge.Add(float64(n))
 	buf := append(b.from.get(size), b.buf...)
 	b.from.put(b.buf)
 	b.from.uncount(b.counted)
-	b.buf, b.counted = buf, count
+	b.buf, b.counted = buf, n
 	return nil
 }
 
-func (p *bodies) count(ctx context.Context, n int64) error {
-	if n == 0 || p.memory == nil {
-		return nil
-	}
-	if n > p.total {
-		return fmt.Errorf("%w (%d of %d bytes)", errNoMemory, n, p.total)
+// count takes a first buffer of size bytes into account, once there is memory.
+func (p *bodies) count(ctx context.Context, size int) (counted int64, err error) {
+	n, err := p.countable(size)
+	if n == 0 || err != nil {
+		return 0, err
 	}
 	if err := p.memory.Acquire(ctx, n); err != nil {
-		return fmt.Errorf("%w: %w", errMemoryBusy, err)
+		return 0, fmt.Errorf("%w: %w", errMemoryBusy, err)
 	}
 	p.gauge.Add(float64(n))
-	return nil
+	return n, nil
+}
+
+// countable is how much a buffer of size bytes counts.
+func (p *bodies) countable(size int) (int64, error) {
+	n := int64(size)
+	if n <= freeBody || p.memory == nil {
+		return 0, nil
+	}
+	if n > p.total {
+		return 0, fmt.Errorf("%w (%d of %d bytes)", errNoMemory, n, p.total)
+	}
+	return n, nil
 }
 
 func (p *bodies) uncount(n int64) {
-	if n == 0 || p.memory == nil {
+	if n == 0 {
 		return
 	}
 	p.memory.Release(n)

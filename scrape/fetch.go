@@ -86,6 +86,7 @@ func acceptEncodingHeader(compression bool) string {
 type fetched struct {
 	body        body
 	contentType string
+	read        int // bytes of the body, even if it was not read to its end
 }
 
 // fetch gets url within timeout, which ends at the deadline of ctx as well. hint
@@ -117,15 +118,14 @@ func (f *fetcher) fetch(ctx context.Context, target string, timeout time.Duratio
 		return fetched{}, fmt.Errorf("content type of %d bytes: %s", len(contentType), excerptOf([]byte(contentType)))
 	}
 	b, n, err := f.read(ctx, resp, hint)
+	got := fetched{body: b, contentType: contentType, read: n}
 	switch {
-	case err == nil:
-		return fetched{body: b, contentType: contentType}, nil
+	case err == nil, !timedOut(ctx):
+		return got, err
 	case errors.Is(err, errMemoryBusy):
-		return fetched{}, fmt.Errorf("timed out after %s: %w", timeout, err)
-	case timedOut(ctx):
-		return fetched{}, fmt.Errorf("timed out after %s with %d bytes of the body read: %w", timeout, n, context.DeadlineExceeded)
+		return got, fmt.Errorf("timed out after %s: %w", timeout, err)
 	default:
-		return fetched{}, err
+		return got, fmt.Errorf("timed out after %s with %d bytes of the body read: %w", timeout, n, context.DeadlineExceeded)
 	}
 }
 

@@ -162,7 +162,6 @@ func checkFamily(b []byte) (hasMetric bool, err error) {
 			if size > maxToken {
 				return hasMetric, errLargeField
 			}
-			hasMetric = hasMetric || tag>>3 == 4
 			skip = uint64(n) + size
 		case 5:
 			skip = 4
@@ -173,6 +172,7 @@ func checkFamily(b []byte) (hasMetric bool, err error) {
 		if skip > uint64(len(b)) {
 			return hasMetric, nil
 		}
+		hasMetric = hasMetric || tag == 4<<3|2
 		b = b[skip:]
 	}
 	return hasMetric, nil

@@ -56,10 +56,9 @@ func (j *job) unchanged(cfg *config.ScrapeConfig, groups []*targetgroup.Group) b
 func (m *Manager) planJob(j *job, cfg *config.ScrapeConfig, groups []*targetgroup.Group) (*plan, error) {
 	p := &plan{given: cfg, groups: slices.Clone(groups), wanted: map[uint64]*candidate{}}
 	var known map[*targetgroup.Group]madeGroup
-	switch {
-	case j != nil && j.given == cfg:
+	if j != nil && j.given == cfg {
 		p.cfg, p.settings, known = j.cfg, j.settings, j.made
-	default:
+	} else {
 		checked, err := checkedConfig(cfg)
 		if err != nil {
 			return nil, err

@@ -103,6 +103,7 @@ func (l *loop) run() {
 	for l.ctx.Err() == nil {
 		var at time.Time
 		at, turn = align(time.Now().Round(0), turn, l.interval)
+		at = l.after(at)
 		if err := guarded(func() error { l.scrape(at); return nil }); err != nil {
 			l.metrics.panics.Inc()
 			l.log(slog.LevelError, "scrape was not recorded", slog.Any("err", err))
@@ -158,6 +159,16 @@ func (l *loop) writeEnd() error {
 		return err
 	}
 	return app.Commit()
+}
+
+// after moves a timestamp behind that of the last scrape if it is within the
+// tolerance of it: the loop before this one may have scraped in the same
+// millisecond.
+func (l *loop) after(at time.Time) time.Time {
+	if ahead := l.last - timestamp.FromTime(at); ahead >= 0 && ahead <= tolerance.Milliseconds() {
+		return timestamp.Time(l.last + 1)
+	}
+	return at
 }
 
 // newAppender gives an appender that nothing cancels: what a scrape has got is

@@ -69,8 +69,8 @@ type Options struct {
 	// ParseStartTimestamps passes the start timestamps of OpenMetrics and
 	// protobuf bodies on, and then leaves the _created series of OpenMetrics
 	// out, as the feature flags of Prometheus do. False, as there, by default:
-	// finding them in OpenMetrics text takes time that grows with the square of
-	// a family's size.
+	// finding them in OpenMetrics text takes a second pass, and time that grows
+	// with the square of a family's size.
 	ParseStartTimestamps bool
 
 	// BodySizeLimit is the size in bytes that a body must stay below, after
@@ -89,9 +89,10 @@ type Options struct {
 	BucketLimit int
 
 	// BodyMemory is how many bytes the bodies being read or parsed at one moment
-	// may take together; those of up to 256 KiB are not counted. A scrape that
-	// would go above it waits, at most until its timeout. 0 is
-	// DefaultBodyMemory, negative is no limit.
+	// may take together; those of up to 256 KiB are not counted. A scrape of a
+	// target with a large body waits for its share before it reads the body, at
+	// most until its timeout; one whose body turns out larger than its last
+	// fails if there is no more. 0 is DefaultBodyMemory, negative is no limit.
 	BodyMemory int64
 }
 

@@ -100,7 +100,7 @@ func shorten(s string, limit int) string {
 	}
 	const ellipsis = "..."
 	s = s[:limit-len(ellipsis)]
-	for len(s) > 0 {
+	for range utf8.UTFMax - 1 {
 		if r, size := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || size != 1 {
 			break
 		}

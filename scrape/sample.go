@@ -132,8 +132,8 @@ func (a *appending) options(s sampleData, isHistogram bool) storage.AOptions {
 // readExemplars reads the sample's exemplars into a.exemplars, by time.
 func (a *appending) readExemplars(t int64, isHistogram bool) {
 	a.exemplars = a.exemplars[:0]
-	var e exemplar.Exemplar
-	for ; a.parser.Exemplar(&e); e = (exemplar.Exemplar{}) {
+	for ; a.parser.Exemplar(&a.exemplar); a.exemplar = (exemplar.Exemplar{}) {
+		e := &a.exemplar
 		if !e.HasTs {
 			// Without a time those of native histograms cannot be told from those
 			// of the scrape before.
@@ -142,7 +142,7 @@ func (a *appending) readExemplars(t int64, isHistogram bool) {
 			}
 			e.Ts = t
 		}
-		a.exemplars = append(a.exemplars, e)
+		a.exemplars = append(a.exemplars, *e)
 	}
 	slices.SortFunc(a.exemplars, exemplar.Compare)
 }

@@ -48,9 +48,13 @@ func (l *loop) get(ctx context.Context) (got fetched, err error) {
 		got, err = l.fetch.fetch(ctx, l.url, l.timeout, l.size+l.size/8)
 		return err
 	})
-	if n := len(got.body.buf); n > 0 {
+	switch {
+	case errors.Is(err, errMemoryBusy):
+		// Ask for more at the beginning, where one may wait for it.
+		l.size = max(l.size, 2*got.read)
+	case err == nil && got.read > 0:
 		// Empty answers happen to targets that are starting up.
-		l.size = n
+		l.size = got.read
 	}
 	return got, bounded(err)
 }

@@ -174,9 +174,14 @@ func TestNewReferenceIsNoNewSeries(t *testing.T) {
 	for i := range 3 {
 		// The recorder does as a storage would that knows no reference any more.
 		r.epoch = itoa(i)
-		l.scrape(time.Now())
-		body, report := r.last(t)
-		require.Equal(t, []string{`{__name__="a"} 1`}, values(body))
-		require.Equal(t, i == 0, report["scrape_series_added"] == 1)
+		for again := range 2 {
+			l.scrape(time.Now())
+			body, report := r.last(t)
+			require.Equal(t, []string{`{__name__="a"} 1`}, values(body))
+			require.Equal(t, i+again == 0, report["scrape_series_added"] == 1)
+			if again == 1 {
+				require.Equal(t, r.refOf(body[0].lset), body[0].ref)
+			}
+		}
 	}
 }

@@ -122,7 +122,7 @@ func refused(err error) bool {
 
 // open repairs the directory, opens the storage on it, and starts the engine.
 func (db *DB) open() error {
-	rep := &repairer{dir: db.opts.Dir, log: db.opts.Logger}
+	rep := newRepairer(db.opts.Dir, db.opts.Logger)
 	err := rep.run()
 	if err == nil {
 		err = db.openStore()

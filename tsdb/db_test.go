@@ -219,11 +219,11 @@ func TestLogsQuietly(t *testing.T) {
 	db = openIn(t, dir, func(o *Options) {
 		o.Logger = debug.logger(slog.LevelDebug).With("component", "tsdb").WithGroup("g")
 	})
-	db.quietLogger().Warn("a warning")
+	db.quietLogger().With("more", 1).WithGroup("h").Warn("a warning", "x", 2)
 	require.NoError(t, db.Close())
 	require.Contains(t, debug.String(), "level=DEBUG msg=\"WAL replay completed\"")
 	require.Contains(t, debug.String(), "level=WARN msg=\"a warning\" component=tsdb")
-	require.Contains(t, debug.String(), "g.")
+	require.Contains(t, debug.String(), "g.more=1 g.h.x=2")
 	require.NotContains(t, debug.String(), "level=INFO")
 	db.quietLogger().Error("compaction failed")
 	require.Contains(t, debug.String(), "level=DEBUG msg=\"compaction failed\"")

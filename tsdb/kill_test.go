@@ -81,6 +81,7 @@ func small(o *Options) {
 	o.Retention = 1000 * time.Hour
 	o.BlockDuration = 5 * time.Minute
 	o.WALSegmentSize = walPageSize
+	o.BlockSegmentSize = 1 << 20
 }
 
 // childAppend commits step after step and prints each when it is done, until it is killed.
@@ -109,7 +110,7 @@ func childAppend(dir string) {
 // and again on the same directory: all that was committed is there.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
-	for round := range 6 {
+	for round := range 4 {
 		cmd := exec.Command(os.Args[0], dir)
 		cmd.Env = append(os.Environ(), childEnv+"=append")
 		out, err := cmd.StdoutPipe()

@@ -9,11 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/stretchr/testify/require"
 )
@@ -172,7 +175,8 @@ func TestNotVector(t *testing.T) {
 }
 
 func TestHistograms(t *testing.T) {
-	db := openIn(t, t.TempDir())
+	dir := t.TempDir()
+	db := openIn(t, dir)
 	app := db.AppenderV2(context.Background())
 	for i := range 13 {
 		ls := labels.FromStrings("__name__", "latency", "pod", "a")
@@ -186,6 +190,9 @@ func TestHistograms(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, app.Commit())
+	require.NoError(t, db.Close())
+	db = openIn(t, dir) // reads them from the log
+	require.Empty(t, db.Damage())
 
 	_, err := db.Instant(context.Background(), `sum(rate(latency[1m]))`, at(120), 0)
 	require.ErrorIs(t, err, ErrHistogram)
@@ -292,3 +299,82 @@ func TestCloseEndsQueries(t *testing.T) {
 	require.ErrorIs(t, <-done, ErrClosed)
 	db.slots.Delete(slot)
 }
+
+// TestManyKindsOfResults: past maxTables the time may be too old, but never too new.
+func TestManyKindsOfResults(t *testing.T) {
+	db := openIn(t, t.TempDir())
+	for i := range maxTables + 20 {
+		add(t, db, fmt.Sprintf(`many{label%d="x"}`, i), at(float64(i)), 1)
+	}
+	exact := 0
+	for _, s := range instant(t, db, `many`, at(120)) {
+		var i int
+		s.Labels.Range(func(l labels.Label) {
+			if l.Name != "__name__" {
+				_, err := fmt.Sscanf(l.Name, "label%d", &i)
+				require.NoError(t, err)
+			}
+		})
+		if s.Last.Equal(at(float64(i))) {
+			exact++
+		} else {
+			require.Equal(t, at(0).UnixMilli(), s.Last.UnixMilli())
+		}
+	}
+	require.Equal(t, maxTables, exact)
+}
+
+// reuseSeries remembers which iterator it was given for reuse.
+type reuseSeries struct {
+	storage.Series
+	given chunkenc.Iterator
+}
+
+func (s *reuseSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	s.given = it
+	return s.Series.Iterator(it)
+}
+
+// The storage gets its own iterators back, or it would allocate one for each series.
+func TestIteratorsAreReused(t *testing.T) {
+	sel := newSelection(nil)
+	list := func(times ...int64) *reuseSeries {
+		var samples []chunks.Sample
+		for _, t := range times {
+			samples = append(samples, sample{t})
+		}
+		return &reuseSeries{Series: storage.NewListSeries(labels.EmptyLabels(), samples)}
+	}
+	one, two := list(1, 2), list(3, 4)
+	recOne, recTwo := &recordedSeries{Series: one, in: sel}, &recordedSeries{Series: two, in: sel}
+	it := recOne.Iterator(nil)
+	require.Nil(t, one.given)
+	require.Equal(t, chunkenc.ValFloat, it.Seek(2))
+	it.At()
+	again := recTwo.Iterator(it)
+	require.Same(t, it, again)
+	require.NotNil(t, two.given)
+	_, ours := two.given.(*recordingIterator)
+	require.False(t, ours)
+	again.Next()
+	again.At()
+	require.EqualValues(t, 2, recOne.last)
+	require.EqualValues(t, 3, recTwo.last)
+	require.Equal(t, 1, recTwo.n)
+	again.At() // the same sample
+	require.Equal(t, 1, recTwo.n)
+	// An iterator of somebody else's is passed on.
+	foreign := chunkenc.NewNopIterator()
+	recOne.Iterator(foreign)
+	require.Equal(t, foreign, one.given)
+}
+
+type sample struct{ t int64 }
+
+func (s sample) T() int64                    { return s.t }
+func (sample) ST() int64                     { return 0 }
+func (sample) F() float64                    { return 1 }
+func (sample) H() *histogram.Histogram       { return nil }
+func (sample) FH() *histogram.FloatHistogram { return nil }
+func (sample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
+func (s sample) Copy() chunks.Sample         { return s }

@@ -51,15 +51,19 @@ type repairer struct {
 	found []Damage
 	aside string // name of this start's directory for damaged data; empty until the first use
 
-	// For the log; see repairwal.go.
-	highestRef uint64
-	mended     string // a file of the log that was mended, relative to dir
-	noLog      bool   // there is none
+	// Of the log; see repairwal.go.
+	dec   *recordDecoder
+	cut   bool // series may have been lost from it
+	noLog bool // there is none
+}
+
+func newRepairer(dir string, log *slog.Logger) *repairer {
+	return &repairer{dir: dir, log: log, dec: newRecordDecoder()}
 }
 
 // run checks all parts. It fails only when the system refuses.
 func (r *repairer) run() error {
-	for _, step := range []func() error{r.checkKinds, r.checkWAL, r.checkWBL, r.checkHeadChunks, r.checkBlocks} {
+	for _, step := range []func() error{r.checkKinds, r.checkWAL, r.checkHeadChunks, r.reserveRefs, r.checkWBL, r.checkBlocks} {
 		if err := step(); err != nil {
 			return err
 		}

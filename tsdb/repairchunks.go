@@ -30,7 +30,7 @@ func (r *repairer) checkHeadChunks() error {
 		problem := fmt.Errorf("file %d is missing", files[0]+i)
 		if n == files[0]+i {
 			last := i == len(files)-1 && n > 0
-			if problem, err = checkHeadChunkFile(r.path(headChunkFile(n)), last); err != nil {
+			if problem, err = r.checkHeadChunkFile(r.path(headChunkFile(n)), last); err != nil {
 				return err
 			}
 		}
@@ -84,7 +84,7 @@ func headChunkFile(n int) string { return filepath.Join(chunksDir, fmt.Sprintf("
 
 // checkHeadChunkFile returns what is wrong with a file. An empty last one is well: the file is made
 // before its first chunk is written, and the storage removes it.
-func checkHeadChunkFile(path string, last bool) (problem, err error) {
+func (r *repairer) checkHeadChunkFile(path string, last bool) (problem, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -99,12 +99,12 @@ func checkHeadChunkFile(path string, last bool) (problem, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return checkHeadChunkBytes(file.Bytes(), last), file.Close()
+	return r.checkHeadChunkBytes(file.Bytes(), last), file.Close()
 }
 
 // checkHeadChunkBytes walks over the chunks of a file: the layout is told in the TSDB's
 // docs/format/head_chunks.md. The file is reserved ahead and so ends in zeros.
-func checkHeadChunkBytes(b []byte, last bool) error {
+func (r *repairer) checkHeadChunkBytes(b []byte, last bool) error {
 	if last && allZero(b) {
 		return nil
 	}
@@ -131,6 +131,7 @@ func checkHeadChunkBytes(b []byte, last bool) error {
 		if crc32.Checksum(rest[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(rest[end:]) {
 			return fmt.Errorf("at byte %d: wrong checksum of a chunk", i)
 		}
+		r.dec.used = max(r.dec.used, binary.BigEndian.Uint64(rest))
 		i += end + chunks.CRCSize
 	}
 	return nil

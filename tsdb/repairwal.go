@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,12 +21,13 @@ import (
 // The log is a directory of numbered segments, preceded by at most one checkpoint.N that stands for the
 // segments up to N. Records do not cross segments, so a broken segment is cut off where it breaks
 // and the ones after it stay: for autoscaling the newest samples matter most. (The storage's own repair
-// deletes them. And over a broken checkpoint it deletes all segments but one, then refuses to start.)
+// deletes them. And of a broken checkpoint it takes the segment's number for one of the log's, deletes all
+// segments with higher ones, and then refuses to start.)
 //
-// Keeping what comes after a gap has one trap. Samples refer to series by numbers that the log itself
-// gave out; once the record that gave out a number is lost, the storage would give it out
-// again, and the next replay would file the old samples under the new series. So whenever something is cut
-// out, a record is put in that reserves all numbers that can have been given out: see reserveRefs.
+// Losing a part has one trap. Samples and head chunks refer to series by numbers that the log itself gave
+// out; once the record that gave out a number is lost, the storage would give it out again, and
+// the next replay would file old samples under a new series. (The storage's own repair falls into it.) So
+// numbers that can have been given out are reserved: see reserveRefs.
 const (
 	checkpointPrefix = "checkpoint."
 
@@ -36,6 +38,8 @@ const (
 	// refMargin is how many numbers above the highest one seen may have been given out in what was lost.
 	// There are 2^40 in all.
 	refMargin = 1 << 24
+
+	lostSegment = "the series and samples it held"
 )
 
 // checkWAL makes the write-ahead log readable from end to end.
@@ -54,7 +58,25 @@ func (r *repairer) checkWAL() error {
 	if err := r.checkSegments(walDir, first); err != nil {
 		return err
 	}
-	return r.reserveRefs()
+	return r.checkEmptyCheckpoint(first - 1)
+}
+
+// checkEmptyCheckpoint reports a checkpoint without content, which is well when there were no series, but not
+// when the segments after it refer to some. One page of zeros makes the difference at the next start.
+func (r *repairer) checkEmptyCheckpoint(n int) error {
+	rel := filepath.Join(walDir, checkpointName(n), segmentName(0))
+	info, err := os.Stat(r.path(rel))
+	if errors.Is(err, os.ErrNotExist) || err == nil && (info.Size() > 0 || r.dec.unknown == 0 || r.cut) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := r.move(rel, "empty, though the log goes on with series it does not introduce", lostSegment); err != nil {
+		return err
+	}
+	r.cut = true
+	return appendTo(r.path(rel), zeros(walPageSize))
 }
 
 // checkWBL moves the log of out-of-order samples aside if it cannot be read. This package writes none; a
@@ -68,11 +90,11 @@ func (r *repairer) checkWBL() error {
 		return err
 	}
 	for i, n := range segments {
-		problem := error(nil)
-		if n != segments[0]+i {
-			problem = fmt.Errorf("segment %d is missing", segments[0]+i)
-		} else if _, problem, err = r.scan(filepath.Join(wblDir, segmentName(n))); err != nil {
-			return err
+		problem := fmt.Errorf("segment %d is missing", segments[0]+i)
+		if n == segments[0]+i {
+			if _, problem, err = r.scan(filepath.Join(wblDir, segmentName(n))); err != nil {
+				return err
+			}
 		}
 		if problem != nil {
 			_, err := r.move(wblDir, problem.Error(), "out-of-order samples written by another program")
@@ -180,22 +202,23 @@ func (r *repairer) checkSegments(dir string, first int) error {
 	return nil
 }
 
-// fillGap puts empty segments in the place of missing ones, up to and without end.
+// fillGap puts segments of zeros in the place of missing ones, up to and without end.
 func (r *repairer) fillGap(dir string, begin, end int) error {
 	for n := begin; n < end; n++ {
 		rel := filepath.Join(dir, segmentName(n))
-		if err := os.WriteFile(r.path(rel), nil, 0o666); err != nil {
+		if err := appendTo(r.path(rel), zeros(walPageSize)); err != nil {
 			return err
 		}
-		r.report(Damage{Path: rel, Problem: "missing", Lost: "the series and samples it held"})
-		r.mended = rel
+		r.report(Damage{Path: rel, Problem: "missing", Lost: lostSegment})
+		r.cut = true
 	}
 	return nil
 }
 
 func (r *repairer) moveSegments(dir string, segments []int, problem string) error {
+	r.cut = true
 	for _, n := range segments {
-		if _, err := r.move(filepath.Join(dir, segmentName(n)), problem, "the series and samples it held"); err != nil {
+		if _, err := r.move(filepath.Join(dir, segmentName(n)), problem, lostSegment); err != nil {
 			return err
 		}
 	}
@@ -212,12 +235,19 @@ func (r *repairer) checkSegment(rel string) error {
 	if err != nil {
 		return err
 	}
-	kept, err := r.move(rel, problem.Error(), fmt.Sprintf("its last %d bytes of %d", max(0, info.Size()-good), info.Size()))
-	if err != nil {
+	// Copied first, so that losing power now costs nothing more. The name is none that the storage looks at.
+	head := r.path(rel) + ".mending"
+	if err := os.RemoveAll(head); err != nil {
 		return err
 	}
-	r.mended = rel
-	return copyHead(r.path(rel), r.path(kept), good)
+	if err := copyHead(head, r.path(rel), good); err != nil {
+		return err
+	}
+	if _, err := r.move(rel, problem.Error(), fmt.Sprintf("its last %d bytes of %d", max(0, info.Size()-good), info.Size())); err != nil {
+		return err
+	}
+	r.cut = true
+	return os.Rename(head, r.path(rel))
 }
 
 // scan reads a segment as the storage will and returns how many bytes of it are good.
@@ -227,9 +257,8 @@ func (r *repairer) scan(rel string) (good int64, problem, err error) {
 		return 0, nil, err
 	}
 	reader := wlog.NewReader(wlog.NewSegmentBufReader(segment))
-	dec := newRecordDecoder()
 	for problem == nil && reader.Next() {
-		if problem = dec.decode(reader.Record()); problem == nil {
+		if problem = r.dec.decode(reader.Record()); problem == nil {
 			good = reader.Offset()
 		}
 	}
@@ -240,20 +269,22 @@ func (r *repairer) scan(rel string) (good int64, problem, err error) {
 	if errors.As(problem, &corruption) {
 		problem = fmt.Errorf("at byte %d: %w", corruption.Offset, corruption.Err)
 	}
-	r.highestRef = max(r.highestRef, dec.highestRef)
 	return good, problem, segment.Close()
 }
 
-// copyHead writes the first n bytes of src to dst and fills the last page up with zeros, which end it.
+// copyHead writes the first n bytes of src to dst and fills the last page, at least one, up with zeros, which
+// end it.
 func copyHead(dst, src string, n int64) (err error) {
 	in, err := os.Open(src)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	zeros := make([]byte, (walPageSize-n%walPageSize)%walPageSize)
-	return appendTo(dst, io.MultiReader(io.LimitReader(in, n), strings.NewReader(string(zeros))))
+	pages := max(1, (n+walPageSize-1)/walPageSize)
+	return appendTo(dst, io.MultiReader(io.LimitReader(in, n), zeros(pages*walPageSize-n)))
 }
+
+func zeros(n int64) io.Reader { return bytes.NewReader(make([]byte, n)) }
 
 // appendTo appends to a file, made if it is not there, and waits for the disk.
 func appendTo(path string, content io.Reader) error {
@@ -265,21 +296,26 @@ func appendTo(path string, content io.Reader) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// reserveRefs puts a record into a mended file that keeps the storage from giving out the numbers of
-// lost series again. A deletion does it: it names a series, and the storage counts on from the highest
-// number named. It deletes nothing, as no series has that number.
+// reserveRefs adds a segment with a record that keeps the storage from giving out the numbers of lost series
+// again. A deletion does it: it names a series, and the storage counts on from the highest number named.
+// It deletes nothing, as no series has that number.
 func (r *repairer) reserveRefs() error {
-	if r.mended == "" {
+	if r.noLog || !r.cut && r.dec.used <= r.dec.given {
 		return nil
+	}
+	segments, err := r.segments(walDir)
+	if err != nil {
+		return err
 	}
 	// A name that the storage clears away should the process end here.
 	scratch, err := os.MkdirTemp(r.dir, checkpointPrefix+"mending-*"+wlog.CheckpointTempFileSuffix)
 	if err != nil {
 		return err
 	}
-	page, err := reservation(scratch, r.highestRef+refMargin)
+	page, err := reservation(scratch, max(r.dec.given, r.dec.used)+refMargin)
 	if err == nil {
-		err = appendTo(r.path(r.mended), strings.NewReader(string(page)))
+		next := segments[len(segments)-1] + 1
+		err = appendTo(r.path(filepath.Join(walDir, segmentName(next))), bytes.NewReader(page))
 	}
 	return errors.Join(err, os.RemoveAll(scratch))
 }
@@ -314,4 +350,5 @@ func (r *repairer) segments(dir string) ([]int, error) {
 	return ns, nil
 }
 
-func segmentName(n int) string { return wlog.SegmentName("", n) }
+func segmentName(n int) string    { return wlog.SegmentName("", n) }
+func checkpointName(n int) string { return filepath.Base(wlog.CheckpointDir("", n)) }

@@ -1,0 +1,67 @@
+package discovery_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/promlet/promlet/discovery"
+)
+
+// A program that follows the manifests of a directory and prints what there is to
+// scrape. With discovery.Cluster in place of discovery.Manifests it would follow a
+// cluster.
+func Example() {
+	dir, err := os.MkdirTemp("", "manifests")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	manifest := `
+apiVersion: v1
+kind: Service
+metadata: {name: app, labels: {app: app}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: app, labels: {kubernetes.io/service-name: app}}
+ports: [{name: metrics, port: 9100}]
+endpoints: [{addresses: [127.0.0.1]}]
+---
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {name: app}
+spec: {selector: {matchLabels: {app: app}}, endpoints: [{port: metrics, interval: 5s}]}
+`
+	if err := os.WriteFile(filepath.Join(dir, "app.yaml"), []byte(manifest), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	objects := discovery.NewObjects()
+	d := discovery.New(objects, discovery.Options{})
+	source := discovery.Manifests(dir, discovery.ManifestOptions{})
+	err = d.Run(ctx, source, func(jobs []*config.ScrapeConfig, targets map[string][]*targetgroup.Group) error {
+		for _, job := range jobs {
+			for _, group := range targets[job.JobName] {
+				for _, target := range group.Targets {
+					fmt.Println(job.JobName, job.ScrapeInterval, target["__address__"], group.Labels)
+				}
+			}
+		}
+		cancel() // a real program would go on
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// serviceMonitor/default/app/0 5s 127.0.0.1:9100 {endpoint="metrics", job="app", namespace="default", service="app"}
+}

@@ -1,0 +1,72 @@
+package scrape
+
+import (
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// nowhere is a storage that only hands out references: what is measured is the
+// scraping.
+type nowhere struct{ refs storage.SeriesRef }
+
+func (n *nowhere) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ float64,
+	_ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AOptions,
+) (storage.SeriesRef, error) {
+	if ref == 0 {
+		n.refs++
+		ref = n.refs
+	}
+	return ref, nil
+}
+func (n *nowhere) Commit() error   { return nil }
+func (n *nowhere) Rollback() error { return nil }
+
+// BenchmarkAppend is one body that has been seen before, parsed and appended. It
+// also tells what the loop keeps between scrapes.
+func BenchmarkAppend(b *testing.B) {
+	files, err := filepath.Glob("testdata/*.gz")
+	require.NoError(b, err)
+	for _, file := range files {
+		b.Run(filepath.Base(file), func(b *testing.B) {
+			contentType := map[string]string{".txt": textType, ".openmetrics": omType, ".protobuf": pbType}[filepath.Ext(file[:len(file)-3])]
+			text := unzipped(b, file)
+			got := fetched{body: body{buf: append(make([]byte, 0, len(text)+bodySpare), text...)}, contentType: contentType}
+			before := heap()
+			l := testLoop(b, newManager(b, &recorder{}), jobConfig("j", slow), model.LabelSet{model.AddressLabel: "127.0.0.1:1"})
+			app := &nowhere{}
+			var c counts
+			for range 2 {
+				c, err = l.appendBody(app, got, time.Now(), time.Now().Add(time.Hour))
+				require.NoError(b, err)
+			}
+			kept := heap() - before
+			b.ReportAllocs()
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, err := l.appendBody(app, got, time.Now(), time.Now().Add(time.Hour)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*c.scraped), "ns/sample")
+			b.ReportMetric(float64(kept)/float64(c.scraped), "keptB/series")
+			runtime.KeepAlive(l)
+		})
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc) //nolint:gosec // Less than 2^63.
+}
