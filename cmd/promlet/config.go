@@ -28,11 +28,11 @@ func loadConfig(path string) (fileConfig, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return fileConfig{}, fmt.Errorf("--config: %w", err)
+		return fileConfig{}, fmt.Errorf("--config=%s: %w", path, err)
 	}
 	cfg, err := parseConfig(data)
 	if err != nil {
-		return fileConfig{}, fmt.Errorf("--config %s: %w", path, err)
+		return fileConfig{}, fmt.Errorf("--config=%s: %w", path, err)
 	}
 	return cfg, nil
 }

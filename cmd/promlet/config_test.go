@@ -35,7 +35,7 @@ serviceMonitors:
 		t.Helper()
 		path := write(content)
 		_, err := loadConfig(path)
-		require.ErrorContains(t, err, "--config "+path)
+		require.ErrorContains(t, err, "--config="+path)
 		require.ErrorContains(t, err, want)
 	}
 	f("rules:\n- seriesQuerry: x\n", `unknown field "rules[0].seriesQuerry"`)

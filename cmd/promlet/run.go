@@ -32,6 +32,11 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	for key, given := range map[string]bool{"resourceRules": len(cfg.ResourceRules) > 0, "externalRules": len(cfg.ExternalRules) > 0} {
+		if given {
+			logger.Warn("these rules are not served: promlet serves custom metrics", "config", opts.config, "key", key)
+		}
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -104,7 +109,7 @@ func (a *app) run(ctx context.Context, objects *discovery.Objects, mapper meta.R
 		Logger:   a.logger.With("component", "adapter"),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("--config=%s: %w", a.opts.config, err)
 	}
 	// Listen before anything runs, so that a port in use is found first.
 	listener, err := a.listenWeb(ctx)
@@ -121,6 +126,7 @@ func (a *app) run(ctx context.Context, objects *discovery.Objects, mapper meta.R
 	}
 	server, err := adapter.NewServer(serverOptions)
 	if err != nil {
+		err = fmt.Errorf("--secure-port=%d: %w", a.opts.serving.BindPort, err)
 		if listener != nil {
 			err = errors.Join(err, listener.Close())
 		}
