@@ -104,6 +104,10 @@ func jsonType(name string) func(*yamlv3.Node) bool {
 		case "bool":
 			return node.Tag == "!!bool" || node.Style == 0 && oldBool(node.Value)
 		}
+		switch node.Tag {
+		case "!!int", "!!float", "!!bool", "!!null":
+			return false
+		}
 		return node.Kind == yamlv3.ScalarNode
 	}
 }

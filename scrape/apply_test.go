@@ -145,6 +145,7 @@ func TestChangesThatNeedNewLoops(t *testing.T) {
 // New settings take effect without a gap in the series, and what they no longer
 // produce goes stale with the first scrape.
 func TestSettingsChangeLeavesNoGap(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\nb 1\n")
 	r := &recorder{next: newTSDB(t)}
 	m := newManager(t, r)
@@ -175,6 +176,7 @@ func TestSettingsChangeLeavesNoGap(t *testing.T) {
 // A pod that comes back under another address, with the same labels, goes on with
 // its series, and what it no longer has goes stale.
 func TestTargetMovesAddress(t *testing.T) {
+	t.Parallel()
 	old := serveBody(t, textType, "a 1\nb 1\n")
 	replacement := serveBody(t, textType, "a 5\n")
 	r := &recorder{next: newTSDB(t)}
@@ -207,6 +209,7 @@ func TestTargetMovesAddress(t *testing.T) {
 
 // With other synthetic series nothing is taken over: all markers first.
 func TestExtraMetricsSwitchedOff(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\n")
 	r := &recorder{next: newTSDB(t)}
 	m := newManager(t, r)
@@ -226,6 +229,7 @@ func TestExtraMetricsSwitchedOff(t *testing.T) {
 
 // No loop writes after the one that has replaced it, however often that happens.
 func TestOldLoopsStopFirst(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\n")
 	r := &recorder{next: newTSDB(t)}
 	m := newManager(t, r)
@@ -251,6 +255,7 @@ func TestOldLoopsStopFirst(t *testing.T) {
 }
 
 func TestBadJobsDoNotHinderOthers(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\n")
 	r := &recorder{}
 	m := newManager(t, r)
@@ -331,6 +336,7 @@ func TestOddSets(t *testing.T) {
 }
 
 func TestTargetLimit(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\n")
 	r := &recorder{}
 	m := newManager(t, r)

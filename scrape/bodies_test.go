@@ -255,18 +255,24 @@ func TestNodeExporterLive(t *testing.T) {
 		_ = cmd.Wait()
 	})
 
-	db := newTSDB(t)
-	r := &recorder{next: db}
-	m := newManager(t, r)
-	require.NoError(t, m.Apply(one(jobConfig("node", every(time.Second))), groups("node", group(address))))
 	eventually(t, func() bool {
-		_, report := split(slices.Concat(r.all()...))
-		return targetAt(t, m, "node", address).Health() == promscrape.HealthGood && report["scrape_samples_scraped"] > 100
-	}, "a scrape of node_exporter")
-	n := len(r.all())
-	eventually(t, func() bool { return len(r.all()) > n }, "another")
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, "node_exporter to listen")
+
+	r := &recorder{next: newTSDB(t)}
+	m := newManager(t, r)
+	cfg := jobConfig("node", every(2*soon))
+	require.NoError(t, m.Apply(one(cfg), groups("node", soonTarget(t, cfg, address))))
+	eventually(t, func() bool { return len(r.all()) > 0 }, "a scrape of node_exporter")
 	require.NoError(t, targetAt(t, m, "node", address).LastError())
+	require.Equal(t, promscrape.HealthGood, targetAt(t, m, "node", address).Health())
 	m.Stop()
+	_, report := r.last(t)
+	require.Greater(t, report["scrape_samples_scraped"], 100.0)
 	names := map[string]bool{}
 	for _, s := range r.byInstance(address) {
 		require.NoError(t, s.err)

@@ -103,7 +103,7 @@ func (p *bodies) read(ctx context.Context, r io.Reader, hint int, limit int64) (
 		switch {
 		case int64(n) >= limit:
 			return body{}, n, limitErrorf("body_size", "body_size_limit exceeded (limit: %d bytes)", limit)
-		case err == io.EOF: //nolint:errorlint // Readers return it bare; wrapped it is a broken connection.
+		case err == io.EOF: // Readers return it bare; wrapped it is a broken connection.
 			whole = true
 			return b, n, nil
 		case err != nil:

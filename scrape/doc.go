@@ -26,6 +26,11 @@
 //   - Unix socket targets, OpenMetrics 2.0, zstd and synthesized start
 //     timestamps are not supported.
 //
+// Two things are as in Prometheus and may surprise: an empty body of a 200 answer
+// is a success, and a scrape that fails half-way marks as stale only the series
+// that it had not met before it failed; the others follow with the next scrape
+// that does not meet them.
+//
 // The mutable state is all in the Manager: any number of them may live in one
 // process.
 package scrape

@@ -144,7 +144,7 @@ func checkFamily(b []byte) (hasMetric bool, err error) {
 			return hasMetric, nil
 		}
 		b = b[n:]
-		skip := uint64(0)
+		var skip uint64
 		switch tag & 7 {
 		case 0:
 			_, n := binary.Uvarint(b)

@@ -94,8 +94,9 @@ func jobConfig(name string, mutate ...func(*config.ScrapeConfig)) *config.Scrape
 	c := config.DefaultScrapeConfig
 	c.JobName = name
 	c.HTTPClientConfig = config_util.DefaultHTTPClientConfig
-	c.ScrapeInterval = model.Duration(100 * time.Millisecond)
-	c.ScrapeTimeout = model.Duration(100 * time.Millisecond)
+	// Long enough for a busy machine not to run into the timeout.
+	c.ScrapeInterval = model.Duration(500 * time.Millisecond)
+	c.ScrapeTimeout = model.Duration(500 * time.Millisecond)
 	for _, m := range mutate {
 		m(&c)
 	}

@@ -142,7 +142,7 @@ func hostiles() []hostile {
 		{name: "endless body", serve: endless(func(int) []byte { return bytes.Repeat([]byte("a 1\n"), 10_000) }, 0), reason: "body_size_limit exceeded (limit: 33554432 bytes)"},
 		{name: "hanging", serve: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, reason: "timed out after 1s without an answer", timeout: time.Second},
 		{name: "slow drip", serve: endless(func(i int) []byte { return []byte(fmt.Sprintf("a%d 1\n", i)) }, 20*time.Millisecond), reason: "timed out after 1s with ", timeout: time.Second},
-		{name: "500", serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops", 500) }, reason: "server returned HTTP status 500 Internal Server Error"},
+		{name: "500", serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops", http.StatusInternalServerError) }, reason: "server returned HTTP status 500 Internal Server Error"},
 		{name: "redirect loop", serve: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/metrics", http.StatusFound) }, reason: "stopped after 10 redirects"},
 		{name: "redirect to a long address", serve: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/"+strings.Repeat("x", 1<<18), http.StatusFound)
@@ -256,6 +256,7 @@ func TestPanicIsContained(t *testing.T) {
 
 // A panic where nothing can be recorded ends neither the loop nor the process.
 func TestPanicInTheReport(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\n")
 	r := &recorder{}
 	n := 0

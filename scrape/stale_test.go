@@ -32,6 +32,7 @@ var reportNames = []string{
 }
 
 func TestRemovedTargetGoesStale(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\nb 1\n")
 	other := serveBody(t, textType, "a 1\n")
 	r := &recorder{next: newTSDB(t)}
@@ -106,6 +107,7 @@ func TestRemovedBeforeTheFirstScrape(t *testing.T) {
 }
 
 func TestStopLeavesSeriesAsTheyAre(t *testing.T) {
+	t.Parallel()
 	s := serveBody(t, textType, "a 1\n")
 	r := &recorder{}
 	m := newManager(t, r)
