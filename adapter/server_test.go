@@ -163,7 +163,9 @@ func TestServerIsReadyWhenItsChecksAre(t *testing.T) {
 	c := client(t)
 	code, body := get(t, c, base+"/readyz?verbose")
 	require.Equal(t, http.StatusInternalServerError, code)
-	require.Contains(t, string(body), "discovery")
+	require.Contains(t, string(body), "[-]discovery failed")
+	_, body = get(t, c, base+"/readyz/discovery")
+	require.Contains(t, string(body), "pods are not listed yet")
 	code, _ = get(t, c, base+"/livez")
 	require.Equal(t, http.StatusOK, code)
 }
