@@ -14,7 +14,7 @@ func TestFlags(t *testing.T) {
 	o, err := parseFlags(nil, io.Discard)
 	require.NoError(t, err)
 	require.Equal(t, options{
-		promlet: "bin/promlet", app: "bin/sample-metrics-app", manifests: "deploy/example", rate: 150, securePort: 6443,
+		promlet: "bin/promlet", app: "bin/sample-metrics-app", manifests: "deploy/example", rate: 140, securePort: 6443,
 		web: "127.0.0.1:9090", interval: 5 * time.Second, window: 20 * time.Second,
 	}, o)
 	o, err = parseFlags([]string{"--rate", "30", "--seconds=60", "--secure-port=7443", "--promlet", "x"}, io.Discard)
