@@ -108,6 +108,9 @@ func TestAbsencesSayWhy(t *testing.T) {
 	ask("default/services/sample/http_requests??code=500", "http_requests_total has no value yet for its pods sample-1, sample-2")
 	ask("default/pods/sample-1/http_requests??code=500", "http_requests_total has no rate for it over the last 2m: that needs two samples")
 	ask("default/pods/sample-1/queue_depth??code=500", "queue_depth has no current sample for it")
+	// A key that is no plain label name is quoted, and another namespace is not reached.
+	ask("default/pods/sample-1/queue_depth??app.kubernetes.io/name=x", "404: ")
+	ask("default/pods/sample-1/queue_depth??namespace=other", "404: ")
 	ask("default/ingresses.networking.k8s.io/x/queue_depth", "it has no pods in namespace default")
 	require.Empty(t, f.ask("default/pods/*/http_requests??code=500"), "a list of nothing is an empty list, not an error")
 }

@@ -159,6 +159,7 @@ func TestSelectorMatchers(t *testing.T) {
 	f("a notin (b)", `a!~"b";`)
 	f("a", `a!="";`)
 	f("!a", `a="";`)
+	f("app.kubernetes.io/name=x", `"app.kubernetes.io/name"="x";`)
 	for _, unsupported := range []string{"a>1", "a<1"} {
 		sel, err := apilabels.Parse(unsupported)
 		require.NoError(t, err)

@@ -34,7 +34,7 @@ type ServerOptions struct {
 	SecureServing *genericoptions.SecureServingOptions
 	// Authentication and Authorization ask the cluster's API server who calls
 	// and whether they may. Both nil lets every caller in, and listens on
-	// loopback only.
+	// loopback only. One without the other is an error.
 	Authentication *genericoptions.DelegatingAuthenticationOptions
 	Authorization  *genericoptions.DelegatingAuthorizationOptions
 	// ReadyChecks decide /readyz, beside the server's own.
@@ -49,6 +49,9 @@ type Server struct {
 // NewServer listens and is ready to Run. It returns ErrNotLoopback when it
 // would let anyone in from other machines.
 func NewServer(opts ServerOptions) (*Server, error) {
+	if err := checkAuth(opts); err != nil {
+		return nil, err
+	}
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
@@ -58,7 +61,7 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	config.SkipOpenAPIInstallation = true
 	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(provider.NewCustomMetricResourceLister(opts.Provider))
 	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
-	if err := applyServing(config, opts); err != nil {
+	if err := applyServing(config, opts.SecureServing); err != nil {
 		return nil, err
 	}
 	if err := applyAuth(config, opts); err != nil {
@@ -72,13 +75,29 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	return &Server{generic: server.GenericAPIServer}, nil
 }
 
-func applyServing(config *genericapiserver.Config, opts ServerOptions) error {
-	serving := opts.SecureServing
-	if opts.Authentication == nil || opts.Authorization == nil {
-		if serving.Listener == nil && !serving.BindAddress.IsLoopback() {
-			return fmt.Errorf("%w: it would listen on %s", ErrNotLoopback, serving.BindAddress)
-		}
+// checkAuth refuses options that would let anyone in from other machines.
+func checkAuth(opts ServerOptions) error {
+	if (opts.Authentication == nil) != (opts.Authorization == nil) {
+		return errors.New("serve the API: give both Authentication and Authorization, or neither")
 	}
+	if opts.Authentication != nil {
+		return nil
+	}
+	ip := opts.SecureServing.BindAddress
+	if listener := opts.SecureServing.Listener; listener != nil {
+		address, ok := listener.Addr().(*net.TCPAddr)
+		if !ok {
+			return fmt.Errorf("%w: it would listen on %s", ErrNotLoopback, listener.Addr())
+		}
+		ip = address.IP
+	}
+	if !ip.IsLoopback() {
+		return fmt.Errorf("%w: it would listen on %s", ErrNotLoopback, ip)
+	}
+	return nil
+}
+
+func applyServing(config *genericapiserver.Config, serving *genericoptions.SecureServingOptions) error {
 	loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	if err := serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, loopback); err != nil {
 		return fmt.Errorf("make serving certificate: %w", err)
@@ -90,7 +109,7 @@ func applyServing(config *genericapiserver.Config, opts ServerOptions) error {
 }
 
 func applyAuth(config *genericapiserver.Config, opts ServerOptions) error {
-	if opts.Authentication == nil || opts.Authorization == nil {
+	if opts.Authentication == nil {
 		config.Authentication.Authenticator = anonymous.NewAuthenticator(nil)
 		config.Authorization.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()
 		return nil

@@ -172,8 +172,22 @@ func TestServerIsReadyWhenItsChecksAre(t *testing.T) {
 
 func TestServerWithoutAuthenticationListensOnLoopbackOnly(t *testing.T) {
 	serving := genericoptions.NewSecureServingOptions()
-	_, err := NewServer(ServerOptions{Provider: scenario(t).Provider, SecureServing: serving})
+	opts := ServerOptions{Provider: scenario(t).Provider, SecureServing: serving}
+	_, err := NewServer(opts)
 	require.ErrorIs(t, err, ErrNotLoopback)
+
+	// A listener counts for where it is bound, whatever the options say.
+	listener, err := net.Listen("tcp", "0.0.0.0:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
+	_, err = NewServer(opts)
+	require.ErrorIs(t, err, ErrNotLoopback)
+
+	// Half an answer to who may call is none.
+	opts.Authentication = genericoptions.NewDelegatingAuthenticationOptions()
+	_, err = NewServer(opts)
+	require.ErrorContains(t, err, "give both Authentication and Authorization, or neither")
 }
 
 func BenchmarkGetByName(b *testing.B) { benchmarkGet(b, "services/sample/http_requests") }

@@ -61,3 +61,16 @@ func parseConfig(data []byte) (fileConfig, error) {
 	}
 	return cfg, nil
 }
+
+// notServed names the keys that load, for prometheus-adapter's sake, and have
+// no effect.
+func (c fileConfig) notServed() []string {
+	var keys []string
+	if len(c.ResourceRules) > 0 {
+		keys = append(keys, "resourceRules")
+	}
+	if len(c.ExternalRules) > 0 {
+		keys = append(keys, "externalRules")
+	}
+	return keys
+}

@@ -23,12 +23,15 @@ rules:
 - seriesQuery: '{namespace!=""}'
   resources: {template: <<.Resource>>}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+resourceRules: {cpu: {containerQuery: x}}
+externalRules: [{seriesQuery: x, resources: {}, metricsQuery: x}]
 serviceMonitors:
 - metadata: {name: app, namespace: default}
   spec: {selector: {}, endpoints: [{port: web}]}
 `))
 	require.NoError(t, err)
 	require.Len(t, cfg.Rules, 1)
+	require.Equal(t, []string{"resourceRules", "externalRules"}, cfg.notServed())
 	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
 
 	f := func(content, want string) {

@@ -118,12 +118,18 @@ func (o *options) validate() error {
 	bad := func(flag string, value any, mend string) {
 		errs = append(errs, fmt.Errorf("--%s=%v: %s", flag, value, mend))
 	}
-	for flag, d := range map[string]time.Duration{
-		"scrape-interval": o.scrapeInterval, "scrape-timeout": o.scrapeTimeout, "rate-window": o.rateWindow,
-		"retention": o.retention, "query-timeout": o.queryTimeout,
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"scrape-interval", o.scrapeInterval},
+		{"scrape-timeout", o.scrapeTimeout},
+		{"rate-window", o.rateWindow},
+		{"retention", o.retention},
+		{"query-timeout", o.queryTimeout},
 	} {
-		if d <= 0 {
-			bad(flag, d, "give a duration above 0, such as 30s")
+		if d.value <= 0 {
+			bad(d.flag, d.value, "give a duration above 0, such as 30s")
 		}
 	}
 	if o.scrapeTimeout > o.scrapeInterval {

@@ -32,10 +32,8 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	for key, given := range map[string]bool{"resourceRules": len(cfg.ResourceRules) > 0, "externalRules": len(cfg.ExternalRules) > 0} {
-		if given {
-			logger.Warn("these rules are not served: promlet serves custom metrics", "config", opts.config, "key", key)
-		}
+	for _, key := range cfg.notServed() {
+		logger.Warn("these rules are not served: promlet serves custom metrics", "config", opts.config, "key", key)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
