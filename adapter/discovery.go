@@ -2,7 +2,9 @@ package adapter
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,7 +13,6 @@ import (
 	"k8s.io/apiserver/pkg/endpoints"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
-	"k8s.io/metrics/pkg/apis/custom_metrics"
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 )
 
@@ -22,15 +23,15 @@ import (
 // metrics to kubectl.
 type liveDiscovery struct {
 	aggregated.ResourceManager
-	lister discovery.APIResourceLister
+	listers map[string]discovery.APIResourceLister // by group
 }
 
-func newLiveDiscovery(lister discovery.APIResourceLister) *liveDiscovery {
-	return &liveDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), lister: lister}
+func newLiveDiscovery(listers map[string]discovery.APIResourceLister) *liveDiscovery {
+	return &liveDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), listers: listers}
 }
 
 func (d *liveDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	groups, err := aggregatedGroups(cmapiserver.Scheme, d.lister.ListAPIResources())
+	groups, err := d.groups()
 	if err != nil {
 		// The document served last stays.
 		utilruntime.HandleErrorWithContext(r.Context(), err, "make aggregated discovery")
@@ -40,18 +41,30 @@ func (d *liveDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.ResourceManager.ServeHTTP(w, r)
 }
 
-func aggregatedGroups(scheme *runtime.Scheme, resources []metav1.APIResource) ([]apidiscoveryv2.APIGroupDiscovery, error) {
+func (d *liveDiscovery) groups() ([]apidiscoveryv2.APIGroupDiscovery, error) {
+	var groups []apidiscoveryv2.APIGroupDiscovery
+	for _, name := range slices.Sorted(maps.Keys(d.listers)) {
+		group, err := aggregatedGroup(cmapiserver.Scheme, name, d.listers[name].ListAPIResources())
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, group)
+	}
+	return groups, nil
+}
+
+func aggregatedGroup(scheme *runtime.Scheme, name string, resources []metav1.APIResource) (apidiscoveryv2.APIGroupDiscovery, error) {
+	group := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	converted, err := endpoints.ConvertGroupVersionIntoToDiscovery(resources)
 	if err != nil {
-		return nil, fmt.Errorf("convert API resources: %w", err)
+		return group, fmt.Errorf("convert API resources of %s: %w", name, err)
 	}
-	group := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: custom_metrics.GroupName}}
-	for _, gv := range scheme.PrioritizedVersionsForGroup(custom_metrics.GroupName) {
+	for _, gv := range scheme.PrioritizedVersionsForGroup(name) {
 		group.Versions = append(group.Versions, apidiscoveryv2.APIVersionDiscovery{
 			Version:   gv.Version,
 			Resources: converted,
 			Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent,
 		})
 	}
-	return []apidiscoveryv2.APIGroupDiscovery{group}, nil
+	return group, nil
 }

@@ -6,16 +6,21 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	"k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/external_metrics"
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 )
@@ -30,18 +35,27 @@ type ServerOptions struct {
 	// Provider answers the requests. Required.
 	Provider provider.CustomMetricsProvider
 	// SecureServing says where to listen and with which certificate; one is
-	// made when none is given. Required.
+	// made when none is given, here or as Cert. Required.
 	SecureServing *genericoptions.SecureServingOptions
+	// Cert, if set, is the certificate to serve with when SecureServing names no
+	// files, and is followed when it changes; see the package servingcert.
+	Cert dynamiccertificates.CertKeyContentProvider
 	// Authentication and Authorization ask the cluster's API server who calls
 	// and whether they may. Both nil lets every caller in, and listens on
 	// loopback only. One without the other is an error.
 	Authentication *genericoptions.DelegatingAuthenticationOptions
 	Authorization  *genericoptions.DelegatingAuthorizationOptions
-	// ReadyChecks decide /readyz, beside the server's own.
+	// ReadyChecks decide /readyz, beside the server's own. It gives their errors
+	// to whoever asks.
 	ReadyChecks []healthz.HealthChecker
+	// ShutdownDelay is how long Run goes on serving, no longer ready, after its
+	// context is done: until those who send requests have noticed. Zero is no
+	// time at all.
+	ShutdownDelay time.Duration
 }
 
-// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, over HTTPS.
+// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, over HTTPS; and
+// external.metrics.k8s.io, which has no metrics.
 type Server struct {
 	generic *genericapiserver.GenericAPIServer
 }
@@ -55,20 +69,25 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(refuseBadSelectors(api), c)
+		return genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(api)), c)
 	}
 	// Nobody reads the schema of metric values; making it costs megabytes.
 	config.SkipOpenAPIInstallation = true
-	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(provider.NewCustomMetricResourceLister(opts.Provider))
+	external := noExternalMetrics{}
+	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(map[string]discovery.APIResourceLister{
+		custom_metrics.GroupName:   provider.NewCustomMetricResourceLister(opts.Provider),
+		external_metrics.GroupName: provider.NewExternalMetricResourceLister(external),
+	})
 	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
-	if err := applyServing(config, opts.SecureServing); err != nil {
+	config.ShutdownDelayDuration = opts.ShutdownDelay
+	if err := applyServing(config, opts); err != nil {
 		return nil, err
 	}
 	if err := applyAuth(config, opts); err != nil {
 		return nil, errors.Join(err, closeListener(config))
 	}
 	cm := cmapiserver.Config{GenericConfig: config}
-	server, err := cm.Complete(nil).New("promlet", opts.Provider, nil)
+	server, err := cm.Complete(nil).New("promlet", opts.Provider, external)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
 	}
@@ -97,13 +116,19 @@ func checkAuth(opts ServerOptions) error {
 	return nil
 }
 
-func applyServing(config *genericapiserver.Config, serving *genericoptions.SecureServingOptions) error {
-	loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	if err := serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, loopback); err != nil {
-		return fmt.Errorf("make serving certificate: %w", err)
+func applyServing(config *genericapiserver.Config, opts ServerOptions) error {
+	serving := opts.SecureServing
+	if opts.Cert == nil {
+		loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+		if err := serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, loopback); err != nil {
+			return fmt.Errorf("make serving certificate: %w", err)
+		}
 	}
 	if err := serving.WithLoopback().ApplyTo(&config.SecureServing, &config.LoopbackClientConfig); err != nil {
 		return fmt.Errorf("serve the API: %w", err)
+	}
+	if config.SecureServing.Cert == nil {
+		config.SecureServing.Cert = opts.Cert
 	}
 	return nil
 }
@@ -148,7 +173,8 @@ func closeListener(config *genericapiserver.Config) error {
 // authorization, as it is served.
 func (s *Server) Handler() http.Handler { return s.generic.Handler }
 
-// Run serves until ctx is done, and then ends the requests under way.
+// Run serves until ctx is done and ShutdownDelay is over, and then ends the
+// requests under way.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.generic.PrepareRun().RunWithContext(ctx); err != nil {
 		return fmt.Errorf("serve the API: %w", err)

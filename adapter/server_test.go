@@ -119,7 +119,9 @@ func TestServerDiscovery(t *testing.T) {
 	defer response.Body.Close()
 	var groups apidiscoveryv2.APIGroupDiscoveryList
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&groups))
-	require.Len(t, groups.Items, 1)
+	require.Len(t, groups.Items, 2)
+	require.Equal(t, "external.metrics.k8s.io", groups.Items[1].Name)
+	require.Empty(t, groups.Items[1].Versions[0].Resources)
 	require.Equal(t, "custom.metrics.k8s.io", groups.Items[0].Name)
 	require.Len(t, groups.Items[0].Versions, 2)
 	services := groups.Items[0].Versions[0].Resources[2]
@@ -161,13 +163,27 @@ func TestServerIsReadyWhenItsChecksAre(t *testing.T) {
 	fault := errors.New("pods are not listed yet")
 	base := startServer(t, scenario(t), healthz.NamedCheck("discovery", func(*http.Request) error { return fault }))
 	c := client(t)
-	code, body := get(t, c, base+"/readyz?verbose")
-	require.Equal(t, http.StatusInternalServerError, code)
-	require.Contains(t, string(body), "[-]discovery failed")
-	_, body = get(t, c, base+"/readyz/discovery")
-	require.Contains(t, string(body), "pods are not listed yet")
-	code, _ = get(t, c, base+"/livez")
+	for _, path := range []string{"/readyz", "/readyz?verbose", "/readyz/discovery"} {
+		code, body := get(t, c, base+path)
+		require.Equal(t, http.StatusInternalServerError, code)
+		require.Contains(t, string(body), "pods are not listed yet", path)
+	}
+	code, _ := get(t, c, base+"/livez")
 	require.Equal(t, http.StatusOK, code)
+	fault = nil
+	code, body := get(t, c, base+"/readyz")
+	require.Equal(t, http.StatusOK, code, string(body))
+}
+
+// Without external rules the API is there, and has nothing.
+func TestServerHasNoExternalMetrics(t *testing.T) {
+	base := startServer(t, scenario(t)) + "/apis/external.metrics.k8s.io/v1beta1"
+	c := client(t)
+	code, body := get(t, c, base)
+	require.Equal(t, http.StatusOK, code, string(body))
+	code, body = get(t, c, base+"/namespaces/default/queue_length")
+	require.Equal(t, http.StatusNotFound, code)
+	require.Contains(t, string(body), "does not serve externalRules yet")
 }
 
 func TestServerWithoutAuthenticationListensOnLoopbackOnly(t *testing.T) {
