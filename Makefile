@@ -9,15 +9,30 @@ RATE        := 140
 SECURE_PORT := 6443
 WEB_PORT    := 9090
 
+# What `make image` builds. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 builds for all of these and pushes; empty: for
+# this machine, loaded.
+IMAGE         := ghcr.io/promlet/promlet
+IMAGE_VERSION  = $(shell git describe --tags --always --dirty)
+PLATFORMS     :=
+
+# Machines that promlet is built for, as GOARCH; arm is v7.
+CROSS := amd64 arm64 arm
+
+# What `make e2e` runs on: K8S is a version that bench/controlplane knows; or, on the command line, KUBECONFIG is that of
+# a cluster whose nodes can pull E2E_IMAGE and E2E_APP_IMAGE.
+K8S           :=
+E2E_IMAGE     :=
+E2E_APP_IMAGE :=
+
 # Static binaries; and one build cache for building, vetting and linting.
 export CGO_ENABLED := 0
 GO_BUILD := go build -ldflags '-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test verify lint fuzz clean
+.PHONY: help build run test e2e verify lint cross fuzz image generate clean
 
 help: ## Show these commands.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/promlet, the sample application and its demonstration.
 	$(GO_BUILD) -o bin/promlet ./cmd/promlet
@@ -29,9 +44,14 @@ run: build ## See it work, without a cluster: two applications, a load, and what
 		--rate $(RATE) --secure-port $(SECURE_PORT) --web-listen-address 127.0.0.1:$(WEB_PORT) $(if $(SECONDS),--seconds $(SECONDS))
 
 test: ## Run all tests, with the race detector.
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
 
-verify: lint ## Check format, vet, lint and go.mod.
+e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the cluster of KUBECONFIG=FILE.
+	CGO_ENABLED=1 PROMLET_E2E_K8S=$(K8S) PROMLET_E2E_KUBECONFIG=$(if $(filter command%,$(origin KUBECONFIG)),$(abspath $(KUBECONFIG))) \
+		PROMLET_E2E_IMAGE=$(E2E_IMAGE) PROMLET_E2E_APP_IMAGE=$(E2E_APP_IMAGE) \
+		go test -race -count=1 -v -timeout 60m -run '^TestEndToEnd$$' ./cmd/promlet
+
+verify: lint cross ## Check format, vet, lint and go.mod, and that it builds for every kind of machine.
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go mod tidy -diff
@@ -39,11 +59,25 @@ verify: lint ## Check format, vet, lint and go.mod.
 lint:
 	go run $(GOLANGCI_LINT) run ./...
 
+cross:
+	@set -e; for arch in $(CROSS); do \
+		echo "$(GO_BUILD) for linux/$$arch"; GOOS=linux GOARCH=$$arch GOARM=7 $(GO_BUILD) -o bin/linux/$$arch/promlet ./cmd/promlet; \
+		done
+
 fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 	@set -e; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),1m) $$pkg; \
 		done; done
+
+image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 pushes promlet for these.
+	docker buildx build -f deploy/Dockerfile -t $(IMAGE):$(IMAGE_VERSION) \
+		--label org.opencontainers.image.version=$(IMAGE_VERSION) --label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
+		$(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) .
+	$(if $(PLATFORMS),,docker buildx build -f deploy/Dockerfile --target sample-metrics-app -t sample-metrics-app:dev --load .)
+
+generate: ## Make the CRDs and deploy/install.yaml again.
+	KUBECTL="go -C $(CURDIR)/bench/controlplane/kube run . kubectl" deploy/generate.sh
 
 clean: ## Remove what was built.
 	rm -rf bin

@@ -97,6 +97,16 @@ func NewProvider(opts Options) (*Provider, error) {
 	return p, nil
 }
 
+// LongestWindow is the longest range that any rule looks back over, 0 when none
+// does.
+func (p *Provider) LongestWindow() time.Duration {
+	var longest time.Duration
+	for _, r := range p.catalog.rules {
+		longest = max(longest, r.window)
+	}
+	return longest
+}
+
 // GetMetricByName returns the value of a metric for one object: 404 with the
 // reason when there is none, 500 when it cannot be computed.
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValue, error) {

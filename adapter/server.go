@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
@@ -142,10 +145,24 @@ func applyAuth(config *genericapiserver.Config, opts ServerOptions) error {
 	if err := opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
 		return fmt.Errorf("delegate authentication: %w", err)
 	}
+	config.Authentication.Authenticator = requireCredentials(config.Authentication.Authenticator, opts.Authorization.AlwaysAllowPaths)
 	if err := opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return fmt.Errorf("delegate authorization: %w", err)
 	}
 	return nil
+}
+
+// requireCredentials leaves callers without credentials unauthenticated, 401, but
+// for the paths that anyone may ask for: the kubelet's probes have none. (The
+// library takes them for system:anonymous whatever its options say.)
+func requireCredentials(inner authenticator.Request, open []string) authenticator.Request {
+	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		response, ok, err := inner.AuthenticateRequest(r)
+		if ok && response.User.GetName() == user.Anonymous && !slices.Contains(open, r.URL.Path) {
+			return nil, false, err
+		}
+		return response, ok, err
+	})
 }
 
 // refuseBadSelectors answers 400 for a metricLabelSelector that is none, which

@@ -35,7 +35,7 @@ func Build(ctx context.Context, version string, output io.Writer) (string, error
 	if version != DefaultVersion {
 		modfile = "go-" + version + ".mod"
 	}
-	key, err := cacheKey(module, modfile)
+	key, err := cacheKey(module, modfile, version)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("there is no control plane of Kubernetes %s: choose one of %s", version, strings.Join(Versions(), ", "))
 	}
@@ -60,7 +60,7 @@ func Build(ctx context.Context, version string, output io.Writer) (string, error
 	if _, err := os.Stat(binary); err == nil {
 		return binary, nil
 	}
-	if err := compile(ctx, module, modfile, binary, output); err != nil {
+	if err := compile(ctx, module, modfile, version, binary, output); err != nil {
 		return "", err
 	}
 	return binary, removeOthers(dir, version, binary)
@@ -76,9 +76,9 @@ func moduleDir(ctx context.Context) (string, error) {
 }
 
 // cacheKey is a hash of what a binary depends on.
-func cacheKey(module, modfile string) (string, error) {
+func cacheKey(module, modfile, version string) (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, linkFlags(version))
 	for _, name := range []string{"main.go", modfile, strings.TrimSuffix(modfile, ".mod") + ".sum"} {
 		content, err := os.ReadFile(filepath.Join(module, name))
 		if err != nil {
@@ -89,9 +89,14 @@ func cacheKey(module, modfile string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)[:8]), nil
 }
 
-func compile(ctx context.Context, module, modfile, binary string, output io.Writer) error {
+// linkFlags make it small, and say which version it is.
+func linkFlags(version string) string {
+	return "-s -w -X k8s.io/component-base/version.gitVersion=v" + version
+}
+
+func compile(ctx context.Context, module, modfile, version, binary string, output io.Writer) error {
 	temporary := binary + ".tmp"
-	cmd := exec.CommandContext(ctx, "go", "build", "-modfile", modfile, "-ldflags", "-s -w", "-o", temporary, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-modfile", modfile, "-ldflags", linkFlags(version), "-o", temporary, ".")
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	cmd.Stdout, cmd.Stderr = output, output

@@ -14,8 +14,9 @@ import (
 // helpColumns is the width that --help is wrapped to.
 const helpColumns = 100
 
-func newCommand() *cobra.Command {
-	root := newServeCommand("promlet", `Serve custom metrics to the HorizontalPodAutoscaler, without a Prometheus.
+// newCommand returns the command with the options that defaults gives.
+func newCommand(defaults func() *options) *cobra.Command {
+	root := newServeCommand(defaults(), "promlet", `Serve custom metrics to the HorizontalPodAutoscaler, without a Prometheus.
 
 promlet finds pods through ServiceMonitors, PodMonitors and prometheus.io/scrape
 annotations, scrapes their /metrics into an embedded TSDB, and answers
@@ -26,12 +27,11 @@ Commands: promlet serve (also without saying so), promlet version.`)
 	// What went wrong is printed once, by main.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand("serve", "Discover, scrape and serve custom metrics (the default command)."), newVersionCommand())
+	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."), newVersionCommand())
 	return root
 }
 
-func newServeCommand(use, long string) *cobra.Command {
-	opts := newOptions()
+func newServeCommand(opts *options, use, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: "Serve custom metrics to the HorizontalPodAutoscaler",

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	config_util "github.com/prometheus/common/config"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	cliflag "k8s.io/component-base/cli/flag"
 
@@ -32,9 +33,19 @@ type options struct {
 	queryTimeout        time.Duration
 	queryMaxConcurrency int
 
+	namespace         string
+	serviceName       string
+	podName           string
+	servingCertSecret string
+	apiServices       []string
+	shutdownDelay     time.Duration
+
 	webListenAddress string
 	logLevel         string
 	logFormat        string
+
+	// scrapeClient is added to how targets are reached; not a flag.
+	scrapeClient []config_util.HTTPClientOption
 
 	serving        *genericoptions.SecureServingOptions
 	authentication *genericoptions.DelegatingAuthenticationOptions
@@ -52,6 +63,8 @@ const (
 	defaultSecurePort = 6443
 	// defaultWebListenAddress is reached by kubectl port-forward.
 	defaultWebListenAddress = "127.0.0.1:9090"
+	// defaultServiceName is what deploy/ calls it.
+	defaultServiceName = "promlet"
 )
 
 func newOptions() *options {
@@ -65,6 +78,8 @@ func newOptions() *options {
 		queryMaxSamples:     tsdb.DefaultMaxSamples,
 		queryTimeout:        tsdb.DefaultQueryTimeout,
 		queryMaxConcurrency: tsdb.DefaultMaxConcurrency,
+		serviceName:         defaultServiceName,
+		apiServices:         []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"},
 		webListenAddress:    defaultWebListenAddress,
 		logLevel:            "info",
 		logFormat:           "text",
@@ -100,6 +115,14 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	storage.DurationVar(&o.queryTimeout, "query-timeout", o.queryTimeout, "Time a query may take.")
 	storage.IntVar(&o.queryMaxConcurrency, "query-max-concurrency", o.queryMaxConcurrency, "Queries evaluated at the same time.")
 
+	installation := sets.FlagSet("installation")
+	installation.StringVar(&o.namespace, "namespace", o.namespace, "Namespace that promlet runs in. Empty: the Pod's own, or that of the kubeconfig's context.")
+	installation.StringVar(&o.serviceName, "service-name", o.serviceName, "Service in front of promlet. The serving certificate is for it, and its endpoints are the other replicas.")
+	installation.StringVar(&o.podName, "pod-name", o.podName, "Pod that this replica is. Empty: the host name.")
+	installation.StringVar(&o.servingCertSecret, "serving-cert-secret", o.servingCertSecret, "Secret in which promlet keeps a CA and a serving certificate of its own, shared by all replicas and renewed in time; the CA is put into --api-services. Not used with --tls-cert-file. Empty: a certificate in memory that nobody else trusts.")
+	installation.StringSliceVar(&o.apiServices, "api-services", o.apiServices, "APIServices that promlet puts its CA into, where they name its Service.")
+	installation.DurationVar(&o.shutdownDelay, "shutdown-delay-duration", o.shutdownDelay, "Time to go on scraping and answering after SIGTERM, no longer ready, until requests no longer come here.")
+
 	web := sets.FlagSet("web and logs")
 	web.StringVar(&o.webListenAddress, "web-listen-address", o.webListenAddress, "Address of the status page and promlet's own metrics. Empty: none.")
 	web.StringVar(&o.logLevel, "log-level", o.logLevel, "One of debug, info, warn, error.")
@@ -132,6 +155,12 @@ func (o *options) validate() error {
 			bad(d.flag, d.value, "give a duration above 0, such as 30s")
 		}
 	}
+	if o.shutdownDelay < 0 {
+		bad("shutdown-delay-duration", o.shutdownDelay, "give 0 or a duration such as 10s")
+	}
+	if o.servingCertSecret != "" && o.serviceName == "" {
+		bad("service-name", `""`, "name the Service that the certificate of --serving-cert-secret is for")
+	}
 	if o.scrapeTimeout > o.scrapeInterval {
 		o.scrapeTimeout = o.scrapeInterval
 	}
@@ -158,6 +187,13 @@ func (o *options) validate() error {
 	if o.logFormat != "text" && o.logFormat != "json" {
 		bad("log-format", o.logFormat, "choose text or json")
 	}
+	if o.podName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--pod-name: %w: give the Pod's name", err))
+		}
+		o.podName = host
+	}
 	errs = append(errs, o.validateSource()...)
 	errs = append(errs, o.serving.Validate()...)
 	if o.manifests == "" {
@@ -179,6 +215,9 @@ func (o *options) validateSource() []error {
 	var errs []error
 	if o.kubeconfig != "" {
 		errs = append(errs, fmt.Errorf("--kubeconfig=%s: leave it out, --manifests stands in for the cluster", o.kubeconfig))
+	}
+	if o.servingCertSecret != "" {
+		errs = append(errs, fmt.Errorf("--serving-cert-secret=%s: leave it out, without a cluster there are no Secrets", o.servingCertSecret))
 	}
 	if info, err := os.Stat(o.manifests); err != nil || !info.IsDir() {
 		errs = append(errs, fmt.Errorf("--manifests=%s: name a directory that is there", o.manifests))

@@ -10,11 +10,14 @@ import (
 	"syscall"
 )
 
-func main() {
+func main() { run(newOptions) }
+
+// run executes the command line and exits.
+func run(defaults func() *options) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := newCommand().ExecuteContext(ctx); err != nil {
+	if err := newCommand(defaults).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "promlet:", err)
 		os.Exit(1)
 	}

@@ -18,18 +18,31 @@ import (
 	"testing"
 	"time"
 
+	config_util "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+
+	"github.com/promlet/promlet/bench/controlplane"
 )
 
 // asPromlet in the environment makes the test binary be promlet, so that tests
 // can kill a real process.
 const asPromlet = "PROMLET_TEST_MAIN"
 
+// podNetwork in the environment of such a promlet is the socket through which it
+// reaches pods.
+const podNetwork = "PROMLET_TEST_POD_NETWORK"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asPromlet) != "" {
-		main()
+		run(func() *options {
+			opts := newOptions()
+			if socket := os.Getenv(podNetwork); socket != "" {
+				opts.scrapeClient = append(opts.scrapeClient, config_util.WithDialContextFunc(controlplane.DialThrough(socket)))
+			}
+			return opts
+		})
 		return
 	}
 	// The apiserver library starts these with the first server of a process
@@ -173,24 +186,30 @@ func (p *process) eventually(path, want string) {
 	require.Equal(p.t, want, got, path)
 }
 
-// lastErrors returns the last error of each target, by its pod.
-func (p *process) lastErrors() map[string]string {
+// activeTarget is one of /api/v1/targets, as far as tests read it.
+type activeTarget struct {
+	Labels     map[string]string
+	LastError  string
+	LastScrape time.Time
+}
+
+func (p *process) activeTargets() []activeTarget {
 	p.t.Helper()
 	code, body, err := p.get(p.web + "/api/v1/targets")
 	require.NoError(p.t, err)
 	require.Equal(p.t, http.StatusOK, code)
 	var answer struct {
-		Data struct {
-			ActiveTargets []struct {
-				Labels    map[string]string
-				Health    string
-				LastError string
-			}
-		}
+		Data struct{ ActiveTargets []activeTarget }
 	}
 	require.NoError(p.t, json.Unmarshal(body, &answer))
+	return answer.Data.ActiveTargets
+}
+
+// lastErrors returns the last error of each target, by its pod.
+func (p *process) lastErrors() map[string]string {
+	p.t.Helper()
 	errs := map[string]string{}
-	for _, t := range answer.Data.ActiveTargets {
+	for _, t := range p.activeTargets() {
 		errs[t.Labels["pod"]] = t.LastError
 	}
 	return errs

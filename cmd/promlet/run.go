@@ -16,10 +16,13 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"golang.org/x/sync/errgroup"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/server/healthz"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
@@ -52,10 +55,11 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	scraper, err := scrape.NewManager(scrape.Options{
-		Appendable: db,
-		Logger:     logger.With("component", "scrape"),
-		Registerer: registry,
-		UserAgent:  "promlet/" + buildVersion(),
+		Appendable:        db,
+		Logger:            logger.With("component", "scrape"),
+		Registerer:        registry,
+		UserAgent:         "promlet/" + buildVersion(),
+		HTTPClientOptions: opts.scrapeClient,
 	})
 	if err != nil {
 		return err
@@ -63,7 +67,15 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	// No samples are appended once this returns, so that db can be closed.
 	defer scraper.Stop()
 
-	source, mapper, err := opts.source(logger)
+	cluster, err := opts.cluster()
+	if err != nil {
+		return err
+	}
+	source, mapper, err := opts.source(cluster, logger)
+	if err != nil {
+		return err
+	}
+	keeper, err := opts.keeper(cluster, logger)
 	if err != nil {
 		return err
 	}
@@ -76,9 +88,16 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		PodMonitors:     cfg.PodMonitors,
 		Annotations:     opts.scrapeAnnotations,
 	})
-	app := &app{opts: opts, logger: logger, registry: registry, db: db, scraper: scraper, discoverer: discoverer, source: source}
+	app := &app{
+		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
+		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
+	}
 	app.longestInterval.Store(int64(opts.scrapeInterval))
-	return app.run(ctx, objects, mapper, cfg.Rules)
+	provider, err := app.provider(mapper, cfg.Rules)
+	if err != nil {
+		return err
+	}
+	return app.run(ctx, provider)
 }
 
 // app holds the running parts of one promlet.
@@ -89,65 +108,142 @@ type app struct {
 	db         *tsdb.DB
 	scraper    *scrape.Manager
 	discoverer *discovery.Discoverer
+	objects    *discovery.Objects
 	source     discovery.Source
+	cluster    *cluster            // nil without one
+	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
 	longestInterval atomic.Int64 // nanoseconds, of the jobs in force
 }
 
-func (a *app) run(ctx context.Context, objects *discovery.Objects, mapper meta.RESTMapper, rules []adapter.Rule) error {
+func (a *app) provider(mapper meta.RESTMapper, rules []adapter.Rule) (*adapter.Provider, error) {
 	if len(rules) == 0 {
 		rules = adapter.DefaultRules(adapter.RateWindow(a.opts.rateWindow, a.opts.scrapeInterval))
 	}
 	provider, err := adapter.NewProvider(adapter.Options{
 		DB:       a.db,
-		Objects:  objects.Lister,
+		Objects:  a.objects.Lister,
 		Mapper:   mapper,
 		Rules:    rules,
 		Interval: func() time.Duration { return time.Duration(a.longestInterval.Load()) },
 		Logger:   a.logger.With("component", "adapter"),
 	})
 	if err != nil {
-		return fmt.Errorf("--config=%s: %w", a.opts.config, err)
+		return nil, fmt.Errorf("--config=%s: %w", a.opts.config, err)
 	}
+	return provider, nil
+}
+
+// run serves until ctx is done. Everything else goes on until nobody is answered
+// any more.
+func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	// Listen before anything runs, so that a port in use is found first.
 	listener, err := a.listenWeb(ctx)
 	if err != nil {
 		return err
 	}
-	serverOptions := adapter.ServerOptions{
-		Provider:      provider,
-		SecureServing: a.opts.serving,
-		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("discovery", func(*http.Request) error { return a.ready() })},
-	}
-	if a.opts.manifests == "" {
-		serverOptions.Authentication, serverOptions.Authorization = a.opts.authentication, a.opts.authorization
-	}
-	server, err := adapter.NewServer(serverOptions)
+	ready := a.warmup(provider).ready
+	server, err := a.server(ctx, provider, ready)
 	if err != nil {
-		err = fmt.Errorf("--secure-port=%d: %w", a.opts.serving.BindPort, err)
 		if listener != nil {
 			err = errors.Join(err, listener.Close())
 		}
 		return err
 	}
 
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.discoverer.Run(ctx, a.source, a.apply) })
-	group.Go(func() error { return server.Run(ctx) })
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	group, background := errgroup.WithContext(background)
+	answering, stopAnswering := context.WithCancel(ctx)
+	defer stopAnswering()
+	defer context.AfterFunc(background, stopAnswering)() // something has failed
+	group.Go(func() error {
+		defer stopBackground()
+		return server.Run(answering)
+	})
+	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
+	if a.keeper != nil {
+		group.Go(func() error { return a.keeper.Run(background) })
+	}
 	if listener != nil {
 		web := &web{
 			targets:  a.scraper.TargetsActive,
 			problems: a.problems,
-			ready:    a.ready,
+			ready:    ready,
 			gatherer: a.registry,
 			logger:   a.logger.With("component", "web"),
 		}
-		group.Go(func() error { return web.run(ctx, listener) })
+		group.Go(func() error { return web.run(background, listener) })
 	}
 	a.logger.Info("promlet started", "version", buildVersion(), "api", fmt.Sprintf("https://%s:%d", a.opts.serving.BindAddress, a.opts.serving.BindPort), "web", a.opts.webListenAddress)
 	err = group.Wait()
 	a.logger.Info("promlet stopped")
 	return err
+}
+
+// server makes the API server, with a certificate to serve with.
+func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func() error) (*adapter.Server, error) {
+	options := adapter.ServerOptions{
+		Provider:      provider,
+		SecureServing: a.opts.serving,
+		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
+		ShutdownDelay: a.opts.shutdownDelay,
+	}
+	if a.cluster != nil {
+		options.Authentication, options.Authorization = a.opts.authentication, a.opts.authorization
+	}
+	if a.keeper != nil {
+		if err := a.keeper.Ensure(ctx); err != nil {
+			return nil, fmt.Errorf("--serving-cert-secret=%s: %w", a.opts.servingCertSecret, err)
+		}
+		options.Cert = a.keeper
+	}
+	server, err := adapter.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("--secure-port=%d: %w", a.opts.serving.BindPort, err)
+	}
+	return server, nil
+}
+
+func (a *app) warmup(provider *adapter.Provider) *warmup {
+	return &warmup{
+		synced:    a.synced,
+		targets:   a.scraper.TargetsActive,
+		queryable: a.db,
+		window:    provider.LongestWindow(),
+		others:    a.otherReplicaAnswers,
+		logger:    a.logger,
+		now:       time.Now,
+	}
+}
+
+// otherReplicaAnswers tells whether promlet's Service has a ready endpoint that is
+// not this Pod.
+func (a *app) otherReplicaAnswers() bool {
+	if a.cluster == nil {
+		return false
+	}
+	slices, ok := a.objects.Lister(discoveryv1.Resource("endpointslices"))
+	if !ok {
+		return false
+	}
+	ofService := apilabels.SelectorFromSet(apilabels.Set{discoveryv1.LabelServiceName: a.opts.serviceName})
+	found, err := slices.ByNamespace(a.cluster.namespace).List(ofService)
+	if err != nil {
+		return false // a cache has no errors
+	}
+	for _, object := range found {
+		slice, ok := object.(*discoveryv1.EndpointSlice)
+		if !ok {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil && e.TargetRef.Name != a.opts.podName {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // apply passes what was discovered on to be scraped.
@@ -163,6 +259,9 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 // problems tells what stands between people and their metrics.
 func (a *app) problems() []string {
 	problems := a.source.Problems()
+	if a.keeper != nil {
+		problems = append(problems, a.keeper.Problems()...)
+	}
 	for _, m := range a.discoverer.Monitors() {
 		if m.Err != nil {
 			problems = append(problems, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
@@ -174,8 +273,8 @@ func (a *app) problems() []string {
 	return problems
 }
 
-// ready tells why promlet cannot answer yet, nil when it can.
-func (a *app) ready() error {
+// synced tells why it is not known yet what to scrape, nil when it is.
+func (a *app) synced() error {
 	if a.discoverer.HasSynced() {
 		return nil
 	}

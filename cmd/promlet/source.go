@@ -8,30 +8,62 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	clientdiscovery "k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/discovery"
 )
 
-// source is where objects come from: a cluster, or a directory of manifests.
-func (o *options) source(logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
-	logger = logger.With("component", "discovery")
+// cluster is the Kubernetes cluster that promlet serves.
+type cluster struct {
+	config    *rest.Config
+	namespace string // that promlet runs in
+}
+
+// cluster returns nil when manifests stand in for one.
+func (o *options) cluster() (*cluster, error) {
 	if o.manifests != "" {
+		return nil, nil
+	}
+	// Without a file, this is the Pod's ServiceAccount.
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.kubeconfig}
+	loading := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
+	config, err := loading.ClientConfig()
+	switch {
+	case o.kubeconfig != "" && err != nil:
+		return nil, fmt.Errorf("--kubeconfig=%s: %w", o.kubeconfig, err)
+	case clientcmd.IsEmptyConfig(err), errors.Is(err, rest.ErrNotInCluster):
+		return nil, errors.New("not in a cluster: give --kubeconfig FILE to reach one, or --manifests DIR to do without")
+	case err != nil:
+		return nil, fmt.Errorf("use the Pod's ServiceAccount: %w", err)
+	}
+	config.UserAgent = "promlet/" + buildVersion()
+	c := &cluster{config: config, namespace: o.namespace}
+	if c.namespace == "" {
+		if c.namespace, _, err = loading.Namespace(); err != nil {
+			return nil, fmt.Errorf("find the namespace that promlet runs in: %w: give it as --namespace", err)
+		}
+	}
+	return c, nil
+}
+
+// source is where objects come from: the cluster, or a directory of manifests.
+func (o *options) source(c *cluster, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
+	logger = logger.With("component", "discovery")
+	if c == nil {
 		return discovery.Manifests(o.manifests, discovery.ManifestOptions{Logger: logger}), adapter.BuiltinMapper(), nil
 	}
-	client, err := o.clientConfig()
-	if err != nil {
-		return nil, nil, err
-	}
-	clients, err := discovery.NewClients(client)
+	clients, err := discovery.NewClients(c.config)
 	if err != nil {
 		return nil, nil, err
 	}
 	source := discovery.Cluster(clients, discovery.ClusterOptions{Logger: logger})
-	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(client)
+	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)
 	}
@@ -41,29 +73,27 @@ func (o *options) source(logger *slog.Logger) (discovery.Source, meta.RESTMapper
 	return source, mapper, nil
 }
 
-func (o *options) clientConfig() (*rest.Config, error) {
-	config, err := o.loadClientConfig()
+// keeper keeps the serving certificate in a Secret of the cluster. It is nil when
+// the certificate comes from a file, or is for this process alone.
+func (o *options) keeper(c *cluster, logger *slog.Logger) (*servingcert.Keeper, error) {
+	if c == nil || o.servingCertSecret == "" || o.serving.ServerCert.CertKey.CertFile != "" {
+		return nil, nil
+	}
+	secrets, err := kubernetes.NewForConfig(c.config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make client of Secrets: %w", err)
 	}
-	config.UserAgent = "promlet/" + buildVersion()
-	return config, nil
-}
-
-func (o *options) loadClientConfig() (*rest.Config, error) {
-	if o.kubeconfig != "" {
-		config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
-		if err != nil {
-			return nil, fmt.Errorf("--kubeconfig=%s: %w", o.kubeconfig, err)
-		}
-		return config, nil
-	}
-	config, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("not in a cluster: give --kubeconfig FILE to reach one, or --manifests DIR to do without")
-	}
+	apiServices, err := dynamic.NewForConfig(c.config)
 	if err != nil {
-		return nil, fmt.Errorf("use the Pod's ServiceAccount: %w", err)
+		return nil, fmt.Errorf("make client of APIServices: %w", err)
 	}
-	return config, nil
+	return servingcert.New(servingcert.Options{
+		Secrets:     secrets.CoreV1(),
+		Dynamic:     apiServices,
+		Namespace:   c.namespace,
+		Secret:      o.servingCertSecret,
+		Service:     o.serviceName,
+		APIServices: o.apiServices,
+		Logger:      logger.With("component", "servingcert"),
+	})
 }

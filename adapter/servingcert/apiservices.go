@@ -1,0 +1,142 @@
+package servingcert
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+)
+
+// sighting is the caBundle an APIService of ours was last seen with.
+type sighting struct {
+	text  []byte
+	cas   []*x509.Certificate
+	since time.Time // zero when it was there before this process looked
+}
+
+// trust puts the bundle into the caBundle of the APIServices that are ours. One
+// that cannot be changed does not keep the others from it.
+func (k *Keeper) trust(ctx context.Context, bundle []*x509.Certificate) {
+	if len(bundle) == 0 {
+		return
+	}
+	text := encodeBundle(bundle)
+	for _, name := range k.opts.APIServices {
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			return k.trustOne(ctx, name, text)
+		})
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return // the process ends, which is no trouble
+		}
+		k.problems.set("APIService "+name, hinted(err))
+	}
+}
+
+func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error {
+	client := k.opts.Dynamic.Resource(schema.GroupVersionResource{
+		Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices",
+	})
+	object, err := client.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		delete(k.seen, name)
+		return stateError("it does not exist; apply deploy/ again, which makes it")
+	}
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if owner := serviceOf(object); owner != k.opts.Namespace+"/"+k.opts.Service {
+		delete(k.seen, name)
+		return stateError(fmt.Sprintf("it belongs to %s, not to Service %s/%s, and is left alone: another adapter is installed",
+			orNone(owner), k.opts.Namespace, k.opts.Service))
+	}
+	encoded, _, _ := unstructured.NestedString(object.Object, "spec", "caBundle")
+	present, _ := base64.StdEncoding.DecodeString(encoded) // what is no base64 differs
+	unverified, _, _ := unstructured.NestedBool(object.Object, "spec", "insecureSkipTLSVerify")
+	k.observe(name, present)
+	if bytes.Equal(present, bundle) && !unverified {
+		return nil
+	}
+	patch, err := caBundlePatch(object.GetResourceVersion(), bundle, unverified)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager}); err != nil {
+		return fmt.Errorf("patch spec.caBundle: %w", err)
+	}
+	k.observe(name, bundle)
+	k.logger.Info("serving certificate: put the CA into an APIService", "apiservice", name)
+	return nil
+}
+
+// serviceOf is the NAMESPACE/NAME that an APIService names, empty when none.
+func serviceOf(object *unstructured.Unstructured) string {
+	service, found, err := unstructured.NestedMap(object.Object, "spec", "service")
+	if !found || err != nil || service == nil {
+		return ""
+	}
+	return fmt.Sprintf("%v/%v", service["namespace"], service["name"])
+}
+
+func orNone(service string) string {
+	if service == "" {
+		return "no Service"
+	}
+	return "Service " + service
+}
+
+// caBundlePatch is a JSON merge patch that is refused when the APIService has
+// changed since it was read: it could name another Service by then. An API
+// server refuses insecureSkipTLSVerify together with a caBundle.
+func caBundlePatch(resourceVersion string, bundle []byte, unverified bool) ([]byte, error) {
+	spec := map[string]any{"caBundle": bundle}
+	if unverified {
+		spec["insecureSkipTLSVerify"] = false
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": resourceVersion},
+		"spec":     spec,
+	})
+}
+
+// observe notes which caBundle an APIService has, and since when if it changed
+// under the eyes of this process.
+func (k *Keeper) observe(name string, bundle []byte) {
+	before, known := k.seen[name]
+	if known && bytes.Equal(before.text, bundle) {
+		return
+	}
+	s := sighting{text: bundle}
+	if known {
+		s.since = time.Now()
+	}
+	if len(bundle) <= maxValue {
+		s.cas, _ = parseBundle(bundle) // what cannot be read is not trusted
+	}
+	k.seen[name] = s
+}
+
+// trusted says whether all APIServices that were seen have told API servers
+// about a CA for the overlap.
+func (k *Keeper) trusted(ca *x509.Certificate, now time.Time) bool {
+	for _, s := range k.seen {
+		if !contains(s.cas, ca) || now.Sub(s.since) < k.opts.Overlap {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *Keeper) trustedAt(now time.Time) func(*x509.Certificate) bool {
+	return func(ca *x509.Certificate) bool { return k.trusted(ca, now) }
+}

@@ -1,0 +1,247 @@
+package servingcert
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func always(*x509.Certificate) bool { return true }
+
+// inOrder is the data of a Secret in order, made at the given time.
+func inOrder(t testing.TB, r rules, now time.Time) map[string][]byte {
+	c, did, err := r.next(content{}, nil, always, now)
+	require.NoError(t, err)
+	require.Equal(t, []string{"made a CA: there is none", "made a serving certificate: there is none"}, did)
+	require.Len(t, c.data, 4)
+	return c.data
+}
+
+// once parses data and brings it in order.
+func once(t testing.TB, r rules, data map[string][]byte, now time.Time) (content, []string, error) {
+	c, broken := parse(data, nil)
+	want, did, err := r.next(c, nil, always, now)
+	require.NoError(t, err)
+	_, err = r.verify(want.serving, want.bundle, now)
+	require.NoError(t, err, "it always ends with something to serve")
+	return want, did, broken
+}
+
+// checkSettled requires that what was brought in order stays as it is.
+func checkSettled(t testing.TB, r rules, c content, now time.Time) {
+	again, did, err := once(t, r, c.data, now)
+	require.NoError(t, err)
+	require.Empty(t, did)
+	require.True(t, again.equal(c.data))
+}
+
+func TestGarbage(t *testing.T) {
+	r, now := testRules(), time.Now()
+	block := func(kind string, b []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}) }
+	for name, tc := range map[string]struct {
+		edit    func(data map[string][]byte)
+		problem string
+		did     string // the beginning of each, in order
+		cas     int
+	}{
+		"nothing wrong": {
+			edit: func(map[string][]byte) {},
+			cas:  1,
+		},
+		"remarks between certificates": {
+			edit: func(d map[string][]byte) { d["ca.crt"] = append([]byte("# mine\n"), d["ca.crt"]...) },
+			cas:  1,
+		},
+		"ca.crt is no PEM": {
+			edit:    func(d map[string][]byte) { d["ca.crt"] = []byte("garbage") },
+			problem: "ca.crt: no certificate in it",
+			did:     "made a CA: there is none; made a serving certificate: verify",
+			cas:     1,
+		},
+		"ca.crt holds what is none beside the CA": {
+			edit: func(d map[string][]byte) {
+				d["ca.crt"] = slices.Concat(block("CERTIFICATE", []byte("x")), block("PRIVATE KEY", nil), d["tls.crt"], d["ca.crt"])
+			},
+			problem: "ca.crt: x509: malformed certificate\nand 2 more mistakes",
+			cas:     1,
+		},
+		"ca.crt holds too many": {
+			edit:    func(d map[string][]byte) { d["ca.crt"] = bytes.Repeat(d["ca.crt"], maxBundle+1) },
+			problem: "ca.crt: more than 16 certificates",
+			cas:     maxBundle,
+		},
+		"ca.crt is too long": {
+			edit:    func(d map[string][]byte) { d["ca.crt"] = bytes.Repeat(d["ca.crt"], 100) },
+			problem: "more than 65536",
+			did:     "made a CA: there is none; made a serving certificate: verify",
+			cas:     1,
+		},
+		"ca.key is no PEM": {
+			edit:    func(d map[string][]byte) { d["ca.key"] = []byte("garbage") },
+			problem: "ca.key: not the key of a certificate in ca.crt",
+			did:     "made a CA: ca.key is missing or not of a CA in ca.crt",
+			cas:     2,
+		},
+		"tls.crt is no PEM": {
+			edit:    func(d map[string][]byte) { d["tls.crt"] = []byte("garbage") },
+			problem: "tls.crt and tls.key: tls: failed to find any PEM data",
+			did:     "made a serving certificate: there is none",
+			cas:     1,
+		},
+		"tls.crt has a second that is none": {
+			edit:    func(d map[string][]byte) { d["tls.crt"] = append(d["tls.crt"], block("CERTIFICATE", []byte("x"))...) },
+			problem: "tls.crt and tls.key: x509: malformed certificate",
+			did:     "made a serving certificate: there is none",
+			cas:     1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := inOrder(t, r, now)
+			old := certificates(t, data["ca.crt"])[0]
+			tc.edit(data)
+			c, did, err := once(t, r, data, now)
+			if tc.problem == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tc.problem)
+			}
+			wanted := strings.Split(tc.did, "; ")
+			if tc.did == "" {
+				wanted = nil
+			}
+			require.Len(t, did, len(wanted), did)
+			for i := range wanted {
+				require.True(t, strings.HasPrefix(did[i], wanted[i]), did[i])
+			}
+			require.Len(t, c.bundle, tc.cas)
+			if tc.cas > 1 {
+				require.True(t, contains(c.bundle, old), "still trusted")
+			}
+			checkSettled(t, r, c, now)
+		})
+	}
+}
+
+// ownCA is a CA that a person made, with the given constraints.
+func ownCA(t *testing.T, now time.Time, edit func(*x509.Certificate)) *signer {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		NotBefore: now.Add(-day), NotAfter: now.Add(1000 * day),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	edit(template)
+	cert, err := create(template, template, key.Public(), &signer{cert: template, key: key})
+	require.NoError(t, err)
+	return &signer{cert: cert, key: key}
+}
+
+// A person puts a CA of their own into the Secret.
+func TestOwnCA(t *testing.T) {
+	r, now := testRules(), time.Now()
+	own := ownCA(t, now, func(c *x509.Certificate) { c.Subject.CommonName = "own" })
+	sec1, err := x509.MarshalECPrivateKey(own.key.(*ecdsa.PrivateKey))
+	require.NoError(t, err)
+	key := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})
+
+	data := inOrder(t, r, now)
+	data["ca.crt"] = append(data["ca.crt"], encodeBundle([]*x509.Certificate{own.cert})...)
+	data["ca.key"] = key
+	c, did, err := once(t, r, data, now)
+	require.NoError(t, err)
+	require.Equal(t, []string{"listed the CA that signs first", "made a serving certificate: the present one is signed by another CA"}, did)
+	require.True(t, own.cert.Equal(c.bundle[0]))
+	require.Len(t, c.bundle, 2)
+	require.NoError(t, c.serving.chain[0].CheckSignatureFrom(own.cert))
+	require.Equal(t, key, c.data["ca.key"])
+	checkSettled(t, r, c, now)
+}
+
+// A CA that cannot vouch for the Service is replaced, whatever is wrong with it.
+func TestUselessCA(t *testing.T) {
+	r, now := testRules(), time.Now()
+	for name, edit := range map[string]func(*x509.Certificate){
+		"of another service": func(c *x509.Certificate) {
+			c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"other.promlet.svc"}, true
+		},
+		"for clients":     func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} },
+		"not for signing": func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature },
+		"about to expire": func(c *x509.Certificate) { c.NotAfter = now.Add(179 * day) },
+		"expired":         func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Second) },
+		"not yet valid":   func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			useless := ownCA(t, now, edit)
+			key, err := encodeKey(useless.key)
+			require.NoError(t, err)
+			text := encodeBundle([]*x509.Certificate{useless.cert})
+
+			c, did, err := once(t, r, map[string][]byte{"ca.crt": text, "ca.key": key}, now)
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(did[len(did)-1], "made a serving certificate"), did)
+			require.False(t, useless.cert.Equal(c.bundle[0]))
+			require.True(t, c.signer.cert.Equal(c.bundle[0]))
+			require.NoError(t, c.serving.chain[0].CheckSignatureFrom(c.bundle[0]), "signed at once: there was nothing valid")
+			require.Equal(t, name != "expired", contains(c.bundle, useless.cert))
+			checkSettled(t, r, c, now)
+
+			// Beside something valid, the new CA waits as always.
+			data := inOrder(t, r, now)
+			serving := data["tls.crt"]
+			data["ca.crt"], data["ca.key"] = append(text, data["ca.crt"]...), key
+			c, _, err = once(t, r, data, now)
+			require.NoError(t, err)
+			require.Equal(t, serving, c.data["tls.crt"])
+			for later := time.Duration(0); later < 3*r.overlap; later += r.overlap / 2 {
+				_, err := r.verify(c.serving, c.bundle, now.Add(later))
+				require.NoError(t, err)
+				c, _, _ = once(t, r, c.data, now.Add(later))
+			}
+			require.False(t, useless.cert.Equal(c.bundle[0]))
+			require.NoError(t, c.serving.chain[0].CheckSignatureFrom(c.bundle[0]))
+			checkSettled(t, r, c, now.Add(3*r.overlap))
+		})
+	}
+}
+
+// The bundle does not grow without end, and keeps the newest.
+func TestManyNewCAs(t *testing.T) {
+	r, now := testRules(), time.Now()
+	data := inOrder(t, r, now)
+	for range 3 * maxBundle {
+		now = now.Add(2 * time.Minute)
+		before := certificates(t, data["ca.crt"])
+		data["ca.key"] = nil
+		c, _, err := once(t, r, data, now)
+		require.NoError(t, err)
+		require.Len(t, c.bundle, min(len(before)+1, maxBundle))
+		require.True(t, before[0].Equal(c.bundle[1]))
+		now = now.Add(2 * time.Minute)
+		c, _, err = once(t, r, c.data, now)
+		require.NoError(t, err)
+		require.NoError(t, c.serving.chain[0].CheckSignatureFrom(c.bundle[0]))
+		data = c.data
+	}
+}
+
+// Whatever is in the Secret, it is understood or replaced, and then in order.
+func FuzzSecret(f *testing.F) {
+	r, now := testRules(), time.Now()
+	data := inOrder(f, r, now)
+	f.Add(data["ca.crt"], data["ca.key"], data["tls.crt"], data["tls.key"])
+	f.Add(data["tls.crt"], data["tls.key"], data["ca.crt"], data["ca.key"])
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\n"), []byte("x"), []byte(nil), []byte(nil))
+	f.Fuzz(func(t *testing.T, caCert, caKey, cert, key []byte) {
+		c, _, _ := once(t, r, map[string][]byte{"ca.crt": caCert, "ca.key": caKey, "tls.crt": cert, "tls.key": key}, now)
+		checkSettled(t, r, c, now)
+	})
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+)
+
+// maxLoad bounds every load and every reader, should a test forget to end one.
+const maxLoad = 15 * time.Minute
+
+// load is requests sent to a Service at a steady rate, through the API server.
+type load struct {
+	cancel context.CancelFunc
+	group  errgroup.Group
+	served atomic.Int64
+	start  time.Time
+}
+
+// startLoad sends so many requests a second. What fails is not counted: pods come
+// and go.
+func (e *endToEnd) startLoad(t *testing.T, namespace, service string, perSecond int) *load {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), maxLoad)
+	l := &load{cancel: cancel, start: time.Now()}
+	due := make(chan struct{}, perSecond) // at most a second behind
+	l.group.Go(func() error {
+		defer close(due)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		sent := 0
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case now := <-tick.C:
+				for ; sent < int(now.Sub(l.start).Seconds()*float64(perSecond)); sent++ {
+					select {
+					case due <- struct{}{}:
+					default: // the machine cannot keep up
+					}
+				}
+			}
+		}
+	})
+	for range 8 {
+		l.group.Go(func() error {
+			for range due {
+				request := e.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("services").Name(service + ":web").SubResource("proxy")
+				if request.Do(ctx).Error() == nil {
+					l.served.Add(1)
+				}
+			}
+			return nil
+		})
+	}
+	t.Cleanup(func() { l.stop() })
+	return l
+}
+
+func (l *load) stop() {
+	l.cancel()
+	_ = l.group.Wait() // its goroutines return no error
+}
+
+// rate is how many requests a second were served over the next while.
+func (l *load) rate(ctx context.Context, while time.Duration) float64 {
+	before, start := l.served.Load(), time.Now()
+	select {
+	case <-ctx.Done():
+	case <-time.After(while):
+	}
+	return float64(l.served.Load()-before) / time.Since(start).Seconds()
+}
+
+// reader reads a metric ten times a second, and remembers what went wrong.
+type reader struct {
+	cancel context.CancelFunc
+	group  errgroup.Group
+
+	mtx     sync.Mutex
+	reads   int
+	lowest  float64
+	failed  []error
+	unready []string // reasons why an APIService was not available
+}
+
+// startReading also watches that the APIServices stay available.
+func (e *endToEnd) startReading(t *testing.T, path string) *reader {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), maxLoad)
+	r := &reader{cancel: cancel}
+	objects, err := dynamic.NewForConfig(e.config)
+	require.NoError(t, err)
+	r.group.Go(func() error {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+			value, err := e.number(ctx, path)
+			if ctx.Err() != nil {
+				return nil
+			}
+			r.note(value, err)
+			if n%10 == 0 {
+				if err := available(ctx, objects); err != nil && ctx.Err() == nil {
+					r.mtx.Lock()
+					r.unready = append(r.unready, err.Error())
+					r.mtx.Unlock()
+				}
+			}
+		}
+	})
+	t.Cleanup(func() { r.stop() })
+	return r
+}
+
+func (r *reader) note(value float64, err error) {
+	r.mtx.Lock()
+	defer r.mtx.Unlock()
+	if err != nil {
+		r.failed = append(r.failed, fmt.Errorf("%s: %w", time.Now().Format(time.TimeOnly+".000"), err))
+		return
+	}
+	if r.reads == 0 || value < r.lowest {
+		r.lowest = value
+	}
+	r.reads++
+}
+
+func (r *reader) stop() {
+	r.cancel()
+	_ = r.group.Wait() // its goroutine returns no error
+}
+
+// requireFlawless stops the reader and fails the test if one read did.
+func (r *reader) requireFlawless(t *testing.T) {
+	t.Helper()
+	r.stop()
+	require.NoError(t, errors.Join(r.failed...), "%d of %d reads failed", len(r.failed), len(r.failed)+r.reads)
+	require.Empty(t, r.unready)
+	t.Logf("%d reads, none failed, the lowest value was %.1f", r.reads, r.lowest)
+}
+
+// available is an error unless promlet's APIServices are.
+func available(ctx context.Context, objects dynamic.Interface) error {
+	apiServices := schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
+	for _, name := range []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"} {
+		object, err := objects.Resource(apiServices).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if err := isAvailable(object); err != nil {
+			return fmt.Errorf("APIService %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func isAvailable(object *unstructured.Unstructured) error {
+	conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
+	if err != nil {
+		return err
+	}
+	for _, c := range conditions {
+		condition, ok := c.(map[string]any)
+		if ok && condition["type"] == "Available" {
+			if condition["status"] == "True" {
+				return nil
+			}
+			return fmt.Errorf("%v: %v", condition["reason"], condition["message"])
+		}
+	}
+	return errors.New("it has no condition Available yet")
+}
