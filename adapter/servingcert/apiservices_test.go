@@ -150,8 +150,16 @@ func TestUntrustedCAWaits(t *testing.T) {
 
 		forbidden = false
 		stop = run(t, k, other, fresh)
+		var told time.Time
 		for range 120 {
 			time.Sleep(time.Second)
+			synctest.Wait()
+			if told.IsZero() && len(certificates(t, c.caBundle(external))) == 2 {
+				told = time.Now()
+			}
+			if told.IsZero() || time.Since(told) < DefaultOverlap-time.Second {
+				require.Equal(t, first, served(t, k), "API servers need time to learn of it")
+			}
 			for _, one := range []*Keeper{k, other, fresh} {
 				require.NoError(t, accepts(t, c.caBundle(external), served(t, one)))
 			}
@@ -170,4 +178,35 @@ func TestUntrustedCAWaits(t *testing.T) {
 		require.NoError(t, accepts(t, c.caBundle(custom), served(t, k)))
 		require.Error(t, accepts(t, c.caBundle(external), served(t, k)))
 	})
+}
+
+// An APIService that is given to another adapter, or deleted, is not waited for.
+func TestAPIServiceGone(t *testing.T) {
+	for name, leave := range map[string]func(*cluster){
+		"given away": func(c *cluster) {
+			c.editAPIService(external, func(spec map[string]any) {
+				spec["service"] = map[string]any{"namespace": "other", "name": "adapter"}
+			})
+		},
+		"deleted": func(c *cluster) {
+			require.NoError(c.t, c.dynamic.Tracker().Delete(apiServicesResource(), "", external))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, custom, external)
+				k := c.keeper(func(o *Options) { o.APIServices = []string{custom, external} })
+				defer run(t, k)()
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				first := served(t, k)
+				leave(c)
+				c.editSecret(func(data map[string][]byte) { data["ca.key"] = nil })
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				require.Len(t, k.Problems(), 1)
+				require.NotEqual(t, first.Issuer, served(t, k).Issuer)
+			})
+		})
+	}
 }

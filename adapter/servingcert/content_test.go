@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"maps"
+	mathrand "math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -233,15 +235,45 @@ func TestManyNewCAs(t *testing.T) {
 	}
 }
 
-// Whatever is in the Secret, it is understood or replaced, and then in order.
-func FuzzSecret(f *testing.F) {
+// However a Secret is damaged, what can be understood of it is, the rest is
+// replaced, and then it is in order.
+func TestDamaged(t *testing.T) {
 	r, now := testRules(), time.Now()
-	data := inOrder(f, r, now)
-	f.Add(data["ca.crt"], data["ca.key"], data["tls.crt"], data["tls.key"])
-	f.Add(data["tls.crt"], data["tls.key"], data["ca.crt"], data["ca.key"])
-	f.Add([]byte("-----BEGIN CERTIFICATE-----\n"), []byte("x"), []byte(nil), []byte(nil))
-	f.Fuzz(func(t *testing.T, caCert, caKey, cert, key []byte) {
-		c, _, _ := once(t, r, map[string][]byte{"ca.crt": caCert, "ca.key": caKey, "tls.crt": cert, "tls.key": key}, now)
+	good := inOrder(t, r, now)
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	kinds := map[string]int{}
+	for range 1000 {
+		data := maps.Clone(good)
+		for range 1 + random.IntN(3) {
+			key := []string{"ca.crt", "ca.key", "tls.crt", "tls.key"}[random.IntN(4)]
+			data[key] = damage(random, data[key], good)
+		}
+		c, did, _ := once(t, r, data, now)
 		checkSettled(t, r, c, now)
-	})
+		for i, one := range did {
+			did[i], _, _ = strings.Cut(one, ":")
+		}
+		kinds[strings.Join(did, ";")]++
+	}
+	require.Greater(t, len(kinds), 3, "all sorts of damage: %v", kinds)
+}
+
+// damage changes a byte, cuts, repeats, or puts another value in its place.
+func damage(random *mathrand.Rand, value []byte, others map[string][]byte) []byte {
+	value = bytes.Clone(value)
+	at := random.IntN(len(value) + 1)
+	switch random.IntN(5) {
+	case 0:
+		return value[:at]
+	case 1:
+		return append(value, value[:at]...)
+	case 2:
+		return others[[]string{"ca.crt", "ca.key", "tls.crt", "tls.key"}[random.IntN(4)]]
+	case 3:
+		return bytes.Repeat(value, random.IntN(200))
+	}
+	if at < len(value) {
+		value[at] ^= byte(1 << random.IntN(8))
+	}
+	return value
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	clienttesting "k8s.io/client-go/testing"
 )
 
@@ -307,14 +309,44 @@ func TestStartWithoutUpdate(t *testing.T) {
 	})
 }
 
-// An API server that takes a request and never answers does not stop the passes.
-func TestEnsureEnds(t *testing.T) {
-	c := newCluster(t, custom)
-	k := c.keeper(nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	c.fail("get", "secrets", ctx.Err)
-	require.ErrorIs(t, k.Ensure(ctx), context.Canceled)
-	require.Empty(t, k.Problems())
-	require.NoError(t, k.Run(ctx))
+// The end of the process is no problem, wherever a pass is then.
+func TestEnd(t *testing.T) {
+	for _, resource := range []string{"secrets", "apiservices"} {
+		c := newCluster(t, custom)
+		log, text := logged()
+		k := c.keeper(func(o *Options) { o.Logger = log })
+		require.NoError(t, k.Ensure(t.Context()))
+		text.Reset()
+		ctx, cancel := context.WithCancel(t.Context())
+		c.fail("get", resource, func() error {
+			cancel()
+			return ctx.Err()
+		})
+		require.ErrorIs(t, k.Ensure(ctx), context.Canceled)
+		require.NoError(t, k.Run(ctx))
+		require.Empty(t, k.Problems())
+		require.Empty(t, text.String())
+	}
+}
+
+// silent is an API server that takes requests and never answers.
+type silent struct{ corev1client.SecretInterface }
+
+func (s silent) Secrets(string) corev1client.SecretInterface { return s }
+
+func (silent) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*corev1.Secret, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, custom)
+		k := c.keeper(func(o *Options) { o.Secrets = silent{} })
+		require.ErrorIs(t, k.Ensure(t.Context()), context.DeadlineExceeded)
+		defer run(t, k)()
+		time.Sleep(time.Hour)
+		require.Len(t, k.Problems(), 1)
+		require.Contains(t, k.Problems()[0], "there is none yet: Secret promlet/promlet-serving-cert: read: context deadline exceeded")
+	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -169,20 +170,42 @@ func (e *endToEnd) kubectl(t *testing.T, args ...string) string {
 }
 
 // install applies the CRDs where there are none, and deploy/ with two replicas and
-// deploy/example as they are shipped, but for shorter times.
+// deploy/example as they are shipped, but for shorter times. On an existing
+// cluster all of it is removed in the end, so nothing of it may be there before.
 func (e *endToEnd) install(t *testing.T) {
-	deploy := repository(t, "deploy")
-	if _, err := e.tryKubectl(t.Context(), "", "get", "crd", "servicemonitors.monitoring.coreos.com"); err != nil {
-		crds := filepath.Join(deploy, "components", "crds")
-		e.kubectl(t, "apply", "--server-side", "-f", filepath.Join(crds, "servicemonitors.yaml"), "-f", filepath.Join(crds, "podmonitors.yaml"))
-		e.kubectl(t, "wait", "--for=condition=Established", "--timeout=1m", "crd/servicemonitors.monitoring.coreos.com", "crd/podmonitors.monitoring.coreos.com")
-	}
-	overlay := t.TempDir()
+	deploy, overlay := repository(t, "deploy"), t.TempDir()
 	variants, err := os.ReadFile("testdata/e2e/variants.yaml")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(overlay, "variants.yaml"), variants, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(e.kustomization(t, overlay, deploy)), 0o600))
+	if e.plane == nil {
+		for _, namespace := range []string{"promlet", "variants"} {
+			_, err := e.client.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
+			require.True(t, apierrors.IsNotFound(err), "the test makes and deletes namespace %s, and there is one (%v): take another cluster", namespace, err)
+		}
+	}
+	if _, err := e.tryKubectl(t.Context(), "", "get", "crd", "servicemonitors.monitoring.coreos.com"); err != nil {
+		crds := filepath.Join(deploy, "components", "crds")
+		files := []string{"-f", filepath.Join(crds, "servicemonitors.yaml"), "-f", filepath.Join(crds, "podmonitors.yaml")}
+		e.removeInTheEnd(t, files...)
+		e.kubectl(t, append([]string{"apply", "--server-side"}, files...)...)
+		e.kubectl(t, "wait", "--for=condition=Established", "--timeout=1m", "crd/servicemonitors.monitoring.coreos.com", "crd/podmonitors.monitoring.coreos.com")
+	}
+	e.removeInTheEnd(t, "-k", overlay)
 	e.kubectl(t, "apply", "--server-side", "-k", overlay)
+}
+
+// removeInTheEnd removes from an existing cluster what was applied to it.
+func (e *endToEnd) removeInTheEnd(t *testing.T, what ...string) {
+	if e.plane != nil {
+		return
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), e2ePatience)
+		defer cancel()
+		_, err := e.tryKubectl(ctx, "", append([]string{"delete", "--ignore-not-found"}, what...)...)
+		require.NoError(t, err)
+	})
 }
 
 func (e *endToEnd) kustomization(t *testing.T, overlay, deploy string) string {
@@ -224,7 +247,8 @@ func repository(t *testing.T, dir string) string {
 
 // metric asks the aggregator for a metric, as the HPA does: namespaces/NS/….
 func (e *endToEnd) metric(ctx context.Context, path string) ([]v1beta2.MetricValue, error) {
-	body, err := e.client.RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2/" + path).DoRaw(ctx)
+	// Not DoRaw, which leaves out what the error says.
+	body, err := e.client.RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx).Raw()
 	if err != nil {
 		return nil, err
 	}
