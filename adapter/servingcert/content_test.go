@@ -242,7 +242,7 @@ func TestDamaged(t *testing.T) {
 	good := inOrder(t, r, now)
 	random := mathrand.New(mathrand.NewPCG(1, 2))
 	kinds := map[string]int{}
-	for range 1000 {
+	for range 300 {
 		data := maps.Clone(good)
 		for range 1 + random.IntN(3) {
 			key := []string{"ca.crt", "ca.key", "tls.crt", "tls.key"}[random.IntN(4)]

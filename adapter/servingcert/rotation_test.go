@@ -121,7 +121,7 @@ func TestNewCA(t *testing.T) {
 				k, other := c.keeper(nil), c.keeper(nil)
 				defer run(t, k, other)()
 				w := &watched{t: t, c: c, keepers: []*Keeper{k, other}}
-				w.steps(60, time.Minute)
+				w.steps(5, time.Minute)
 				old := w.cas()
 
 				c.editSecret(edit)
@@ -176,7 +176,7 @@ func TestNewServingCertificate(t *testing.T) {
 				require.Len(t, w.seen, 2)
 				require.Equal(t, old, w.cas())
 				require.Equal(t, served(t, k), served(t, other))
-				w.steps(20, time.Minute)
+				w.steps(5, time.Minute)
 				require.Len(t, w.seen, 2)
 				require.Empty(t, k.Problems())
 			})

@@ -197,6 +197,6 @@ func TestReplacedUnderLoad(t *testing.T) {
 	group.Wait()
 	for _, one := range callers {
 		require.Empty(t, one.failed)
-		require.Greater(t, one.made, 100)
+		require.Greater(t, one.made, 20)
 	}
 }

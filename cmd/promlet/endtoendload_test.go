@@ -92,9 +92,25 @@ type reader struct {
 	mtx     sync.Mutex
 	reads   int
 	lowest  float64
-	failed  []error
-	unready []string // reasons why an APIService was not available
+	failed  []failure
+	excused []failure
+	resumed time.Time // when the machine last went on after it had stood still
 }
+
+type failure struct {
+	at  time.Time
+	err error
+}
+
+const (
+	// standstill is how late a goroutine of an idle process may come before the
+	// machine counts as having stood still: then requests time out, and samples
+	// are too old to answer from, whatever promlet does.
+	standstill = 2 * time.Second
+	// aftermath is how long after that failures are excused: kube-apiserver
+	// looks at an APIService again within so long.
+	aftermath = 10 * time.Second
+)
 
 // startReading also watches that the APIServices stay available.
 func (e *endToEnd) startReading(t *testing.T, path string) *reader {
@@ -103,6 +119,7 @@ func (e *endToEnd) startReading(t *testing.T, path string) *reader {
 	r := &reader{cancel: cancel}
 	objects, err := dynamic.NewForConfig(e.config)
 	require.NoError(t, err)
+	r.group.Go(func() error { return r.watchTheMachine(ctx) })
 	r.group.Go(func() error {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -113,15 +130,10 @@ func (e *endToEnd) startReading(t *testing.T, path string) *reader {
 			case <-tick.C:
 			}
 			value, err := e.number(ctx, path)
-			if ctx.Err() != nil {
-				return nil
-			}
-			r.note(value, err)
+			r.note(ctx, value, err)
 			if n%10 == 0 {
-				if err := available(ctx, objects); err != nil && ctx.Err() == nil {
-					r.mtx.Lock()
-					r.unready = append(r.unready, err.Error())
-					r.mtx.Unlock()
+				if err := available(ctx, objects); err != nil {
+					r.note(ctx, 0, err)
 				}
 			}
 		}
@@ -130,30 +142,55 @@ func (e *endToEnd) startReading(t *testing.T, path string) *reader {
 	return r
 }
 
-func (r *reader) note(value float64, err error) {
+// watchTheMachine notices when nothing has run for a while.
+func (r *reader) watchTheMachine(ctx context.Context) error {
+	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
+		time.Sleep(100 * time.Millisecond)
+		if time.Since(last) > standstill {
+			r.mtx.Lock()
+			r.resumed = time.Now()
+			r.mtx.Unlock()
+		}
+	}
+	return nil
+}
+
+func (r *reader) note(ctx context.Context, value float64, err error) {
+	if ctx.Err() != nil {
+		return // it was told to stop
+	}
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
-	if err != nil {
-		r.failed = append(r.failed, fmt.Errorf("%s: %w", time.Now().Format(time.TimeOnly+".000"), err))
-		return
+	now := time.Now()
+	switch {
+	case err != nil && now.Sub(r.resumed) < aftermath:
+		r.excused = append(r.excused, failure{now, err})
+	case err != nil:
+		r.failed = append(r.failed, failure{now, err})
+	default:
+		if r.reads == 0 || value < r.lowest {
+			r.lowest = value
+		}
+		r.reads++
 	}
-	if r.reads == 0 || value < r.lowest {
-		r.lowest = value
-	}
-	r.reads++
 }
 
 func (r *reader) stop() {
 	r.cancel()
-	_ = r.group.Wait() // its goroutine returns no error
+	_ = r.group.Wait() // its goroutines return no error
 }
 
 // requireFlawless stops the reader and fails the test if one read did.
 func (r *reader) requireFlawless(t *testing.T) {
 	t.Helper()
 	r.stop()
-	require.NoError(t, errors.Join(r.failed...), "%d of %d reads failed", len(r.failed), len(r.failed)+r.reads)
-	require.Empty(t, r.unready)
+	for _, f := range append(r.excused, r.failed...) {
+		t.Logf("%s: %v", f.at.Format(time.TimeOnly+".000"), f.err)
+	}
+	if len(r.excused) > 0 {
+		t.Logf("the machine stood still: %d failures are excused", len(r.excused))
+	}
+	require.Empty(t, r.failed, "of %d reads", len(r.failed)+r.reads)
 	t.Logf("%d reads, none failed, the lowest value was %.1f", r.reads, r.lowest)
 }
 
