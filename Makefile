@@ -55,6 +55,7 @@ verify: lint cross ## Check format, vet, lint and go.mod, and that it builds for
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go mod tidy -diff
+	go -C bench/controlplane/kube mod tidy -diff
 
 lint:
 	go run $(GOLANGCI_LINT) run ./...

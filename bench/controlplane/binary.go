@@ -78,7 +78,7 @@ func moduleDir(ctx context.Context) (string, error) {
 // cacheKey is a hash of what a binary depends on.
 func cacheKey(module, modfile, version string) (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, linkFlags(version))
+	hash.Write([]byte(strings.Join([]string{runtime.Version(), runtime.GOOS, runtime.GOARCH, linkFlags(version)}, "\n")))
 	for _, name := range []string{"main.go", modfile, strings.TrimSuffix(modfile, ".mod") + ".sum"} {
 		content, err := os.ReadFile(filepath.Join(module, name))
 		if err != nil {

@@ -31,6 +31,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"discovery", "github.com/prometheus/prometheus/scrape", "discovery scrapes nothing"},
 		{"discovery", "k8s.io/apiserver", "discovery serves nothing"},
 		{"adapter", "github.com/prometheus/prometheus/scrape", "the adapter scrapes nothing"},
+		{"adapter/servingcert", module, "a certificate needs nothing of promlet"},
+		{"cmd/promlet", module + "bench", "the control plane is for tests"},
 	}
 	deps := map[string][]string{}
 	for _, f := range forbidden {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +21,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -43,6 +47,7 @@ const e2ePatience = 4 * time.Minute
 type endToEnd struct {
 	config     *rest.Config
 	client     *kubernetes.Clientset
+	objects    *dynamic.DynamicClient
 	kubeconfig string
 	binary     string // of the control plane, for its kubectl
 	logs       string // directory
@@ -71,12 +76,32 @@ func startEndToEnd(t *testing.T) *endToEnd {
 		require.NoError(t, err)
 		e.config.QPS = -1
 	}
-	e.client, err = kubernetes.NewForConfig(e.config)
+	// Files would be watched for as long as the process runs.
+	require.NoError(t, rest.LoadTLSFiles(e.config))
+	e.config.CertFile, e.config.KeyFile, e.config.CAFile = "", "", ""
+	e.client = clientFor(t, e.config)
+	e.objects, err = dynamic.NewForConfigAndClient(e.config, httpClient(t, e.config))
 	require.NoError(t, err)
 	served, err := e.client.Discovery().ServerVersion()
 	require.NoError(t, err)
 	t.Logf("Kubernetes %s", served.GitVersion)
 	return e
+}
+
+func clientFor(t *testing.T, config *rest.Config) *kubernetes.Clientset {
+	t.Helper()
+	client, err := kubernetes.NewForConfigAndClient(config, httpClient(t, config))
+	require.NoError(t, err)
+	return client
+}
+
+// httpClient returns a client whose connections end with the test.
+func httpClient(t *testing.T, config *rest.Config) *http.Client {
+	t.Helper()
+	client, err := rest.HTTPClientFor(config)
+	require.NoError(t, err)
+	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(client.Transport) })
+	return client
 }
 
 func (e *endToEnd) startPlane(t *testing.T) {
@@ -137,8 +162,8 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 	e.mtx.Lock()
 	e.webs[c.Pod.Name] = "http://" + web
 	e.mtx.Unlock()
-	args := append(c.Args, "--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
-		"--web-listen-address", web, "--data-dir", filepath.Join(c.Dir, "data"))
+	args := slices.Concat(c.Args, []string{"--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+		"--web-listen-address", web, "--data-dir", filepath.Join(c.Dir, "data")})
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asPromlet+"=1", podNetwork+"="+e.plane.Network().Socket())
 	return cmd, nil

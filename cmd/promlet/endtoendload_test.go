@@ -117,8 +117,6 @@ func (e *endToEnd) startReading(t *testing.T, path string) *reader {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), maxLoad)
 	r := &reader{cancel: cancel}
-	objects, err := dynamic.NewForConfig(e.config)
-	require.NoError(t, err)
 	r.group.Go(func() error { return r.watchTheMachine(ctx) })
 	r.group.Go(func() error {
 		tick := time.NewTicker(100 * time.Millisecond)
@@ -132,7 +130,7 @@ func (e *endToEnd) startReading(t *testing.T, path string) *reader {
 			value, err := e.number(ctx, path)
 			r.note(ctx, value, err)
 			if n%10 == 0 {
-				if err := available(ctx, objects); err != nil {
+				if err := available(ctx, e.objects); err != nil {
 					r.note(ctx, 0, err)
 				}
 			}

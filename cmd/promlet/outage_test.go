@@ -22,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 )
 
 const servingCertSecret = "promlet-serving-cert"
@@ -173,10 +172,8 @@ func (e *endToEnd) direct(t *testing.T, pod, path, token string) (int, string) {
 }
 
 func (e *endToEnd) requireNoUnverifiedTLS(t *testing.T) {
-	objects, err := dynamic.NewForConfig(e.config)
-	require.NoError(t, err)
 	apiServices := schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
-	list, err := objects.Resource(apiServices).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=promlet"})
+	list, err := e.objects.Resource(apiServices).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=promlet"})
 	require.NoError(t, err)
 	require.Len(t, list.Items, 3)
 	for _, item := range list.Items {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
@@ -136,15 +138,14 @@ func (w *warmup) scraped() (map[uint64]scrapes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what has been scraped: %w", err)
 	}
-	defer querier.Close()
 	found := map[uint64]scrapes{}
 	builder := labels.NewBuilder(labels.EmptyLabels())
-	set := querier.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "up"))
+	set := querier.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "up"))
 	var samples chunkenc.Iterator
 	for set.Next() {
 		series := set.At()
 		builder.Reset(series.Labels())
-		hash := builder.Del(labels.MetricName).Labels().Hash()
+		hash := builder.Del(model.MetricNameLabel).Labels().Hash()
 		samples = series.Iterator(samples)
 		seen := scrapes{}
 		for seen.count < 2 && samples.Next() != chunkenc.ValNone {
@@ -155,7 +156,7 @@ func (w *warmup) scraped() (map[uint64]scrapes, error) {
 		}
 		found[hash] = seen
 	}
-	if err := set.Err(); err != nil {
+	if err := errors.Join(set.Err(), querier.Close()); err != nil {
 		return nil, fmt.Errorf("read what has been scraped: %w", err)
 	}
 	return found, nil

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
@@ -55,7 +56,7 @@ func (w *warmingUp) scrape(instances ...string) {
 	w.t.Helper()
 	appender := w.db.AppenderV2(w.t.Context())
 	for _, instance := range instances {
-		up := labels.FromStrings(labels.MetricName, "up", "instance", instance)
+		up := labels.FromStrings(model.MetricNameLabel, "up", "instance", instance)
 		_, err := appender.Append(0, up, 0, w.clock.UnixMilli(), 1, nil, nil, storage.AOptions{})
 		require.NoError(w.t, err)
 	}
