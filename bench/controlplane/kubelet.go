@@ -138,7 +138,8 @@ func (k *Kubelet) sync(ctx context.Context, wg *sync.WaitGroup, pod *corev1.Pod)
 	w := k.workers[pod.UID]
 	if w == nil {
 		k.pods++
-		w = newWorker(k, pod, fmt.Sprintf(podSubnet, k.pods/250, k.pods%250+1))
+		ctx, cancel := context.WithCancel(ctx)
+		w = newWorker(k, pod, fmt.Sprintf(podSubnet, k.pods/250, k.pods%250+1), cancel)
 		k.workers[pod.UID] = w
 		wg.Go(func() { w.run(ctx) })
 	}
@@ -152,7 +153,7 @@ func (k *Kubelet) forget(pod *corev1.Pod) {
 	defer k.mtx.Unlock()
 	if w := k.workers[pod.UID]; w != nil {
 		delete(k.workers, pod.UID)
-		w.gone()
+		w.cancel()
 	}
 }
 

@@ -22,9 +22,9 @@ type worker struct {
 	ip      string
 	listen  map[int32]string
 
-	terminating, deleted chan struct{} // closed when the pod is to end, and is gone
-	once                 sync.Once
-	onceGone             sync.Once
+	cancel      context.CancelFunc // when the pod is gone
+	terminating chan struct{}      // closed when the pod is to end
+	once        sync.Once
 
 	process  *process
 	started  time.Time
@@ -33,20 +33,20 @@ type worker struct {
 	reported corev1.PodStatus // what the API server knows
 }
 
-func newWorker(k *Kubelet, pod *corev1.Pod, ip string) *worker {
+func newWorker(k *Kubelet, pod *corev1.Pod, ip string, cancel context.CancelFunc) *worker {
 	return &worker{
 		kubelet: k, pod: pod, ip: ip, listen: map[int32]string{},
-		terminating: make(chan struct{}), deleted: make(chan struct{}),
+		cancel: cancel, terminating: make(chan struct{}),
 		probes: newProbes(&pod.Spec.Containers[0]),
 	}
 }
 
 func (w *worker) terminate() { w.once.Do(func() { close(w.terminating) }) }
-func (w *worker) gone()      { w.onceGone.Do(func() { close(w.deleted) }) }
 
-// run brings the pod up and keeps it so until it is deleted or ctx is done.
+// run brings the pod up and keeps it so until it is to end or ctx is done.
 func (w *worker) run(ctx context.Context) {
 	logger := w.kubelet.logger.With("pod", w.pod.Namespace+"/"+w.pod.Name)
+	defer w.cancel()
 	defer w.cleanUp()
 	for {
 		err := w.setUp(ctx)
@@ -56,8 +56,6 @@ func (w *worker) run(ctx context.Context) {
 		logger.Warn("cannot set pod up", "error", err)
 		select {
 		case <-ctx.Done():
-			return
-		case <-w.deleted:
 			return
 		case <-w.terminating:
 			w.remove(ctx)
@@ -72,8 +70,6 @@ func (w *worker) run(ctx context.Context) {
 		w.report(ctx)
 		select {
 		case <-ctx.Done():
-			return
-		case <-w.deleted:
 			return
 		case <-w.terminating:
 			logger.Info("pod is to end")
@@ -150,8 +146,6 @@ func (w *worker) restart(ctx context.Context) {
 		return
 	case <-w.terminating:
 		return
-	case <-w.deleted:
-		return
 	case <-time.After(retryDelay):
 	}
 	w.restarts++
@@ -179,8 +173,6 @@ func (w *worker) end(ctx context.Context) {
 			return
 		case <-ctx.Done():
 			w.process.kill()
-		case <-w.deleted:
-			w.process.kill()
 		case <-ticker.C:
 			_ = w.probes.run(ctx, w.listen, time.Now())
 			w.report(ctx)
@@ -203,8 +195,6 @@ func (w *worker) remove(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-w.deleted:
 			return
 		case <-time.After(retryDelay):
 		}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
+
+	"github.com/promlet/promlet/discovery"
+)
+
+// writePair writes a certificate for a name, and its key, beside and renames them.
+func writePair(t *testing.T, dir, host string) {
+	t.Helper()
+	cert, key, err := certutil.GenerateSelfSignedCertKey(host, nil, nil)
+	require.NoError(t, err)
+	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": key} {
+		temporary := filepath.Join(dir, "."+name)
+		require.NoError(t, os.WriteFile(temporary, content, 0o600))
+		require.NoError(t, os.Rename(temporary, filepath.Join(dir, name)))
+	}
+}
+
+// A certificate of somebody else's is used, and followed when it is renewed.
+func TestServeWithACertificateFromFiles(t *testing.T) {
+	manifests, certs := t.TempDir(), t.TempDir()
+	writeManifests(t, manifests, nil)
+	writePair(t, certs, "first.promlet.svc")
+	p := startProcess(t, manifests, t.TempDir(), "--tls-cert-file", filepath.Join(certs, "tls.crt"), "--tls-private-key-file", filepath.Join(certs, "tls.key"))
+	served := func() []string {
+		conn, err := tls.Dial("tcp", p.api[len("https://"):], &tls.Config{InsecureSkipVerify: true})
+		require.NoError(t, err)
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].DNSNames
+	}
+	require.Contains(t, served(), "first.promlet.svc")
+	writePair(t, certs, "second.promlet.svc")
+	require.Eventually(t, func() bool { return served()[0] == "second.promlet.svc" }, 2*patience, 200*time.Millisecond)
+	require.NoError(t, p.terminate())
+}
+
+func TestKeeperIsForACertificateOfItsOwn(t *testing.T) {
+	c := &cluster{config: &rest.Config{Host: "https://127.0.0.1:1"}, namespace: "promlet"}
+	f := func(c *cluster, secret, file string, want bool) {
+		t.Helper()
+		opts := newOptions()
+		opts.servingCertSecret, opts.serving.ServerCert.CertKey.CertFile = secret, file
+		keeper, err := opts.keeper(c, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.Equal(t, want, keeper != nil)
+	}
+	f(c, "promlet-serving-cert", "", true)
+	f(c, "promlet-serving-cert", "/tls/tls.crt", false)
+	f(c, "", "", false)
+	f(nil, "promlet-serving-cert", "", false)
+}
+
+func TestNamespaceIsTheKubeconfigs(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(`apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: c, context: {cluster: c, namespace: monitoring}}]
+current-context: c
+`), 0o600))
+	opts := newOptions()
+	opts.kubeconfig = kubeconfig
+	c, err := opts.cluster()
+	require.NoError(t, err)
+	require.Equal(t, "monitoring", c.namespace)
+	require.Equal(t, "https://127.0.0.1:1", c.config.Host)
+	opts.namespace = "elsewhere"
+	c, err = opts.cluster()
+	require.NoError(t, err)
+	require.Equal(t, "elsewhere", c.namespace)
+	opts.kubeconfig = kubeconfig + ".missing"
+	_, err = opts.cluster()
+	require.ErrorContains(t, err, "--kubeconfig="+opts.kubeconfig)
+}
+
+func TestOtherReplicaAnswers(t *testing.T) {
+	objects := discovery.NewObjects()
+	slices, ok := objects.Indexer(discoveryv1.Resource("endpointslices"))
+	require.True(t, ok)
+	opts := newOptions()
+	opts.podName = "promlet-1"
+	a := &app{opts: opts, objects: objects, cluster: &cluster{namespace: "promlet"}}
+	f := func(namespace, service, pod string, ready, want bool) {
+		t.Helper()
+		require.NoError(t, slices.Replace([]any{&discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: namespace, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
+			Endpoints: []discoveryv1.Endpoint{{
+				Addresses:  []string{net.IPv4(10, 0, 0, 1).String()},
+				Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+				TargetRef:  &corev1.ObjectReference{Kind: "Pod", Name: pod},
+			}},
+		}}, ""))
+		require.Equal(t, want, a.otherReplicaAnswers())
+	}
+	f("promlet", "promlet", "promlet-2", true, true)
+	f("promlet", "promlet", "promlet-2", false, false)
+	f("promlet", "promlet", "promlet-1", true, false)
+	f("promlet", "other", "promlet-2", true, false)
+	f("other", "promlet", "promlet-2", true, false)
+	a.cluster = nil
+	f("promlet", "promlet", "promlet-2", true, false)
+}
