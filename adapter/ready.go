@@ -12,11 +12,11 @@ import (
 const readyPath = "/readyz"
 
 // explainReadiness answers /readyz with the reason when one of the checks fails.
-// The library's own handler withholds reasons; these name permissions and
-// objects of promlet, and whoever reads the probe's event must mend them.
+// The library's own handler withholds reasons; these are written for whoever
+// asks. A request with parameters (verbose, exclude) is the library's.
 func explainReadiness(checks []healthz.HealthChecker, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != readyPath {
+		if r.URL.Path != readyPath || r.URL.RawQuery != "" {
 			next.ServeHTTP(w, r)
 			return
 		}

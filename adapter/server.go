@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,7 +14,9 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	"k8s.io/apiserver/pkg/authorization/path"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -72,7 +73,8 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(api)), c)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(api)), c)
+		return partWithClients(c.ShutdownInitiatedNotify(), chain)
 	}
 	// Nobody reads the schema of metric values; making it costs megabytes.
 	config.SkipOpenAPIInstallation = true
@@ -145,7 +147,11 @@ func applyAuth(config *genericapiserver.Config, opts ServerOptions) error {
 	if err := opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
 		return fmt.Errorf("delegate authentication: %w", err)
 	}
-	config.Authentication.Authenticator = requireCredentials(config.Authentication.Authenticator, opts.Authorization.AlwaysAllowPaths)
+	open, err := path.NewAuthorizer(opts.Authorization.AlwaysAllowPaths)
+	if err != nil {
+		return fmt.Errorf("delegate authorization: %w", err)
+	}
+	config.Authentication.Authenticator = requireCredentials(config.Authentication.Authenticator, open)
 	if err := opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return fmt.Errorf("delegate authorization: %w", err)
 	}
@@ -154,14 +160,34 @@ func applyAuth(config *genericapiserver.Config, opts ServerOptions) error {
 
 // requireCredentials leaves callers without credentials unauthenticated, 401, but
 // for the paths that anyone may ask for: the kubelet's probes have none. (The
-// library takes them for system:anonymous whatever its options say.)
-func requireCredentials(inner authenticator.Request, open []string) authenticator.Request {
+// library takes them for system:anonymous whatever its options say.) Whom
+// kube-apiserver passes on as system:anonymous has come with its certificate, and
+// is a matter of authorization.
+func requireCredentials(inner authenticator.Request, open authorizer.Authorizer) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		response, ok, err := inner.AuthenticateRequest(r)
-		if ok && response.User.GetName() == user.Anonymous && !slices.Contains(open, r.URL.Path) {
-			return nil, false, err
+		if !ok || response.User.GetName() != user.Anonymous || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			return response, ok, err
+		}
+		decision, _, openErr := open.Authorize(r.Context(), authorizer.AttributesRecord{Path: r.URL.Path})
+		if openErr != nil || decision != authorizer.DecisionAllow {
+			return nil, false, errors.Join(err, openErr)
 		}
 		return response, ok, err
+	})
+}
+
+// partWithClients tells clients, once the shutdown has begun, to make their next
+// request on a new connection: kube-apiserver keeps one to each replica, and would
+// go on using it until it breaks.
+func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-shutdown:
+			w.Header().Set("Connection", "close") // in HTTP/2, GOAWAY
+		default:
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -163,15 +163,20 @@ func TestServerIsReadyWhenItsChecksAre(t *testing.T) {
 	fault := errors.New("pods are not listed yet")
 	base := startServer(t, scenario(t), healthz.NamedCheck("discovery", func(*http.Request) error { return fault }))
 	c := client(t)
-	for _, path := range []string{"/readyz", "/readyz?verbose", "/readyz/discovery"} {
+	for _, path := range []string{"/readyz", "/readyz/discovery"} {
 		code, body := get(t, c, base+path)
 		require.Equal(t, http.StatusInternalServerError, code)
 		require.Contains(t, string(body), "pods are not listed yet", path)
 	}
-	code, _ := get(t, c, base+"/livez")
+	code, body := get(t, c, base+"/readyz?verbose")
+	require.Equal(t, http.StatusInternalServerError, code)
+	require.Contains(t, string(body), "[-]discovery failed")
+	code, body = get(t, c, base+"/readyz?exclude=discovery")
+	require.Equal(t, http.StatusOK, code, string(body))
+	code, _ = get(t, c, base+"/livez")
 	require.Equal(t, http.StatusOK, code)
 	fault = nil
-	code, body := get(t, c, base+"/readyz")
+	code, body = get(t, c, base+"/readyz")
 	require.Equal(t, http.StatusOK, code, string(body))
 }
 

@@ -318,11 +318,13 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 }
 
 func TestViewersReadMetrics(t *testing.T) {
-	role := find[rbacv1.ClusterRole](t, read(t, "install.yaml"), "ClusterRole promlet-view")
-	require.Equal(t, "true", role.Labels["rbac.authorization.k8s.io/aggregate-to-view"])
-	require.Len(t, role.Rules, 1)
-	require.Equal(t, []string{
-		"get *.custom.metrics.k8s.io", "get *.external.metrics.k8s.io",
-		"list *.custom.metrics.k8s.io", "list *.external.metrics.k8s.io",
-	}, flatten(role.Rules[0], ""))
+	for file, want := range map[string][]string{
+		"install.yaml":                          {"ClusterRole promlet-view", "get *.custom.metrics.k8s.io", "list *.custom.metrics.k8s.io"},
+		"components/external-metrics/rbac.yaml": {"ClusterRole promlet-view-external-metrics", "get *.external.metrics.k8s.io", "list *.external.metrics.k8s.io"},
+	} {
+		role := find[rbacv1.ClusterRole](t, read(t, file), want[0])
+		require.Equal(t, "true", role.Labels["rbac.authorization.k8s.io/aggregate-to-view"])
+		require.Len(t, role.Rules, 1)
+		require.Equal(t, want[1:], flatten(role.Rules[0], ""))
+	}
 }

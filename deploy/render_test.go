@@ -74,7 +74,7 @@ func TestEveryCombinationOfComponentsRenders(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, components, 5)
 	base := len(read(t, "install.yaml"))
-	adds := map[string]int{"crds": 2, "external-metrics": 3, "high-availability": 0, "persistence": 1, "scrape-secrets": 2}
+	adds := map[string]int{"crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "scrape-secrets": 2}
 	for set := range 1 << len(components) {
 		var chosen []string
 		want := base

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // DefaultVersion is the version of Kubernetes that kube/go.mod asks for.
@@ -109,14 +110,19 @@ func compile(ctx context.Context, module, modfile, version, binary string, outpu
 	return nil
 }
 
-// removeOthers removes older builds of a version: each is 130 MB.
+// keepBuilds is how long a build that nobody made anew is kept: another checkout
+// may use it.
+const keepBuilds = 7 * 24 * time.Hour
+
+// removeOthers removes old builds of a version: each is 130 MB.
 func removeOthers(dir, version, binary string) error {
 	builds, err := filepath.Glob(filepath.Join(dir, "kube-"+version+"-*"))
 	if err != nil {
 		return fmt.Errorf("list builds of the control plane: %w", err)
 	}
 	for _, build := range builds {
-		if strings.HasPrefix(build, binary) {
+		info, err := os.Stat(build)
+		if err != nil || strings.HasPrefix(build, binary) || filepath.Ext(build) == ".lock" || time.Since(info.ModTime()) < keepBuilds {
 			continue
 		}
 		if err := os.Remove(build); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -131,10 +131,13 @@ func (w *worker) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("run %s: %w", spec.Image, err)
 	}
-	w.process, err = startProcess(w.pod.Name, cmd, w.kubelet.podLog(w.pod))
-	w.started = time.Now()
+	started, err := startProcess(w.pod.Name, cmd, w.kubelet.podLog(w.pod))
+	if err != nil {
+		return err // the process before, if any, is still known to have ended
+	}
+	w.process, w.started = started, time.Now()
 	w.probes.reset(w.started)
-	return err
+	return nil
 }
 
 // restart starts the container again, a moment after it has ended.

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +90,29 @@ current-context: c
 	opts.kubeconfig = kubeconfig + ".missing"
 	_, err = opts.cluster()
 	require.ErrorContains(t, err, "--kubeconfig="+opts.kubeconfig)
+}
+
+// An API server that comes up later is waited for; one that refuses is there.
+func TestClusterWait(t *testing.T) {
+	silent := slog.New(slog.DiscardHandler)
+	var asked atomic.Int64
+	code := http.StatusServiceUnavailable
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 2 {
+			code = http.StatusForbidden
+		}
+		w.WriteHeader(code)
+	}))
+	defer server.Close()
+	c := &cluster{config: &rest.Config{Host: server.URL}}
+	require.NoError(t, c.wait(t.Context(), time.Minute, silent))
+	require.Equal(t, int64(2), asked.Load())
+
+	c.config.Host = "http://127.0.0.1:" + freePort(t)
+	require.ErrorContains(t, c.wait(t.Context(), time.Millisecond, silent), "the API server at "+c.config.Host+" does not answer")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, c.wait(ctx, time.Minute, silent), context.Canceled)
 }
 
 func TestOtherReplicaAnswers(t *testing.T) {

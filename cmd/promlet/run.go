@@ -71,6 +71,11 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	if cluster != nil {
+		if err := cluster.wait(ctx, apiServerPatience, logger); err != nil {
+			return err
+		}
+	}
 	source, mapper, err := opts.source(cluster, logger)
 	if err != nil {
 		return err

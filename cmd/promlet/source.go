@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	clientdiscovery "k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -50,6 +54,46 @@ func (o *options) cluster() (*cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+const (
+	// apiServerPatience is how long the API server may stay away while promlet
+	// starts: less than the startup probe in deploy/ allows. An edge node boots
+	// both at the same time.
+	apiServerPatience = 100 * time.Second
+	apiServerRetry    = 2 * time.Second
+)
+
+// wait returns when the API server answers anything at all, so that what follows
+// fails for its own reasons only.
+func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog.Logger) error {
+	config := rest.CopyConfig(c.config)
+	config.Timeout = 10 * time.Second
+	client, err := clientdiscovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make API discovery client: %w", err)
+	}
+	start := time.Now()
+	for waited := false; ; waited = true {
+		_, err := client.ServerVersionWithContext(ctx)
+		if status := apierrors.APIStatus(nil); err == nil || errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
+			if waited {
+				logger.Info("the API server answers", "waited", time.Since(start).Round(time.Second))
+			}
+			return nil
+		}
+		if time.Since(start) > patience {
+			return fmt.Errorf("the API server at %s does not answer: %w", c.config.Host, err)
+		}
+		if !waited {
+			logger.Warn("waiting for the API server", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the API server: %w", ctx.Err())
+		case <-time.After(apiServerRetry):
+		}
+	}
 }
 
 // source is where objects come from: the cluster, or a directory of manifests.

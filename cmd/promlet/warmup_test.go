@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,14 +51,18 @@ func newWarmingUp(t *testing.T, instances ...string) *warmingUp {
 	return w
 }
 
-// scrape appends to the series up of an instance, and lets the time until the next
+// scrape appends to the series up of instances, a failure for those with a !, and lets the time until the next
 // scrape pass.
 func (w *warmingUp) scrape(instances ...string) {
 	w.t.Helper()
 	appender := w.db.AppenderV2(w.t.Context())
 	for _, instance := range instances {
+		value := 1.0
+		if strings.HasPrefix(instance, "!") { // a failure
+			instance, value = instance[1:], 0
+		}
 		up := labels.FromStrings(model.MetricNameLabel, "up", "instance", instance)
-		_, err := appender.Append(0, up, 0, w.clock.UnixMilli(), 1, nil, nil, storage.AOptions{})
+		_, err := appender.Append(0, up, 0, w.clock.UnixMilli(), value, nil, nil, storage.AOptions{})
 		require.NoError(w.t, err)
 	}
 	require.NoError(w.t, appender.Commit())
@@ -73,11 +78,12 @@ func TestWarmupAlone(t *testing.T) {
 	w.scrape("a:1", "b:1")
 	require.ErrorContains(t, w.ready(), "2 of 2")
 	w.scrape("a:1")
-	require.EqualError(t, w.ready(), "1 of 2 targets have not been scraped twice yet, http://b:1/metrics is one")
+	require.EqualError(t, w.ready(), "1 of 2 targets have not been scraped twice yet, b:1 is one")
 	w.scrape("b:1")
 	require.NoError(t, w.ready())
 	// And so it stays, whatever comes.
 	w.another, w.active = true, newWarmingUp(t, "c:1").active
+	w.clock = w.clock.Add(time.Hour)
 	require.NoError(t, w.ready())
 }
 
@@ -85,7 +91,7 @@ func TestWarmupAlone(t *testing.T) {
 func TestWarmupAloneDoesNotWaitLong(t *testing.T) {
 	w := newWarmingUp(t, "slow:1")
 	require.Error(t, w.ready())
-	w.clock = w.clock.Add(warmupAlone)
+	w.clock = w.clock.Add(30 * time.Second) // two intervals, and some
 	require.Error(t, w.ready())
 	w.clock = w.clock.Add(time.Second)
 	require.NoError(t, w.ready())
@@ -110,13 +116,41 @@ func TestWarmupBesideAnotherDoesNotWaitForEver(t *testing.T) {
 	require.NoError(t, w.ready())
 }
 
-// After a restart on the same data there is nothing to wait for.
+// After a restart on the same data there is nothing to wait for, unless it took
+// long.
 func TestWarmupAfterARestart(t *testing.T) {
 	w := newWarmingUp(t, "a:1")
 	for range 7 {
 		w.scrape("a:1")
 	}
 	w.another = true
+	require.NoError(t, w.ready())
+
+	w = newWarmingUp(t, "a:1")
+	for range 7 {
+		w.scrape("a:1")
+	}
+	w.clock = w.clock.Add(time.Minute)
+	w.another = true
+	for range 5 {
+		require.Error(t, w.ready())
+		w.scrape("a:1")
+	}
+	require.NoError(t, w.ready())
+}
+
+// A failed scrape has brought nothing to answer with.
+func TestWarmupCountsFromTheLastFailure(t *testing.T) {
+	w := newWarmingUp(t, "a:1")
+	w.another = true
+	for range 4 {
+		w.scrape("a:1")
+	}
+	w.scrape("!a:1")
+	for range 5 {
+		require.Error(t, w.ready())
+		w.scrape("a:1")
+	}
 	require.NoError(t, w.ready())
 }
 
@@ -125,10 +159,44 @@ func TestWarmupWaitsForWhatCanBeHad(t *testing.T) {
 	w := newWarmingUp(t, "a:1", "down:1", "gone:1")
 	require.ErrorContains(t, w.ready(), "3 of 3")
 	w.active["job"][1].Report(w.clock, time.Second, errors.New("connection refused"))
-	require.ErrorContains(t, w.ready(), "2 of 3")
 	w.active["job"] = append(w.active["job"][:2], newWarmingUp(t, "new:1").active["job"]...)
-	require.EqualError(t, w.ready(), "1 of 3 targets have not been scraped twice yet, http://a:1/metrics is one")
+	w.clock = w.clock.Add(warmupMemory)
+	require.EqualError(t, w.ready(), "1 of 3 targets have not been scraped twice yet, a:1 is one")
 	w.scrape("a:1")
+	w.scrape("a:1")
+	require.NoError(t, w.ready())
+}
+
+// Beside another replica there is time to try again what is down: the network of a
+// new pod may come up after the pod.
+func TestWarmupBesideAnotherTriesAgain(t *testing.T) {
+	w := newWarmingUp(t, "a:1")
+	w.another = true
+	w.active["job"][0].Report(w.clock, time.Second, errors.New("connection refused"))
+	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.clock = w.clock.Add(2*10*time.Second + warmupSlack)
+	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.clock = w.clock.Add(time.Second)
+	require.NoError(t, w.ready())
+}
+
+// A target that is scraped seldom is not waited for longer than it takes.
+func TestWarmupOfASlowTarget(t *testing.T) {
+	w := newWarmingUp(t, "a:1")
+	w.window = 10 * time.Second // two scrapes do not fit
+	w.another = true
+	require.Error(t, w.ready())
+	w.scrape("a:1")
+	require.Error(t, w.ready())
+	w.scrape("a:1")
+	require.NoError(t, w.ready())
+}
+
+func TestWarmupWithoutRates(t *testing.T) {
+	w := newWarmingUp(t, "a:1")
+	w.window = 0
+	w.another = true
+	require.Error(t, w.ready())
 	w.scrape("a:1")
 	require.NoError(t, w.ready())
 }
