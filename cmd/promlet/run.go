@@ -41,15 +41,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	db, err := tsdb.Open(tsdb.Options{
-		Dir:            opts.dataDir,
-		Logger:         logger.With("component", "tsdb"),
-		Registerer:     registry,
-		Retention:      opts.retention,
-		MaxSamples:     opts.queryMaxSamples,
-		QueryTimeout:   opts.queryTimeout,
-		MaxConcurrency: opts.queryMaxConcurrency,
-	})
+	db, err := tsdb.Open(opts.storage(registry, logger))
 	if err != nil {
 		return err
 	}
@@ -67,14 +59,9 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	// No samples are appended once this returns, so that db can be closed.
 	defer scraper.Stop()
 
-	cluster, err := opts.cluster()
+	cluster, err := opts.connect(ctx, logger)
 	if err != nil {
 		return err
-	}
-	if cluster != nil {
-		if err := cluster.wait(ctx, apiServerPatience, logger); err != nil {
-			return err
-		}
 	}
 	source, mapper, err := opts.source(cluster, logger)
 	if err != nil {
@@ -103,6 +90,18 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		return err
 	}
 	return app.run(ctx, provider)
+}
+
+func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) tsdb.Options {
+	return tsdb.Options{
+		Dir:            o.dataDir,
+		Logger:         logger.With("component", "tsdb"),
+		Registerer:     registry,
+		Retention:      o.retention,
+		MaxSamples:     o.queryMaxSamples,
+		QueryTimeout:   o.queryTimeout,
+		MaxConcurrency: o.queryMaxConcurrency,
+	}
 }
 
 // app holds the running parts of one promlet.

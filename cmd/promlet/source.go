@@ -64,6 +64,16 @@ const (
 	apiServerRetry    = 2 * time.Second
 )
 
+// connect returns the cluster once its API server answers, nil when manifests
+// stand in for one.
+func (o *options) connect(ctx context.Context, logger *slog.Logger) (*cluster, error) {
+	c, err := o.cluster()
+	if c == nil || err != nil {
+		return nil, err
+	}
+	return c, c.wait(ctx, apiServerPatience, logger)
+}
+
 // wait returns when the API server answers anything at all, so that what follows
 // fails for its own reasons only.
 func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog.Logger) error {
