@@ -34,9 +34,11 @@ const steadyLoad = 40
 // second from then on.
 func (e *endToEnd) steady(t *testing.T) *reader {
 	load := e.startLoad(t, "default", "sample-metrics-app", steadyLoad)
-	e.eventually(t, "the load shows", func(ctx context.Context) error {
+	load.rate(t.Context(), 30*time.Second) // what was before has left the window
+	e.eventually(t, "the metric is steady", func(ctx context.Context) error {
+		rate := load.rate(ctx, 5*time.Second)
 		value, err := e.number(ctx, serviceMetric)
-		if rate := load.rate(ctx, 5*time.Second); err != nil || value < 0.9*rate {
+		if err != nil || value < 0.9*rate || value > 1.1*rate {
 			return fmt.Errorf("the metric is %.1f at %.1f requests a second: %w", value, rate, errors.Join(err, errNotYet))
 		}
 		return nil
