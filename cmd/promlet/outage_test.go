@@ -197,7 +197,7 @@ func (e *endToEnd) apiServerStopped(t *testing.T) {
 	for time.Since(start) < time.Minute {
 		time.Sleep(15 * time.Second)
 		for _, pod := range pods {
-			requireScrapes(t, e.web(pod))
+			e.eventuallyQuietly(t, func() error { return scrapes(t, e.web(pod)) })
 		}
 	}
 	require.NoError(t, e.plane.StartAPIServer(t.Context()))
@@ -240,16 +240,18 @@ func (e *endToEnd) newPodIsFound(t *testing.T) {
 	})
 }
 
-// requireScrapes fails unless a promlet has scraped every target lately.
-func requireScrapes(t *testing.T, web string) {
-	t.Helper()
+// scrapes is an error unless a promlet has scraped every target lately; that is
+// every 5 s.
+func scrapes(t *testing.T, web string) error {
 	p := &process{t: t, web: web, client: insecureClient()}
 	targets := p.activeTargets()
 	require.NotEmpty(t, targets)
 	for _, target := range targets {
-		require.Empty(t, target.LastError, target.Labels)
-		require.WithinDuration(t, time.Now(), target.LastScrape, 15*time.Second, "%v is scraped every 5s", target.Labels)
+		if age := time.Since(target.LastScrape); target.LastError != "" || age > 15*time.Second {
+			return fmt.Errorf("%v was scraped %s ago: %s: %w", target.Labels, age, target.LastError, errNotYet)
+		}
 	}
+	return nil
 }
 
 // permissionMissing takes the ClusterRole away: a new replica says which
@@ -277,8 +279,10 @@ func (e *endToEnd) permissionMissing(t *testing.T) {
 		}
 		return errNotYet
 	})
-	_, err = e.number(ctx, serviceMetric)
-	require.NoError(t, err, "the old replicas answer")
+	e.eventually(t, "the old replicas answer", func(ctx context.Context) error {
+		_, err := e.number(ctx, serviceMetric)
+		return err
+	})
 	role.ResourceVersion, role.UID = "", ""
 	_, err = e.client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
 	require.NoError(t, err)
