@@ -44,7 +44,7 @@ run: build ## See it work, without a cluster: two applications, a load, and what
 		--rate $(RATE) --secure-port $(SECURE_PORT) --web-listen-address 127.0.0.1:$(WEB_PORT) $(if $(SECONDS),--seconds $(SECONDS))
 
 test: ## Run all tests, with the race detector.
-	CGO_ENABLED=1 go test -race -timeout 30m ./...
+	CGO_ENABLED=1 go test -race -timeout 60m ./...
 
 e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the cluster of KUBECONFIG=FILE.
 	CGO_ENABLED=1 PROMLET_E2E_K8S=$(K8S) PROMLET_E2E_KUBECONFIG=$(if $(filter command%,$(origin KUBECONFIG)),$(abspath $(KUBECONFIG))) \
