@@ -233,6 +233,11 @@ func (p *Plane) writeKubeconfigs() (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
+	// Files would be watched, by goroutines that outlive the plane.
+	if err := rest.LoadTLSFiles(config); err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	config.CertFile, config.KeyFile, config.CAFile = "", "", ""
 	config.QPS = -1 // no limit of our own
 	return config, nil
 }

@@ -74,11 +74,11 @@ func startEndToEnd(t *testing.T) *endToEnd {
 	} else {
 		e.config, err = clientcmd.BuildConfigFromFlags("", e.kubeconfig)
 		require.NoError(t, err)
+		// Files would be watched for as long as the process runs.
+		require.NoError(t, rest.LoadTLSFiles(e.config))
+		e.config.CertFile, e.config.KeyFile, e.config.CAFile = "", "", ""
 		e.config.QPS = -1
 	}
-	// Files would be watched for as long as the process runs.
-	require.NoError(t, rest.LoadTLSFiles(e.config))
-	e.config.CertFile, e.config.KeyFile, e.config.CAFile = "", "", ""
 	e.client = clientFor(t, e.config)
 	e.objects, err = dynamic.NewForConfigAndClient(e.config, httpClient(t, e.config))
 	require.NoError(t, err)
