@@ -161,8 +161,9 @@ func applyAuth(config *genericapiserver.Config, opts ServerOptions) error {
 // requireCredentials leaves callers without credentials unauthenticated, 401, but
 // for the paths that anyone may ask for: the kubelet's probes have none. (The
 // library takes them for system:anonymous whatever its options say.) Whom
-// kube-apiserver passes on as system:anonymous has come with its certificate, and
-// is a matter of authorization.
+// kube-apiserver passes on as system:anonymous comes over its client certificate,
+// and is a matter of authorization; so is whoever shows another certificate, which
+// makes nobody anything but system:anonymous.
 func requireCredentials(inner authenticator.Request, open authorizer.Authorizer) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		response, ok, err := inner.AuthenticateRequest(r)
