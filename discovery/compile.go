@@ -8,8 +8,10 @@ import (
 	"slices"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // undecodable is the annotation under which a Source hands on a monitor that it
@@ -22,26 +24,30 @@ type compiled struct {
 	object metav1.Object // the monitor it was made from
 	spec   any           // its Spec, by pointer
 	jobs   []*job
+	seen   map[reference]any // what it refers to, as it was
+
+	pending bool // some of that is not known yet
 }
 
-// compile makes the jobs of all monitors, those of Objects and those of Options,
-// ordered by key. What was made before is kept as far as monitors are unchanged.
-func (d *Discoverer) compile() []*compiled {
+// compile makes the jobs of all monitors that count, those of Objects and those of
+// Options, ordered by key. What was made before is kept as far as monitors, and what
+// they refer to, are unchanged.
+func (d *Discoverer) compile(before map[string]*compiled) []*compiled {
 	var all []*compiled
-	kept := map[string]*compiled{}
 	seen := map[string]bool{} // kind and name, whatever the origin
 	add := func(origin Origin, kind string, object metav1.Object, spec any) {
-		status := MonitorStatus{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Origin: origin}
+		if origin == OriginCluster && !d.counts(object) {
+			return
+		}
+		status := MonitorStatus{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Origin: origin, uid: object.GetUID()}
 		name := kind + "/" + status.Namespace + "/" + status.Name
 		if seen[name] { // only inline monitors can meet their like
 			status.Err = fmt.Errorf("metadata.name: another %s has this namespace and name", kind)
-			all = append(all, &compiled{status: status})
+			all = append(all, &compiled{status: status, object: object})
 			return
 		}
 		seen[name] = true
-		c := d.compileOne(d.compiled[status.key()], status, object, spec)
-		kept[status.key()] = c
-		all = append(all, c)
+		all = append(all, d.compileOne(before[status.key()], status, object, spec))
 	}
 	for _, m := range inNamespaces[monitoringv1.ServiceMonitor](d.objects.serviceMonitors, nil) {
 		add(OriginCluster, monitoringv1.ServiceMonitorsKind, m, &m.Spec)
@@ -56,35 +62,61 @@ func (d *Discoverer) compile() []*compiled {
 		add(OriginInline, monitoringv1.PodMonitorsKind, m, &m.Spec)
 	}
 	slices.SortStableFunc(all, func(a, b *compiled) int { return cmp.Compare(a.status.key(), b.status.key()) })
-	d.compiled = kept
 	return all
 }
 
-// compileOne returns before, unless the monitor has changed since.
+// counts tells whether a monitor of the Source is among those selected.
+func (d *Discoverer) counts(m metav1.Object) bool {
+	if s := d.options.MonitorSelector; s != nil && !s.Matches(labels.Set(m.GetLabels())) {
+		return false
+	}
+	s := d.options.MonitorNamespaceSelector
+	if s == nil {
+		return true
+	}
+	var set labels.Set
+	if ns := get[corev1.Namespace](d.objects.namespaces, m.GetNamespace()); ns != nil {
+		set = ns.Labels
+	}
+	return s.Matches(set)
+}
+
+// compileOne returns before, unless the monitor or what it refers to has changed
+// since.
 func (d *Discoverer) compileOne(before *compiled, status MonitorStatus, object metav1.Object, spec any) *compiled {
 	reason := object.GetAnnotations()[undecodable]
-	if before != nil && before.object == object {
-		return before
+	if before != nil && d.objects.fresh(before.seen) {
+		if before.object == object {
+			return before
+		}
+		// The operator and others write a monitor's status and annotations.
+		if reason == before.object.GetAnnotations()[undecodable] && equality.Semantic.DeepEqual(before.spec, spec) {
+			c := *before
+			c.object, c.spec = object, spec
+			return &c
+		}
 	}
-	// The operator and others write a monitor's status and annotations.
-	if before != nil && reason == before.object.GetAnnotations()[undecodable] &&
-		equality.Semantic.DeepEqual(before.spec, spec) {
-		c := *before
-		c.object, c.spec = object, spec
-		return &c
-	}
-	c := &compiled{status: status, object: object, spec: spec}
+	a := &assets{objects: d.objects, namespace: object.GetNamespace(), files: d.options.FileAccess, seen: map[reference]any{}}
+	c := &compiled{status: status, object: object, spec: spec, seen: a.seen}
 	switch m := object.(type) {
 	case *monitoringv1.ServiceMonitor:
-		c.jobs, c.status.Unsupported, c.status.Err = serviceMonitorJobs(m, d.defaults)
+		c.jobs, c.status.Unsupported, c.status.Err = serviceMonitorJobs(m, d.defaults, a)
 	case *monitoringv1.PodMonitor:
-		c.jobs, c.status.Unsupported, c.status.Err = podMonitorJobs(m, d.defaults)
+		c.jobs, c.status.Unsupported, c.status.Err = podMonitorJobs(m, d.defaults, a)
 	}
 	if reason != "" {
 		c.jobs, c.status.Err = nil, errors.New(reason)
 	}
 	if object.GetName() == "" {
 		c.jobs, c.status.Err = nil, errors.New("metadata.name: empty")
+	}
+	if a.pending != nil && reason == "" {
+		// It will be known in a moment. Until then all goes on as before.
+		c.pending, c.jobs, c.status.Err = true, nil, a.pending
+		if before != nil && before.status.Err == nil {
+			c.jobs, c.status = before.jobs, before.status
+		}
+		return c
 	}
 	for i, j := range c.jobs {
 		if before != nil {
@@ -93,6 +125,17 @@ func (d *Discoverer) compileOne(before *compiled, status MonitorStatus, object m
 		c.status.Jobs = append(c.status.Jobs, j.name)
 	}
 	return c
+}
+
+// referred lists all that monitors refer to.
+func referred(all []*compiled) map[reference]bool {
+	refs := map[reference]bool{}
+	for _, c := range all {
+		for ref := range c.seen {
+			refs[ref] = true
+		}
+	}
+	return refs
 }
 
 // adopt returns the old job if the new one is equal to it, or the new one with the

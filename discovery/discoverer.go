@@ -14,9 +14,9 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/record"
 )
 
 const (
@@ -33,6 +33,11 @@ const (
 	settle = 100 * time.Millisecond
 	// settleLimit bounds the wait when changes do not cease.
 	settleLimit = time.Second
+	// referencePatience is how long the first targets wait for the Secrets and
+	// ConfigMaps that monitors refer to.
+	referencePatience = 10 * time.Second
+	// rejectionRepeat is how often rejected monitors get their Event again.
+	rejectionRepeat = 30 * time.Minute
 	// applyRetry is when a failed apply is tried again without a change.
 	applyRetry = 5 * time.Second
 )
@@ -71,6 +76,16 @@ type Options struct {
 	// the name of a monitor of the Source is rejected. They are copied.
 	ServiceMonitors []*monitoringv1.ServiceMonitor
 	PodMonitors     []*monitoringv1.PodMonitor
+	// MonitorSelector and MonitorNamespaceSelector say which monitors of the Source
+	// count, by their labels and by those of their namespace. nil means all.
+	MonitorSelector          labels.Selector
+	MonitorNamespaceSelector labels.Selector
+	// FileAccess allows monitors to name files of promlet's own: bearerTokenFile and
+	// the files of tlsConfig. Whoever may write a monitor can then have any such file
+	// sent to a server of theirs.
+	FileAccess bool
+	// Events gets an Event on each rejected monitor. nil means none.
+	Events record.EventRecorder
 	// Annotations says whether to scrape Services and Pods that are annotated
 	// prometheus.io/scrape: "true" (with prometheus.io/port, path and scheme).
 	Annotations bool
@@ -86,8 +101,8 @@ type Discoverer struct {
 	synced   atomic.Bool
 
 	mtx        sync.Mutex
-	compiled   map[string]*compiled
-	last       *pass // nil before the first
+	changes    *changes
+	state      *state // nil before the first resolve
 	rejections rejections
 }
 
@@ -113,7 +128,8 @@ func New(objects *Objects, opts Options) *Discoverer {
 		options:    opts,
 		defaults:   defaults{interval: opts.ScrapeInterval, timeout: min(opts.ScrapeTimeout, opts.ScrapeInterval)},
 		logger:     opts.Logger,
-		rejections: rejections{logger: opts.Logger},
+		changes:    objects.follow(),
+		rejections: rejections{logger: opts.Logger, events: opts.Events},
 	}
 }
 
@@ -128,73 +144,43 @@ func New(objects *Objects, opts Options) *Discoverer {
 // A target carries its final labels, save for the effect of the configuration's
 // own RelabelConfigs. Its job label is set, and is not the job's name.
 func (d *Discoverer) Resolve() ([]*config.ScrapeConfig, map[string][]*targetgroup.Group, error) {
-	next, err := d.resolve()
+	next, _, err := d.resolve()
 	if err != nil {
 		return nil, nil, err
 	}
 	return slices.Clone(next.configs), maps.Clone(next.groups), nil
 }
 
-// resolve makes a pass over the objects, which becomes d.last.
-func (d *Discoverer) resolve() (*outcome, error) {
+// resolve brings the state up to date with the objects. pending says that a monitor
+// refers to something that has not been read yet.
+func (d *Discoverer) resolve() (next *outcome, pending bool, err error) {
 	d.mtx.Lock()
 	defer d.mtx.Unlock()
-	p := &pass{
-		objects: d.objects,
-		memos:   map[string]map[string]*memo{},
-		outcome: &outcome{groups: map[string][]*targetgroup.Group{}},
-
-		services: map[*discoveryv1.EndpointSlice]*corev1.Service{},
-	}
-	if d.last != nil {
-		p.old = d.last.memos
-	}
 	d.objects.batch.RLock()
 	defer d.objects.batch.RUnlock()
-	for _, c := range d.compile() {
-		status := c.status
-		for _, j := range c.jobs {
-			status.Targets += p.job(j)
-		}
-		p.monitors = append(p.monitors, status)
-	}
-	if d.options.Annotations {
-		services, pods, err := d.annotationConfigs()
-		if err != nil {
-			return nil, err
-		}
-		p.annotations(services, pods)
-	}
-	p.sort()
-	p.old, p.services = nil, nil
-	d.last = p
-	d.rejections.report(p.monitors)
-	return p.outcome, nil
-}
-
-// annotationConfigs returns the configurations of the jobs of annotated objects,
-// those of the last pass if there was one.
-func (d *Discoverer) annotationConfigs() (services, pods *config.ScrapeConfig, err error) {
-	if d.last != nil {
-		for _, c := range d.last.configs {
-			switch c.JobName {
-			case jobAnnotatedServices:
-				services = c
-			case jobAnnotatedPods:
-				pods = c
+	c := d.changes.take()
+	if d.state == nil {
+		c = changed{monitors: true}
+		d.state = &state{objects: d.objects}
+		if d.options.Annotations {
+			if d.state.annotated, err = newAnnotatedTargets(d.defaults, d.objects); err != nil {
+				d.state = nil
+				return nil, false, fmt.Errorf("configure annotated objects: %w", err)
 			}
 		}
 	}
-	if services != nil && pods != nil {
-		return services, pods, nil
+	s := d.state
+	monitors := c.monitors || c.namespaces && d.options.MonitorNamespaceSelector != nil
+	if monitors {
+		s.setMonitors(d.compile(s.compiledByKey()))
+		d.objects.references.want(referred(s.compiled))
 	}
-	if services, err = d.defaults.plain(jobAnnotatedServices); err != nil {
-		return nil, nil, fmt.Errorf("configure annotated services: %w", err)
+	s.update(c)
+	next = s.settle()
+	if monitors || s.annotated != nil && s.annotated.rejected {
+		d.rejections.report(s.statuses())
 	}
-	if pods, err = d.defaults.plain(jobAnnotatedPods); err != nil {
-		return nil, nil, fmt.Errorf("configure annotated pods: %w", err)
-	}
-	return services, pods, nil
+	return next, s.pending(), nil
 }
 
 // Monitors tells what became of each monitor when targets were last computed,
@@ -203,10 +189,10 @@ func (d *Discoverer) annotationConfigs() (services, pods *config.ScrapeConfig, e
 func (d *Discoverer) Monitors() []MonitorStatus {
 	d.mtx.Lock()
 	defer d.mtx.Unlock()
-	if d.last == nil {
+	if d.state == nil {
 		return nil
 	}
-	return slices.Clone(d.last.monitors)
+	return d.state.statuses()
 }
 
 // HasSynced tells whether Run has called apply with the targets of a source that has
@@ -252,15 +238,21 @@ func (d *Discoverer) Run(ctx context.Context, src Source, apply func([]*config.S
 
 // loop runs until ctx is done.
 func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct{}, apply applyFunc) {
+	repeat := time.NewTicker(rejectionRepeat)
+	defer repeat.Stop()
 	var (
-		applied *outcome
-		retry   <-chan time.Time
-		failure string
+		applied  *outcome
+		patience time.Time // when what monitors refer to is no longer waited for
+		retry    <-chan time.Time
+		failure  string
 	)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-repeat.C:
+			d.repeatRejections()
+			continue
 		case <-changes:
 		case <-retry:
 		}
@@ -270,8 +262,15 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 		if applied != nil && !gather(ctx, changes) {
 			return
 		}
-		next, err := d.resolve()
-		if err == nil && applied.same(next) {
+		next, pending, err := d.resolve()
+		if err == nil && applied == next {
+			continue
+		}
+		if patience.IsZero() {
+			patience = time.Now().Add(referencePatience)
+		}
+		if err == nil && pending && applied == nil && time.Now().Before(patience) {
+			retry = time.After(time.Until(patience))
 			continue
 		}
 		if err == nil {
@@ -289,6 +288,12 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 		}
 		applied, retry, failure = next, nil, ""
 	}
+}
+
+func (d *Discoverer) repeatRejections() {
+	d.mtx.Lock()
+	defer d.mtx.Unlock()
+	d.rejections.repeat()
 }
 
 // gather waits until changes have ceased for a moment, or for so long that they

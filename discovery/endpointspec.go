@@ -11,6 +11,7 @@ import (
 // have in common.
 type endpointSpec struct {
 	field                    string // its path in the monitor
+	pod                      bool   // of a PodMonitor
 	path                     string
 	scheme                   *monitoringv1.Scheme
 	params                   map[string][]string
@@ -55,6 +56,7 @@ func serviceEndpointSpec(i int, ep *monitoringv1.Endpoint) *endpointSpec {
 func podEndpointSpec(i int, ep *monitoringv1.PodMetricsEndpoint) *endpointSpec {
 	return &endpointSpec{
 		field:                    fmt.Sprintf("spec.podMetricsEndpoints[%d]", i),
+		pod:                      true,
 		path:                     ep.Path,
 		scheme:                   ep.Scheme,
 		params:                   ep.Params,
@@ -70,34 +72,6 @@ func podEndpointSpec(i int, ep *monitoringv1.PodMetricsEndpoint) *endpointSpec {
 		proxy:                    ep.ProxyConfig,
 		validate:                 ep.Validate,
 	}
-}
-
-// unsupported lists the fields set that need a Secret, a ConfigMap or a file.
-func (s *endpointSpec) unsupported() []string {
-	var fields []string
-	add := func(set bool, field string) {
-		if set {
-			fields = append(fields, s.field+"."+field)
-		}
-	}
-	add(s.bearerTokenFile != "", "bearerTokenFile")
-	// Many manifests have a bearerTokenSecret with empty values, which the
-	// operator passes over.
-	token := s.http.BearerTokenSecret //nolint:staticcheck // deprecated, and in wide use
-	add(token != nil && token.Name != "", "bearerTokenSecret")
-	add(s.http.BasicAuth != nil, "basicAuth")
-	add(s.http.Authorization != nil, "authorization")
-	add(s.http.OAuth2 != nil, "oauth2")
-	if s.tls != nil {
-		add(s.tls.CA != monitoringv1.SecretOrConfigMap{}, "tlsConfig.ca")
-		add(s.tls.Cert != monitoringv1.SecretOrConfigMap{}, "tlsConfig.cert")
-		add(s.tls.KeySecret != nil, "tlsConfig.keySecret")
-	}
-	add(s.tlsFiles.CAFile != "", "tlsConfig.caFile")
-	add(s.tlsFiles.CertFile != "", "tlsConfig.certFile")
-	add(s.tlsFiles.KeyFile != "", "tlsConfig.keyFile")
-	add(len(s.proxy.ProxyConnectHeader) > 0, "proxyConnectHeader")
-	return fields
 }
 
 // limits are the settings that a monitor gives for all of its endpoints.

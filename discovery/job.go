@@ -2,11 +2,13 @@ package discovery
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
-	"strings"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/relabel"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -109,7 +111,7 @@ func endpointLabel(port string, target *intstr.IntOrString) string {
 
 // serviceMonitorJobs makes the jobs of a monitor. On error the monitor is
 // rejected; unsupported are the fields because of which it is.
-func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults) (jobs []*job, unsupported []string, err error) {
+func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults, a *assets) (jobs []*job, unsupported []string, err error) {
 	objects, err := newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
 	if err != nil {
 		return nil, nil, err
@@ -141,7 +143,7 @@ func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults) (jobs []*job
 		return nil, nil, err
 	}
 	maker := jobMaker{
-		defaults: d, limits: serviceMonitorLimits(&m.Spec), meta: meta,
+		defaults: d, limits: serviceMonitorLimits(&m.Spec), assets: a, meta: meta,
 		prefix: "serviceMonitor/" + m.Namespace + "/" + m.Name,
 	}
 	for i := range m.Spec.Endpoints {
@@ -159,7 +161,7 @@ func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults) (jobs []*job
 }
 
 // podMonitorJobs is serviceMonitorJobs for a PodMonitor.
-func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults) (jobs []*job, unsupported []string, err error) {
+func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults, a *assets) (jobs []*job, unsupported []string, err error) {
 	objects, err := newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
 	if err != nil {
 		return nil, nil, err
@@ -177,7 +179,7 @@ func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults) (jobs []*job, unsupp
 		return nil, nil, err
 	}
 	maker := jobMaker{
-		defaults: d, limits: podMonitorLimits(&m.Spec),
+		defaults: d, limits: podMonitorLimits(&m.Spec), assets: a,
 		prefix: "podMonitor/" + m.Namespace + "/" + m.Name,
 	}
 	for i := range m.Spec.PodMetricsEndpoints {
@@ -199,48 +201,67 @@ func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults) (jobs []*job, unsupp
 type jobMaker struct {
 	defaults defaults
 	limits   *limits
+	assets   *assets
 	meta     metaRule
 	prefix   string
 
-	jobs        []*job
-	unsupported []string
-	err         error
+	jobs []*job
+	err  error
 }
 
 func (m *jobMaker) add(ep *endpointSpec, sel selection) {
-	if m.err == nil {
-		if err := ep.validate(); err != nil {
-			m.err = fmt.Errorf("%s: %w", ep.field, err)
-		}
+	if m.err != nil {
+		return
 	}
-	m.unsupported = append(m.unsupported, ep.unsupported()...)
+	if err := ep.validate(); err != nil {
+		m.err = fmt.Errorf("%s: %w", ep.field, err)
+		return
+	}
 	name := fmt.Sprintf("%s/%d", m.prefix, len(m.jobs))
-	cfg, err := m.defaults.scrapeConfig(name, ep, m.limits)
+	cfg, err := m.defaults.scrapeConfig(name, ep, m.limits, m.assets)
 	if err != nil {
-		if m.err == nil {
-			m.err = err
-		}
-		cfg = nil
+		m.err = err
+		return
 	}
 	if len(ep.relabelings) > 0 {
 		meta := m.meta
 		meta.jobName = name
 		sel.meta = &meta
 	}
+	if sel.takesOrphans() {
+		cfg.RelabelConfigs = append([]*relabel.Config{dropDefaultJob(name)}, cfg.RelabelConfigs...)
+	}
 	m.jobs = append(m.jobs, &job{name: name, config: cfg, sel: sel})
 }
 
-func (m *jobMaker) finish(scrapeClass *string) ([]*job, []string, error) {
+func (m *jobMaker) finish(scrapeClass *string) (jobs []*job, unsupported []string, err error) {
 	if deref(scrapeClass) != "" {
-		m.unsupported = append(m.unsupported, "spec.scrapeClass")
-	}
-	if m.err == nil && len(m.unsupported) > 0 {
-		m.err = fmt.Errorf("%s: %w", strings.Join(m.unsupported, ", "), ErrNotSupported)
+		unsupported = []string{"spec.scrapeClass"}
+		if m.err == nil {
+			m.err = fmt.Errorf("spec.scrapeClass: %w: write what the class stands for into the monitor", ErrNotSupported)
+		}
 	}
 	if m.err != nil {
-		return nil, m.unsupported, m.err
+		return nil, unsupported, m.err
 	}
 	return m.jobs, nil, nil
+}
+
+// takesOrphans tells whether EndpointSlices without a Service may be selected.
+func (s *selection) takesOrphans() bool {
+	return !s.byPod && (s.objects.role || s.objects.matches(nil))
+}
+
+// dropDefaultJob takes away the job label that a target has for want of one, the
+// job's name: where there is no Service, the operator's rules leave none.
+func dropDefaultJob(name string) *relabel.Config {
+	c := relabel.DefaultRelabelConfig
+	c.SourceLabels = model.LabelNames{model.JobLabel}
+	c.Regex = relabel.MustNewRegexp(regexp.QuoteMeta(name))
+	c.TargetLabel = model.JobLabel
+	c.Replacement = ""
+	c.NameValidationScheme = model.UTF8Validation
+	return &c
 }
 
 // monitorNamespaces returns the namespaces to look in; nil means all.

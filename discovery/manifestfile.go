@@ -233,6 +233,10 @@ func newManifestObject(apiVersion, kind string) metav1.Object {
 		return &corev1.Pod{}
 	case "v1 Service":
 		return &corev1.Service{}
+	case "v1 Secret":
+		return &corev1.Secret{}
+	case "v1 ConfigMap":
+		return &corev1.ConfigMap{}
 	case "v1 Endpoints":
 		return &corev1.Endpoints{} //nolint:staticcheck // deprecated, and what old manifests have
 	case discoveryv1.SchemeGroupVersion.String() + " EndpointSlice":

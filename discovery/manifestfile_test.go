@@ -58,15 +58,16 @@ func TestParseManifest(t *testing.T) {
 				"{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}}",
 				"{apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: a}}",
 				"{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {name: a}}",
+				"{apiVersion: v1, kind: Secret, metadata: {name: a}, type: Opaque, stringData: {x: v}}", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {x: v}, binaryData: {z: AAE=}}",
 			}, "\n---\n"),
 			[]string{
 				"Namespace a@1", "Node a@3", "Pod default/a@5", "Service default/a@7", "Endpoints default/a@9", "EndpointSlice default/a@11",
-				"HorizontalPodAutoscaler default/a@13", "ServiceMonitor default/a@15", "PodMonitor default/a@17",
+				"HorizontalPodAutoscaler default/a@13", "ServiceMonitor default/a@15", "PodMonitor default/a@17", "Secret default/a@19", "ConfigMap default/a@21",
 			},
 		},
 		"an app's other manifests, whatever is in them": {
 			strings.Join([]string{
-				"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {anything: goes}}", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {x: \"a\\nb\"}}",
+				"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {anything: goes}}", "{apiVersion: v1, kind: ServiceAccount, metadata: {name: a}, data: {x: \"a\\nb\"}}",
 				"{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, metadata: {name: a}}", "{apiVersion: monitoring.coreos.com/v1, kind: PrometheusRule, metadata: {name: a}}",
 				"{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}, spec: {template: {}}}", "{apiVersion: example.org/v1, kind: PriceList, metadata: {name: a}}",
 			}, "\n---\n"), nil,

@@ -28,6 +28,14 @@ func complete(obj metav1.Object) {
 				o.Spec.Ports[i].Protocol = corev1.ProtocolTCP
 			}
 		}
+	case *corev1.Secret:
+		for key, value := range o.StringData {
+			if o.Data == nil {
+				o.Data = map[string][]byte{}
+			}
+			o.Data[key] = []byte(value)
+		}
+		o.StringData = nil
 	case *autoscalingv2.HorizontalPodAutoscaler:
 		if o.Spec.MinReplicas == nil {
 			one := int32(1)
@@ -170,6 +178,7 @@ func (s manifestSet) store(o *Objects) {
 		"Namespace": o.namespaces, "Node": o.nodes, "Pod": o.pods, "Service": o.services,
 		"EndpointSlice": o.slices, "HorizontalPodAutoscaler": o.hpas,
 		"ServiceMonitor": o.serviceMonitors, "PodMonitor": o.podMonitors,
+		kindSecret: o.secrets, kindConfigMap: o.configMaps,
 	} {
 		// An indexer fails only for objects without metadata.
 		for _, key := range indexer.ListKeys() {

@@ -17,16 +17,22 @@ const serviceIndex = "service"
 
 // Objects holds what is known of the cluster: one cache.Indexer for each kind,
 // filled by a [Source]. Kinds held, as client-go's Go types: Namespace, Node, Pod,
-// Service, EndpointSlice, ServiceMonitor, PodMonitor and HorizontalPodAutoscaler
-// (autoscaling/v2).
+// Service, EndpointSlice, ServiceMonitor, PodMonitor, HorizontalPodAutoscaler
+// (autoscaling/v2), and of Secrets and ConfigMaps at least those that monitors refer
+// to.
 //
 // Objects are stripped of what nobody reads (see [Cluster]) and shared by all
 // readers: none may be changed. All methods may be called at any time.
 type Objects struct {
 	namespaces, nodes, pods, services, slices cache.Indexer
 	serviceMonitors, podMonitors, hpas        cache.Indexer
+	secrets, configMaps                       cache.Indexer
 
 	byResource map[schema.GroupResource]cache.Indexer // never changes
+	references *references
+
+	followersMtx sync.Mutex
+	followers    []*changes
 
 	// batch is held for writing while a source makes changes that belong
 	// together, and for reading while targets are computed.
@@ -44,7 +50,11 @@ func NewObjects() *Objects {
 		serviceMonitors: newIndexer(nil),
 		podMonitors:     newIndexer(nil),
 		hpas:            newIndexer(nil),
+		secrets:         newIndexer(nil),
+		configMaps:      newIndexer(nil),
+		references:      newReferences(),
 	}
+	o.track()
 	o.byResource = map[schema.GroupResource]cache.Indexer{
 		corev1.Resource("namespaces"):                      o.namespaces,
 		corev1.Resource("nodes"):                           o.nodes,
@@ -54,6 +64,8 @@ func NewObjects() *Objects {
 		monitoringv1.Resource("servicemonitors"):           o.serviceMonitors,
 		monitoringv1.Resource("podmonitors"):               o.podMonitors,
 		autoscalingv2.Resource("horizontalpodautoscalers"): o.hpas,
+		corev1.Resource("secrets"):                         o.secrets,
+		corev1.Resource("configmaps"):                      o.configMaps,
 	}
 	return o
 }
@@ -81,7 +93,8 @@ func indexByService(obj any) ([]string, error) {
 // Lister reads the current objects of one kind, which is named by its
 // group-resource: pods, services, nodes, namespaces,
 // endpointslices.discovery.k8s.io, horizontalpodautoscalers.autoscaling,
-// servicemonitors.monitoring.coreos.com, podmonitors.monitoring.coreos.com.
+// servicemonitors.monitoring.coreos.com, podmonitors.monitoring.coreos.com, secrets,
+// configmaps.
 // The objects returned are shared: read only. ok is false for a kind not held.
 func (o *Objects) Lister(gr schema.GroupResource) (lister cache.GenericLister, ok bool) {
 	indexer, ok := o.byResource[gr]

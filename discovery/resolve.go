@@ -5,177 +5,283 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// memo is a group of targets with the objects it was made from.
-type memo struct {
-	inputs []any              // compared by address
-	group  *targetgroup.Group // nil: no targets
-}
-
-// outcome is what a pass comes to.
+// outcome is what the objects come to. It never changes; a change makes another.
 type outcome struct {
-	configs []*config.ScrapeConfig
-	groups  map[string][]*targetgroup.Group
+	configs []*config.ScrapeConfig          // by job name
+	groups  map[string][]*targetgroup.Group // by job name, then by source
 }
 
-// same tells whether two passes came to the same configurations and groups, by
-// address.
-func (o *outcome) same(other *outcome) bool {
-	return o != nil && slices.Equal(o.configs, other.configs) && maps.EqualFunc(o.groups, other.groups, slices.Equal)
-}
-
-// pass computes the targets of all jobs once.
-type pass struct {
-	*outcome
+// state is what is known of all jobs, brought up to date by each resolve.
+type state struct {
 	objects  *Objects
-	old      map[string]map[string]*memo // by job, then by the group's source
-	memos    map[string]map[string]*memo
-	monitors []MonitorStatus
-	services map[*discoveryv1.EndpointSlice]*corev1.Service // found in this pass
+	compiled []*compiled // ordered by key
+	jobs     map[string]*jobTargets
+	// By the namespaces they look into; "" has those that look into all.
+	inNamespace map[string][]*jobTargets
+	annotated   *annotatedTargets // nil: annotations do not count
+	outcome     *outcome
 }
 
-// service finds the Service of a slice; all jobs ask for it.
-func (p *pass) service(slice *discoveryv1.EndpointSlice) *corev1.Service {
-	service, ok := p.services[slice]
-	if !ok {
-		service = p.objects.serviceOf(slice)
-		p.services[slice] = service
-	}
-	return service
+// jobTargets are a job and the targets it has.
+type jobTargets struct {
+	*job
+	groupSet
 }
 
-// group returns the group of a job and source: that of the last pass if its inputs
-// are the same or it has come out equal, else a new one. nil means no targets.
-func (p *pass) group(job, source string, inputs []any, build func() *targetgroup.Group) *targetgroup.Group {
-	if p.memos[job] == nil {
-		p.memos[job] = map[string]*memo{}
-	}
-	old := p.old[job][source]
-	if old == nil || !slices.Equal(old.inputs, inputs) {
-		m := &memo{inputs: inputs, group: build()}
-		if old != nil && reflect.DeepEqual(old.group, m.group) {
-			m.group = old.group
-		}
-		old = m
-	}
-	p.memos[job][source] = old
-	if old.group != nil {
-		p.groups[job] = append(p.groups[job], old.group)
-	}
-	return old.group
+// groupSet holds groups of targets by the "namespace/name" of the slice or pod they
+// are from.
+type groupSet struct {
+	groups  map[string]*targetgroup.Group
+	targets int  // in all groups
+	changed bool // since the last outcome
 }
 
-// job computes the targets of one job of a monitor and returns their number.
-func (p *pass) job(j *job) int {
-	p.configs = append(p.configs, j.config)
-	targets := 0
-	count := func(g *targetgroup.Group) {
-		if g != nil {
-			targets += len(g.Targets)
-		}
+// put makes g the group of a source; nil means no targets. A group that is equal to
+// the one there is leaves it in place.
+func (s *groupSet) put(source string, g *targetgroup.Group) {
+	old := s.groups[source]
+	if g == old || g != nil && old != nil && reflect.DeepEqual(old, g) {
+		return
 	}
-	if j.sel.byPod {
-		for _, pod := range inNamespaces[corev1.Pod](p.objects.pods, j.sel.namespaces) {
-			if !j.sel.objects.matches(pod.Labels) {
-				continue
-			}
-			var node *corev1.Node
-			if j.sel.attachNode {
-				node = get[corev1.Node](p.objects.nodes, pod.Spec.NodeName)
-			}
-			count(p.group(j.name, pod.Namespace+"/"+pod.Name, []any{j, pod, node}, func() *targetgroup.Group {
-				return j.sel.podGroup(pod, node)
-			}))
-		}
-		return targets
+	s.changed = true
+	if old != nil {
+		s.targets -= len(old.Targets)
+		delete(s.groups, source)
 	}
-	for _, slice := range inNamespaces[discoveryv1.EndpointSlice](p.objects.slices, j.sel.namespaces) {
-		in := sliceInputs{slice: slice, service: p.service(slice)}
-		if !j.sel.selectsSlice(&in) {
-			continue
+	if g != nil {
+		s.targets += len(g.Targets)
+		if s.groups == nil {
+			s.groups = map[string]*targetgroup.Group{}
 		}
-		// Prometheus looks only into the namespaces it is given.
-		p.objects.readSlice(&in, j.sel.attachNode && j.sel.meta != nil, j.sel.namespaces == nil)
-		count(p.group(j.name, slice.Namespace+"/"+slice.Name, in.identity(j), func() *targetgroup.Group {
-			return j.sel.sliceGroup(in)
-		}))
+		s.groups[source] = g
 	}
-	return targets
 }
 
-// annotations computes the targets of annotated services, and then of annotated
-// pods that no annotated service has.
-func (p *pass) annotations(services, pods *config.ScrapeConfig) {
-	p.configs = append(p.configs, services, pods)
-	covered := map[*corev1.Pod]bool{}
-	for _, service := range inNamespaces[corev1.Service](p.objects.services, nil) {
-		a, ok, err := annotationsOf(&service.ObjectMeta)
-		if !ok {
-			continue
-		}
-		status := annotatedStatus("Service", &service.ObjectMeta, jobAnnotatedServices, err)
-		if err == nil {
-			status.Targets = p.annotatedService(service, &a, covered)
-		}
-		p.monitors = append(p.monitors, status)
-	}
-	for _, pod := range inNamespaces[corev1.Pod](p.objects.pods, nil) {
-		a, ok, err := annotationsOf(&pod.ObjectMeta)
-		if !ok || covered[pod] {
-			continue
-		}
-		status := annotatedStatus("Pod", &pod.ObjectMeta, jobAnnotatedPods, err)
-		if err == nil {
-			g := p.group(jobAnnotatedPods, pod.Namespace+"/"+pod.Name, []any{pod}, func() *targetgroup.Group {
-				return a.podGroup(pod)
-			})
-			if g != nil {
-				status.Targets = len(g.Targets)
+// sorted returns the groups in the order of their sources.
+func (s *groupSet) sorted() []*targetgroup.Group {
+	return slices.SortedFunc(maps.Values(s.groups), func(a, b *targetgroup.Group) int { return cmp.Compare(a.Source, b.Source) })
+}
+
+// update brings the targets up to date with what has changed.
+func (s *state) update(c changed) {
+	if c.nodes {
+		for _, j := range s.jobs {
+			if j.sel.attachNode && (j.sel.byPod || j.sel.meta != nil) {
+				s.resolveJob(j)
 			}
 		}
-		p.monitors = append(p.monitors, status)
 	}
-}
-
-func (p *pass) annotatedService(service *corev1.Service, a *annotated, covered map[*corev1.Pod]bool) (targets int) {
-	key := service.Namespace + "/" + service.Name
-	for _, slice := range byIndex[discoveryv1.EndpointSlice](p.objects.slices, serviceIndex, key) {
-		in := sliceInputs{slice: slice, service: service}
-		p.objects.readSlice(&in, false, false)
-		g := p.group(jobAnnotatedServices, slice.Namespace+"/"+slice.Name, in.identity(), func() *targetgroup.Group {
-			return a.sliceGroup(in)
+	dirty := maps.Clone(c.slices)
+	for service := range c.services {
+		for _, slice := range byIndex[discoveryv1.EndpointSlice](s.objects.slices, serviceIndex, service) {
+			note(&dirty, slice.Namespace+"/"+slice.Name)
+		}
+	}
+	s.slicesOf(c.pods, &dirty)
+	for key := range dirty {
+		s.eachJob(key, func(j *jobTargets) {
+			if !j.sel.byPod {
+				s.resolveSlice(j, key)
+			}
 		})
-		if g == nil {
-			continue
-		}
-		targets += len(g.Targets)
-		for _, pod := range in.pods {
-			covered[pod] = true
-		}
 	}
-	return targets
+	for key := range c.pods {
+		s.eachJob(key, func(j *jobTargets) {
+			if j.sel.byPod {
+				s.resolvePod(j, key)
+			}
+		})
+	}
+	if s.annotated != nil {
+		s.annotated.update(s.objects, dirty, c)
+	}
 }
 
-func annotatedStatus(kind string, m *metav1.ObjectMeta, job string, err error) MonitorStatus {
-	status := MonitorStatus{Kind: kind, Namespace: m.Namespace, Name: m.Name, Origin: OriginAnnotation, Err: err}
-	if err == nil {
-		status.Jobs = []string{job}
+// slicesOf adds the EndpointSlices that have any of the pods. They are looked for
+// among all: an index would cost as much memory as the targets.
+func (s *state) slicesOf(pods map[string]bool, dirty *map[string]bool) {
+	if len(pods) == 0 {
+		return
 	}
-	return status
+	names := make(map[[2]string]bool, len(pods))
+	for key := range pods {
+		namespace, name, _ := strings.Cut(key, "/")
+		names[[2]string{namespace, name}] = true
+	}
+	for _, slice := range typed[discoveryv1.EndpointSlice](s.objects.slices.List()) {
+		for i := range slice.Endpoints {
+			ref := slice.Endpoints[i].TargetRef
+			if ref != nil && ref.Kind == "Pod" && names[[2]string{ref.Namespace, ref.Name}] {
+				note(dirty, slice.Namespace+"/"+slice.Name)
+				break
+			}
+		}
+	}
 }
 
-// sort puts everything in an order that does not depend on the indexers'.
-func (p *pass) sort() {
-	slices.SortFunc(p.configs, func(a, b *config.ScrapeConfig) int { return cmp.Compare(a.JobName, b.JobName) })
-	for _, groups := range p.groups {
-		slices.SortFunc(groups, func(a, b *targetgroup.Group) int { return cmp.Compare(a.Source, b.Source) })
+// eachJob visits the jobs that look into the namespace of a "namespace/name".
+func (s *state) eachJob(key string, visit func(*jobTargets)) {
+	namespace, _, _ := strings.Cut(key, "/")
+	for _, j := range s.inNamespace[namespace] {
+		visit(j)
 	}
-	slices.SortStableFunc(p.monitors, func(a, b MonitorStatus) int { return cmp.Compare(a.key(), b.key()) })
+	for _, j := range s.inNamespace[""] {
+		visit(j)
+	}
+}
+
+// resolveJob computes all targets of a job.
+func (s *state) resolveJob(j *jobTargets) {
+	gone := maps.Clone(j.groups)
+	if j.sel.byPod {
+		for _, pod := range inNamespaces[corev1.Pod](s.objects.pods, j.sel.namespaces) {
+			key := pod.Namespace + "/" + pod.Name
+			delete(gone, key)
+			s.resolvePod(j, key)
+		}
+	} else {
+		for _, slice := range inNamespaces[discoveryv1.EndpointSlice](s.objects.slices, j.sel.namespaces) {
+			key := slice.Namespace + "/" + slice.Name
+			delete(gone, key)
+			s.resolveSlice(j, key)
+		}
+	}
+	for key := range gone {
+		j.put(key, nil)
+	}
+}
+
+// resolvePod computes the targets that a job of a PodMonitor has in one pod.
+func (s *state) resolvePod(j *jobTargets, key string) {
+	pod := get[corev1.Pod](s.objects.pods, key)
+	if pod == nil || !j.sel.objects.matches(pod.Labels) {
+		j.put(key, nil)
+		return
+	}
+	var node *corev1.Node
+	if j.sel.attachNode {
+		node = get[corev1.Node](s.objects.nodes, pod.Spec.NodeName)
+	}
+	j.put(key, j.sel.podGroup(pod, node))
+}
+
+// resolveSlice computes the targets that a job of a ServiceMonitor has in one
+// EndpointSlice.
+func (s *state) resolveSlice(j *jobTargets, key string) {
+	slice := get[discoveryv1.EndpointSlice](s.objects.slices, key)
+	if slice == nil {
+		j.put(key, nil)
+		return
+	}
+	in := sliceInputs{slice: slice, service: s.objects.serviceOf(slice)}
+	if !j.sel.selectsSlice(&in) {
+		j.put(key, nil)
+		return
+	}
+	// Prometheus looks only into the namespaces it is given.
+	s.objects.readSlice(&in, j.sel.attachNode && j.sel.meta != nil, j.sel.namespaces == nil)
+	j.put(key, j.sel.sliceGroup(in))
+}
+
+// setMonitors takes what the monitors were compiled to, and computes the targets of
+// jobs that are new or select others than before.
+func (s *state) setMonitors(all []*compiled) {
+	s.compiled = all
+	before := s.jobs
+	s.jobs, s.inNamespace = map[string]*jobTargets{}, map[string][]*jobTargets{}
+	for _, c := range all {
+		for _, j := range c.jobs {
+			t := before[j.name]
+			switch {
+			case t == nil:
+				t = &jobTargets{job: j}
+				s.resolveJob(t)
+			case t.job != j && !reflect.DeepEqual(t.sel, j.sel):
+				t.job = j
+				s.resolveJob(t)
+			default:
+				t.job = j
+			}
+			s.jobs[j.name] = t
+			namespaces := j.sel.namespaces
+			if namespaces == nil {
+				namespaces = []string{""}
+			}
+			for _, ns := range namespaces {
+				s.inNamespace[ns] = append(s.inNamespace[ns], t)
+			}
+		}
+	}
+}
+
+// settle makes the outcome of the state, the same as before when nothing in it has
+// changed.
+func (s *state) settle() *outcome {
+	next := &outcome{groups: map[string][]*targetgroup.Group{}}
+	same := s.outcome != nil
+	add := func(cfg *config.ScrapeConfig, set *groupSet) {
+		next.configs = append(next.configs, cfg)
+		if len(set.groups) > 0 {
+			if s.outcome != nil && !set.changed {
+				next.groups[cfg.JobName] = s.outcome.groups[cfg.JobName]
+			} else {
+				next.groups[cfg.JobName] = set.sorted()
+			}
+		}
+		same = same && !set.changed
+		set.changed = false
+	}
+	for _, name := range sortedKeys(s.jobs) {
+		add(s.jobs[name].config, &s.jobs[name].groupSet)
+	}
+	if a := s.annotated; a != nil {
+		add(a.services.config, &a.services.groupSet)
+		add(a.pods.config, &a.pods.groupSet)
+	}
+	slices.SortFunc(next.configs, func(a, b *config.ScrapeConfig) int { return cmp.Compare(a.JobName, b.JobName) })
+	if !same || !slices.Equal(s.outcome.configs, next.configs) {
+		s.outcome = next
+	}
+	return s.outcome
+}
+
+// statuses tells what became of each monitor.
+func (s *state) statuses() []MonitorStatus {
+	var out []MonitorStatus
+	for _, c := range s.compiled {
+		status := c.status
+		for _, j := range c.jobs {
+			status.Targets += s.jobs[j.name].targets
+		}
+		out = append(out, status)
+	}
+	if s.annotated != nil {
+		out = append(out, s.annotated.statuses()...)
+	}
+	slices.SortStableFunc(out, func(a, b MonitorStatus) int { return cmp.Compare(a.key(), b.key()) })
+	return out
+}
+
+// compiledByKey gives the monitors to compile anew from.
+func (s *state) compiledByKey() map[string]*compiled {
+	out := map[string]*compiled{}
+	for _, c := range s.compiled {
+		if c.spec != nil { // not one that has the name of another
+			out[c.status.key()] = c
+		}
+	}
+	return out
+}
+
+// pending tells whether a monitor waits for what it refers to.
+func (s *state) pending() bool {
+	return slices.ContainsFunc(s.compiled, func(c *compiled) bool { return c.pending })
 }

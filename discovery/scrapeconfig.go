@@ -10,15 +10,13 @@ import (
 	"time"
 
 	"github.com/alecthomas/units"
-	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
-	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 )
 
 // ErrNotSupported is wrapped by the reason for which a monitor is rejected that
-// sets a field promlet cannot do yet.
-var ErrNotSupported = errors.New("not supported yet")
+// sets a field promlet does not do.
+var ErrNotSupported = errors.New("not supported by promlet")
 
 // defaults hold for monitors that say nothing.
 type defaults struct {
@@ -35,10 +33,10 @@ func (d defaults) global() config.GlobalConfig {
 }
 
 // scrapeConfig makes the configuration of one job. Errors name the field.
-func (d defaults) scrapeConfig(job string, ep *endpointSpec, lim *limits) (*config.ScrapeConfig, error) {
+func (d defaults) scrapeConfig(job string, ep *endpointSpec, lim *limits, a *assets) (*config.ScrapeConfig, error) {
 	c := config.DefaultScrapeConfig
 	c.JobName = job
-	if err := ep.apply(&c, d); err != nil {
+	if err := ep.apply(&c, d, a); err != nil {
 		return nil, fmt.Errorf("%s.%w", ep.field, err)
 	}
 	if err := lim.apply(&c); err != nil {
@@ -62,10 +60,10 @@ func (d defaults) scrapeConfig(job string, ep *endpointSpec, lim *limits) (*conf
 
 // plain is the configuration of a job that no monitor describes.
 func (d defaults) plain(job string) (*config.ScrapeConfig, error) {
-	return d.scrapeConfig(job, &endpointSpec{}, &limits{})
+	return d.scrapeConfig(job, &endpointSpec{}, &limits{}, nil)
 }
 
-func (s *endpointSpec) apply(c *config.ScrapeConfig, d defaults) error {
+func (s *endpointSpec) apply(c *config.ScrapeConfig, d defaults, a *assets) error {
 	var err error
 	if c.Scheme, err = s.schemeOf(); err != nil {
 		return err
@@ -95,10 +93,10 @@ func (s *endpointSpec) apply(c *config.ScrapeConfig, d defaults) error {
 	if s.http.EnableHTTP2 != nil {
 		c.HTTPClientConfig.EnableHTTP2 = *s.http.EnableHTTP2
 	}
-	if err := s.applyTLS(&c.HTTPClientConfig.TLSConfig); err != nil {
+	if err := s.applyCredentials(&c.HTTPClientConfig, a); err != nil {
 		return err
 	}
-	return s.applyProxy(&c.HTTPClientConfig.ProxyConfig)
+	return applyProxy(&c.HTTPClientConfig.ProxyConfig, &s.proxy, a)
 }
 
 // pace reads interval and timeout; 0 is left for the default. As in the operator,
@@ -120,54 +118,6 @@ func (s *endpointSpec) pace(d defaults) (interval, timeout model.Duration, err e
 		return 0, 0, fmt.Errorf("scrapeTimeout: %s is above the interval of %s", timeout, effective)
 	}
 	return interval, timeout, nil
-}
-
-func (s *endpointSpec) applyTLS(c *commonconfig.TLSConfig) error {
-	if s.tls == nil {
-		return nil
-	}
-	if s.tls.InsecureSkipVerify != nil {
-		c.InsecureSkipVerify = *s.tls.InsecureSkipVerify
-	}
-	if s.tls.ServerName != nil {
-		c.ServerName = *s.tls.ServerName
-	}
-	var err error
-	if c.MinVersion, err = tlsVersion(s.tls.MinVersion); err != nil {
-		return fmt.Errorf("tlsConfig.minVersion: %w", err)
-	}
-	if c.MaxVersion, err = tlsVersion(s.tls.MaxVersion); err != nil {
-		return fmt.Errorf("tlsConfig.maxVersion: %w", err)
-	}
-	return nil
-}
-
-func tlsVersion(v *monitoringv1.TLSVersion) (commonconfig.TLSVersion, error) {
-	if v == nil {
-		return 0, nil
-	}
-	version, ok := commonconfig.TLSVersions[string(*v)]
-	if !ok {
-		return 0, fmt.Errorf("%q is not a TLS version", *v)
-	}
-	return version, nil
-}
-
-func (s *endpointSpec) applyProxy(c *commonconfig.ProxyConfig) error {
-	if s.proxy.ProxyURL != nil && *s.proxy.ProxyURL != "" {
-		u, err := url.Parse(*s.proxy.ProxyURL)
-		if err != nil {
-			return fmt.Errorf("proxyUrl: %w", err)
-		}
-		c.ProxyURL = commonconfig.URL{URL: u}
-	}
-	if s.proxy.NoProxy != nil {
-		c.NoProxy = *s.proxy.NoProxy
-	}
-	if s.proxy.ProxyFromEnvironment != nil {
-		c.ProxyFromEnvironment = *s.proxy.ProxyFromEnvironment
-	}
-	return nil
 }
 
 func (l *limits) apply(c *config.ScrapeConfig) error {

@@ -1,9 +1,7 @@
 package discovery
 
 import (
-	"errors"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +28,7 @@ func jobConfig(t *testing.T, text string, opts Options) *config.ScrapeConfig {
 
 func TestScrapeConfigDefaults(t *testing.T) {
 	for _, text := range []string{
-		monitor(`{selector: {}, endpoints: [{port: http}]}`),
+		monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: http}]}`),
 		podMonitorText(`{selector: {}, podMetricsEndpoints: [{port: http}]}`),
 	} {
 		c := jobConfig(t, text, Options{})
@@ -106,7 +104,7 @@ func TestScrapeConfigFields(t *testing.T) {
 			if field[0] != '{' {
 				field = "{" + field + "}"
 			}
-			check(t, jobConfig(t, monitor(`{selector: {}, endpoints: [`+field+`]}`), Options{}))
+			check(t, jobConfig(t, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [`+field+`]}`), Options{}))
 			check(t, jobConfig(t, podMonitorText(`{selector: {}, podMetricsEndpoints: [`+field+`]}`), Options{}))
 		})
 	}
@@ -242,63 +240,32 @@ func TestServiceDiscoveryRoleIsChecked(t *testing.T) {
 
 // TestUnsupported has the fields that promlet cannot do yet: the monitor is
 // rejected whole, never scraped without what the field asks for.
-func TestUnsupported(t *testing.T) {
-	secret := `{name: s, key: k}`
-	both := map[string]string{
-		`basicAuth: {username: ` + secret + `}`:        "basicAuth",
-		`authorization: {credentials: ` + secret + `}`: "authorization",
-		`bearerTokenSecret: ` + secret:                 "bearerTokenSecret",
-		`oauth2: {clientId: {secret: ` + secret + `}, clientSecret: ` + secret + `, tokenUrl: "http://t"}`: "oauth2",
-		`tlsConfig: {ca: {secret: ` + secret + `}}`:                                                        "tlsConfig.ca",
-		`tlsConfig: {ca: {configMap: ` + secret + `}}`:                                                     "tlsConfig.ca",
-		`tlsConfig: {cert: {secret: ` + secret + `}, keySecret: ` + secret + `}`:                           "tlsConfig.cert tlsConfig.keySecret",
-		`proxyUrl: "http://p", proxyConnectHeader: {h: [` + secret + `]}`:                                  "proxyConnectHeader",
-	}
-	only := map[string]string{
-		`bearerTokenFile: /token`:                    "bearerTokenFile",
-		`tlsConfig: {caFile: /ca}`:                   "tlsConfig.caFile",
-		`tlsConfig: {certFile: /crt, keyFile: /key}`: "tlsConfig.certFile tlsConfig.keyFile",
-	}
-	check := func(t *testing.T, text, prefix, fields string) {
-		t.Helper()
+func TestScrapeClassIsNotSupported(t *testing.T) {
+	for _, text := range []string{
+		monitor(`{selector: {}, scrapeClass: c, endpoints: [{}]}`),
+		podMonitorText(`{selector: {}, scrapeClass: c, podMetricsEndpoints: [{}]}`),
+	} {
 		d := New(load(t, web, text), Options{})
 		configs, groups := resolve(t, d)
 		require.Empty(t, configs)
 		require.Empty(t, groups)
 		status := d.Monitors()[0]
 		require.ErrorIs(t, status.Err, ErrNotSupported)
-		var want []string
-		for _, f := range strings.Fields(fields) {
-			want = append(want, prefix+f)
-			require.ErrorContains(t, status.Err, prefix+f)
-		}
-		require.Equal(t, want, status.Unsupported)
+		require.ErrorContains(t, status.Err, "spec.scrapeClass")
+		require.Equal(t, []string{"spec.scrapeClass"}, status.Unsupported)
 		require.Empty(t, status.Jobs)
 		require.Zero(t, status.Targets)
 	}
-	for field, names := range both {
-		t.Run(names, func(t *testing.T) {
-			check(t, monitor(`{selector: {}, endpoints: [{}, {`+field+`}]}`), "spec.endpoints[1].", names)
-			check(t, podMonitorText(`{selector: {}, podMetricsEndpoints: [{}, {`+field+`}]}`), "spec.podMetricsEndpoints[1].", names)
-		})
-	}
-	for field, names := range only {
-		t.Run(names, func(t *testing.T) {
-			check(t, monitor(`{selector: {}, endpoints: [{`+field+`}]}`), "spec.endpoints[0].", names)
-		})
-	}
-	check(t, monitor(`{selector: {}, scrapeClass: c, endpoints: [{}]}`), "spec.", "scrapeClass")
-	check(t, podMonitorText(`{selector: {}, scrapeClass: c, podMetricsEndpoints: [{}]}`), "spec.", "scrapeClass")
 }
 
 func TestWrongBeatsUnsupported(t *testing.T) {
 	// A monitor that is wrong stays wrong when the field is supported one day.
-	d := New(load(t, monitor(`{selector: {}, endpoints: [{bearerTokenFile: /token, interval: x}]}`)), Options{})
+	d := New(load(t, monitor(`{selector: {}, scrapeClass: c, endpoints: [{interval: x}]}`)), Options{})
 	resolve(t, d)
 	status := d.Monitors()[0]
 	require.ErrorContains(t, status.Err, "spec.endpoints[0].interval")
-	require.False(t, errors.Is(status.Err, ErrNotSupported))
-	require.Equal(t, []string{"spec.endpoints[0].bearerTokenFile"}, status.Unsupported)
+	require.NotErrorIs(t, status.Err, ErrNotSupported)
+	require.Equal(t, []string{"spec.scrapeClass"}, status.Unsupported)
 }
 
 func TestRelabelActions(t *testing.T) {
@@ -314,14 +281,14 @@ func TestRelabelActions(t *testing.T) {
 		default:
 			rule += `, sourceLabels: [b], targetLabel: a`
 		}
-		c := jobConfig(t, monitor(`{selector: {}, endpoints: [{metricRelabelings: [`+rule+`}]}]}`), Options{})
+		c := jobConfig(t, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{metricRelabelings: [`+rule+`}]}]}`), Options{})
 		require.NoError(t, c.MetricRelabelConfigs[0].Validate(model.UTF8Validation))
 	}
 	// The default expression written out is the default expression.
-	c := jobConfig(t, monitor(`{selector: {}, endpoints: [{metricRelabelings: [{action: keepequal, regex: "(.*)", sourceLabels: [b], targetLabel: a}]}]}`), Options{})
+	c := jobConfig(t, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{metricRelabelings: [{action: keepequal, regex: "(.*)", sourceLabels: [b], targetLabel: a}]}]}`), Options{})
 	require.Equal(t, relabel.KeepEqual, c.MetricRelabelConfigs[0].Action)
 	// An empty replacement and separator are not the same as none.
-	c = jobConfig(t, monitor(`{selector: {}, endpoints: [{relabelings: [{targetLabel: a, replacement: "", separator: ""}]}]}`), Options{})
+	c = jobConfig(t, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{relabelings: [{targetLabel: a, replacement: "", separator: ""}]}]}`), Options{})
 	require.Empty(t, c.RelabelConfigs[0].Replacement)
 	require.Empty(t, c.RelabelConfigs[0].Separator)
 }

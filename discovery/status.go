@@ -1,8 +1,6 @@
 package discovery
 
-import (
-	"log/slog"
-)
+import "k8s.io/apimachinery/pkg/types"
 
 // Origin says where a monitor was found.
 type Origin string
@@ -30,40 +28,15 @@ type MonitorStatus struct {
 	Targets int
 	// Err is why the monitor is rejected whole, with the path of the field; nil
 	// for a good one. It wraps ErrNotSupported if the monitor is sound and only
-	// beyond what promlet can do yet.
+	// beyond what promlet does.
 	Err error
-	// Unsupported are the paths of the fields promlet cannot do yet.
+	// Unsupported are the paths of the fields promlet does not do.
 	Unsupported []string
+
+	uid types.UID // of the object
 }
 
 // key identifies a monitor among all.
 func (m *MonitorStatus) key() string {
 	return string(m.Origin) + "/" + m.Kind + "/" + m.Namespace + "/" + m.Name
-}
-
-// rejections logs why monitors are rejected, each reason once.
-type rejections struct {
-	logger  *slog.Logger
-	reasons map[string]string // by key
-}
-
-// report compares the reasons with those of the last call.
-func (r *rejections) report(monitors []MonitorStatus) {
-	current := map[string]string{}
-	for i := range monitors {
-		m := &monitors[i]
-		key := m.key()
-		before, rejected := r.reasons[key]
-		attrs := []any{"kind", m.Kind, "namespace", m.Namespace, "name", m.Name, "origin", m.Origin}
-		switch {
-		case m.Err == nil && rejected:
-			r.logger.Info("monitor is no longer rejected", attrs...)
-		case m.Err != nil && before != m.Err.Error():
-			r.logger.Warn("monitor rejected", append(attrs, "error", m.Err)...)
-		}
-		if m.Err != nil {
-			current[key] = m.Err.Error()
-		}
-	}
-	r.reasons = current
 }

@@ -30,6 +30,10 @@ func slim(obj any) any {
 		return &corev1.Node{ObjectMeta: slimMeta(&o.ObjectMeta)}
 	case *autoscalingv2.HorizontalPodAutoscaler:
 		return &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: slimMeta(&o.ObjectMeta), Spec: o.Spec, Status: o.Status}
+	case *corev1.Secret:
+		return &corev1.Secret{ObjectMeta: slimMeta(&o.ObjectMeta), Data: o.Data}
+	case *corev1.ConfigMap:
+		return &corev1.ConfigMap{ObjectMeta: slimMeta(&o.ObjectMeta), Data: o.Data}
 	case *monitoringv1.ServiceMonitor:
 		return &monitoringv1.ServiceMonitor{ObjectMeta: slimMeta(&o.ObjectMeta), Spec: o.Spec}
 	case *monitoringv1.PodMonitor:

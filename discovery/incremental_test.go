@@ -1,0 +1,154 @@
+package discovery
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/config"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+)
+
+// TestChangesComeToTheSame makes random changes to random clusters: what follows
+// them one by one comes to what is computed from scratch.
+func TestChangesComeToTheSame(t *testing.T) {
+	clusters := 40
+	if testing.Short() {
+		clusters = 8
+	}
+	changed := 0
+	for seed := range clusters {
+		r := random{rand.New(rand.NewPCG(uint64(seed), 1))}
+		o, other := randomCluster(r.Rand), randomCluster(r.Rand)
+		d := New(o, Options{Annotations: true})
+		before := resolved(t, d)
+		for step := range 60 {
+			var done []string
+			for range r.IntN(4) {
+				done = append(done, r.change(o, other))
+			}
+			got := resolved(t, d)
+			require.Equal(t, resolved(t, New(o, Options{Annotations: true})), got, "seed %d, step %d: %s", seed, step, strings.Join(done, ", "))
+			if !slices.Equal(before, got) {
+				changed++
+			}
+			before = got
+		}
+	}
+	require.Greater(t, changed, clusters, "the changes change something")
+}
+
+// resolved writes all that a Discoverer comes to.
+func resolved(t *testing.T, d *Discoverer) []string {
+	t.Helper()
+	configs, groups, err := d.Resolve()
+	require.NoError(t, err)
+	require.True(t, slices.IsSortedFunc(configs, func(a, b *config.ScrapeConfig) int { return strings.Compare(a.JobName, b.JobName) }))
+	var out []string
+	for _, c := range configs {
+		out = append(out, "job "+c.JobName)
+		targets := 0
+		for _, g := range groups[c.JobName] {
+			targets += len(g.Targets)
+		}
+		out = append(out, fmt.Sprint("groups ", len(groups[c.JobName]), " targets ", targets))
+	}
+	out = append(out, format(groups, func(string) bool { return true })...)
+	for _, m := range d.Monitors() {
+		out = append(out, fmt.Sprintf("%s: %v %d %v", m.key(), m.Jobs, m.Targets, m.Err))
+	}
+	return out
+}
+
+// change adds an object of another cluster, removes one, or gives one the labels of
+// another.
+func (r random) change(o, other *Objects) string {
+	of := func(o *Objects) []cache.Indexer {
+		return []cache.Indexer{o.pods, o.services, o.slices, o.nodes, o.serviceMonitors, o.podMonitors}
+	}
+	which := r.IntN(len(of(o)))
+	into, from := of(o)[which], of(other)[which]
+	choose := func(from cache.Indexer) runtime.Object {
+		keys := from.ListKeys()
+		if len(keys) == 0 {
+			return nil
+		}
+		slices.Sort(keys)
+		obj, _, _ := from.GetByKey(keys[r.IntN(len(keys))])
+		return obj.(runtime.Object)
+	}
+	if obj := choose(into); obj != nil && r.IntN(3) == 0 {
+		_ = into.Delete(obj)
+		return fmt.Sprintf("deleted %T %s", obj, nameOf(obj))
+	}
+	obj := choose(from)
+	if same := choose(into); same != nil && r.IntN(2) == 0 {
+		obj = same
+	}
+	if obj == nil {
+		return "nothing"
+	}
+	obj = obj.DeepCopyObject()
+	if m, err := meta.Accessor(obj); err == nil && r.IntN(2) == 0 {
+		labels := r.labels(r.labelNames()...)
+		if name, ok := m.GetLabels()["kubernetes.io/service-name"]; ok {
+			labels["kubernetes.io/service-name"] = pick(r, name, "s0", "s1")
+		}
+		m.SetLabels(labels)
+		m.SetAnnotations(map[string]string{annotationScrape: pick(r, "true", "true", "false"), annotationPort: pick(r, "", "80", "x")})
+	}
+	_ = into.Update(obj)
+	return fmt.Sprintf("wrote %T %s", obj, nameOf(obj))
+}
+
+func nameOf(obj runtime.Object) string {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return ""
+	}
+	return m.GetNamespace() + "/" + m.GetName()
+}
+
+func TestReplaceIsNoticed(t *testing.T) {
+	o := load(t, web, webMonitor)
+	d := New(o, Options{})
+	_, groups := resolve(t, d)
+	require.Equal(t, wantLines(webTargets), lines(groups))
+	kept := o.pods.List()[:1]
+	require.NoError(t, o.pods.Replace(kept, ""))
+	_, groups = resolve(t, d)
+	require.Equal(t, resolved(t, New(o, Options{})), resolved(t, d))
+	require.NotEqual(t, wantLines(webTargets), lines(groups))
+	require.NoError(t, o.slices.Replace(nil, ""))
+	_, groups = resolve(t, d)
+	require.Empty(t, groups)
+}
+
+func TestNodeHeartbeatsAreNoChange(t *testing.T) {
+	monitor := `{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {name: m, namespace: shop}, spec: {selector: {}, attachMetadata: {node: true},
+		podMetricsEndpoints: [{relabelings: [{sourceLabels: [__meta_kubernetes_node_label_zone], targetLabel: zone}]}]}}`
+	o := load(t, rich, monitor)
+	d := New(o, Options{})
+	resolve(t, d)
+	node, _, err := o.nodes.GetByKey("n1")
+	require.NoError(t, err)
+	again := node.(runtime.Object).DeepCopyObject()
+	m, err := meta.Accessor(again)
+	require.NoError(t, err)
+	m.SetResourceVersion("2")
+	require.NoError(t, o.nodes.Update(again))
+	require.False(t, d.changes.nodes)
+	again = again.DeepCopyObject()
+	m, err = meta.Accessor(again)
+	require.NoError(t, err)
+	m.SetLabels(map[string]string{"zone": "b"})
+	require.NoError(t, o.nodes.Update(again))
+	_, groups := resolve(t, d)
+	require.Equal(t, resolved(t, New(o, Options{})), resolved(t, d))
+	require.Contains(t, strings.Join(format(groups, func(l string) bool { return strings.Contains(l, "node_label_zone") }), "\n"), "b")
+}

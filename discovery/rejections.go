@@ -1,0 +1,83 @@
+package discovery
+
+import (
+	"errors"
+	"log/slog"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+)
+
+// The reasons of Events; the first is the operator's.
+const (
+	eventInvalid      = "InvalidConfiguration"
+	eventNotSupported = "NotSupported"
+)
+
+// maxEventMessage is what the API server takes, in bytes.
+const maxEventMessage = 1024
+
+// rejections tells why monitors are rejected, each reason once in the log and as an
+// Event on the monitor.
+type rejections struct {
+	logger  *slog.Logger
+	events  record.EventRecorder     // nil: none
+	current map[string]MonitorStatus // rejected ones by key
+}
+
+// report compares the reasons with those of the last call.
+func (r *rejections) report(monitors []MonitorStatus) {
+	before := r.current
+	r.current = map[string]MonitorStatus{}
+	for i := range monitors {
+		m := &monitors[i]
+		key := m.key()
+		was, rejected := before[key]
+		attrs := []any{"kind", m.Kind, "namespace", m.Namespace, "name", m.Name, "origin", m.Origin}
+		switch {
+		case errors.Is(m.Err, errNotRead):
+			if rejected { // until more is known
+				r.current[key] = was
+			}
+			continue
+		case m.Err == nil && rejected:
+			r.logger.Info("monitor is no longer rejected", attrs...)
+		case m.Err != nil && (!rejected || was.Err.Error() != m.Err.Error() || was.uid != m.uid):
+			r.logger.Warn("monitor rejected", append(attrs, "error", m.Err)...)
+			r.event(m)
+		}
+		if m.Err != nil {
+			r.current[key] = *m
+		}
+	}
+}
+
+// repeat makes the Events of all rejections again: an API server forgets them after
+// an hour.
+func (r *rejections) repeat() {
+	for _, m := range r.current {
+		r.event(&m)
+	}
+}
+
+func (r *rejections) event(m *MonitorStatus) {
+	if r.events == nil || m.Origin == OriginInline {
+		return // there is no object
+	}
+	reason := eventInvalid
+	if errors.Is(m.Err, ErrNotSupported) {
+		reason = eventNotSupported
+	}
+	text := "rejected by promlet: " + m.Err.Error()
+	if len(text) > maxEventMessage {
+		text = text[:maxEventMessage-len("...")] + "..."
+	}
+	version := monitoringv1.SchemeGroupVersion.String()
+	if m.Origin == OriginAnnotation {
+		version = corev1.SchemeGroupVersion.String()
+	}
+	r.events.Event(&corev1.ObjectReference{
+		APIVersion: version, Kind: m.Kind, Namespace: m.Namespace, Name: m.Name, UID: m.uid,
+	}, corev1.EventTypeWarning, reason, text)
+}
