@@ -9,6 +9,7 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -80,7 +81,9 @@ const (
 // Cluster returns a Source that watches, through shared informers, Namespaces and
 // Nodes (metadata only), Pods, Services, EndpointSlices and
 // HorizontalPodAutoscalers, and ServiceMonitors and PodMonitors whenever their
-// CRDs are there. It needs the verbs list and watch on each.
+// CRDs are there. It needs the verbs list and watch on each. The Secrets and
+// ConfigMaps that monitors refer to it watches one by one; where it has not these
+// verbs for one of them, the monitor is rejected.
 //
 // Objects are kept without what nobody reads: managed fields, finalizers, the last
 // applied configuration; of pods all but node, IP addresses, phase, readiness and
@@ -130,13 +133,16 @@ func (s *ClusterSource) Run(ctx context.Context, objects *Objects, changed func(
 		s.setState(k, listing)
 	}
 	for _, k := range kinds {
-		watching, err := s.watch(ctx, k, changed)
+		watching, err := s.watchKind(ctx, k, changed)
 		if err != nil {
 			return err
 		}
 		wg.Go(func() { <-watching.done })
 	}
-	return s.followCRDs(ctx, objects, changed)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.followCRDs(ctx, objects, changed) })
+	group.Go(func() error { return s.followReferences(ctx, objects, changed) })
+	return group.Wait()
 }
 
 // followCRDs watches monitors for as long as their CRDs are there.
@@ -177,7 +183,7 @@ func (s *ClusterSource) updateCRDs(ctx context.Context, objects *Objects, runnin
 		switch w := running[name]; {
 		case served[name] && w == nil:
 			s.setState(k, listing)
-			if running[name], err = s.watch(ctx, k, changed); err != nil {
+			if running[name], err = s.watchKind(ctx, k, changed); err != nil {
 				return err
 			}
 		case !served[name] && w != nil:

@@ -119,10 +119,19 @@ func (w *watching) stop() {
 	<-w.done
 }
 
+// watchKind watches all objects of a kind.
+func (s *ClusterSource) watchKind(ctx context.Context, k *kind, changed func()) (*watching, error) {
+	return s.watch(ctx, k, s.observed(k, changed), changed, func() {
+		s.setState(k, listed)
+		s.updateSynced(changed)
+	})
+}
+
 // watch starts an informer that keeps a kind's indexer current until ctx is done.
-func (s *ClusterSource) watch(ctx context.Context, k *kind, changed func()) (*watching, error) {
+// listed is called when all objects have been listed once.
+func (s *ClusterSource) watch(ctx context.Context, k *kind, lw *cache.ListWatch, changed, listed func()) (*watching, error) {
 	informer := cache.NewSharedIndexInformer(
-		cache.ToListWatcherWithWatchListSemantics(s.observed(k, changed), k.client), k.example, 0, cache.Indexers{})
+		cache.ToListWatcherWithWatchListSemantics(lw, k.client), k.example, 0, cache.Indexers{})
 	if err := informer.SetTransform(func(obj any) (any, error) { return k.transform(obj), nil }); err != nil {
 		return nil, fmt.Errorf("prepare informer of %s: %w", k.gvr.Resource, err)
 	}
@@ -143,8 +152,7 @@ func (s *ClusterSource) watch(ctx context.Context, k *kind, changed func()) (*wa
 		select {
 		case <-ctx.Done():
 		case <-registration.HasSyncedChecker().Done():
-			s.setState(k, listed)
-			s.updateSynced(changed)
+			listed()
 		}
 	}()
 	go func() {

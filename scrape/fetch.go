@@ -48,11 +48,18 @@ type gunzip struct {
 // newClient makes the HTTP client of a job. Errors are wrong settings, a file
 // that cannot be read for example.
 func newClient(cfg config_util.HTTPClientConfig, opts []config_util.HTTPClientOption) (*http.Client, error) {
+	if cfg.OAuth2 != nil { // The client keeps its proxy in there.
+		dup := *cfg.OAuth2
+		cfg.OAuth2 = &dup
+	}
 	// The name only labels connection metrics of the default registry, which
 	// would grow with every job ever seen: one for all.
 	client, err := config_util.NewClientFromConfig(cfg, DefaultUserAgent, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP client: %w", err)
+	}
+	if cfg.FollowRedirects {
+		client.CheckRedirect = redirectPolicy(&cfg)
 	}
 	return client, nil
 }
