@@ -280,6 +280,7 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 	want := []string{
 		"ClusterRole system:auth-delegator",
 		"Role kube-system/extension-apiserver-authentication-reader",
+		"create events",
 		"create secrets in promlet",
 		"get apiservices.apiregistration.k8s.io/v1beta1.custom.metrics.k8s.io",
 		"get apiservices.apiregistration.k8s.io/v1beta2.custom.metrics.k8s.io",
@@ -292,6 +293,7 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 		"list podmonitors.monitoring.coreos.com",
 		"list servicemonitors.monitoring.coreos.com",
 		"list services",
+		"patch events",
 		"patch apiservices.apiregistration.k8s.io/v1beta1.custom.metrics.k8s.io",
 		"patch apiservices.apiregistration.k8s.io/v1beta2.custom.metrics.k8s.io",
 		"update secrets/promlet-serving-cert in promlet",
@@ -309,7 +311,7 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 	for component, more := range map[string][]string{
 		"external-metrics": {"get apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io", "patch apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io"},
 		"scrape-secrets": {
-			"get configmaps", "get secrets", "list configmaps", "list secrets", "watch configmaps", "watch secrets",
+			"list configmaps", "list secrets", "watch configmaps", "watch secrets",
 		},
 	} {
 		with := append(slices.Clone(base), read(t, "components/"+component+"/rbac.yaml")...)

@@ -92,7 +92,7 @@ func (d *Discoverer) compileOne(before *compiled, status MonitorStatus, object m
 		// The operator and others write a monitor's status and annotations.
 		if reason == before.object.GetAnnotations()[undecodable] && equality.Semantic.DeepEqual(before.spec, spec) {
 			c := *before
-			c.object, c.spec = object, spec
+			c.object, c.spec, c.status.uid = object, spec, status.uid
 			return &c
 		}
 	}

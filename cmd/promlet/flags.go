@@ -9,6 +9,7 @@ import (
 	"time"
 
 	config_util "github.com/prometheus/common/config"
+	"k8s.io/apimachinery/pkg/labels"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	cliflag "k8s.io/component-base/cli/flag"
 
@@ -26,6 +27,10 @@ type options struct {
 	scrapeTimeout     time.Duration
 	scrapeAnnotations bool
 	rateWindow        time.Duration
+
+	monitorSelector          selector
+	monitorNamespaceSelector selector
+	monitorFileAccess        bool
 
 	dataDir             string
 	retention           time.Duration
@@ -67,6 +72,34 @@ const (
 	defaultServiceName = "promlet"
 )
 
+// selector is a flag that holds a label selector; nil when it is empty.
+type selector struct{ labels.Selector }
+
+// String implements pflag.Value.
+func (s *selector) String() string {
+	if s.Selector == nil {
+		return ""
+	}
+	return s.Selector.String()
+}
+
+// Set implements pflag.Value.
+func (s *selector) Set(value string) error {
+	s.Selector = nil
+	if value == "" {
+		return nil
+	}
+	parsed, err := labels.Parse(value)
+	if err != nil {
+		return fmt.Errorf("%w: give labels as kubectl takes them, such as team=blue", err)
+	}
+	s.Selector = parsed
+	return nil
+}
+
+// Type implements pflag.Value.
+func (*selector) Type() string { return "selector" }
+
 func newOptions() *options {
 	o := &options{
 		scrapeInterval:      defaultScrapeInterval,
@@ -99,8 +132,13 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	var sets cliflag.NamedFlagSets
 	source := sets.FlagSet("source")
 	source.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
-	source.StringVar(&o.manifests, "manifests", o.manifests, "Directory of YAML or JSON files that stand in for a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors and HorizontalPodAutoscalers. Changes are followed. The API then listens on loopback only and lets every caller in.")
+	source.StringVar(&o.manifests, "manifests", o.manifests, "Directory of YAML or JSON files that stand in for a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and Secrets and ConfigMaps of monitors. Changes are followed. The API then listens on loopback only and lets every caller in.")
 	source.StringVar(&o.config, "config", o.config, "Path to a file of rules in prometheus-adapter's format, beside which it may hold serviceMonitors and podMonitors. Empty: the default rules.")
+
+	monitors := sets.FlagSet("monitors")
+	monitors.Var(&o.monitorSelector, "monitor-selector", "Labels of the ServiceMonitors and PodMonitors that count, such as team=blue,tier!=test. Empty: all. Those of --config always count.")
+	monitors.Var(&o.monitorNamespaceSelector, "monitor-namespace-selector", "Labels of the Namespaces whose ServiceMonitors and PodMonitors count. Empty: all.")
+	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", o.monitorFileAccess, "Allow monitors to name files of promlet's own (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then have any of them sent to a server of theirs, promlet's token included.")
 
 	scrape := sets.FlagSet("scrape")
 	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", o.scrapeInterval, "Time between scrapes of a target whose monitor says nothing.")

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/servingcert"
@@ -71,15 +72,13 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	events, stopEvents, err := opts.events(cluster)
+	if err != nil {
+		return err
+	}
+	defer stopEvents()
 	objects := discovery.NewObjects()
-	discoverer := discovery.New(objects, discovery.Options{
-		Logger:          logger.With("component", "discovery"),
-		ScrapeInterval:  opts.scrapeInterval,
-		ScrapeTimeout:   opts.scrapeTimeout,
-		ServiceMonitors: cfg.ServiceMonitors,
-		PodMonitors:     cfg.PodMonitors,
-		Annotations:     opts.scrapeAnnotations,
-	})
+	discoverer := discovery.New(objects, opts.discovery(cfg, events, logger))
 	app := &app{
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
 		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
@@ -101,6 +100,21 @@ func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) t
 		MaxSamples:     o.queryMaxSamples,
 		QueryTimeout:   o.queryTimeout,
 		MaxConcurrency: o.queryMaxConcurrency,
+	}
+}
+
+func (o *options) discovery(cfg fileConfig, events record.EventRecorder, logger *slog.Logger) discovery.Options {
+	return discovery.Options{
+		Logger:                   logger.With("component", "discovery"),
+		ScrapeInterval:           o.scrapeInterval,
+		ScrapeTimeout:            o.scrapeTimeout,
+		ServiceMonitors:          cfg.ServiceMonitors,
+		PodMonitors:              cfg.PodMonitors,
+		MonitorSelector:          o.monitorSelector.Selector,
+		MonitorNamespaceSelector: o.monitorNamespaceSelector.Selector,
+		FileAccess:               o.monitorFileAccess,
+		Events:                   events,
+		Annotations:              o.scrapeAnnotations,
 	}
 }
 
