@@ -3,7 +3,6 @@ package discovery
 import (
 	"maps"
 
-	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -13,7 +12,7 @@ import (
 // annotatedTargets are the targets of annotated Services, and of annotated Pods
 // that no annotated Service has. All keys are "namespace/name".
 type annotatedTargets struct {
-	services, pods annotatedJob
+	services, pods *jobTargets
 
 	byService map[string]*annotatedServiceTargets
 	ofSlice   map[string]string // the annotated Service that a slice was taken for
@@ -21,11 +20,6 @@ type annotatedTargets struct {
 	covered   map[string]int // in how many slices of annotated Services a pod is
 
 	rejected bool // something is, or was, wrong with what was last computed
-}
-
-type annotatedJob struct {
-	config *config.ScrapeConfig
-	groupSet
 }
 
 // annotatedServiceTargets is what an annotated Service came to.
@@ -41,12 +35,12 @@ func newAnnotatedTargets(d defaults, objects *Objects) (*annotatedTargets, error
 		byService: map[string]*annotatedServiceTargets{}, ofSlice: map[string]string{},
 		byPod: map[string]MonitorStatus{}, covered: map[string]int{},
 	}
-	var err error
-	if a.services.config, err = d.plain(jobAnnotatedServices); err != nil {
-		return nil, err
-	}
-	if a.pods.config, err = d.plain(jobAnnotatedPods); err != nil {
-		return nil, err
+	for name, into := range map[string]**jobTargets{jobAnnotatedServices: &a.services, jobAnnotatedPods: &a.pods} {
+		cfg, err := d.plain(name)
+		if err != nil {
+			return nil, err
+		}
+		*into = &jobTargets{job: &job{name: name, config: cfg}}
 	}
 	var all changed
 	for _, key := range objects.services.ListKeys() {

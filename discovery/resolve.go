@@ -27,7 +27,8 @@ type state struct {
 	// By the namespaces they look into; "" has those that look into all.
 	inNamespace map[string][]*jobTargets
 	annotated   *annotatedTargets // nil: annotations do not count
-	outcome     *outcome
+	order       []*jobTargets     // all jobs, by name
+	outcome     *outcome          // nil before the first, and when there are other jobs
 }
 
 // jobTargets are a job and the targets it has.
@@ -220,37 +221,59 @@ func (s *state) setMonitors(all []*compiled) {
 			}
 		}
 	}
+	s.setOrder()
 }
 
 // settle makes the outcome of the state, the same as before when nothing in it has
 // changed.
 func (s *state) settle() *outcome {
-	next := &outcome{groups: map[string][]*targetgroup.Group{}}
-	same := s.outcome != nil
-	add := func(cfg *config.ScrapeConfig, set *groupSet) {
-		next.configs = append(next.configs, cfg)
-		if len(set.groups) > 0 {
-			if s.outcome != nil && !set.changed {
-				next.groups[cfg.JobName] = s.outcome.groups[cfg.JobName]
-			} else {
-				next.groups[cfg.JobName] = set.sorted()
-			}
-		}
-		same = same && !set.changed
-		set.changed = false
+	if s.outcome != nil && !slices.ContainsFunc(s.order, func(j *jobTargets) bool { return j.changed }) {
+		return s.outcome
 	}
-	for _, name := range sortedKeys(s.jobs) {
-		add(s.jobs[name].config, &s.jobs[name].groupSet)
+	next := &outcome{}
+	if s.outcome != nil { // the same jobs
+		next.configs, next.groups = s.outcome.configs, maps.Clone(s.outcome.groups)
+	} else {
+		next.groups = map[string][]*targetgroup.Group{}
+		for _, j := range s.order {
+			next.configs = append(next.configs, j.config)
+			j.changed = true
+		}
+	}
+	for _, j := range s.order {
+		switch {
+		case !j.changed:
+			continue
+		case len(j.groups) > 0:
+			next.groups[j.name] = j.sorted()
+		default:
+			delete(next.groups, j.name)
+		}
+		j.changed = false
+	}
+	s.outcome = next
+	return next
+}
+
+// setOrder takes stock of the jobs there are now. If they have the configurations
+// they had, the outcome is still theirs.
+func (s *state) setOrder() {
+	before := s.order
+	s.order = nil
+	for _, j := range s.jobs {
+		s.order = append(s.order, j)
 	}
 	if a := s.annotated; a != nil {
-		add(a.services.config, &a.services.groupSet)
-		add(a.pods.config, &a.pods.groupSet)
+		s.order = append(s.order, a.services, a.pods)
 	}
-	slices.SortFunc(next.configs, func(a, b *config.ScrapeConfig) int { return cmp.Compare(a.JobName, b.JobName) })
-	if !same || !slices.Equal(s.outcome.configs, next.configs) {
-		s.outcome = next
+	slices.SortFunc(s.order, func(a, b *jobTargets) int { return cmp.Compare(a.name, b.name) })
+	var configs []*config.ScrapeConfig
+	for _, j := range s.order {
+		configs = append(configs, j.config)
 	}
-	return s.outcome
+	if s.outcome != nil && (!slices.Equal(before, s.order) || !slices.Equal(s.outcome.configs, configs)) {
+		s.outcome = nil
+	}
 }
 
 // statuses tells what became of each monitor.

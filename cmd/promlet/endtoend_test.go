@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -143,6 +144,10 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 	switch c.Spec.Name {
 	case "sample-metrics-app":
 		return exec.CommandContext(ctx, e.app, append(c.Args, "--listen-address", c.Listen[8080])...), nil
+	case "secure-app":
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), asSecureApp+"="+e.logs, secureAppListen+"="+c.Listen[8443])
+		return cmd, nil
 	case "promlet":
 	default:
 		return nil, fmt.Errorf("there is no program for container %s", c.Spec.Name)
@@ -195,29 +200,48 @@ func (e *endToEnd) kubectl(t *testing.T, args ...string) string {
 }
 
 // install applies the CRDs where there are none, and deploy/ with two replicas and
-// deploy/example as they are shipped, but for shorter times. On an existing
-// cluster all of it is removed in the end, so nothing of it may be there before.
+// deploy/example as they are shipped, but for shorter times. On a control plane
+// promlet is there before the CRDs are. On an existing cluster all of it is removed
+// in the end, so nothing of it may be there before.
 func (e *endToEnd) install(t *testing.T) {
 	deploy, overlay := repository(t, "deploy"), t.TempDir()
 	variants, err := os.ReadFile("testdata/e2e/variants.yaml")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(overlay, "variants.yaml"), variants, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(e.kustomization(t, overlay, deploy)), 0o600))
+	write := func(resources string) {
+		text := e.kustomization(t, overlay, deploy, resources)
+		require.NoError(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600))
+	}
 	if e.plane == nil {
 		for _, namespace := range []string{"promlet", "variants"} {
 			_, err := e.client.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
 			require.True(t, apierrors.IsNotFound(err), "the test makes and deletes namespace %s, and there is one (%v): take another cluster", namespace, err)
 		}
+	} else {
+		write("BASE")
+		e.kubectl(t, "apply", "--server-side", "-k", overlay)
+		e.eventually(t, "promlet is ready without the CRDs", func(ctx context.Context) error { return e.replicas(ctx, "promlet", "promlet", 2) })
 	}
 	if _, err := e.tryKubectl(t.Context(), "", "get", "crd", "servicemonitors.monitoring.coreos.com"); err != nil {
-		crds := filepath.Join(deploy, "components", "crds")
-		files := []string{"-f", filepath.Join(crds, "servicemonitors.yaml"), "-f", filepath.Join(crds, "podmonitors.yaml")}
-		e.removeInTheEnd(t, files...)
-		e.kubectl(t, append([]string{"apply", "--server-side"}, files...)...)
-		e.kubectl(t, "wait", "--for=condition=Established", "--timeout=1m", "crd/servicemonitors.monitoring.coreos.com", "crd/podmonitors.monitoring.coreos.com")
+		e.installCRDs(t, deploy)
 	}
+	write("BASE, BASE/example, variants.yaml")
 	e.removeInTheEnd(t, "-k", overlay)
 	e.kubectl(t, "apply", "--server-side", "-k", overlay)
+	if e.plane != nil {
+		secureAppFiles := secureAppFiles(t, e.logs, "first")
+		e.kubectl(t, "apply", "--server-side", "-f", "testdata/e2e/monitors.yaml")
+		_, err := e.client.CoreV1().Secrets("monitors").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "secure"}, Data: secureAppFiles}, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
+}
+
+func (e *endToEnd) installCRDs(t *testing.T, deploy string) {
+	crds := filepath.Join(deploy, "components", "crds")
+	files := []string{"-f", filepath.Join(crds, "servicemonitors.yaml"), "-f", filepath.Join(crds, "podmonitors.yaml")}
+	e.removeInTheEnd(t, files...)
+	e.kubectl(t, append([]string{"apply", "--server-side"}, files...)...)
+	e.kubectl(t, "wait", "--for=condition=Established", "--timeout=1m", "crd/servicemonitors.monitoring.coreos.com", "crd/podmonitors.monitoring.coreos.com")
 }
 
 // removeInTheEnd removes from an existing cluster what was applied to it.
@@ -233,12 +257,14 @@ func (e *endToEnd) removeInTheEnd(t *testing.T, what ...string) {
 	})
 }
 
-func (e *endToEnd) kustomization(t *testing.T, overlay, deploy string) string {
+// kustomization is promlet with two replicas and shorter times; in the resources,
+// BASE stands for deploy/.
+func (e *endToEnd) kustomization(t *testing.T, overlay, deploy, resources string) string {
 	base, err := filepath.Rel(overlay, deploy)
 	require.NoError(t, err)
 	k := `apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
-resources: [BASE, BASE/example, variants.yaml]
+resources: [RESOURCES]
 components: [BASE/components/high-availability, BASE/components/external-metrics]
 patches:
 - target: {kind: Deployment, name: promlet}
@@ -249,7 +275,7 @@ patches:
   patch: |
     - {op: add, path: /spec/behavior, value: {scaleDown: {stabilizationWindowSeconds: 0}}}
 `
-	k = strings.ReplaceAll(k, "BASE", base)
+	k = strings.ReplaceAll(strings.Replace(k, "RESOURCES", resources, 1), "BASE", base)
 	if images := []string{os.Getenv(e2eImage), os.Getenv(e2eAppImage)}; images[0]+images[1] != "" {
 		k += "images:\n"
 		for i, shipped := range []string{"ghcr.io/promlet/promlet", "sample-metrics-app"} {

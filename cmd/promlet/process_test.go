@@ -45,6 +45,12 @@ func TestMain(m *testing.M) {
 		})
 		return
 	}
+	if dir := os.Getenv(asSecureApp); dir != "" {
+		if err := secureApp(dir, os.Getenv(secureAppListen)); err != nil {
+			panic(err)
+		}
+		return
+	}
 	// The apiserver library starts these with the first server of a process
 	// and has no way to end them.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))

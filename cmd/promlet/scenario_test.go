@@ -32,7 +32,20 @@ func TestEndToEnd(t *testing.T) {
 	e.install(t)
 	e.firstValue(t)
 	t.Run("AppliesAsShipped", e.appliesAsShipped)
-	t.Run("Scenario", e.scenario)
+	t.Run("Together", func(t *testing.T) { // they wait most of their time
+		together := map[string]func(*testing.T){"Scenario": e.scenario}
+		if e.plane != nil {
+			together["WrongMonitor"] = e.wrongMonitor
+			together["TargetsFollowPods"] = e.targetsFollowPods
+			together["CredentialsFromSecrets"] = e.credentialsFromSecrets
+		}
+		for name, part := range together {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				part(t)
+			})
+		}
+	})
 	t.Run("Callers", e.callers)
 	t.Run("RollingRestart", e.rollingRestart)
 	if e.plane == nil {
