@@ -29,7 +29,7 @@ export CGO_ENABLED := 0
 GO_BUILD := go build -ldflags '-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test e2e verify lint cross fuzz image generate clean
+.PHONY: help build run test e2e verify lint cross fuzz bench image generate clean
 
 help: ## Show these commands.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,7 @@ run: build ## See it work, without a cluster: two applications, a load, and what
 
 test: ## Run all tests, with the race detector.
 	CGO_ENABLED=1 go test -race -timeout 60m ./...
+	CGO_ENABLED=1 go -C bench/monitors test -race -timeout 60m ./...
 
 e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the cluster of KUBECONFIG=FILE.
 	CGO_ENABLED=1 PROMLET_E2E_K8S=$(K8S) PROMLET_E2E_KUBECONFIG=$(if $(filter command%,$(origin KUBECONFIG)),$(abspath $(KUBECONFIG))) \
@@ -54,11 +55,14 @@ e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the clus
 verify: lint cross ## Check format, vet, lint and go.mod, and that it builds for every kind of machine.
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
 	go vet ./...
+	go -C bench/monitors vet ./...
 	go mod tidy -diff
+	go -C bench/monitors mod tidy -diff
 	go -C bench/controlplane/kube mod tidy -diff
 
 lint:
 	go run $(GOLANGCI_LINT) run ./...
+	cd bench/monitors && go run $(GOLANGCI_LINT) run ./...
 
 # Not optimised, which takes a third off the time: it only has to build.
 cross:
@@ -67,10 +71,13 @@ cross:
 		done
 
 fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
-	@set -e; for pkg in $$(go list ./...); do \
+	@set -e; for module in . bench/monitors; do cd $(CURDIR)/$$module; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),1m) $$pkg; \
-		done; done
+		done; done; done
+
+bench: ## Print what discovery costs beside Prometheus's, in one run.
+	go -C bench/monitors run ./figures
 
 image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 pushes promlet for these.
 	docker buildx build -f deploy/Dockerfile -t $(IMAGE):$(IMAGE_VERSION) \

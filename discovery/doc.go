@@ -6,7 +6,7 @@
 // [Objects.Lister]. A [Source] fills it: [Cluster] from a Kubernetes API server,
 // [Manifests] from a directory of files. A [Discoverer] turns the objects into
 // scrape configurations and target groups, in Prometheus's own types, whenever
-// they change.
+// they change: a change of one object touches the groups made of it, and no other.
 //
 // The result for a monitor is what prometheus-operator (0.93) and Prometheus
 // (3.x, role endpointslice) would make of it: same job names, same targets, same
@@ -29,8 +29,12 @@
 //     relabelings, so that a dot in a value stands for any character and label
 //     names are compared after every character other than letters, digits and
 //     underscores has become an underscore. It is the same here.
-//   - An EndpointSlice that belongs to no Service, taken by a selector that
-//     demands nothing, has no job label in Prometheus; here it is the job's name.
-//   - Fields that need Secrets, ConfigMaps or files are not supported yet. A
-//     monitor that has one is rejected whole, and its [MonitorStatus] says so.
+//   - Secrets and ConfigMaps that a monitor names are read into its
+//     ScrapeConfig, which therefore holds credentials. Until they have been read for
+//     the first time, a monitor keeps the targets it had.
+//   - Paths of files are refused unless [Options.FileAccess] allows them. scrapeClass
+//     is not supported: there is no Prometheus object to define one.
+//
+// A monitor that is wrong, or wants what is not supported, is rejected whole; its
+// [MonitorStatus], the log and an Event on it say why.
 package discovery

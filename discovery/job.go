@@ -264,10 +264,11 @@ func dropDefaultJob(name string) *relabel.Config {
 	return &c
 }
 
-// monitorNamespaces returns the namespaces to look in; nil means all.
+// monitorNamespaces returns the namespaces to look in; nil means all, as does an
+// empty name among the names.
 func monitorNamespaces(sel monitoringv1.NamespaceSelector, own string) []string {
 	switch {
-	case sel.Any:
+	case sel.Any, slices.Contains(sel.MatchNames, ""):
 		return nil
 	case len(sel.MatchNames) > 0:
 		return slices.Compact(slices.Sorted(slices.Values(sel.MatchNames)))

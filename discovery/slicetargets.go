@@ -51,20 +51,6 @@ func (o *Objects) readSlice(in *sliceInputs, withNodes, foreign bool) {
 	}
 }
 
-// identity lists the objects read. As objects never change, targets made from the
-// same objects are the same.
-func (in *sliceInputs) identity(with ...any) []any {
-	out := make([]any, 0, len(with)+2+len(in.pods)+len(in.nodes))
-	out = append(append(out, with...), in.slice, in.service)
-	for _, pod := range in.pods {
-		out = append(out, pod)
-	}
-	for _, node := range in.nodes {
-		out = append(out, node)
-	}
-	return out
-}
-
 // selectsSlice applies the selector. The service in the inputs is taken away where
 // the selector hides it, which is how RoleSelector works on a slice whose own
 // labels are selected.

@@ -39,7 +39,7 @@ func TestRedirectsKeepCredentials(t *testing.T) {
 		host, _, _ := strings.Cut(r.Host, ":")
 		seen = append(seen, host+" "+strings.Fields(r.Header.Get("Authorization") + " none")[0])
 	}
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { record(r) }))
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { record(r) }))
 	t.Cleanup(other.Close)
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		record(r)
@@ -71,7 +71,7 @@ func TestRedirectsKeepCredentials(t *testing.T) {
 				"/port": {"127.0.0.1 " + scheme, "127.0.0.1 " + scheme},
 			} {
 				seen = nil
-				resp, err := client.Get(target.URL + path) //nolint:noctx // to a server of this test
+				resp, err := client.Get(target.URL + path)
 				require.NoError(t, err)
 				require.NoError(t, resp.Body.Close())
 				require.Equal(t, want, seen, path)

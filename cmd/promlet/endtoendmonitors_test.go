@@ -194,7 +194,7 @@ func (e *endToEnd) wrongMonitor(t *testing.T) {
 	const reason = "spec.endpoints[0].scrapeTimeout: 20s is above the interval of 10s"
 	e.eventually(t, "an Event says why the monitor is rejected", func(ctx context.Context) error { return e.event(ctx, "ServiceMonitor", "wrong", reason) })
 	t.Log(e.kubectl(t, "-n", "monitors", "get", "events", "--field-selector=involvedObject.name=wrong"))
-	response, err := http.Get(e.web(e.promletPods(t)[0])) //nolint:noctx // to a process of this test
+	response, err := http.Get(e.web(e.promletPods(t)[0]))
 	require.NoError(t, err)
 	defer response.Body.Close()
 	page, err := io.ReadAll(response.Body)
