@@ -3,12 +3,15 @@ package discovery
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/stretchr/testify/require"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -151,4 +154,40 @@ func TestNodeHeartbeatsAreNoChange(t *testing.T) {
 	_, groups := resolve(t, d)
 	require.Equal(t, resolved(t, New(o, Options{})), resolved(t, d))
 	require.Contains(t, strings.Join(format(groups, func(l string) bool { return strings.Contains(l, "node_label_zone") }), "\n"), "b")
+}
+
+// TestUnchangedTargetsKeepTheirLabels is what lets a scraper leave them alone.
+func TestUnchangedTargetsKeepTheirLabels(t *testing.T) {
+	o := load(t, web, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics, relabelings: [{action: labelmap, regex: __meta_kubernetes_pod_label_(.+)}]}]}`))
+	d := New(o, Options{})
+	_, groups := resolve(t, d)
+	before := group(t, groups, "serviceMonitor/default/m/0", "endpointslice/default/web-1")
+	changed := pod(t, o, "default/web-a").DeepCopy()
+	changed.Labels["new"] = "label"
+	require.NoError(t, o.pods.Update(changed))
+	_, groups = resolve(t, d)
+	after := group(t, groups, "serviceMonitor/default/m/0", "endpointslice/default/web-1")
+	require.NotSame(t, before, after)
+	identity := func(ls model.LabelSet) uintptr { return reflect.ValueOf(ls).Pointer() }
+	require.Equal(t, identity(before.Labels), identity(after.Labels))
+	require.Len(t, after.Targets, len(before.Targets))
+	kept := 0
+	for i, target := range after.Targets {
+		if target["pod"] == "web-a" {
+			require.EqualValues(t, "label", target["__meta_kubernetes_pod_label_new"])
+			continue
+		}
+		require.Equal(t, identity(before.Targets[i]), identity(target))
+		kept++
+	}
+	require.Positive(t, kept)
+
+	// Also of those that have moved in the list.
+	slice := get[discoveryv1.EndpointSlice](o.slices, "default/web-1").DeepCopy()
+	slice.Endpoints = slice.Endpoints[1:]
+	require.NoError(t, o.slices.Update(slice))
+	_, groups = resolve(t, d)
+	moved := group(t, groups, "serviceMonitor/default/m/0", "endpointslice/default/web-1")
+	require.Len(t, moved.Targets, len(after.Targets)-1)
+	require.Equal(t, identity(after.Targets[1]), identity(moved.Targets[0]))
 }

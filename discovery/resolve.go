@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -46,10 +47,11 @@ type groupSet struct {
 }
 
 // put makes g the group of a source; nil means no targets. A group that is equal to
-// the one there is leaves it in place.
+// the one there is leaves it in place; of another, the labels that are as before
+// are the same maps as before.
 func (s *groupSet) put(source string, g *targetgroup.Group) {
 	old := s.groups[source]
-	if g == old || g != nil && old != nil && reflect.DeepEqual(old, g) {
+	if g == old || g != nil && old != nil && adoptLabels(old, g) {
 		return
 	}
 	s.changed = true
@@ -64,6 +66,35 @@ func (s *groupSet) put(source string, g *targetgroup.Group) {
 		}
 		s.groups[source] = g
 	}
+}
+
+// adoptLabels gives g those label sets of old that it has too, and tells whether
+// they are the same throughout.
+func adoptLabels(old, g *targetgroup.Group) bool {
+	same := old.Source == g.Source && len(old.Targets) == len(g.Targets)
+	if maps.Equal(old.Labels, g.Labels) {
+		g.Labels = old.Labels
+	} else {
+		same = false
+	}
+	var byAddress map[model.LabelValue]model.LabelSet // of old, once one has moved
+	for i, target := range g.Targets {
+		if i < len(old.Targets) && maps.Equal(old.Targets[i], target) {
+			g.Targets[i] = old.Targets[i]
+			continue
+		}
+		same = false
+		if byAddress == nil {
+			byAddress = make(map[model.LabelValue]model.LabelSet, len(old.Targets))
+			for _, t := range old.Targets {
+				byAddress[t[model.AddressLabel]] = t
+			}
+		}
+		if was := byAddress[target[model.AddressLabel]]; maps.Equal(was, target) {
+			g.Targets[i] = was
+		}
+	}
+	return same
 }
 
 // sorted returns the groups in the order of their sources.
@@ -112,20 +143,31 @@ func (s *state) slicesOf(pods map[string]bool, dirty *map[string]bool) {
 	if len(pods) == 0 {
 		return
 	}
-	names := make(map[[2]string]bool, len(pods))
+	namespaces, names := map[string]bool{}, map[string]bool{}
 	for key := range pods {
 		namespace, name, _ := strings.Cut(key, "/")
-		names[[2]string{namespace, name}] = true
+		namespaces[namespace], names[name] = true, true
 	}
 	for _, slice := range typed[discoveryv1.EndpointSlice](s.objects.slices.List()) {
 		for i := range slice.Endpoints {
 			ref := slice.Endpoints[i].TargetRef
-			if ref != nil && ref.Kind == "Pod" && names[[2]string{ref.Namespace, ref.Name}] {
+			// More than the pods at times, but never less.
+			if ref != nil && ref.Kind == "Pod" && has(names, ref.Name) && has(namespaces, ref.Namespace) {
 				note(dirty, slice.Namespace+"/"+slice.Name)
 				break
 			}
 		}
 	}
+}
+
+// has is quick for the one name that changes are mostly about.
+func has(names map[string]bool, name string) bool {
+	if len(names) == 1 {
+		for only := range names {
+			return only == name
+		}
+	}
+	return names[name]
 }
 
 // eachJob visits the jobs that look into the namespace of a "namespace/name".

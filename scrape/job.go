@@ -83,13 +83,14 @@ func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[u
 	p.made = make(map[*targetgroup.Group]madeGroup, len(p.groups))
 	b := labels.NewBuilderWithSymbolTable(p.symbols)
 	var errs []error
+	before := bySource(known, p.groups)
 	for _, g := range p.groups {
 		if g == nil {
 			continue
 		}
 		made, ok := known[g]
 		if !ok {
-			made.candidates, made.errs = candidatesOf(g, p.cfg, b)
+			made.candidates, made.errs = candidatesOf(g, p.cfg, b, before[g.Source])
 			keepTargets(made.candidates, p.cfg, running)
 		}
 		p.made[g] = made
@@ -105,6 +106,28 @@ func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[u
 		errs = append(errs[:maxTargetErrors:maxTargetErrors], fmt.Errorf("and %d more targets", n))
 	}
 	p.err = errors.Join(errs...)
+}
+
+// bySource gives the candidates of the groups that are about to be replaced, by the
+// groups' sources.
+func bySource(known map[*targetgroup.Group]madeGroup, groups []*targetgroup.Group) map[string][]candidate {
+	if len(known) == 0 {
+		return nil
+	}
+	stays := make(map[*targetgroup.Group]bool, len(groups))
+	for _, g := range groups {
+		stays[g] = true
+	}
+	var out map[string][]candidate
+	for g, made := range known {
+		if g != nil && !stays[g] {
+			if out == nil {
+				out = map[string][]candidate{}
+			}
+			out[g.Source] = made.candidates
+		}
+	}
+	return out
 }
 
 // keepTargets puts the targets that run already in the place of their like: their

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -32,9 +33,19 @@ type candidate struct {
 const maxTargetErrors = 3
 
 // candidatesOf gives the targets of a group that relabelling keeps, and what is
-// wrong with those that cannot be made.
-func candidatesOf(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Builder) (cs []candidate, errs []error) {
+// wrong with those that cannot be made. before are those of the group in whose place
+// it comes, made under the same settings: of label sets that are the very same, they
+// are not made again.
+func candidatesOf(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Builder, before []candidate) (cs []candidate, errs []error) {
+	made := make(map[[2]uintptr]*candidate, len(before))
+	for i := range before {
+		made[identity(before[i].own, before[i].group)] = &before[i]
+	}
 	for i, own := range g.Targets {
+		if c := made[identity(own, g.Labels)]; c != nil {
+			cs = append(cs, *c)
+			continue
+		}
 		c, err := candidateOf(own, g.Labels, cfg, b)
 		if err != nil {
 			errs = append(errs, bounded(fmt.Errorf("target %d of group %s: %w", i, g, err)))
@@ -43,6 +54,11 @@ func candidatesOf(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Buil
 		}
 	}
 	return cs, errs
+}
+
+// identity tells label sets from others that are equal to them.
+func identity(own, group model.LabelSet) [2]uintptr {
+	return [2]uintptr{reflect.ValueOf(own).Pointer(), reflect.ValueOf(group).Pointer()}
 }
 
 // candidateOf makes one target; without a Target relabelling dropped it.
