@@ -121,7 +121,7 @@ func (a *annotatedTargets) resolveService(objects *Objects, key string, pods *ma
 func (a *annotatedTargets) takeSlices(objects *Objects, service *corev1.Service, what *annotated, now *annotatedServiceTargets) {
 	for _, slice := range byIndex[discoveryv1.EndpointSlice](objects.slices, serviceIndex, service.Namespace+"/"+service.Name) {
 		in := sliceInputs{slice: slice, service: service}
-		objects.readSlice(&in, false, false)
+		objects.readSlice(&in, false, false, false)
 		key := slice.Namespace + "/" + slice.Name
 		g := what.sliceGroup(in)
 		a.services.put(key, g)

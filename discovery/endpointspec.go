@@ -106,7 +106,7 @@ func podMonitorLimits(s *monitoringv1.PodMonitorSpec) *limits {
 
 // schemeOf is the scheme to scrape with; the CRD takes it in either case.
 func (s *endpointSpec) schemeOf() (string, error) {
-	if s.scheme == nil || *s.scheme == "" {
+	if s.scheme == nil {
 		return "http", nil
 	}
 	scheme := strings.ToLower(string(*s.scheme))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus/common/model"
@@ -35,8 +36,10 @@ type selection struct {
 	targetLabels    []string
 	podTargetLabels []string
 
-	attachNode bool      // read the node of each target
-	meta       *metaRule // nil: no __meta_* labels, since no relabeling can read them
+	attachNode    bool // read the node of each target
+	endpointsRole bool // the targets are those of the Endpoints of the slices' Services
+
+	meta *metaRule // nil: no __meta_* labels, since no relabeling can read them
 }
 
 // metaRule says which __meta_kubernetes_* labels a target carries.
@@ -101,12 +104,18 @@ func portRuleFor(by portKind, name string, number int32, target *intstr.IntOrStr
 	return portRule{}, nil
 }
 
-// endpointLabel is the value of the endpoint label; a portNumber gives none.
+// endpointLabel is the value of the endpoint label; a portNumber gives none. The
+// operator makes it the replacement of a relabeling, in which a dollar sign stands
+// for a part of nothing.
 func endpointLabel(port string, target *intstr.IntOrString) string {
 	if port == "" && target != nil {
-		return target.String()
+		port = target.String()
 	}
-	return port
+	if !strings.Contains(port, "$") {
+		return port
+	}
+	re := relabel.DefaultRelabelConfig.Regex
+	return string(re.ExpandString(nil, port, "", re.FindStringSubmatchIndex("")))
 }
 
 // serviceMonitorJobs makes the jobs of a monitor. On error the monitor is
@@ -116,13 +125,14 @@ func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults, a *assets) (
 	if err != nil {
 		return nil, nil, err
 	}
-	meta := metaRule{endpointSlice: true, endpoints: true}
+	meta, endpointsRole := metaRule{endpointSlice: true, endpoints: true}, false
 	if role := m.Spec.ServiceDiscoveryRole; role != nil {
 		switch *role {
 		case monitoringv1.EndpointSliceRole:
 			meta.endpoints = false
 		case monitoringv1.EndpointsRole:
 			meta.endpointSlice = false
+			endpointsRole = true
 		default:
 			return nil, nil, fmt.Errorf("spec.serviceDiscoveryRole: %q is neither %s nor %s", *role,
 				monitoringv1.EndpointsRole, monitoringv1.EndpointSliceRole)
@@ -131,10 +141,11 @@ func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults, a *assets) (
 	sel := selection{
 		namespaces:      monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace),
 		objects:         objects,
-		jobLabel:        m.Spec.JobLabel,
-		targetLabels:    m.Spec.TargetLabels,
-		podTargetLabels: m.Spec.PodTargetLabels,
+		jobLabel:        labelKey(m.Spec.JobLabel),
+		targetLabels:    labelKeys(m.Spec.TargetLabels),
+		podTargetLabels: labelKeys(m.Spec.PodTargetLabels),
 		attachNode:      attachNode(m.Spec.AttachMetadata),
+		endpointsRole:   endpointsRole,
 	}
 	if err := checkLabelNames("spec.targetLabels", m.Spec.TargetLabels); err != nil {
 		return nil, nil, err
@@ -171,8 +182,8 @@ func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults, a *assets) (jobs []*
 		namespaces:      monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace),
 		objects:         objects,
 		job:             m.Namespace + "/" + m.Name,
-		jobLabel:        m.Spec.JobLabel,
-		podTargetLabels: m.Spec.PodTargetLabels,
+		jobLabel:        labelKey(m.Spec.JobLabel),
+		podTargetLabels: labelKeys(m.Spec.PodTargetLabels),
 		attachNode:      attachNode(m.Spec.AttachMetadata),
 	}
 	if err := checkLabelNames("spec.podTargetLabels", m.Spec.PodTargetLabels); err != nil {
@@ -249,7 +260,7 @@ func (m *jobMaker) finish(scrapeClass *string) (jobs []*job, unsupported []strin
 
 // takesOrphans tells whether EndpointSlices without a Service may be selected.
 func (s *selection) takesOrphans() bool {
-	return !s.byPod && (s.objects.role || s.objects.matches(nil))
+	return !s.byPod && !s.endpointsRole && (s.objects.role || s.objects.matches(nil))
 }
 
 // dropDefaultJob takes away the job label that a target has for want of one, the

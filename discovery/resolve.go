@@ -230,7 +230,7 @@ func (s *state) resolveSlice(j *jobTargets, key string) {
 		return
 	}
 	// Prometheus looks only into the namespaces it is given.
-	s.objects.readSlice(&in, j.sel.attachNode && j.sel.meta != nil, j.sel.namespaces == nil)
+	s.objects.readSlice(&in, j.sel.attachNode && j.sel.meta != nil, j.sel.namespaces == nil, j.sel.endpointsRole)
 	j.put(key, j.sel.sliceGroup(in))
 }
 

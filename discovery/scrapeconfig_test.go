@@ -47,7 +47,6 @@ func TestScrapeConfigFields(t *testing.T) {
 		`path: ""`:                       func(t *testing.T, c *config.ScrapeConfig) { require.Equal(t, "/metrics", c.MetricsPath) },
 		`scheme: HTTPS`:                  func(t *testing.T, c *config.ScrapeConfig) { require.Equal(t, "https", c.Scheme) },
 		`scheme: https`:                  func(t *testing.T, c *config.ScrapeConfig) { require.Equal(t, "https", c.Scheme) },
-		`scheme: ""`:                     func(t *testing.T, c *config.ScrapeConfig) { require.Equal(t, "http", c.Scheme) },
 		`honorLabels: true`:              func(t *testing.T, c *config.ScrapeConfig) { require.True(t, c.HonorLabels) },
 		`honorTimestamps: false`:         func(t *testing.T, c *config.ScrapeConfig) { require.False(t, c.HonorTimestamps) },
 		`honorTimestamps: true`:          func(t *testing.T, c *config.ScrapeConfig) { require.True(t, c.HonorTimestamps) },

@@ -3,6 +3,8 @@ package discovery
 import (
 	"fmt"
 	"regexp"
+	"strings"
+	"unicode/utf8"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus/prometheus/model/relabel"
@@ -128,6 +130,25 @@ func (r *labelRule) oneOf(value string) bool {
 		}
 	}
 	return false
+}
+
+// labelKey is a label name from a monitor, with an underscore for each character
+// that no label has.
+func labelKey(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return '_'
+		}
+		return r
+	}, name)
+}
+
+func labelKeys(names []string) []string {
+	var out []string
+	for _, name := range names {
+		out = append(out, labelKey(name))
+	}
+	return out
 }
 
 // lookup finds an object's label by name the way a relabeling does, to which

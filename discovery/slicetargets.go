@@ -1,7 +1,9 @@
 package discovery
 
 import (
+	"net"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
@@ -28,8 +30,9 @@ func (o *Objects) serviceOf(slice *discoveryv1.EndpointSlice) *corev1.Service {
 }
 
 // readSlice finds the pods and nodes that belong to a slice. foreign says whether
-// pods of other namespaces are seen.
-func (o *Objects) readSlice(in *sliceInputs, withNodes, foreign bool) {
+// pods of other namespaces are seen. Where an endpoint names a node and is one, the
+// endpointslice role takes the latter and the endpoints role the former.
+func (o *Objects) readSlice(in *sliceInputs, withNodes, foreign, endpointsRole bool) {
 	slice := in.slice
 	in.pods = make([]*corev1.Pod, len(slice.Endpoints))
 	if withNodes {
@@ -43,6 +46,8 @@ func (o *Objects) readSlice(in *sliceInputs, withNodes, foreign bool) {
 		}
 		switch {
 		case !withNodes:
+		case endpointsRole && ep.NodeName != nil:
+			in.nodes[i] = get[corev1.Node](o.nodes, *ep.NodeName)
 		case ref != nil && ref.Kind == "Node":
 			in.nodes[i] = get[corev1.Node](o.nodes, ref.Name)
 		case ep.NodeName != nil:
@@ -55,6 +60,9 @@ func (o *Objects) readSlice(in *sliceInputs, withNodes, foreign bool) {
 // the selector hides it, which is how RoleSelector works on a slice whose own
 // labels are selected.
 func (s *selection) selectsSlice(in *sliceInputs) bool {
+	if _, ok := in.slice.Labels[discoveryv1.LabelServiceName]; !ok && s.endpointsRole {
+		return false // there are no Endpoints
+	}
 	if s.objects.role {
 		if in.service != nil && !s.objects.matches(in.service.Labels) {
 			in.service = nil
@@ -79,6 +87,9 @@ func (s *selection) sliceGroup(in sliceInputs) *targetgroup.Group {
 		b.fromService = labelValues(s.targetLabels, in.service.Labels)
 	}
 	for i := range in.slice.Endpoints {
+		if s.endpointsRole && leavesEndpoints(&in.slice.Endpoints[i], in.service) {
+			continue
+		}
 		for p := range in.slice.Ports {
 			for _, ip := range in.slice.Endpoints[i].Addresses {
 				b.addEndpoint(i, &in.slice.Ports[p], ip)
@@ -96,6 +107,11 @@ func (s *selection) sliceGroup(in sliceInputs) *targetgroup.Group {
 		Labels:  b.common(),
 		Targets: b.targets,
 	}
+}
+
+// leavesEndpoints tells whether Kubernetes's Endpoints lack an endpoint of a slice.
+func leavesEndpoints(ep *discoveryv1.Endpoint, service *corev1.Service) bool {
+	return deref(ep.Conditions.Terminating) && (service == nil || !service.Spec.PublishNotReadyAddresses)
 }
 
 // sliceBuilder holds the state of one sliceGroup.
@@ -123,7 +139,11 @@ func (b *sliceBuilder) addEndpoint(i int, port *discoveryv1.EndpointPort, ip str
 	if !b.port.matches(deref(port.Name), container) || b.drops(pod) {
 		return
 	}
-	t := b.target(address(ip, number), pod, &container)
+	addr := ip
+	if port.Port != nil {
+		addr = net.JoinHostPort(ip, strconv.Itoa(int(number)))
+	}
+	t := b.target(addr, pod, &container)
 	if ref := ep.TargetRef; ref != nil && ref.Kind == "Node" && ref.Name != "" {
 		t[labelNode] = model.LabelValue(ref.Name)
 	}
@@ -137,6 +157,9 @@ func (b *sliceBuilder) addEndpoint(i int, port *discoveryv1.EndpointPort, ip str
 		}
 		if len(b.in.nodes) > 0 && b.in.nodes[i] != nil {
 			setObject(t, "node", &b.in.nodes[i].ObjectMeta)
+		}
+		if b.endpointsRole && container.container != "" {
+			container.protocol = string(deref(port.Protocol))
 		}
 		b.podMeta(t, pod, &container)
 	}

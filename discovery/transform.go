@@ -125,6 +125,8 @@ func slimService(s *corev1.Service) *corev1.Service {
 			ExternalName:   s.Spec.ExternalName,
 			IPFamilies:     s.Spec.IPFamilies,
 			IPFamilyPolicy: s.Spec.IPFamilyPolicy,
+
+			PublishNotReadyAddresses: s.Spec.PublishNotReadyAddresses,
 		},
 	}
 }
