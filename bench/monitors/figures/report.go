@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// What is expected: Prometheus's figure over promlet's, at least.
+const (
+	expectedCPU    = 10
+	expectedMemory = 3
+)
+
+// result is everything measured with one number of pods.
+type result struct {
+	pods                int
+	promlet, prometheus measured
+}
+
+// measured is everything measured of one side.
+type measured struct {
+	alone
+	live
+}
+
+// row is a line of the table.
+type row struct {
+	name, unit string
+	// value is a side's figure in the unit.
+	value func(*measured) float64
+	// least is what is expected of the ratio; 0 is nothing.
+	least float64
+}
+
+func rows() []row {
+	kib := func(bytes float64) float64 { return bytes / 1024 }
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
+	return []row{
+		{"memory held per pod: heap", "KiB", func(m *measured) float64 { return kib(m.Heap) }, expectedMemory},
+		{"memory held per pod: heap and stacks", "KiB", func(m *measured) float64 { return kib(m.Heap + m.Stacks) }, 0},
+		{"CPU: one pod's readiness changes", "ms", func(m *measured) float64 { return ms(m.Flip) }, expectedCPU},
+		{"CPU: one pod is replaced", "ms", func(m *measured) float64 { return ms(m.Replace) }, expectedCPU},
+		{"CPU: one of 100 changes in 10 s", "ms", func(m *measured) float64 { return ms(m.Rollout) }, expectedCPU},
+		{"first scrape after the event: median", "s", func(m *measured) float64 { return quantile(m.First, 0.5) }, 0},
+		{"first scrape after the event: longest", "s", func(m *measured) float64 { return quantile(m.First, 1) }, 0},
+		{"first scrape, among the 100 changes: median", "s", func(m *measured) float64 { return quantile(m.FirstInRollout, 0.5) }, 0},
+		{"first scrape, among the 100 changes: longest", "s", func(m *measured) float64 { return quantile(m.FirstInRollout, 1) }, 0},
+	}
+}
+
+// report prints the table, how its figures came about, and what was expected of them.
+func report(out io.Writer, results []*result) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	lines := []string{"\t\t", "\t\t"}
+	for _, r := range results {
+		lines[0] += fmt.Sprintf("%s pods\t\t\t", grouped(r.pods))
+		lines[1] += "promlet\tPrometheus\tratio\t"
+	}
+	var missed []string
+	for _, row := range rows() {
+		// The names alone are aligned to the left.
+		line := fmt.Sprintf("%-44s\t%s\t", row.name, row.unit)
+		for _, r := range results {
+			ours, theirs := row.value(&r.promlet), row.value(&r.prometheus)
+			line += fmt.Sprintf("%s\t%s\t%s\t", figure(ours), figure(theirs), figure(theirs/ours))
+			if theirs < row.least*ours {
+				missed = append(missed, fmt.Sprintf("%s (%s pods)", row.name, grouped(r.pods)))
+			}
+		}
+		lines = append(lines, line)
+	}
+	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	verdict := "it holds"
+	if len(missed) > 0 {
+		verdict = "missed: " + strings.Join(missed, "; ")
+	}
+	_, err := fmt.Fprintf(out, "\n%s\n\nExpected: at most 1/%d of the CPU per change and 1/%d of the memory: %s.\n",
+		explanation(results), expectedCPU, expectedMemory, verdict)
+	return err
+}
+
+func explanation(results []*result) string {
+	var counts []string
+	for _, r := range results {
+		counts = append(counts, fmt.Sprintf("%d+%d and %d+%d with %s pods",
+			r.promlet.Flips, r.promlet.Replaces, r.prometheus.Flips, r.prometheus.Replaces, grouped(r.pods)))
+	}
+	return fmt.Sprintf(`Objects: %d Services with an EndpointSlice and a ServiceMonitor each, every second one with a relabeling, in one
+namespace; pods of two containers, one of which has two ports. Each side is a process of its own, from informers over
+HTTP (protobuf) to scrape loops that append to nothing; the API server is in another. They have %d CPUs. Prometheus's
+configuration is prometheus-operator's. Both sides came to the same URLs and labels.
+Memory: live heap after garbage collection, less that before the side began; nothing was scraped yet.
+CPU: user and kernel time, less that of as long a time at rest. Single changes (readiness + replacements, promlet and
+Prometheus: %s) are made when the one before is done with, and
+each is an update of its own: Prometheus's two waits are set to %v. With their defaults of 5 s a change that comes
+more than 10 s after another is an update of its own, too, of the same work. A readiness change is an event of the pod
+and one of its slice; a replacement is a pod more, the slice, and a pod less.
+100 changes in 10 s, and first scrapes: the defaults of both, on the same events. Changes that follow each other are
+gathered by Prometheus for 5 s and more, by promlet for 0.1 to 1 s. %d of the 100 bring %d pods each, the others are of
+readiness.
+First scrapes: of %d pods in %d events %v apart, and of those among the 100 changes; every target is scraped once in
+%v, at an offset of its own, so that half of that is the least to expect of a median.`,
+		services, runtime.NumCPU(), strings.Join(counts, ", "), batch, rolloutChanges/rolloutArrival, rolloutSize,
+		arrivals*arrivalSize, arrivals, arrivalPeriod, liveInterval)
+}
+
+// quantile is the q-quantile of sorted durations, in seconds.
+func quantile(sorted []time.Duration, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	at := q * float64(len(sorted)-1)
+	low, high := sorted[int(at)], sorted[min(int(at)+1, len(sorted)-1)]
+	return low.Seconds() + (at-float64(int(at)))*(high-low).Seconds()
+}
+
+// figure writes a number with three digits that count.
+func figure(v float64) string {
+	switch {
+	case v >= 100:
+		return grouped(int(v + 0.5))
+	case v >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	default:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+}
+
+// grouped writes a number with commas.
+func grouped(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// addressIn gives the address in a target that a child has listed.
+func addressIn(target string) string {
+	_, rest, _ := strings.Cut(target, " ")
+	text, _, _ := strings.Cut(rest, " ")
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	return u.Host
+}
