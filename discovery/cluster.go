@@ -22,12 +22,21 @@ import (
 // installed after promlet can wait that long.
 const DefaultCRDPoll = 30 * time.Second
 
-// Clients are the clients a ClusterSource uses. All must be set.
+// Clients are the clients a ClusterSource uses. All but References must be set.
 type Clients struct {
 	Kubernetes kubernetes.Interface
 	Dynamic    dynamic.Interface
 	Metadata   metadata.Interface
+	// References reads the Secrets and ConfigMaps of monitors. One of its own keeps
+	// monitors from slowing down everything else. nil means Kubernetes.
+	References kubernetes.Interface
 }
+
+// Requests a second for Secrets and ConfigMaps, and at first.
+const (
+	referenceQPS   = 50
+	referenceBurst = 100
+)
 
 // NewClients makes the clients for an API server. Core kinds come as protobuf,
 // which costs both sides less than JSON.
@@ -35,14 +44,17 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	typedCfg := rest.CopyConfig(cfg)
 	typedCfg.ContentType = "application/vnd.kubernetes.protobuf"
 	typedCfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	referenceCfg := rest.CopyConfig(typedCfg)
+	referenceCfg.QPS, referenceCfg.Burst, referenceCfg.RateLimiter = referenceQPS, referenceBurst, nil
 	var (
-		c                Clients
-		err1, err2, err3 error
+		c                      Clients
+		err1, err2, err3, err4 error
 	)
+	c.References, err4 = kubernetes.NewForConfig(referenceCfg)
 	c.Kubernetes, err1 = kubernetes.NewForConfig(typedCfg)
 	c.Dynamic, err2 = dynamic.NewForConfig(cfg)
 	c.Metadata, err3 = metadata.NewForConfig(cfg)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Clients{}, fmt.Errorf("make clients: %w", err)
 	}
 	return c, nil

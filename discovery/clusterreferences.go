@@ -16,10 +16,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// maxReferences bounds the watches that monitors can bring about.
-const maxReferences = 1000
-
-var errTooManyReferences = fmt.Errorf("is not read: monitors refer to more than %d Secrets and ConfigMaps", maxReferences)
+const (
+	// maxReferences bounds the watches that monitors can bring about, and
+	// maxReferencesPerNamespace those of one namespace's.
+	maxReferences             = 1000
+	maxReferencesPerNamespace = 100
+	// referenceAttempts is how often reading an object fails before the monitor is
+	// rejected for it; about as many seconds.
+	referenceAttempts = 3
+)
 
 // followReferences watches each Secret and ConfigMap that a monitor refers to, and
 // no other, until ctx is done.
@@ -46,33 +51,42 @@ func (s *ClusterSource) followReferences(ctx context.Context, objects *Objects, 
 // updateReferences starts and stops watches so that running has those wanted now.
 func (s *ClusterSource) updateReferences(ctx context.Context, objects *Objects, running map[reference]*watching, changed func()) error {
 	wanted := objects.references.list()
+	inNamespace := map[string]int{}
 	for ref, w := range running {
 		if wanted[ref] {
+			inNamespace[ref.namespace]++
 			continue
 		}
 		w.stop()
 		delete(running, ref)
+		objects.references.forget(ref)
+		s.problems.clear(ref.String())
 		k := s.referenceKind(objects, ref)
 		if obj, ok, err := k.indexer.GetByKey(ref.key()); err == nil && ok {
 			_ = k.indexer.Delete(obj) // cannot fail for an object with a key
 		}
 	}
+	objects.references.prune(wanted)
 	for _, ref := range slices.SortedFunc(maps.Keys(wanted), compareReferences) {
-		if running[ref] != nil {
+		switch {
+		case running[ref] != nil:
 			continue
-		}
-		if len(running) >= maxReferences {
-			objects.setReference(ref, errTooManyReferences, changed)
+		case len(running) >= maxReferences:
+			objects.setReference(ref, fmt.Errorf("is not read: monitors refer to more than %d Secrets and ConfigMaps", maxReferences), changed)
+			continue
+		case inNamespace[ref.namespace] >= maxReferencesPerNamespace:
+			objects.setReference(ref, fmt.Errorf("is not read: monitors of its namespace refer to more than %d Secrets and ConfigMaps", maxReferencesPerNamespace), changed)
 			continue
 		}
 		k := s.referenceKind(objects, ref)
-		w, err := s.watch(ctx, k, observedReference(objects, ref, k.listWatch, changed), changed, func() {
+		w, err := s.watch(ctx, k, s.observedReference(objects, ref, k.listWatch, changed), changed, func() {
 			objects.setReference(ref, nil, changed)
 		})
 		if err != nil {
 			return err
 		}
 		running[ref] = w
+		inNamespace[ref.namespace]++
 	}
 	return nil
 }
@@ -83,8 +97,12 @@ func compareReferences(a, b reference) int {
 
 // referenceKind is the kind that holds nothing but one object.
 func (s *ClusterSource) referenceKind(objects *Objects, ref reference) *kind {
-	core := s.clients.Kubernetes.CoreV1()
-	k := &kind{client: s.clients.Kubernetes, transform: slim, targets: true}
+	client := s.clients.References
+	if client == nil {
+		client = s.clients.Kubernetes
+	}
+	core := client.CoreV1()
+	k := &kind{transform: slim, targets: true}
 	if ref.kind == kindSecret {
 		k.gvr, k.indexer, k.example = corev1.SchemeGroupVersion.WithResource("secrets"), objects.secrets, &corev1.Secret{}
 		k.listWatch = listWatch[*corev1.SecretList](core.Secrets(ref.namespace))
@@ -95,25 +113,50 @@ func (s *ClusterSource) referenceKind(objects *Objects, ref reference) *kind {
 	return k
 }
 
-// observedReference narrows a list and watch to one object, and notices when it is
-// refused.
-func observedReference(objects *Objects, ref reference, lw *cache.ListWatch, changed func()) *cache.ListWatch {
+// listThenWatch is a ListWatch whose list is not made in the form of a watch: the
+// client limits the rate of lists only.
+type listThenWatch struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported is what client-go's informers ask.
+func (listThenWatch) IsWatchListSemanticsUnSupported() bool { return true }
+
+// observedReference narrows a list and watch to one object, and notices when it
+// cannot be read. What was read before counts until it can be again.
+func (s *ClusterSource) observedReference(objects *Objects, ref reference, lw *cache.ListWatch, changed func()) cache.ListerWatcher {
 	only := func(opts metav1.ListOptions) metav1.ListOptions {
 		opts.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ref.name).String()
 		return opts
 	}
-	return &cache.ListWatch{
+	attempt, failures := "read "+ref.String(), 0
+	return listThenWatch{&cache.ListWatch{
+		// An informer calls these one after the other.
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			obj, err := lw.ListWithContext(ctx, only(opts))
-			if apierrors.IsForbidden(err) && objects.references.reason(ref) != nil {
-				objects.setReference(ref, fmt.Errorf("cannot be read, for want of the verbs list and watch: %w", err), changed)
+			if ctx.Err() != nil || expired(err) {
+				return obj, err
+			}
+			if err == nil {
+				failures = 0
+				s.problems.set(attempt, nil)
+				return obj, nil
+			}
+			failures++
+			switch {
+			case objects.references.reason(ref) == nil: // it was read before
+				s.problems.set(attempt, err)
+			case apierrors.IsForbidden(err), failures >= referenceAttempts: // the monitor will say it
+				objects.setReference(ref, fmt.Errorf("cannot be read, which takes the verbs list and watch: %w", err), changed)
 			}
 			return obj, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			return lw.WatchWithContext(ctx, only(opts))
+			w, err := lw.WatchWithContext(ctx, only(opts))
+			if ctx.Err() == nil && !expired(err) {
+				s.problems.set(attempt, err)
+			}
+			return w, err
 		},
-	}
+	}}
 }
 
 // setReference says why an object that a monitor refers to is not known; nil when

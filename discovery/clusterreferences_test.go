@@ -2,13 +2,20 @@ package discovery
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	commonconfig "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 )
 
@@ -114,4 +121,109 @@ func TestPendingReferencesKeepWhatThereIs(t *testing.T) {
 	after, groups = resolve(t, d)
 	require.Equal(t, commonconfig.Secret("one"), after["serviceMonitor/default/m/0"].HTTPClientConfig.Authorization.Credentials)
 	require.Equal(t, wantLines(webTargets), lines(groups))
+}
+
+func TestReferencesThatFail(t *testing.T) {
+	c := newFakeCluster(t, web, monitor(secretMonitor), `{apiVersion: v1, kind: Secret, metadata: {name: creds}, stringData: {token: one}}`)
+	c.setCRDs("servicemonitors")
+	failing := true
+	var mtx sync.Mutex
+	c.kube.PrependReactor("list", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		mtx.Lock()
+		defer mtx.Unlock()
+		return failing, nil, apierrors.NewInternalError(errors.New("etcd cannot decrypt"))
+	})
+	d := New(NewObjects(), Options{})
+	var a applied
+	start(t, d, Cluster(c.clients(), ClusterOptions{}), &a)
+	eventually(t, func() bool { return strings.Contains(rejected(d, "m"), "etcd cannot decrypt") })
+	mtx.Lock()
+	failing = false
+	mtx.Unlock()
+	eventually(t, func() bool { return tokenOf(&a) == "one" })
+}
+
+// TestReferencesComeAndGo drops a reference and takes it up again while the one who
+// follows may not have looked in between.
+func TestReferencesComeAndGo(t *testing.T) {
+	c := newFakeCluster(t, web, monitor(secretMonitor), `{apiVersion: v1, kind: Secret, metadata: {name: creds}, stringData: {token: one}}`)
+	c.setCRDs("servicemonitors")
+	o := NewObjects()
+	d := New(o, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	src := Cluster(c.clients(), ClusterOptions{})
+	done := make(chan error, 1)
+	go func() { done <- src.Run(ctx, o, func() {}) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	eventually(t, src.HasSynced)
+	read := func() bool {
+		_, pending, err := d.resolve()
+		require.NoError(t, err)
+		return !pending && rejected(d, "m") == ""
+	}
+	eventually(t, read)
+	m := inNamespaces[monitoringv1.ServiceMonitor](o.serviceMonitors, nil)[0]
+	for range 50 {
+		require.NoError(t, o.serviceMonitors.Delete(m))
+		resolve(t, d)
+		require.NoError(t, o.serviceMonitors.Add(m))
+		eventually(t, read)
+	}
+}
+
+func TestReferencesAreBounded(t *testing.T) {
+	texts := []string{web}
+	for i := range maxReferencesPerNamespace + 5 {
+		texts = append(texts,
+			strings.Replace(monitor(fmt.Sprintf(`{selector: {}, endpoints: [{authorization: {credentials: {name: "s%03d", key: token}}}]}`, i)), "name: m", fmt.Sprintf("name: m%03d", i), 1),
+			fmt.Sprintf(`{apiVersion: v1, kind: Secret, metadata: {name: "s%03d"}, stringData: {token: one}}`, i))
+	}
+	c := newFakeCluster(t, texts...)
+	c.setCRDs("servicemonitors")
+	o := NewObjects()
+	d := New(o, Options{})
+	var a applied
+	start(t, d, Cluster(c.clients(), ClusterOptions{}), &a)
+	good := func() (n int) {
+		for _, m := range d.Monitors() {
+			if m.Err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, func() bool { return good() == maxReferencesPerNamespace })
+	require.Contains(t, rejected(d, "m104"), "monitors of its namespace refer to more than 100 Secrets and ConfigMaps")
+}
+
+func TestReferenceNames(t *testing.T) {
+	for name, want := range map[string]string{
+		`""`: "the Secret has no name", `a/b`: "there can be no Secret of this name", `"*"`: "there can be no Secret of this name",
+		strings.Repeat("a", 300): "there can be no Secret of this name", "gone": "there is no Secret default/gone",
+	} {
+		d := New(load(t, monitor(`{selector: {}, endpoints: [{authorization: {credentials: {name: x, key: k}}, basicAuth: null}, {basicAuth: {username: {name: `+name+`, key: k}}}]}`),
+			`{apiVersion: v1, kind: Secret, metadata: {name: x}, stringData: {k: v}}`), Options{})
+		resolve(t, d)
+		require.ErrorContains(t, d.Monitors()[0].Err, "spec.endpoints[1].basicAuth.username: "+want)
+	}
+}
+
+func TestNamespaceLabelsAreFollowed(t *testing.T) {
+	c := newFakeCluster(t, web, webMonitor)
+	c.setCRDs("servicemonitors")
+	selector, err := labels.Parse("team=blue")
+	require.NoError(t, err)
+	d := New(NewObjects(), Options{MonitorNamespaceSelector: selector})
+	var a applied
+	start(t, d, Cluster(c.clients(), ClusterOptions{}), &a)
+	eventuallyTargets(t, &a, "")
+	namespace := &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "77", Labels: map[string]string{"team": "blue"}},
+	}
+	require.NoError(t, c.metadata.Tracker().Update(corev1.SchemeGroupVersion.WithResource("namespaces"), namespace, ""))
+	eventuallyTargets(t, &a, webTargets)
 }

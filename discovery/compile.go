@@ -42,6 +42,7 @@ func (d *Discoverer) compile(before map[string]*compiled) []*compiled {
 		status := MonitorStatus{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Origin: origin, uid: object.GetUID()}
 		name := kind + "/" + status.Namespace + "/" + status.Name
 		if seen[name] { // only inline monitors can meet their like
+			status.double = true
 			status.Err = fmt.Errorf("metadata.name: another %s has this namespace and name", kind)
 			all = append(all, &compiled{status: status, object: object})
 			return

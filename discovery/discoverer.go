@@ -106,7 +106,8 @@ type Discoverer struct {
 	rejections rejections
 }
 
-// New returns a Discoverer of what objects hold.
+// New returns a Discoverer of what objects hold, which take note of every change for
+// it from then on: one for an Objects, as long as that is in use.
 func New(objects *Objects, opts Options) *Discoverer {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -242,6 +243,7 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 	defer repeat.Stop()
 	var (
 		applied  *outcome
+		resolved bool
 		patience time.Time // when what monitors refer to is no longer waited for
 		retry    <-chan time.Time
 		failure  string
@@ -259,10 +261,11 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 		if !src.HasSynced() {
 			continue
 		}
-		if applied != nil && !gather(ctx, changes) {
+		if resolved && !gather(ctx, changes) {
 			return
 		}
 		next, pending, err := d.resolve()
+		resolved = true
 		if err == nil && applied == next {
 			continue
 		}

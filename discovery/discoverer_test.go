@@ -443,6 +443,25 @@ func TestRunUnderConstantChange(t *testing.T) {
 	})
 }
 
+// TestRunGathersChangesThatCannotBeApplied: one bad target at the start does not make
+// every change an apply.
+func TestRunGathersChangesThatCannotBeApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := load(t, web, webMonitor)
+		var a applied
+		a.setErr(errors.New("no"))
+		src, changed := runByHand(t, New(o, Options{}), &a)
+		src.synced.Store(true)
+		changed()
+		for i := range 200 {
+			addPod(t, o, fmt.Sprint("web-", i), "10.0.1.1")
+			changed()
+			time.Sleep(5 * time.Millisecond)
+		}
+		require.Less(t, len(a.all()), 4)
+	})
+}
+
 func TestRunTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logBuffer

@@ -31,7 +31,8 @@
 //     underscores has become an underscore. It is the same here.
 //   - Secrets and ConfigMaps that a monitor names are read into its
 //     ScrapeConfig, which therefore holds credentials. Until they have been read for
-//     the first time, a monitor keeps the targets it had.
+//     the first time, a monitor keeps the targets it had. [Cluster] reads at most 100
+//     for the monitors of a namespace, and 1000 in all.
 //   - Paths of files are refused unless [Options.FileAccess] allows them. scrapeClass
 //     is not supported: there is no Prometheus object to define one.
 //

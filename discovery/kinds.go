@@ -44,7 +44,7 @@ func (s *ClusterSource) builtinKinds(o *Objects) []*kind {
 	slices := s.clients.Kubernetes.DiscoveryV1().EndpointSlices("")
 	hpas := s.clients.Kubernetes.AutoscalingV2().HorizontalPodAutoscalers("")
 	return []*kind{
-		s.metadataKind(v1.WithResource("namespaces"), o.namespaces, false),
+		s.metadataKind(v1.WithResource("namespaces"), o.namespaces, true),
 		s.metadataKind(v1.WithResource("nodes"), o.nodes, true),
 		{
 			gvr: v1.WithResource("pods"), indexer: o.pods, example: &corev1.Pod{}, client: s.clients.Kubernetes,
@@ -121,7 +121,7 @@ func (w *watching) stop() {
 
 // watchKind watches all objects of a kind.
 func (s *ClusterSource) watchKind(ctx context.Context, k *kind, changed func()) (*watching, error) {
-	return s.watch(ctx, k, s.observed(k, changed), changed, func() {
+	return s.watch(ctx, k, cache.ToListWatcherWithWatchListSemantics(s.observed(k, changed), k.client), changed, func() {
 		s.setState(k, listed)
 		s.updateSynced(changed)
 	})
@@ -129,9 +129,8 @@ func (s *ClusterSource) watchKind(ctx context.Context, k *kind, changed func()) 
 
 // watch starts an informer that keeps a kind's indexer current until ctx is done.
 // listed is called when all objects have been listed once.
-func (s *ClusterSource) watch(ctx context.Context, k *kind, lw *cache.ListWatch, changed, listed func()) (*watching, error) {
-	informer := cache.NewSharedIndexInformer(
-		cache.ToListWatcherWithWatchListSemantics(lw, k.client), k.example, 0, cache.Indexers{})
+func (*ClusterSource) watch(ctx context.Context, k *kind, lw cache.ListerWatcher, changed, listed func()) (*watching, error) {
+	informer := cache.NewSharedIndexInformer(lw, k.example, 0, cache.Indexers{})
 	if err := informer.SetTransform(func(obj any) (any, error) { return k.transform(obj), nil }); err != nil {
 		return nil, fmt.Errorf("prepare informer of %s: %w", k.gvr.Resource, err)
 	}

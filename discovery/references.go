@@ -8,6 +8,7 @@ import (
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // errNotRead is why a value is not known yet: it has been asked for only now.
@@ -30,17 +31,17 @@ func (r reference) String() string { return r.kind + " " + r.key() }
 
 // references are the Secrets and ConfigMaps that monitors refer to. A Source that
 // holds all there are has nothing to do with them; one that reads single objects
-// calls follow, and then set for each.
+// calls follow, and then set and forget for each.
 type references struct {
 	mtx      sync.Mutex
 	followed bool
 	wanted   map[reference]bool
-	unread   map[reference]error // why the object is not known
+	known    map[reference]error // nil: read, or known not to be there; else why not
 	changed  chan struct{}       // holds one when wanted has changed
 }
 
 func newReferences() *references {
-	return &references{wanted: map[reference]bool{}, unread: map[reference]error{}, changed: make(chan struct{}, 1)}
+	return &references{wanted: map[reference]bool{}, known: map[reference]error{}, changed: make(chan struct{}, 1)}
 }
 
 // follow makes every reference unread until set is called for it. The channel gets
@@ -49,9 +50,6 @@ func (r *references) follow() <-chan struct{} {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
 	r.followed = true
-	for ref := range r.wanted {
-		r.unread[ref] = errNotRead
-	}
 	r.notify()
 	return r.changed
 }
@@ -62,16 +60,6 @@ func (r *references) want(refs map[reference]bool) {
 	defer r.mtx.Unlock()
 	if maps.Equal(r.wanted, refs) {
 		return
-	}
-	for ref := range refs {
-		if r.followed && !r.wanted[ref] {
-			r.unread[ref] = errNotRead
-		}
-	}
-	for ref := range r.wanted {
-		if !refs[ref] {
-			delete(r.unread, ref)
-		}
 	}
 	r.wanted = maps.Clone(refs)
 	r.notify()
@@ -96,25 +84,41 @@ func (r *references) list() map[reference]bool {
 func (r *references) set(ref reference, err error) bool {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
-	before, had := r.unread[ref]
+	before, had := r.known[ref]
 	switch {
 	case err == nil:
-		delete(r.unread, ref)
-		return had
-	case !r.wanted[ref], had && before.Error() == err.Error():
+		r.known[ref] = nil
+		return !had || before != nil
+	case had && before != nil && before.Error() == err.Error():
 		return false
 	}
-	r.unread[ref] = fmt.Errorf("%w", err) // a pointer, for assets compares them
+	r.known[ref] = fmt.Errorf("%w", err) // a pointer, for assets compares them
 	return true
 }
 
+// forget makes an object unread again: it is not followed any more.
+func (r *references) forget(ref reference) {
+	r.mtx.Lock()
+	defer r.mtx.Unlock()
+	delete(r.known, ref)
+}
+
+// prune forgets the objects that are not among the wanted.
+func (r *references) prune(wanted map[reference]bool) {
+	r.mtx.Lock()
+	defer r.mtx.Unlock()
+	maps.DeleteFunc(r.known, func(ref reference, _ error) bool { return !wanted[ref] })
+}
+
+// reason says why an object is not known, nil when it is.
 func (r *references) reason(ref reference) error {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
-	if r.followed && !r.wanted[ref] {
+	err, ok := r.known[ref]
+	if r.followed && !ok {
 		return errNotRead
 	}
-	return r.unread[ref]
+	return err
 }
 
 // assets looks up what a monitor refers to and remembers what that was.
@@ -132,6 +136,9 @@ func (a *assets) object(kind, name string) (any, error) {
 	ref := reference{kind: kind, namespace: a.namespace, name: name}
 	if name == "" {
 		return nil, fmt.Errorf("the %s has no name", kind)
+	}
+	if len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsDNS1123Label(a.namespace)) > 0 {
+		return nil, fmt.Errorf("there can be no %s of this name and namespace", kind)
 	}
 	obj := a.objects.referenced(ref)
 	a.seen[ref] = obj

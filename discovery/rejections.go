@@ -3,6 +3,7 @@ package discovery
 import (
 	"errors"
 	"log/slog"
+	"strings"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -71,7 +72,7 @@ func (r *rejections) event(m *MonitorStatus) {
 	}
 	text := "rejected by promlet: " + m.Err.Error()
 	if len(text) > maxEventMessage {
-		text = text[:maxEventMessage-len("...")] + "..."
+		text = strings.ToValidUTF8(text[:maxEventMessage-len("...")], "") + "..."
 	}
 	version := monitoringv1.SchemeGroupVersion.String()
 	if m.Origin == OriginAnnotation {

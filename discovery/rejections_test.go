@@ -129,3 +129,16 @@ func TestMonitorSelectors(t *testing.T) {
 	configs, _ = resolve(t, d)
 	require.Len(t, configs, 4)
 }
+
+func TestDoubleInlineMonitorsAreLoggedOnce(t *testing.T) {
+	m := monitorSpec(t, webMonitor)
+	var log logBuffer
+	o := load(t, web)
+	d := New(o, Options{Logger: log.logger(), ServiceMonitors: []*monitoringv1.ServiceMonitor{m, m}})
+	for range 3 {
+		resolve(t, d)
+		withSecret(t, o, nil) // monitors are looked at again
+	}
+	require.Equal(t, 1, log.count("monitor rejected"))
+	require.Zero(t, log.count("no longer rejected"))
+}

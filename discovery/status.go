@@ -33,10 +33,15 @@ type MonitorStatus struct {
 	// Unsupported are the paths of the fields promlet does not do.
 	Unsupported []string
 
-	uid types.UID // of the object
+	uid    types.UID // of the object
+	double bool      // an inline monitor that has the name of another
 }
 
 // key identifies a monitor among all.
 func (m *MonitorStatus) key() string {
-	return string(m.Origin) + "/" + m.Kind + "/" + m.Namespace + "/" + m.Name
+	key := string(m.Origin) + "/" + m.Kind + "/" + m.Namespace + "/" + m.Name
+	if m.double {
+		key += " again"
+	}
+	return key
 }

@@ -48,8 +48,12 @@ type gunzip struct {
 // newClient makes the HTTP client of a job. Errors are wrong settings, a file
 // that cannot be read for example.
 func newClient(cfg config_util.HTTPClientConfig, opts []config_util.HTTPClientOption) (*http.Client, error) {
-	if cfg.OAuth2 != nil { // The client keeps its proxy in there.
-		dup := *cfg.OAuth2
+	policy := redirectPolicy(&cfg)
+	auth := cfg.OAuth2
+	if plainOAuth2(auth) {
+		cfg.OAuth2 = nil
+	} else if auth != nil { // The client keeps its proxy in there.
+		dup := *auth
 		cfg.OAuth2 = &dup
 	}
 	// The name only labels connection metrics of the default registry, which
@@ -58,8 +62,13 @@ func newClient(cfg config_util.HTTPClientConfig, opts []config_util.HTTPClientOp
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP client: %w", err)
 	}
+	if plainOAuth2(auth) {
+		if client.Transport, err = newTokens(client.Transport, auth, opts); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.FollowRedirects {
-		client.CheckRedirect = redirectPolicy(&cfg)
+		client.CheckRedirect = policy
 	}
 	return client, nil
 }
