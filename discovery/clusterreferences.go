@@ -145,7 +145,7 @@ func (s *ClusterSource) observedReference(objects *Objects, ref reference, lw *c
 			case objects.references.reason(ref) == nil: // it was read before
 				s.problems.set(attempt, err)
 			case apierrors.IsForbidden(err), failures >= referenceAttempts: // the monitor will say it
-				objects.setReference(ref, fmt.Errorf("cannot be read, which takes the verbs list and watch: %w", err), changed)
+				objects.setReference(ref, fmt.Errorf("cannot be read, which takes the verbs list and watch (the component scrape-secrets of deploy has them): %w", err), changed)
 			}
 			return obj, err
 		},
