@@ -189,7 +189,8 @@ func (e *endToEnd) credentialsFromSecrets(t *testing.T) {
 	e.eventually(t, "it is scraped again once the Secret has changed", up)
 }
 
-// wrongMonitor is told on the monitor itself, in the log and in the status.
+// wrongMonitor: the reason is told on the monitor itself and in the status. That the
+// log has it once is for the tests of discovery.
 func (e *endToEnd) wrongMonitor(t *testing.T) {
 	const reason = "spec.endpoints[0].scrapeTimeout: 20s is above the interval of 10s"
 	e.eventually(t, "an Event says why the monitor is rejected", func(ctx context.Context) error { return e.event(ctx, "ServiceMonitor", "wrong", reason) })
