@@ -29,10 +29,11 @@ const (
 
 // counts of one scrape, as the synthetic series show them.
 type counts struct {
-	scraped     int // samples in the body
-	kept        int // of those, left by metric relabelling
-	seriesAdded int // of those, not in the scrape before
-	bytes       int // of the body; -1 above the limit
+	scraped     int        // samples in the body
+	kept        int        // of those, left by metric relabelling
+	seriesAdded int        // of those, not in the scrape before
+	bytes       int        // of the body; -1 above the limit
+	refused     [needs]int // series, for lack of room
 }
 
 // appending is the work of putting one body into one appender.
@@ -44,8 +45,14 @@ type appending struct {
 	builder  *labels.Builder
 	counts   counts
 	defTime  int64 // ms
+	view     *view
+	lesson   lesson
+	parsed   []uint32 // samples by number of their name
+	skipped  *skippedLines
 
 	fam *family // metadata read last
+
+	line lineName // of the series read last that was not in the cache
 
 	// Fields, because the parser makes them escape.
 	lset      labels.Labels
@@ -66,10 +73,10 @@ type appending struct {
 func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time.Time) (counts, error) {
 	b, contentType := got.body.buf, got.contentType
 	defTime := timestamp.FromTime(ts)
-	if len(b) == 0 {
+	if got.empty() {
 		err := l.appendStale(app, defTime)
 		l.cache.done(false)
-		l.metadata.done(false)
+		l.metadata.done(false, nil)
 		return counts{}, err
 	}
 	parser, err := l.parserFor(b, contentType)
@@ -80,6 +87,8 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 		loop:     l,
 		deadline: deadline,
 		parser:   parser,
+		view:     l.names.current.Load(),
+		skipped:  got.skipped(),
 		builder:  labels.NewBuilderWithSymbolTable(l.symbols),
 		defTime:  defTime,
 		app: limitedAppender{
@@ -90,7 +99,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 	}
 	err = a.all()
 	if _, ok := errors.AsType[*parseError](err); ok {
-		err = located(err, b, contentType, l.fallbackType)
+		err = located(err, b, contentType, l.fallbackType, a.skipped)
 	}
 	if err == nil {
 		err = a.limitError()
@@ -99,20 +108,48 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 		err = l.appendStale(&a.app, defTime)
 	}
 	a.logRejected()
+	a.countSkipped()
 	if err != nil {
 		return a.counts, err
 	}
 	l.cache.done(true)
-	l.metadata.done(true)
+	l.names.learn(a.lesson, l.series, a.parsed)
+	l.metadata.done(true, l.names.metadataOfUse())
+	l.series = a.parsed
+	l.countRefused(a.counts.refused)
 	return a.counts, nil
 }
 
+// countSkipped adds what has been skipped to the counts.
+func (a *appending) countSkipped() {
+	if a.skipped == nil {
+		return
+	}
+	a.counts.scraped += a.skipped.samples
+	a.counts.kept += a.skipped.kept
+	for i, n := range a.skipped.numbers {
+		if i == noName || n == 0 {
+			continue
+		}
+		a.count(uint32(i), n) //nolint:gosec // Not above maxNames.
+		before := uint32(0)
+		if i < len(a.series) {
+			before = a.series[i]
+		}
+		// Which of them are new is not known, but how many more there are.
+		a.counts.seriesAdded += int(max(a.parsed[i], before) - before)
+	}
+}
+
+// count adds n samples of the name with a number.
+func (a *appending) count(number, n uint32) {
+	if int(number) >= len(a.parsed) {
+		a.parsed = append(a.parsed, make([]uint32, int(number)+1-len(a.parsed))...)
+	}
+	a.parsed[number] += n
+}
+
 // parserFor checks what parsers do not survive and makes the parser.
-//
-// Here is the place for a filter that keeps wanted lines only: b may be
-// compacted before it is parsed, as long as the filter counts what it leaves
-// out (scrape_samples_scraped is to stay true to the body) and located is given
-// the line numbers of the whole.
 func (l *loop) parserFor(b []byte, contentType string) (textparse.Parser, error) {
 	if err := checkBody(b, contentType, l.fallbackType); err != nil {
 		return nil, err
@@ -120,7 +157,7 @@ func (l *loop) parserFor(b []byte, contentType string) (textparse.Parser, error)
 	if l.parseST {
 		// The search for start timestamps in OpenMetrics text never ends on some
 		// malformed exemplars: parse it all without that first.
-		if err := located(nil, b, contentType, l.fallbackType); err != nil {
+		if err := located(nil, b, contentType, l.fallbackType, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -152,12 +189,15 @@ func (a *appending) all() error {
 		case textparse.EntryType:
 			name, typ := a.parser.Type()
 			a.fam = a.metadata.setType(name, typ)
+			a.learnFamily(name)
 		case textparse.EntryHelp:
 			name, help := a.parser.Help()
 			a.fam = a.metadata.setHelp(name, help)
+			a.learnFamily(name)
 		case textparse.EntryUnit:
 			name, unit := a.parser.Unit()
 			a.fam = a.metadata.setUnit(name, unit)
+			a.learnFamily(name)
 		case textparse.EntrySeries, textparse.EntryHistogram:
 			if err := a.inTime(); err != nil {
 				return err

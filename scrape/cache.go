@@ -45,9 +45,16 @@ type cacheEntry struct {
 	check   uint32        // second hash of the text
 	seen    uint32        // iteration that last met the text
 	tracked uint32        // iteration that last counted it among the series present
+	number  uint32        // of its name
 }
 
-type droppedEntry struct{ check, seen uint32 }
+type droppedEntry struct {
+	check, seen uint32
+	// number is that of the name, when relabelling has left the series and only
+	// nobody reads them.
+	number uint32
+	unread bool
+}
 
 // textKey identifies the text of a series.
 type textKey struct {
@@ -56,7 +63,7 @@ type textKey struct {
 }
 
 const (
-	// maxDropped bounds the memory of dropped texts, 24 bytes each. Those above
+	// maxDropped bounds the memory of dropped texts, 32 bytes each. Those above
 	// it are relabelled on every scrape.
 	maxDropped = 1 << 17
 	// none is the place of a series that has no entry.
@@ -98,11 +105,11 @@ func (c *cache) get(k textKey) (place int32, again bool) {
 }
 
 // add remembers a series that get did not know, and gives its place.
-func (c *cache) add(k textKey, ref storage.SeriesRef, lset labels.Labels) int32 {
+func (c *cache) add(k textKey, ref storage.SeriesRef, lset labels.Labels, number uint32) int32 {
 	if _, taken := c.index[k.hash]; taken {
 		return none
 	}
-	e := cacheEntry{ref: ref, lset: lset, check: k.check, seen: c.iter}
+	e := cacheEntry{ref: ref, lset: lset, check: k.check, seen: c.iter, number: number}
 	c.seen++
 	var place int32
 	if n := len(c.free); n > 0 {
@@ -130,19 +137,29 @@ func (c *cache) track(place int32) {
 	c.tracked++
 }
 
-func (c *cache) isDropped(k textKey) bool {
-	d, ok := c.dropped[k.hash]
-	if !ok || d.check != k.check {
-		return false
+// drop gives what is known of a text that is dropped, whether by relabelling or for
+// want of a reader.
+func (c *cache) drop(k textKey) (d droppedEntry, ok bool) {
+	if d, ok = c.dropped[k.hash]; !ok || d.check != k.check {
+		return d, false
 	}
 	if d.seen != c.iter {
-		c.dropped[k.hash] = droppedEntry{check: k.check, seen: c.iter}
+		d.seen = c.iter
+		c.dropped[k.hash] = d
 		c.droppedSeen++
 	}
-	return true
+	return d, true
 }
 
-func (c *cache) addDropped(k textKey) {
+// undrop forgets a text that drop has just given.
+func (c *cache) undrop(k textKey) {
+	delete(c.dropped, k.hash)
+	c.droppedSeen--
+}
+
+// addDropped remembers a text that relabelling drops. With unread set, it is one
+// that nobody reads, of the name with the number.
+func (c *cache) addDropped(k textKey, number uint32, unread bool) {
 	if len(c.dropped) >= maxDropped {
 		return
 	}
@@ -152,7 +169,7 @@ func (c *cache) addDropped(k textKey) {
 	if _, taken := c.dropped[k.hash]; taken {
 		return
 	}
-	c.dropped[k.hash] = droppedEntry{check: k.check, seen: c.iter}
+	c.dropped[k.hash] = droppedEntry{check: k.check, seen: c.iter, number: number, unread: unread}
 	c.droppedSeen++
 }
 
@@ -199,6 +216,9 @@ func (c *cache) done(success bool) {
 				delete(c.dropped, k)
 			}
 		}
+		if len(c.dropped) == 0 {
+			c.dropped = nil // Maps do not shrink by themselves.
+		}
 	}
 	c.trackedBefore, c.tracked, c.stillThere = c.tracked, 0, 0
 	c.seen, c.droppedSeen = 0, 0
@@ -215,7 +235,7 @@ func (c *cache) forgetUnseen() {
 		}
 	}
 	// Maps and slices do not shrink by themselves.
-	if len(c.entries) > 1024 && len(c.index) < len(c.entries)/4 {
+	if len(c.entries) > 64 && len(c.index) < len(c.entries)/4 {
 		c.compact()
 	}
 }

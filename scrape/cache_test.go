@@ -68,7 +68,7 @@ func TestCacheAgreesWithModel(t *testing.T) {
 					require.Equal(t, e.ref, c.entries[place].ref)
 					e.seen = m.iter
 				} else {
-					place = c.add(c.key([]byte(text)), ref, labels.FromStrings("n", text))
+					place = c.add(c.key([]byte(text)), ref, labels.FromStrings("n", text), noName)
 					e = &modelEntry{ref: ref, seen: m.iter}
 					m.known[text] = e
 				}
@@ -93,7 +93,7 @@ func TestCacheForgetsAndShrinks(t *testing.T) {
 		for i := from; i < to; i++ {
 			k := c.key([]byte(fmt.Sprint(i)))
 			if place, _ := c.get(k); place == none {
-				c.add(k, storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)))
+				c.add(k, storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)), noName)
 			}
 			place, _ := c.get(k)
 			c.track(place)
@@ -123,9 +123,9 @@ func TestCacheOfAFailingTarget(t *testing.T) {
 		for n := range 500 {
 			k := c.key([]byte(fmt.Sprintf("%d of %d", n, i)))
 			if n%2 == 0 {
-				c.addDropped(k)
+				c.addDropped(k, noName, false)
 			} else {
-				c.add(k, 1, labels.EmptyLabels())
+				c.add(k, 1, labels.EmptyLabels(), noName)
 			}
 		}
 		c.done(false)
@@ -136,15 +136,15 @@ func TestCacheOfAFailingTarget(t *testing.T) {
 func TestCacheDropped(t *testing.T) {
 	c := newCache()
 	a, b := c.key([]byte("a")), c.key([]byte("b"))
-	require.False(t, c.isDropped(a))
-	c.addDropped(a)
-	c.addDropped(b)
-	require.True(t, c.isDropped(a))
+	require.False(t, isDropped(c, a))
+	c.addDropped(a, noName, false)
+	c.addDropped(b, noName, false)
+	require.True(t, isDropped(c, a))
 	c.done(true)
-	require.True(t, c.isDropped(a))
+	require.True(t, isDropped(c, a))
 	c.done(true)
-	require.True(t, c.isDropped(a))
-	require.False(t, c.isDropped(b))
+	require.True(t, isDropped(c, a))
+	require.False(t, isDropped(c, b))
 }
 
 // Two texts of the same hash: the second is never taken for the first.
@@ -152,26 +152,26 @@ func TestCacheCollision(t *testing.T) {
 	c := newCache()
 	a := textKey{hash: 7, check: 1}
 	b := textKey{hash: 7, check: 2}
-	c.add(a, 1, labels.FromStrings("n", "a"))
+	c.add(a, 1, labels.FromStrings("n", "a"), noName)
 	place, _ := c.get(b)
 	require.EqualValues(t, none, place)
-	require.EqualValues(t, none, c.add(b, 2, labels.FromStrings("n", "b")))
+	require.EqualValues(t, none, c.add(b, 2, labels.FromStrings("n", "b"), noName))
 	place, _ = c.get(a)
 	require.Equal(t, storage.SeriesRef(1), c.entries[place].ref)
 
-	c.addDropped(a)
-	require.False(t, c.isDropped(b))
-	c.addDropped(b)
-	require.False(t, c.isDropped(b))
-	require.True(t, c.isDropped(a))
+	c.addDropped(a, noName, false)
+	require.False(t, isDropped(c, b))
+	c.addDropped(b, noName, false)
+	require.False(t, isDropped(c, b))
+	require.True(t, isDropped(c, a))
 }
 
 func TestCacheHeirloom(t *testing.T) {
 	c := newCache()
 	for i := range 3 {
-		c.track(c.add(c.key([]byte(fmt.Sprint(i))), storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i))))
+		c.track(c.add(c.key([]byte(fmt.Sprint(i))), storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)), noName))
 	}
-	c.add(c.key([]byte("not tracked")), 9, labels.EmptyLabels())
+	c.add(c.key([]byte("not tracked")), 9, labels.EmptyLabels(), noName)
 	c.done(true)
 
 	heir := newCache()
@@ -183,7 +183,7 @@ func TestCacheHeirloom(t *testing.T) {
 	require.Len(t, third.inherited, 3)
 
 	// One of them is still there, under another text.
-	third.track(third.add(third.key([]byte("other")), 2, labels.FromStrings("n", "1")))
+	third.track(third.add(third.key([]byte("other")), 2, labels.FromStrings("n", "1"), noName))
 	for range 2 {
 		// Asking again after a failure gives the same.
 		require.Equal(t, []storage.SeriesRef{1, 3}, slices.Sorted(maps.Keys(third.stale())))
@@ -192,4 +192,9 @@ func TestCacheHeirloom(t *testing.T) {
 	require.Empty(t, third.inherited)
 	third.done(true)
 	require.Empty(t, third.stale())
+}
+
+func isDropped(c *cache, k textKey) bool {
+	_, ok := c.drop(k)
+	return ok
 }

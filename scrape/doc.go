@@ -4,7 +4,21 @@
 // A [Manager] is the whole interface: [Manager.Apply] takes the jobs (as
 // Prometheus' own config.ScrapeConfig) and their target groups and makes the
 // running loops match; [Manager.TargetsActive] gives the targets with their
-// health for status pages; [Manager.Stop] ends everything.
+// health for status pages; [Manager.Catalog] gives the metric names that they
+// expose; [Manager.Stop] ends everything.
+//
+// With [Options.OnDemand] only those series are stored that [Manager.SetDemand]
+// wants. In text bodies the lines of the others are passed over before they are
+// parsed, by the name they begin with (see filter.go): they cost a look at their
+// bytes and no memory. What is stored is exactly what would be stored otherwise,
+// and the synthetic series stay true to the whole body, with these exceptions:
+//
+//   - What is wrong with a line that is passed over stays unnoticed, and limits on
+//     samples and labels count what is stored.
+//   - Where metric relabelling drops some series of a name because of their labels,
+//     scrape_samples_post_metric_relabeling counts those of names that nobody reads
+//     as if it did not.
+//   - scrape_series_added counts of such names by how many series they have gained.
 //
 // The loop, the HTTP side, the caches and the limits are this package's own.
 // Targets, their labels and their status come from prometheus/scrape
@@ -17,6 +31,8 @@
 //     target with the same job and public labels appears (settings changed, or
 //     a pod came back under a new address), no markers are written: the new
 //     loop takes over, and its first scrape marks what is no longer there.
+//   - A new target is scraped at once, again a few seconds later, and then at its
+//     turns: so there is a rate after [QuickGap], not after two intervals.
 //   - A scrape in flight when its loop is stopped is cut short and leaves
 //     nothing behind.
 //   - The timeout covers the parsing and appending as well as the request.

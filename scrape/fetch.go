@@ -36,7 +36,9 @@ type fetcher struct {
 	acceptEncoding string
 	userAgent      string
 	bodySizeLimit  int64
+	fallbackType   string     // media type, "" for none
 	gzips          *sync.Pool // of *gunzip
+	filters        *filters
 }
 
 // gunzip is a reusable decompressor, some 50 KiB.
@@ -102,12 +104,44 @@ func acceptEncodingHeader(compression bool) string {
 type fetched struct {
 	body        body
 	contentType string
-	read        int // bytes of the body, even if it was not read to its end
+	read        int // bytes that were to be kept, even if the body was not read to its end
+	// filter is what the body has been read through, on loan as well; nil if it is
+	// there as it was sent.
+	filter *filter
+}
+
+// sent is how much of the body has come, decompressed: bytes.
+func (f *fetched) sent() int {
+	if f.filter != nil {
+		return int(f.filter.bytes)
+	}
+	return f.read
+}
+
+// empty tells whether nothing was sent, or nothing asked for.
+func (f *fetched) empty() bool {
+	return len(f.body.buf) == 0 && (f.filter == nil || f.filter.bytes == 0)
+}
+
+// skipped is what is not in the body any more, nil if nothing has been taken out.
+func (f *fetched) skipped() *skippedLines {
+	if f.filter == nil {
+		return nil
+	}
+	return &f.filter.skippedLines
+}
+
+// release gives back what is on loan.
+func (f *fetched) release(to *filters) {
+	f.body.release()
+	to.put(f.filter)
+	f.filter = nil
 }
 
 // fetch gets url within timeout, which ends at the deadline of ctx as well. hint
-// is the size of the body expected. The error is a reason for people to read.
-func (f *fetcher) fetch(ctx context.Context, target string, timeout time.Duration, hint int) (fetched, error) {
+// is the size of the body expected. With a view, a text body has only the lines that
+// it does not say can be skipped. The error is a reason for people to read.
+func (f *fetcher) fetch(ctx context.Context, target string, timeout time.Duration, hint int, v *view) (fetched, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
 		return fetched{}, err
@@ -133,36 +167,45 @@ func (f *fetcher) fetch(ctx context.Context, target string, timeout time.Duratio
 	if len(contentType) > maxContentType {
 		return fetched{}, fmt.Errorf("content type of %d bytes: %s", len(contentType), excerptOf([]byte(contentType)))
 	}
-	b, n, err := f.read(ctx, resp, hint)
-	got := fetched{body: b, contentType: contentType, read: n}
+	got := fetched{contentType: contentType}
+	err = f.read(ctx, resp, hint, v, &got)
 	switch {
 	case err == nil, !timedOut(ctx):
 		return got, err
 	case errors.Is(err, errMemoryBusy):
 		return got, fmt.Errorf("timed out after %s: %w", timeout, err)
 	default:
-		return got, fmt.Errorf("timed out after %s with %d bytes of the body read: %w", timeout, n, context.DeadlineExceeded)
+		return got, fmt.Errorf("timed out after %s with %d bytes of the body read: %w", timeout, got.sent(), context.DeadlineExceeded)
 	}
 }
 
 // read reads and decompresses the body.
-func (f *fetcher) read(ctx context.Context, resp *http.Response, hint int) (body, int, error) {
+func (f *fetcher) read(ctx context.Context, resp *http.Response, hint int, v *view, got *fetched) error {
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "gzip":
-		return f.readGzip(ctx, resp.Body, hint)
+		return f.readGzip(ctx, resp.Body, hint, v, got)
 	case "zstd", "br", "deflate", "compress":
-		return body{}, 0, fmt.Errorf("content encoding %q was not asked for and is not supported", enc)
+		return fmt.Errorf("content encoding %q was not asked for and is not supported", enc)
 	default:
 		// Odd values ("utf-8") occur with bodies that are not encoded.
-		b, n, err := f.bodies.read(ctx, resp.Body, hint, f.bodySizeLimit)
+		err := f.readPlain(ctx, resp.Body, hint, v, got)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("body ends after %d bytes, before its end: %w", n, err)
+			err = fmt.Errorf("body ends after %d bytes, before its end: %w", got.sent(), err)
 		}
-		return b, n, err
+		return err
 	}
 }
 
-func (f *fetcher) readGzip(ctx context.Context, r io.Reader, hint int) (body, int, error) {
+func (f *fetcher) readPlain(ctx context.Context, r io.Reader, hint int, v *view, got *fetched) (err error) {
+	if v != nil && isText(mediaType(got.contentType, f.fallbackType)) {
+		got.filter = f.filters.over(r, v, f.bodySizeLimit)
+		r = got.filter
+	}
+	got.body, got.read, err = f.bodies.read(ctx, r, hint, f.bodySizeLimit)
+	return err
+}
+
+func (f *fetcher) readGzip(ctx context.Context, r io.Reader, hint int, v *view, got *fetched) error {
 	z, ok := f.gzips.Get().(*gunzip)
 	if !ok {
 		z = &gunzip{in: bufio.NewReader(nil), out: new(gzip.Reader)}
@@ -173,10 +216,9 @@ func (f *fetcher) readGzip(ctx context.Context, r io.Reader, hint int) (body, in
 	}()
 	z.in.Reset(r)
 	if err := z.out.Reset(z.in); err != nil {
-		return body{}, 0, gzipError(err, 0)
+		return gzipError(err, 0)
 	}
-	b, n, err := f.bodies.read(ctx, z.out, hint, f.bodySizeLimit)
-	return b, n, gzipError(err, n)
+	return gzipError(f.readPlain(ctx, z.out, hint, v, got), got.sent())
 }
 
 func gzipError(err error, n int) error {

@@ -46,6 +46,8 @@ func mediaType(contentType, fallback string) string {
 	return fallback
 }
 
+func isText(typ string) bool { return typ == typeText || typ == typeOpenMetrics }
+
 // checkBody refuses bodies that must not reach the parser.
 func checkBody(b []byte, contentType, fallback string) error {
 	switch mediaType(contentType, fallback) {
@@ -180,8 +182,9 @@ func checkFamily(b []byte) (hasMetric bool, err error) {
 
 // located adds the line to a parser's error, by going through the body again
 // with the plain parser, which keeps track of where entries lie. With a nil
-// error it gives the first that the body holds, if any. The body needs bodySpare.
-func located(err error, b []byte, contentType, fallback string) error {
+// error it gives the first that the body holds, if any. The body needs bodySpare;
+// skipped is what has been taken out of it, nil for nothing.
+func located(err error, b []byte, contentType, fallback string, skipped *skippedLines) error {
 	if mediaType(contentType, fallback) == typeProtobuf {
 		return err
 	}
@@ -196,7 +199,7 @@ func located(err error, b []byte, contentType, fallback string) error {
 			return err
 		}
 		if perr != nil {
-			return errorAfter(perr, b, end)
+			return errorAfter(perr, b, end, skipped)
 		}
 		// Entries are parts of b, which tells where they are: a part of a slice
 		// keeps its capacity.
@@ -225,18 +228,18 @@ func entryText(p textparse.Parser, entry textparse.Entry) (text []byte) {
 
 // errorAfter describes an error in the first line with anything on it after the
 // line that holds b[end-1].
-func errorAfter(err error, b []byte, end int) error {
+func errorAfter(err error, b []byte, end int, skipped *skippedLines) error {
 	at := 0
 	if end > 0 {
 		n := bytes.IndexByte(b[end:], '\n')
 		if n < 0 {
-			return &parseError{line: bytes.Count(b, []byte{'\n'}) + 1, err: err}
+			return &parseError{line: skipped.lineOf(b, len(b)), err: err}
 		}
 		at = end + n + 1
 	}
 	blank := len(b[at:]) - len(bytes.TrimLeft(b[at:], " \t\n"))
 	at += blank
-	e := &parseError{line: bytes.Count(b[:at], []byte{'\n'}) + 1, err: err}
+	e := &parseError{line: skipped.lineOf(b, at), err: err}
 	line, _, _ := bytes.Cut(b[at:], []byte{'\n'})
 	if len(line) > 0 {
 		e.excerpt = excerptOf(line)

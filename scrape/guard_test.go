@@ -21,7 +21,7 @@ func spare(b string) []byte {
 func TestLocated(t *testing.T) {
 	f := func(contentType, body, want string) {
 		t.Helper()
-		err := located(nil, spare(body), contentType, "")
+		err := located(nil, spare(body), contentType, "", nil)
 		if want == "" {
 			require.NoError(t, err)
 			return
@@ -125,7 +125,7 @@ func FuzzBody(f *testing.F) {
 		if err := checkBody(b, contentType, ""); err != nil {
 			return
 		}
-		err := located(nil, b, contentType, "")
+		err := located(nil, b, contentType, "", nil)
 		if contentType == pbType {
 			require.NoError(t, err)
 			return

@@ -3,6 +3,7 @@ package scrape
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
@@ -10,11 +11,6 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
 )
-
-// tolerance is how far from its turn a scrape may be and still get the turn's
-// timestamp, at most 1 % of the interval: timestamps at equal distances take
-// half the space in the TSDB.
-const tolerance = 2 * time.Millisecond
 
 // loop scrapes one target.
 type loop struct {
@@ -29,22 +25,29 @@ type loop struct {
 	logger     *slog.Logger
 	metrics    *metrics
 	metadata   *metadataStore
+	manager    *Manager
 
 	ctx    context.Context // ends when the loop is to stop
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	mu    sync.Mutex
+	turns turns // guarded by mu
 	// bequeath says that the series go on without this loop: no stale markers.
 	// It is set before cancel is called.
 	bequeath bool
 	heirOf   *loop // which the loop takes over from, until it starts
 
-	// What follows belongs to run's goroutine, before and after it to Apply's.
+	// What follows belongs to the scrape under way, and between start and stop to no
+	// one else.
 	cache   *cache
 	reports reports
-	last    int64  // ms, of the last scrape; 0 before the first
-	size    int    // of the last body
-	failing string // reasonKind of the last scrape, "" if it succeeded
-	rejects uint8  // what logRejected last found
+	last    int64      // ms, of the last scrape; 0 before the first
+	size    int        // of the last body
+	failing string     // reasonKind of the last scrape, "" if it succeeded
+	rejects uint8      // what logRejected last found
+	series  []uint32   // in the last successful scrape, by number of their name
+	refused [needs]int // in the last successful scrape
 }
 
 // newLoop makes the loop of a target without starting it.
@@ -62,6 +65,7 @@ func (m *Manager) newLoop(j *job, s *settings, c candidate) *loop {
 		logger:         m.opts.Logger,
 		metrics:        m.metrics,
 		metadata:       newMetadataStore(),
+		manager:        m,
 		ctx:            ctx,
 		cancel:         cancel,
 		done:           make(chan struct{}),
@@ -81,57 +85,11 @@ func (l *loop) inherit() {
 	l.heirOf = nil
 	l.cache.inherited = old.cache.heirloom()
 	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
-}
-
-// run scrapes until the loop is stopped.
-func (l *loop) run() {
-	defer close(l.done)
-	defer l.end()
-
-	wait := time.NewTimer(offset(l.key, l.interval, time.Now()))
-	defer wait.Stop()
-	select {
-	case <-l.ctx.Done():
-		return
-	case <-wait.C:
+	if l.settings == old.settings {
+		// The names have the same numbers.
+		l.series = old.series
+		l.names.learn(lesson{}, nil, l.series)
 	}
-
-	ticker := time.NewTicker(l.interval)
-	defer ticker.Stop()
-	// Round takes the monotonic clock out: timestamps follow the wall clock.
-	turn := time.Now().Round(0)
-	for l.ctx.Err() == nil {
-		var at time.Time
-		at, turn = align(time.Now().Round(0), turn, l.interval)
-		at = l.after(at)
-		if err := guarded(func() error { l.scrape(at); return nil }); err != nil {
-			l.metrics.panics.Inc()
-			l.log(slog.LevelError, "scrape was not recorded", slog.Any("err", err))
-		}
-		select {
-		case <-l.ctx.Done():
-		case <-ticker.C:
-		}
-	}
-}
-
-// align gives the timestamp of a scrape that starts now, and the turn it belongs
-// to. turn is that of the scrape before.
-func align(now, turn time.Time, interval time.Duration) (at, newTurn time.Time) {
-	near := min(interval/100, tolerance)
-	late := now.Sub(turn)
-	if late < -near {
-		// The wall clock was set back: turns count from here.
-		return now, now
-	}
-	if late >= interval {
-		// Ticks may have been missed.
-		turn = turn.Add(late / interval * interval)
-	}
-	if now.Sub(turn) <= near {
-		return turn, turn
-	}
-	return now, turn
 }
 
 // end marks the target's series as stale, unless they go on.

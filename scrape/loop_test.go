@@ -83,24 +83,52 @@ func ups(r *recorder) (times []int64, values []float64) {
 func TestScrapesAtEqualDistances(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		cfg := jobConfig("j", every(15*time.Second))
+		start := time.Now().UnixMilli()
 		require.NoError(t, m.Apply(one(cfg), groups("j", group("target:80"))))
 		time.Sleep(10 * time.Minute)
 		times, _ := ups(r)
-		require.Len(t, times, 40)
-		for i := range times[1:] {
-			require.EqualValues(t, 15_000, times[i+1]-times[i])
+		require.Len(t, times, 42)
+		// At once, once more a little later, and then at its turns.
+		require.EqualValues(t, []int64{start + 5, start + 5 + QuickGap.Milliseconds()}, times[:2])
+		for i := range times[3:] {
+			require.EqualValues(t, 15_000, times[i+3]-times[i+2])
 		}
-		turn := times[0] % 15_000
+		turn := times[2] % 15_000
 
 		// After a restart the target's turns are the same.
 		require.NoError(t, m.Apply(nil, nil))
 		time.Sleep(7 * time.Second)
 		require.NoError(t, m.Apply(one(cfg), groups("j", group("target:80"))))
 		time.Sleep(time.Minute)
-		for _, at := range times {
+		again, _ := ups(r)
+		again = again[len(times)+1:] // the stale marker
+		require.GreaterOrEqual(t, len(again), 5)
+		for _, at := range again[2:] {
 			require.Equal(t, turn, at%15_000)
 		}
 	})
+}
+
+// A turn that is near takes the place of the second scrape.
+func TestFirstTurns(t *testing.T) {
+	const s = time.Second
+	base := time.Unix(1_700_000_000, 0)
+	f := func(haste bool, last, now, turn, want time.Duration, left bool) {
+		t.Helper()
+		ts := turns{haste: haste, last: base.Add(last)}
+		key := uint64(base.Add(turn).UnixNano()) //nolint:gosec // After 1970.
+		require.Equal(t, want, ts.next(base.Add(now), key, 60*s))
+		require.Equal(t, left, ts.haste)
+	}
+	f(false, 0, 0, 10*s, 10*s, false)
+	f(true, 0, 0, 10*s, QuickGap, false)
+	f(true, 0, s, 10*s, QuickGap, false)
+	f(true, 0, 0, 2*s, 2*s, false)
+	f(true, 0, 0, s, s, true) // too near for a rate
+	// Scraped by a hair before its turn.
+	f(false, 0, -time.Millisecond, 0, 60*s+time.Millisecond, false)
+	f(false, 0, 0, 0, 60*s, false)
+	f(false, 0, time.Millisecond, 60*s, 60*s-time.Millisecond, false)
 }
 
 func TestTargetsHaveTheirOwnTurns(t *testing.T) {
@@ -111,7 +139,10 @@ func TestTargetsHaveTheirOwnTurns(t *testing.T) {
 		}
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", group(addresses...))))
 		time.Sleep(10 * time.Second)
+		first, _ := ups(r)
+		time.Sleep(10 * time.Second)
 		times, _ := ups(r)
+		times = times[len(first):]
 		require.GreaterOrEqual(t, len(times), 99)
 		seconds := map[int64]int{}
 		for _, at := range times {
@@ -121,6 +152,35 @@ func TestTargetsHaveTheirOwnTurns(t *testing.T) {
 		for _, n := range seconds {
 			require.LessOrEqual(t, n, 30)
 		}
+	})
+}
+
+// What becomes wanted is scraped at once and once more, however often it is asked
+// for.
+func TestHaste(t *testing.T) {
+	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
+		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80"))))
+		time.Sleep(time.Minute)
+		before, _ := ups(r)
+		require.Len(t, before, 2)
+		l := loopsByAddress(m, "j")["target:80"]
+		start := time.Now().UnixMilli()
+		for range 100 {
+			l.hurry(0)
+		}
+		time.Sleep(time.Minute)
+		times, _ := ups(r)
+		require.Equal(t, []int64{start, start + QuickGap.Milliseconds()}, times[2:])
+		// Not more often than once in a second.
+		start = time.Now().UnixMilli()
+		for range 100 {
+			l.hurry(0)
+			time.Sleep(50 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		times, _ = ups(r)
+		require.Len(t, times[4:], 7)
+		require.Equal(t, start, times[4])
 	})
 }
 
@@ -136,7 +196,7 @@ func TestIntervalAndTimeoutOfTheTarget(t *testing.T) {
 		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", g)))
 		time.Sleep(2 * time.Minute)
 		times, _ := ups(r)
-		require.Len(t, times, 6)
+		require.Len(t, times, 2+6)
 		require.Equal(t, "3", header)
 	})
 }
@@ -155,7 +215,7 @@ func TestTimeoutAndMissedTurns(t *testing.T) {
 		require.NotEmpty(t, times)
 		for i, v := range values {
 			require.Zero(t, v)
-			if i > 0 {
+			if i > 2 {
 				require.EqualValues(t, 20_000, times[i]-times[i-1])
 			}
 		}
@@ -181,10 +241,9 @@ func TestTurnsAfterADelay(t *testing.T) {
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", group("target:80"))))
 		time.Sleep(95 * time.Second)
 		times, _ := ups(r)
-		// The tick that had been waiting comes at once, late, with its own time.
-		require.EqualValues(t, 25_000, times[1]-times[0])
+		require.Len(t, times, 9)
 		for _, at := range times[2:] {
-			require.Zero(t, (at-times[0])%10_000)
+			require.Zero(t, (at-times[2])%10_000)
 		}
 	})
 }
@@ -220,30 +279,27 @@ func TestMarkersAreOfTheMomentOfRemoval(t *testing.T) {
 }
 
 func TestAlign(t *testing.T) {
-	const ms = time.Millisecond
+	const ms, s = time.Millisecond, time.Second
 	base := time.Unix(1_000_000, 0)
-	f := func(late, interval, wantAt, wantTurn time.Duration) {
+	f := func(late, interval, want time.Duration) {
 		t.Helper()
-		at, turn := align(base.Add(late), base, interval)
-		require.Equal(t, wantAt, at.Sub(base))
-		require.Equal(t, wantTurn, turn.Sub(base))
+		key := uint64(base.UnixNano()) //nolint:gosec // After 1970.
+		require.Equal(t, want, align(base.Add(late), key, interval).Sub(base))
 	}
-	const s = time.Second
-	f(0, 10*s, 0, 0)
-	f(1*ms, 10*s, 0, 0)
-	f(2*ms, 10*s, 0, 0)
-	f(3*ms, 10*s, 3*ms, 0)
-	f(10*s+1*ms, 10*s, 10*s, 10*s)
-	f(10*s-1*ms, 10*s, 10*s-1*ms, 0)
-	f(35*s, 10*s, 35*s, 30*s)
-	f(30*s+2*ms, 10*s, 30*s, 30*s)
-	f(-1*ms, 10*s, 0, 0) // A tick may be early by a hair.
+	f(0, 10*s, 0)
+	f(1*ms, 10*s, 0)
+	f(2*ms, 10*s, 0)
+	f(3*ms, 10*s, 3*ms)
+	f(10*s+1*ms, 10*s, 10*s)
+	f(10*s-1*ms, 10*s, 10*s) // A timer may be early by a hair.
+	f(10*s-3*ms, 10*s, 10*s-3*ms)
+	f(35*s, 10*s, 35*s)
+	f(30*s+2*ms, 10*s, 30*s)
 	// Short intervals: one hundredth of them.
-	f(1*ms, 50*ms, 1*ms, 0)
-	f(500*time.Microsecond, 50*ms, 0, 0)
-	// The wall clock was set: back by an hour, ahead by 56 years.
-	f(-time.Hour, 10*s, -time.Hour, -time.Hour)
-	f(56*365*24*time.Hour+7*s, 10*s, 56*365*24*time.Hour+7*s, 56*365*24*time.Hour)
+	f(1*ms, 50*ms, 1*ms)
+	f(500*time.Microsecond, 50*ms, 0)
+	// The wall clock was set: the turns are where they were.
+	f(-time.Hour+1*ms, 10*s, -time.Hour)
 }
 
 // The loop before may have been at work a moment ago.
@@ -259,16 +315,18 @@ func TestNewLoopInTheSameMillisecond(t *testing.T) {
 		g := group("target:80")
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", g)))
 		// Exactly at its turn, and once more for the second one.
+		time.Sleep(20 * time.Second)
 		time.Sleep(offset(loopsByAddress(m, "j")["target:80"].key, 10*time.Second, time.Now()))
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		changed := jobConfig("j", every(10*time.Second), func(c *config.ScrapeConfig) { c.SampleLimit = 7 })
 		require.NoError(t, m.Apply(one(changed), groups("j", g)))
+		loopsByAddress(m, "j")["target:80"].hurry(0)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		times, _ := ups(r)
-		require.Len(t, times, 3)
+		times = times[len(times)-3:]
 		require.EqualValues(t, 10_000, times[1]-times[0])
 		require.EqualValues(t, 1, times[2]-times[1])
 	})

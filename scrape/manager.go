@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
 
@@ -19,12 +20,17 @@ type Manager struct {
 	metrics *metrics
 	bodies  *bodies
 	gzips   *sync.Pool
+	filters *filters
+
+	catalogVersion atomic.Uint64
+	refused        [needs]atomic.Int64 // series in the last scrapes of all loops
 
 	// applyMu is held while the set of loops changes, which may have to wait for
 	// loops to end. Those who only look at the set hold mu instead, so that they
 	// need not wait as well.
 	applyMu sync.Mutex
 	stopped bool
+	demand  *demand
 	mu      sync.Mutex
 	jobs    map[string]*job // written with both held; so are job.loops
 }
@@ -35,7 +41,7 @@ func NewManager(opts Options) (*Manager, error) {
 	if opts.Appendable == nil {
 		return nil, errors.New("scrape: Options.Appendable is nil")
 	}
-	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, jobs: map[string]*job{}}
+	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, filters: &filters{}, demand: newDemand(Demand{}), jobs: map[string]*job{}}
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m.countTargets); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
@@ -160,15 +166,21 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	m.jobs = next
 	m.mu.Unlock()
 
-	for _, l := range ch.fresh {
-		go l.run()
+	for i, l := range ch.fresh {
+		l.start(spread(i))
 	}
 }
 
 // stopAll ends the loops and waits until they have written what they have to.
 func stopAll(loops []*loop) {
+	var idle []*loop
 	for _, l := range loops {
-		l.cancel()
+		if l.stop() {
+			idle = append(idle, l)
+		}
+	}
+	for _, l := range idle {
+		l.conclude()
 	}
 	for _, l := range loops {
 		<-l.done

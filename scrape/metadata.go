@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"maps"
 	"sync"
 	"unique"
 
@@ -26,6 +27,7 @@ type metadataStore struct {
 	families map[string]*family // the names interned as well
 	size     int
 	iter     uint64
+	peak     int // of the number of families, since the map was made
 }
 
 var _ promscrape.MetricMetadataStore = (*metadataStore)(nil)
@@ -94,17 +96,23 @@ func (s *metadataStore) setUnit(name, unit []byte) *family {
 	})
 }
 
-// done ends an iteration, as cache.done.
-func (s *metadataStore) done(success bool) {
+// done ends an iteration, as cache.done. After a success it forgets what has not been
+// met for a while, and what is not of use.
+func (s *metadataStore) done(success bool, ofUse func(fam string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if success {
+		s.peak = max(s.peak, len(s.families))
 		for name, f := range s.families {
-			if s.iter-f.seen > keepMetadata {
+			if s.iter-f.seen > keepMetadata || !ofUse(name) {
 				s.size -= len(name) + f.size()
 				delete(s.families, name)
 			}
 		}
+	}
+	if len(s.families) < s.peak/4 {
+		// Maps do not shrink by themselves.
+		s.families, s.peak = maps.Clone(s.families), 0
 	}
 	s.iter++
 }

@@ -66,6 +66,20 @@ type Options struct {
 	// dial function.
 	HTTPClientOptions []config_util.HTTPClientOption
 
+	// OnDemand stores only the series that SetDemand wants, and the synthetic
+	// ones. The others are counted without being parsed (see the package's
+	// documentation for what that leaves unnoticed). False: everything is stored.
+	OnDemand bool
+
+	// SeriesLimit is how many series may be stored in all, as StoredSeries counts
+	// them. As the number comes near it, new series are refused, without their
+	// scrapes failing: above four fifths of it those that nobody reads, above nine
+	// tenths those that nothing acts upon, at the limit all. 0 or less is none.
+	SeriesLimit int
+	// StoredSeries counts the series that the storage holds. It is called for every
+	// new series. Nil: there is no limit.
+	StoredSeries func() int
+
 	// ParseStartTimestamps passes the start timestamps of OpenMetrics and
 	// protobuf bodies on, and then leaves the _created series of OpenMetrics
 	// out, as the feature flags of Prometheus do. False, as there, by default:

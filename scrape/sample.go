@@ -41,23 +41,25 @@ func (a *appending) sample(isHistogram bool) error {
 	a.counts.scraped++
 	text, s := a.read(isHistogram)
 	key := a.cache.key(text)
-	if a.cache.isDropped(key) {
+	if a.dropped(key) {
 		return nil
 	}
 	var ref storage.SeriesRef
+	var number uint32
 	place, again := a.cache.get(key)
 	cached := place != none
 	if cached {
 		e := &a.cache.entries[place]
-		ref, a.lset = e.ref, e.lset
-	} else {
-		kept, err := a.newSeries()
-		if err != nil {
-			return err
-		}
-		if !kept {
-			a.cache.addDropped(key)
+		ref, a.lset, number = e.ref, e.lset, e.number
+		a.count(number, 1)
+		if a.onDemand && a.need(number) == unread {
+			a.counts.kept++
 			return nil
+		}
+	} else {
+		store, err := a.newSeries(key, text, &number)
+		if err != nil || !store {
+			return err
 		}
 	}
 
@@ -75,16 +77,16 @@ func (a *appending) sample(isHistogram bool) error {
 		return fmt.Errorf("append %s: %w", excerptOf(text), err)
 	}
 	if added {
-		a.remember(key, place, cached, ref, s.explicit)
+		a.remember(key, place, cached, ref, number, s.explicit)
 	}
 	// Also of samples that were not taken: it counts what relabelling left.
 	a.counts.kept++
 	return nil
 }
 
-// newSeries puts the labels that a series not in the cache is to be stored under
-// into a.lset, and tells whether it is to be stored.
-func (a *appending) newSeries() (kept bool, err error) {
+// relabelled puts the labels that a series not in the cache is to be stored under
+// into a.lset, and tells whether relabelling leaves it.
+func (a *appending) relabelled() (kept bool, err error) {
 	a.parser.Labels(&a.lset)
 	if l := a.limits.labels; l > 0 && a.lset.Len() > labelGuard*l {
 		return false, a.limits.checkLabels(a.lset)
@@ -190,14 +192,14 @@ func (a *appending) judge(err error) (added bool, fatal error) {
 }
 
 // remember keeps a stored series for the next scrape.
-func (a *appending) remember(key textKey, place int32, cached bool, ref storage.SeriesRef, explicit bool) {
+func (a *appending) remember(key textKey, place int32, cached bool, ref storage.SeriesRef, number uint32, explicit bool) {
 	if cached {
 		// The storage gives a new reference when it had dropped the series.
 		if ref != 0 {
 			a.cache.entries[place].ref = ref
 		}
 	} else {
-		place = a.cache.add(key, ref, a.lset)
+		place = a.cache.add(key, ref, a.lset, number)
 		if a.limitErr == nil {
 			a.counts.seriesAdded++
 		}

@@ -19,7 +19,7 @@ func (l *loop) scrape(at time.Time) {
 	defer cancel()
 
 	got, err := l.get(ctx)
-	defer got.body.release()
+	defer got.release(l.manager.filters)
 	if l.ctx.Err() != nil {
 		// Cut short: the target is not to blame.
 		return
@@ -45,7 +45,7 @@ func (l *loop) get(ctx context.Context) (got fetched, err error) {
 		return fetched{}, err
 	}
 	err = guarded(func() (err error) {
-		got, err = l.fetch.fetch(ctx, l.url, l.timeout, l.size+l.size/8)
+		got, err = l.fetch.fetch(ctx, l.url, l.timeout, l.size+l.size/8, l.view())
 		return err
 	})
 	switch {
@@ -59,6 +59,15 @@ func (l *loop) get(ctx context.Context) (got fetched, err error) {
 	return got, bounded(err)
 }
 
+// view is what the body is filtered by, nil if it is to be parsed whole: where
+// series are made of lines that do not begin with their names.
+func (l *loop) view() *view {
+	if !l.onDemand || l.convertToNHCB || l.parseST {
+		return nil
+	}
+	return l.names.current.Load()
+}
+
 // store appends the body to a new appender, or, if there is none or it turns out
 // to be bad, the stale markers. fetchErr is why there is none. The appender is to
 // be finished by the caller; the error is that of the scrape.
@@ -68,7 +77,10 @@ func (l *loop) store(got fetched, at, deadline time.Time, fetchErr error) (c cou
 		c, err = l.appendBody(app, got, at, deadline)
 		return err
 	})
-	c.bytes = len(got.body.buf)
+	c.bytes = 0
+	if fetchErr == nil {
+		c.bytes = got.sent()
+	}
 	if limitOf(fetchErr) == "body_size" {
 		c.bytes = -1
 	}

@@ -40,6 +40,8 @@ type settings struct {
 	extraReports    bool
 	parseST         bool
 	symbols         *labels.SymbolTable
+	names           *names
+	onDemand        bool
 }
 
 // checkedConfig gives a copy of cfg with defaults filled in, or what is wrong
@@ -125,6 +127,8 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 			acceptEncoding: acceptEncodingHeader(cfg.EnableCompression),
 			userAgent:      m.opts.UserAgent,
 			bodySizeLimit:  orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
+			fallbackType:   cfg.ScrapeFallbackProtocol.HeaderMediaType(),
+			filters:        m.filters,
 		},
 		limits: limits{
 			samples:          orDefault(limit(cfg.SampleLimit), m.opts.SampleLimit),
@@ -143,6 +147,8 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 		extraReports:    cfg.ExtraScrapeMetricsEnabled(),
 		parseST:         m.opts.ParseStartTimestamps,
 		symbols:         labels.NewSymbolTable(),
+		onDemand:        m.opts.OnDemand,
+		names:           newNames(cfg.MetricRelabelConfigs, m.opts.OnDemand, m.demand, &m.catalogVersion),
 	}, nil
 }
 

@@ -1,0 +1,324 @@
+package scrape
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// wants is a demand for some names.
+func wants(names ...string) Demand {
+	return Demand{Wanted: func(name string) bool { return slices.Contains(names, name) }}
+}
+
+func onDemand(o *Options) { o.OnDemand = true }
+
+// demandConfigs are jobs whose relabelling names and drops series in ways that can,
+// and cannot, be told from the names in the body.
+func demandConfigs() map[string]string {
+	return map[string]string{
+		"plain":             "",
+		"honor":             "honor_labels: true",
+		"tracked":           "track_timestamps_staleness: true",
+		"dropped by name":   "metric_relabel_configs: [{source_labels: [__name__], regex: 'a|d', action: drop}]",
+		"kept by name":      "metric_relabel_configs: [{source_labels: [__name__], regex: 'a|b', action: keep}]",
+		"renamed":           "metric_relabel_configs: [{source_labels: [__name__], regex: 'c', replacement: 'a', target_label: __name__}]",
+		"renamed by label":  "metric_relabel_configs: [{source_labels: [x], regex: '(.+)', replacement: 'a', target_label: __name__}]",
+		"renamed by both":   "metric_relabel_configs: [{source_labels: [__name__, x], regex: 'b;1', replacement: 'a', target_label: __name__}]",
+		"mapped":            "metric_relabel_configs: [{regex: 'x', replacement: 'z$1', action: labelmap}]",
+		"other labels":      "metric_relabel_configs: [{regex: y, action: labeldrop}, {target_label: z, replacement: '1'}]",
+		"native histograms": "convert_classic_histograms_to_nhcb: true",
+	}
+}
+
+// On demand, what is wanted is stored as it is when everything is: the same
+// samples, the same markers, at the same times; and the synthetic series are as
+// true.
+func TestOnDemandIsExact(t *testing.T) {
+	for name, job := range demandConfigs() {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) {
+				t.Parallel()
+				rnd := rand.New(rand.NewPCG(seed, 7))
+				answers := randomBodies(rnd, 40)
+				for i := range answers {
+					answers[i] = answers[i].at(time.Now())
+					if rnd.IntN(3) == 0 {
+						answers[i].body = strings.ReplaceAll(answers[i].body, "# TYPE", "# HELP a \" Help.\n# TYPE")
+					}
+				}
+				start := time.Now()
+				all, some := record(t, job, answers, start, noMutation), record(t, job, answers, start, onDemand)
+				for i := range all {
+					wantedOf := func(batch []sample) (out []string) {
+						for _, s := range batch {
+							// Which metadata a series has hangs on all lines before it.
+							s.ref, s.family, s.meta = 0, "", metadata.Metadata{}
+							if s.name() == "a" || s.name() == "up" || s.name() == "scrape_samples_scraped" || s.name() == "scrape_samples_post_metric_relabeling" {
+								out = append(out, s.String())
+							}
+						}
+						slices.Sort(out)
+						return out
+					}
+					require.Equal(t, wantedOf(all[i]), wantedOf(some[i]), "scrape %d of\n%s", i, answers[i].body)
+				}
+			})
+		}
+	}
+}
+
+func noMutation(*Options) {}
+
+// record scrapes the answers, a second apart, into a storage.
+func record(t *testing.T, job string, answers []answer, start time.Time, mutate func(*Options)) [][]sample {
+	address, _ := theatre(t, answers)
+	r := &recorder{next: newTSDB(t)}
+	m := newManager(t, r, mutate)
+	cfg := (difference{job: job, name: "j"}).config(t, "1m").ScrapeConfigs[0]
+	m.SetDemand(wants("a"))
+	l := testLoop(t, m, cfg, model.LabelSet{model.AddressLabel: model.LabelValue(address), model.InstanceLabel: "i"})
+	for i := range answers {
+		l.scrape(start.Add(time.Duration(i) * time.Second))
+	}
+	return r.all()
+}
+
+func TestDemandGrowsAndShrinks(t *testing.T) {
+	s := serveBody(t, textType, "# TYPE a counter\n# HELP a As.\na{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\n# TYPE c gauge\nc 1\n")
+	r := &recorder{next: newTSDB(t)}
+	m := newManager(t, r, onDemand)
+	m.SetDemand(wants("a"))
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
+	m.jobs["j"] = l.job
+	defer delete(m.jobs, "j")
+	start := time.Now()
+	scrape := func(i int) (body []string, report map[string]float64) {
+		l.scrape(start.Add(time.Duration(i) * time.Second))
+		samples, report := r.last(t)
+		return sorted(values(samples)), report
+	}
+	for i := range 2 {
+		body, report := scrape(i)
+		require.Equal(t, []string{`{__name__="a", x="1"} 1`, `{__name__="a", x="2"} 1`}, body)
+		require.EqualValues(t, 4, report["scrape_samples_scraped"])
+		require.EqualValues(t, 4, report["scrape_samples_post_metric_relabeling"])
+		require.EqualValues(t, []int{4, 0}[i], report["scrape_series_added"])
+	}
+	metrics, version := m.Catalog()
+	slices.SortFunc(metrics, func(a, b Metric) int { return strings.Compare(a.Name, b.Name) })
+	require.Equal(t, []string{"instance", "job", "x"}, metrics[0].LabelNames)
+	require.Equal(t, "As.", metrics[0].Help)
+	require.Equal(t, model.MetricTypeCounter, metrics[0].Type)
+	require.Equal(t, []bool{true, false, false}, []bool{metrics[0].Stored, metrics[1].Stored, metrics[2].Stored})
+	require.Equal(t, []int{2, 1, 1}, []int{metrics[0].Series, metrics[1].Series, metrics[2].Series})
+	require.Equal(t, model.MetricTypeGauge, metrics[2].Type)
+	require.Equal(t, version, m.CatalogVersion())
+
+	m.SetDemand(wants("b", "nobody has it"))
+	body, _ := scrape(2)
+	require.Equal(t, []string{`{__name__="a", x="1"} stale`, `{__name__="a", x="2"} stale`, `{__name__="b"} 1`}, body)
+	m.SetDemand(wants("a", "b"))
+	body, _ = scrape(3)
+	require.Equal(t, []string{`{__name__="a", x="1"} 1`, `{__name__="a", x="2"} 1`, `{__name__="b"} 1`}, body)
+	require.Equal(t, version, m.CatalogVersion())
+	m.SetDemand(Demand{})
+	body, report := scrape(4)
+	require.Equal(t, []string{`{__name__="a", x="1"} stale`, `{__name__="a", x="2"} stale`, `{__name__="b"} stale`}, body)
+	require.EqualValues(t, 1, report["up"])
+	require.EqualValues(t, 4, report["scrape_samples_scraped"])
+	require.Empty(t, l.cache.index)
+
+	l.conclude()
+	metrics, _ = m.Catalog()
+	require.Empty(t, metrics)
+	require.NotEqual(t, version, m.CatalogVersion())
+}
+
+// Formats in which a line is no series are parsed whole, and then chosen from.
+func TestOnDemandOfOtherFormats(t *testing.T) {
+	for name, contentType := range map[string]string{"protobuf": pbType, "quoted": textType} {
+		t.Run(name, func(t *testing.T) {
+			body := "{\"things_total\"} 1\n{\"other\",x=\"1\"} 1\n"
+			if contentType == pbType {
+				body = protobuf(1)[0].body
+			}
+			s := serveSequence(t, contentType, body, body, body, body)
+			r := &recorder{next: newTSDB(t)}
+			m := newManager(t, r, onDemand)
+			l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server))})
+			m.jobs["j"] = l.job
+			defer delete(m.jobs, "j")
+			start := time.Now()
+			for i, d := range []Demand{{}, wants("things_total"), wants("things_total"), {}} {
+				m.SetDemand(d)
+				l.scrape(start.Add(time.Duration(i) * time.Second))
+				samples, report := r.last(t)
+				require.EqualValues(t, report["scrape_samples_scraped"], report["scrape_samples_post_metric_relabeling"])
+				require.Greater(t, report["scrape_samples_scraped"], 1.)
+				require.Equal(t, [][]string{{}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} stale`}}[i], append([]string{}, values(samples)...))
+			}
+			metrics, _ := m.Catalog()
+			require.GreaterOrEqual(t, len(metrics), 2)
+		})
+	}
+}
+
+// An error is reported with its line in the whole body.
+func TestErrorsOfWhatIsWanted(t *testing.T) {
+	s := serveSequence(t, textType, "a 1\nb 1\nb 2\nc 3\n", "a 1\nb 1\n\nb 2\nc x\n", "a 1\nb x\nc 1\n")
+	r := &recorder{}
+	m := newManager(t, r, onDemand)
+	m.SetDemand(wants("c"))
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server))})
+	for range 2 {
+		l.scrape(time.Now())
+	}
+	require.EqualError(t, l.target.LastError(), `line 5: strconv.ParseFloat: parsing "x": invalid syntax, in "c x"`)
+	// What is wrong with a line that nobody reads stays unnoticed.
+	l.scrape(time.Now())
+	require.NoError(t, l.target.LastError())
+}
+
+// What becomes wanted is scraped at once, though its turn is far.
+func TestDemandIsMetAtOnce(t *testing.T) {
+	inBubble(t, plain("a 1\nb 1\n"), func(t *testing.T, r *recorder, m *Manager) {
+		m.opts.OnDemand = true
+		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80"))))
+		time.Sleep(time.Minute)
+		before, _ := ups(r)
+		m.SetDemand(wants("z"))
+		time.Sleep(time.Minute)
+		times, _ := ups(r)
+		require.Len(t, times, len(before), "nobody exposes it")
+		start := time.Now().UnixMilli()
+		m.SetDemand(wants("a"))
+		time.Sleep(10 * time.Second)
+		var got []int64
+		for _, batch := range r.all() {
+			for _, s := range batch {
+				require.NotEqual(t, "b", s.name())
+				if s.name() == "a" {
+					got = append(got, s.t-start)
+				}
+			}
+		}
+		require.Equal(t, []int64{5, 5 + QuickGap.Milliseconds()}, got)
+		m.SetDemand(Demand{})
+		time.Sleep(10 * time.Second)
+		all, _ := ups(r)
+		require.Len(t, all, len(times)+2, "what is wanted no more is no reason to hurry")
+	})
+}
+
+// Near the limit what nobody reads is refused first, and what is acted upon last.
+func TestSeriesLimit(t *testing.T) {
+	handler := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", textType)
+		for _, name := range []string{"unread", "read", "scaled"} {
+			for i := range 60 {
+				_, _ = fmt.Fprintf(w, "%s{i=\"%d\"} 1\n", name, i)
+			}
+		}
+	}
+	s := serve(t, handler)
+	stored := map[string]int{}
+	r := &recorder{refuse: func(s sample) error {
+		if s.ref == 0 && !isReport(s.name()) {
+			stored[s.name()]++
+		}
+		return nil
+	}}
+	m := newManager(t, r, func(o *Options) {
+		o.SeriesLimit = 100
+		o.StoredSeries = func() int { return stored["unread"] + stored["read"] + stored["scaled"] }
+	})
+	m.SetDemand(Demand{
+		Wanted: func(name string) bool { return name != "unread" },
+		Vital:  func(name string) bool { return name == "scaled" },
+	})
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
+	for range 2 {
+		l.scrape(time.Now())
+		_, report := r.last(t)
+		require.EqualValues(t, 1, report["up"])
+		require.EqualValues(t, 180, report["scrape_samples_post_metric_relabeling"])
+		require.Equal(t, map[string]int{"unread": 60, "read": 30, "scaled": 10}, stored)
+		unneeded, needed := m.Refused()
+		require.Zero(t, unneeded)
+		require.Equal(t, 30+50, needed)
+	}
+	l.conclude()
+	_, needed := m.Refused()
+	require.Zero(t, needed)
+}
+
+func TestFateOf(t *testing.T) {
+	f := func(rules, name string, want fate) {
+		t.Helper()
+		cfg := (difference{name: "j", job: "metric_relabel_configs: [" + rules + "]"}).config(t, "1m").ScrapeConfigs[0]
+		require.Equal(t, want, fateOf(name, cfg.MetricRelabelConfigs))
+	}
+	depends := fate{depends: true}
+	f("", "a", fate{name: "a"})
+	f("{source_labels: [__name__], regex: 'a.*', action: drop}", "ab", fate{dropped: true})
+	f("{source_labels: [__name__], regex: 'a.*', action: keep}", "b", fate{dropped: true})
+	f("{source_labels: [x, __name__], regex: 'a.*', action: drop}", "a", fate{name: "a"})
+	f("{source_labels: [__name__], regex: 'a_(.*)', target_label: __name__}", "a_b", fate{name: "b"})
+	f("{source_labels: [__name__], regex: 'a_(.*)', target_label: __name__}, {source_labels: [__name__], regex: b, action: drop}", "a_b", fate{dropped: true})
+	f("{source_labels: [__name__], target_label: __name__, action: uppercase}", "a", fate{name: "A"})
+	f("{source_labels: [__name__], regex: '(.*)', target_label: other}", "a", fate{name: "a"})
+	f("{target_label: __name__, replacement: z}", "a", fate{name: "z"})
+	f("{source_labels: [x], target_label: __name__}", "a", depends)
+	f("{source_labels: [__name__], regex: '(.*)', target_label: '__${1}__', replacement: z}", "name", depends)
+	f("{source_labels: [__name__], regex: '(.*)', target_label: 'x_${1}', replacement: z}", "name", fate{name: "name"})
+	f("{source_labels: [__name__], regex: '(.*)', target_label: __name__, replacement: ''}", "a", depends)
+	f("{regex: '__.*', action: labeldrop}", "a", depends)
+	f("{regex: 'x', action: labeldrop}", "a", fate{name: "a"})
+	f("{regex: 'x', action: labelkeep}", "a", depends)
+	f("{regex: '(x.*)', action: labelmap}", "a", depends)
+	f("{regex: '(x.*)', replacement: 'z_$1', action: labelmap}", "a", fate{name: "a"})
+	f("{source_labels: [x], target_label: y, action: keepequal}", "a", fate{name: "a"})
+}
+
+// A target that exposes ever new names fills neither the catalog nor the cache.
+func TestEverNewNames(t *testing.T) {
+	i := 0
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", textType)
+		for range 5000 {
+			i++
+			_, _ = fmt.Fprintf(w, "# TYPE n%d counter\nn%d 1\n", i, i)
+		}
+	})
+	m := newManager(t, storageNowhere{}, onDemand)
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
+	for range 20 {
+		l.scrape(time.Now())
+		require.NoError(t, l.target.LastError())
+	}
+	require.LessOrEqual(t, len(l.names.entries), maxNames+1)
+	require.LessOrEqual(t, len(l.names.lines), 2*maxNames)
+	require.LessOrEqual(t, len(l.names.fams), 2*maxNames)
+	require.Empty(t, l.cache.dropped)
+	m.jobs["j"] = l.job
+	defer delete(m.jobs, "j")
+	metrics, _ := m.Catalog()
+	require.LessOrEqual(t, len(metrics), 5000)
+}
+
+// storageNowhere gives appenders that only hand out references.
+type storageNowhere struct{ storage.AppendableV2 }
+
+func (storageNowhere) AppenderV2(context.Context) storage.AppenderV2 { return &nowhere{} }

@@ -1,0 +1,350 @@
+package scrape
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unique"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/model/relabel"
+)
+
+const (
+	// maxNames bounds the names that are remembered per job. Series of others are
+	// relabelled on every scrape, and are in no catalog. A kube-apiserver exposes
+	// some 1,000.
+	maxNames = 20_000
+	// noName is the number of a name that is not remembered.
+	noName = 0
+)
+
+// names knows the metric names that the targets of a job expose: those that lines
+// begin with, and those that series are stored under, which are numbered. It is
+// shared by the job's loops.
+type names struct {
+	rules    []*relabel.Config
+	onDemand bool
+	version  *atomic.Uint64 // counts the changes of all catalogs
+
+	mu      sync.Mutex
+	demand  *demand
+	numbers map[string]uint32
+	entries []nameEntry // by number; 0 is noName
+	free    []uint32    // numbers whose name is forgotten
+	lines   map[string]fate
+	fams    map[string]struct{}
+
+	// current is what the loops go by; it is replaced, never changed.
+	current atomic.Pointer[view]
+}
+
+// nameEntry is a name that series are stored under.
+type nameEntry struct {
+	name     unique.Handle[string]
+	meta     unique.Handle[metadata.Metadata]
+	labels   unique.Handle[string] // names of the labels of the first series, each after a 0
+	series   int                   // in the last scrapes of all targets
+	need     need
+	lastSeen bool // series were there when names were last forgotten
+}
+
+// view is the decision about each line, by the name it begins with, or that its
+// metadata is about.
+type view struct {
+	demand *demand
+	lines  map[string]verdict
+	needs  []need // by number of the name; needs where that is not known
+}
+
+type verdict struct {
+	number uint32 // of the name that the series are stored under
+	flags  verdictFlags
+}
+
+type verdictFlags uint8
+
+const (
+	skipSeries  verdictFlags = 1 << iota // nobody needs them parsed
+	dropped                              // metric relabelling drops them all
+	knownFamily                          // metadata has been read
+	keepFamily                           // metadata is of series that are wanted
+)
+
+func newNames(rules []*relabel.Config, onDemand bool, d *demand, version *atomic.Uint64) *names {
+	n := &names{
+		rules: rules, onDemand: onDemand, version: version, demand: d,
+		numbers: map[string]uint32{}, entries: make([]nameEntry, 1),
+		lines: map[string]fate{}, fams: map[string]struct{}{},
+	}
+	n.current.Store(&view{demand: d})
+	return n
+}
+
+// setDemand tells whether a name that the targets expose has become needed.
+func (n *names) setDemand(d *demand) (grown bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.demand = d
+	for i := range n.entries[1:] {
+		e := &n.entries[i+1]
+		if !e.used() {
+			continue
+		}
+		before := e.need
+		e.need = d.of(e.name.Value())
+		grown = grown || before == unread && e.need != unread
+	}
+	n.publish()
+	// With everything stored, there is nothing to hurry for.
+	return grown && n.onDemand
+}
+
+func (e *nameEntry) used() bool { return e.name != unique.Handle[string]{} }
+
+// number gives the number of the name that a series is stored under, noName if
+// there are too many.
+func (n *names) number(lset labels.Labels, meta metadata.Metadata) uint32 {
+	name := lset.Get(model.MetricNameLabel)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if i, ok := n.numbers[name]; ok {
+		return i
+	}
+	e := nameEntry{
+		name: unique.Make(strings.Clone(name)), meta: unique.Make(cloned(meta)), labels: unique.Make(labelNames(lset)),
+		need: n.demand.of(name), lastSeen: true,
+	}
+	var i uint32
+	switch {
+	case len(n.free) > 0:
+		i, n.free = n.free[len(n.free)-1], n.free[:len(n.free)-1]
+		n.entries[i] = e
+	case len(n.entries) > maxNames:
+		return noName
+	default:
+		i = uint32(len(n.entries)) //nolint:gosec // Not above maxNames.
+		n.entries = append(n.entries, e)
+	}
+	n.numbers[e.name.Value()] = i
+	n.version.Add(1)
+	return i
+}
+
+// cloned does not hold on to a body.
+func cloned(m metadata.Metadata) metadata.Metadata {
+	return metadata.Metadata{Type: m.Type, Unit: strings.Clone(m.Unit), Help: strings.Clone(m.Help)}
+}
+
+func labelNames(lset labels.Labels) string {
+	var b strings.Builder
+	lset.Range(func(l labels.Label) {
+		if l.Name != model.MetricNameLabel {
+			b.WriteByte(0)
+			b.WriteString(l.Name)
+		}
+	})
+	return b.String()
+}
+
+// lesson is what a scrape has learned about the names in its body.
+type lesson struct {
+	lines    map[string]fate     // by the name that lines begin with
+	families map[string]struct{} // that metadata was read of
+}
+
+// learn takes a lesson into account, and the change in the number of series by
+// number of name.
+func (n *names) learn(l lesson, before, now []uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	changed := n.count(before, now)
+	if len(n.lines)+len(l.lines) > 2*maxNames || len(n.fams)+len(l.families) > 2*maxNames {
+		changed = n.forget() || changed
+	}
+	for name, f := range l.lines {
+		if len(n.lines) < 2*maxNames {
+			n.lines[name] = f
+		}
+	}
+	for name := range l.families {
+		if len(n.fams) < 2*maxNames {
+			n.fams[name] = struct{}{}
+		}
+	}
+	if len(l.lines) > 0 || len(l.families) > 0 {
+		n.publish()
+	}
+	if changed {
+		n.version.Add(1)
+	}
+}
+
+// count tells whether a name has come or gone.
+func (n *names) count(before, now []uint32) (changed bool) {
+	at := func(counts []uint32, i int) int {
+		if i < len(counts) {
+			return int(counts[i])
+		}
+		return 0
+	}
+	for i := 1; i < max(len(before), len(now)); i++ {
+		d := at(now, i) - at(before, i)
+		if d == 0 {
+			continue
+		}
+		e := &n.entries[i]
+		changed = changed || (e.series == 0) != (e.series+d == 0)
+		e.series += d
+	}
+	return changed
+}
+
+// forget makes room by forgetting the names without series. A number is given out
+// again only when it had none the last time as well: scrapes under way may have
+// met it.
+func (n *names) forget() (changed bool) {
+	for i := range n.entries[1:] {
+		e := &n.entries[i+1]
+		if !e.used() || e.series > 0 {
+			continue
+		}
+		if e.lastSeen {
+			e.lastSeen = false
+			continue
+		}
+		delete(n.numbers, e.name.Value())
+		*e = nameEntry{}
+		n.free = append(n.free, uint32(i+1)) //nolint:gosec // Not above maxNames.
+		changed = true
+	}
+	for line, f := range n.lines {
+		if _, ok := n.numbers[f.name]; !ok {
+			delete(n.lines, line)
+		}
+	}
+	clear(n.fams)
+	return changed
+}
+
+// publish makes a new view. n.mu is held.
+func (n *names) publish() {
+	v := &view{demand: n.demand, needs: make([]need, len(n.entries))}
+	for i := range n.entries {
+		if v.needs[i] = n.entries[i].need; !n.entries[i].used() {
+			v.needs[i] = needs
+		}
+	}
+	if n.onDemand {
+		v.lines = make(map[string]verdict, len(n.lines)+len(n.fams))
+		for fam := range n.fams {
+			v.lines[fam] = verdict{flags: knownFamily}
+		}
+		for line, f := range n.lines {
+			n.judge(v, line, f)
+		}
+		for i := range n.entries {
+			if e := &n.entries[i]; e.used() && e.need != unread {
+				keepFamilies(v, e.name.Value())
+			}
+		}
+	}
+	n.current.Store(v)
+}
+
+// judge puts the verdict on the lines that begin with a name into the view.
+func (n *names) judge(v *view, line string, f fate) {
+	if f.depends {
+		return
+	}
+	d := v.lines[line]
+	switch i, ok := n.numbers[f.name]; {
+	case f.dropped:
+		d.flags |= skipSeries | dropped
+	case !ok:
+		return
+	case n.entries[i].need == unread:
+		d.number = i
+		d.flags |= skipSeries
+	default:
+		d.number = i
+	}
+	v.lines[line] = d
+}
+
+// metadataOfUse tells the families whose metadata is to be kept.
+func (n *names) metadataOfUse() func(fam string) bool {
+	if !n.onDemand {
+		return func(string) bool { return true }
+	}
+	v := n.current.Load()
+	return func(fam string) bool { return v.lines[fam].flags&keepFamily != 0 }
+}
+
+// keepFamilies keeps the metadata of the families that a series can belong to.
+func keepFamilies(v *view, series string) {
+	keep := func(fam string) {
+		if d, ok := v.lines[fam]; ok {
+			d.flags |= keepFamily
+			v.lines[fam] = d
+		}
+	}
+	keep(series)
+	for _, suffix := range []string{"_total", "_bucket", "_sum", "_count", "_gsum", "_gcount", "_info", "_created"} {
+		if fam, ok := strings.CutSuffix(series, suffix); ok {
+			keep(fam)
+		}
+	}
+}
+
+// Metric is a metric name that targets expose, as of their last successful scrapes,
+// whether its series are stored or not.
+type Metric struct {
+	Job  string
+	Name string // after metric relabelling
+	metadata.Metadata
+	LabelNames []string // of the first series met, sorted, without the name
+	Series     int      // in all targets of the job together
+	Stored     bool     // they are stored, as far as Options.SeriesLimit allows
+}
+
+// metrics appends the names that have series.
+func (n *names) metrics(job string, to []Metric) []Metric {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.entries {
+		e := &n.entries[i]
+		if !e.used() || e.series == 0 {
+			continue
+		}
+		var labelNames []string
+		if all := e.labels.Value(); all != "" {
+			labelNames = strings.Split(all[1:], "\x00")
+		}
+		to = append(to, Metric{
+			Job: job, Name: e.name.Value(), Metadata: e.meta.Value(), LabelNames: labelNames,
+			Series: e.series, Stored: !n.onDemand || e.need != unread,
+		})
+	}
+	return to
+}
+
+// Catalog gives what the targets expose, in no order, and its version: as long as
+// that is the same, no name has come or gone.
+func (m *Manager) Catalog() (metrics []Metric, version uint64) {
+	m.mu.Lock()
+	all := maps.Clone(m.jobs)
+	m.mu.Unlock()
+	version = m.catalogVersion.Load()
+	for name, j := range all {
+		metrics = j.names.metrics(name, metrics)
+	}
+	return metrics, version
+}
+
+// CatalogVersion is that of Catalog, without the work.
+func (m *Manager) CatalogVersion() uint64 { return m.catalogVersion.Load() }
