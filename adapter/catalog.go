@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -32,14 +33,27 @@ type catalog struct {
 	rules     []*rule
 	now       func() time.Time
 
-	mu       sync.Mutex
-	names    []string
-	namesAt  time.Time
-	byMetric map[string][]candidate
+	exposed func(known uint64) ([]Exposed, uint64) // may be nil
+
+	mu             sync.Mutex
+	names          []string // stored
+	exposedVersion uint64
+	labels         map[string][]string // of what targets expose, by series name
+	namesAt        time.Time
+	byMetric       map[string][]candidate
+	readBy         map[candidate][][]*labels.Matcher // what rules read, as far as it was asked for
 
 	listMu sync.Mutex
 	listed []provider.CustomMetricInfo
 	listAt time.Time
+}
+
+// Exposed is a series name that targets expose, whether its series are stored or
+// not.
+type Exposed struct {
+	Name string
+	// LabelNames are those of one of the series, sorted, without the name.
+	LabelNames []string
 }
 
 // candidate is a series name that a rule serves under some metric name.
@@ -79,9 +93,12 @@ func (c *catalog) refresh(ctx context.Context) error {
 		return err
 	}
 	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
-	if err == nil && (c.byMetric == nil || !slices.Equal(names, c.names)) {
+	if exposedAnew := c.readExposed(); err == nil && (c.byMetric == nil || exposedAnew || !slices.Equal(names, c.names)) {
 		c.names = slices.Clone(names)
-		c.byMetric = candidatesByMetric(c.rules, c.names)
+		all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
+		slices.Sort(all)
+		c.byMetric = candidatesByMetric(c.rules, slices.Compact(all))
+		c.readBy = map[candidate][][]*labels.Matcher{}
 	}
 	if closeErr := q.Close(); err == nil {
 		err = closeErr
@@ -91,6 +108,58 @@ func (c *catalog) refresh(ctx context.Context) error {
 	}
 	c.namesAt = now
 	return nil
+}
+
+// readExposed tells whether targets expose other names than before.
+func (c *catalog) readExposed() (changed bool) {
+	if c.exposed == nil {
+		return false
+	}
+	exposed, version := c.exposed(c.exposedVersion)
+	if version == c.exposedVersion {
+		return false
+	}
+	c.exposedVersion = version
+	c.labels = make(map[string][]string, len(exposed))
+	for _, e := range exposed {
+		// Several jobs may expose it.
+		if known, ok := c.labels[e.Name]; ok && !slices.Equal(known, e.LabelNames) {
+			e.LabelNames = slices.Concat(known, e.LabelNames)
+			slices.Sort(e.LabelNames)
+			e.LabelNames = slices.Compact(e.LabelNames)
+		}
+		c.labels[e.Name] = e.LabelNames
+	}
+	return true
+}
+
+// reads returns the matchers on the metric name of each selector that making a
+// metric takes.
+func (c *catalog) reads(metric string) (all [][]*labels.Matcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cand := range c.byMetric[metric] {
+		on, known := c.readBy[cand]
+		if !known {
+			on = cand.reads()
+			c.readBy[cand] = on
+		}
+		all = append(all, on...)
+	}
+	return all
+}
+
+// reads returns nothing for a query that is none: evaluating it will say so.
+func (c candidate) reads() [][]*labels.Matcher {
+	expr, err := c.expand(c.series, []matcher{equal("placeholder", "x")}, "placeholder")
+	if err != nil {
+		return nil
+	}
+	parsed, err := c.parser.ParseExpr(expr)
+	if err != nil {
+		return nil
+	}
+	return nameMatchers(parsed)
 }
 
 func candidatesByMetric(rules []*rule, names []string) map[string][]candidate {
@@ -161,7 +230,7 @@ func (c *catalog) makeList(ctx context.Context) ([]provider.CustomMetricInfo, er
 	listed := []provider.CustomMetricInfo{}
 	for metric, candidates := range byMetric {
 		for _, cand := range candidates {
-			names, err := c.labelNames(ctx, cand)
+			names, err := c.listedLabels(ctx, cand)
 			if err != nil {
 				return nil, err
 			}
@@ -177,6 +246,32 @@ func (c *catalog) makeList(ctx context.Context) ([]provider.CustomMetricInfo, er
 	}
 	slices.SortFunc(listed, compareInfo)
 	return listed, nil
+}
+
+// listedLabels returns the label names of a candidate for the list: as its targets
+// expose it now, or as it is stored.
+func (c *catalog) listedLabels(ctx context.Context, cand candidate) ([]string, error) {
+	c.mu.Lock()
+	names, ok := c.labels[cand.series]
+	c.mu.Unlock()
+	if !ok {
+		return c.labelNames(ctx, cand)
+	}
+	for _, m := range cand.matchers {
+		if m.Name != model.MetricNameLabel && !mayMatch(m, slices.Contains(names, m.Name)) {
+			return nil, nil
+		}
+	}
+	return names, nil
+}
+
+// mayMatch tells whether a matcher can take a series that has, or has not, its
+// label.
+func mayMatch(m *labels.Matcher, has bool) bool {
+	if !has {
+		return m.Matches("")
+	}
+	return m.Type != labels.MatchEqual || m.Value != ""
 }
 
 func compareInfo(a, b provider.CustomMetricInfo) int {

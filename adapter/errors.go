@@ -15,6 +15,8 @@ type absence struct {
 	reason string
 	// unknownMetric: nothing makes such a metric for any object.
 	unknownMetric bool
+	// starting: there will be one in a moment.
+	starting bool
 }
 
 func (a *absence) Error() string { return a.reason }

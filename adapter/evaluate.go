@@ -37,6 +37,7 @@ func (p *Provider) evaluate(ctx context.Context, req request) (map[string]value,
 	if len(candidates) == 0 {
 		return nil, &absence{reason: "no series has been collected that a rule serves under that name", unknownMetric: true}
 	}
+	p.demand.read(req.metric)
 	var reasons reasons
 	for _, cand := range candidates {
 		values, err := p.evaluateCandidate(ctx, req, cand)
@@ -49,6 +50,9 @@ func (p *Provider) evaluate(ctx context.Context, req request) (map[string]value,
 		case len(values) > 0:
 			return values, nil
 		}
+	}
+	if wait := p.demand.starting(req.metric); wait > 0 {
+		return nil, &absence{starting: true, reason: fmt.Sprintf("collection of %s has started, first value in about %s", candidates[0].series, wait.Round(time.Second))}
 	}
 	return nil, reasons.err()
 }
@@ -96,7 +100,7 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 // byLabel asks for all objects at once by the label that names them.
 func (p *Provider) byLabel(ctx context.Context, req request, cand candidate, scope []matcher, label string) (map[string]value, error) {
 	matchers := slices.Concat(req.matchers, scope, []matcher{namesMatcher(label, req.names)})
-	expr, vector, err := p.query(ctx, cand, matchers, label)
+	expr, vector, window, err := p.query(ctx, cand, matchers, label)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +110,7 @@ func (p *Provider) byLabel(ctx context.Context, req request, cand candidate, sco
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("%s gives several samples for %s %q: aggregate by (<<.GroupBy>>)", expr, label, name)
 		}
-		values[name] = p.value(sample, cand)
+		values[name] = p.value(sample, window)
 	}
 	return values, nil
 }
@@ -125,14 +129,14 @@ func (p *Provider) byPods(ctx context.Context, req request, cand candidate, scop
 			continue
 		}
 		matchers := slices.Concat(req.matchers, scope, []matcher{namesMatcher(podLabel, pods)})
-		expr, vector, err := p.query(ctx, cand, matchers, scope[0].Name)
+		expr, vector, window, err := p.query(ctx, cand, matchers, scope[0].Name)
 		switch {
 		case err != nil:
 			return nil, err
 		case len(vector) > 1:
 			return nil, fmt.Errorf("%s gives %d samples, not one: aggregate by (<<.GroupBy>>)", expr, len(vector))
 		case len(vector) == 1:
-			values[name] = p.value(vector[0], cand)
+			values[name] = p.value(vector[0], window)
 		default:
 			reasons.add(fmt.Sprintf("%s has no value yet for its pods %s", cand.series, strings.Join(pods, ", ")))
 		}
@@ -143,18 +147,23 @@ func (p *Provider) byPods(ctx context.Context, req request, cand candidate, scop
 	return values, nil
 }
 
-func (p *Provider) query(ctx context.Context, cand candidate, matchers []matcher, groupBy string) (string, tsdb.Vector, error) {
+// query also returns the window that the values are over.
+func (p *Provider) query(ctx context.Context, cand candidate, matchers []matcher, groupBy string) (string, tsdb.Vector, time.Duration, error) {
 	expr, err := cand.expand(cand.series, matchers, groupBy)
 	if err != nil {
-		return "", nil, err
+		return "", nil, 0, err
 	}
 	vector, err := p.db.Instant(ctx, expr, p.now(), lookBackIntervals*p.interval())
-	return expr, vector, err // the error names the expression
+	if err != nil {
+		return expr, nil, 0, err // it names the expression
+	}
+	vector, window, err := p.covered(ctx, cand, expr, vector)
+	return expr, vector, window, err
 }
 
-func (p *Provider) value(sample tsdb.Sample, cand candidate) value {
+func (p *Provider) value(sample tsdb.Sample, window time.Duration) value {
 	q, err := quantity(sample.Value)
-	v := value{quantity: q, last: sample.Last, window: cand.window, err: err}
+	v := value{quantity: q, last: sample.Last, window: window, err: err}
 	if v.last.IsZero() {
 		v.last = p.now() // computed from no sample: vector(1)
 	}

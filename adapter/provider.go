@@ -30,6 +30,13 @@ type Options struct {
 	Mapper meta.RESTMapper
 	// Rules map series to metrics; empty is DefaultRules over a 2m window.
 	Rules []Rule
+	// Exposed returns the series names that targets expose, and a version that
+	// changes with them; nil names when the version is still the known one. Their
+	// metrics are listed, and can be asked for, before anything of them is stored.
+	// It may be nil.
+	Exposed func(known uint64) (names []Exposed, version uint64)
+	// Demand is about who reads what; see Provider.RunDemand.
+	Demand DemandOptions
 	// Interval returns the longest scrape interval in force. A query over
 	// instant values looks back twice that far, so that one failed scrape
 	// loses no value and a target long dead gives none. Nil is 30s.
@@ -54,6 +61,7 @@ type Provider struct {
 	catalog  *catalog
 	objects  objects
 	kinds    *kinds
+	demand   *demand
 	interval func() time.Duration
 	logger   *slog.Logger
 	now      func() time.Time
@@ -93,8 +101,9 @@ func NewProvider(opts Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.catalog = &catalog{queryable: opts.DB, rules: rules, now: p.now}
-	return p, nil
+	p.catalog = &catalog{queryable: opts.DB, rules: rules, exposed: opts.Exposed, now: p.now}
+	p.demand, err = newDemand(opts.Demand, p.logger, p.now)
+	return p, err
 }
 
 // LongestWindow is the longest range that any rule looks back over, 0 when none
@@ -170,7 +179,7 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 	list := &custom_metrics.MetricValueList{Items: []custom_metrics.MetricValue{}}
 	values, err := p.evaluate(ctx, req)
 	var gone *absence
-	if err != nil && (!errors.As(err, &gone) || gone.unknownMetric) {
+	if err != nil && (!errors.As(err, &gone) || gone.unknownMetric || gone.starting) {
 		return nil, err
 	}
 	for _, name := range req.names {
@@ -239,7 +248,7 @@ func (r request) answer(name string, v value) *custom_metrics.MetricValue {
 		Value:     v.quantity,
 	}
 	if v.window > 0 {
-		seconds := int64(v.window / time.Second)
+		seconds := max(1, int64(v.window.Round(time.Second)/time.Second))
 		answer.WindowSeconds = &seconds
 	}
 	return answer

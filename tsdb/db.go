@@ -187,6 +187,9 @@ func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 // of Options and shared with Instant.
 func (db *DB) Engine() *promql.Engine { return db.engine }
 
+// Series returns how many series are held in memory, those that ended within the last block or so among them.
+func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:gosec // Far below 2^63.
+
 // Damage tells what Open found broken and what became of it; empty when all was well.
 func (db *DB) Damage() []Damage { return append([]Damage(nil), db.damage...) }
 

@@ -20,18 +20,33 @@ const maxTables = 64
 // that it has not). A result that agrees with no series gets the oldest time of all: too old
 // is honest, too new is not.
 type lastTimes struct {
-	used   []*usedSelection
-	oldest oldest
+	used []*usedSelection
+	all  span
 }
 
 // usedSelection is a selector with the series that gave it something.
 type usedSelection struct {
 	series []*recordedSeries
-	oldest oldest
-	has    map[string]bool              // label name -> some series has it
-	tables map[string]map[uint64]oldest // label names -> hash of their values -> oldest series
-	names  []string                     // scratch
-	buf    []byte                       // scratch
+	all    span
+	has    map[string]bool            // label name -> some series has it
+	tables map[string]map[uint64]span // label names -> hash of their values -> their series
+	names  []string                   // scratch
+	buf    []byte                     // scratch
+}
+
+// span is the earliest of the last samples of some series, and the earliest of their first ones.
+type span struct{ first, last oldest }
+
+func (s span) and(r *recordedSeries) span {
+	first := r.first
+	if r.in.latestWins {
+		first = r.last // The engine reads those before it as well.
+	}
+	return span{first: s.first.and(first), last: s.last.and(r.last)}
+}
+
+func (s span) or(t span) span {
+	return span{first: s.first.or(t.first), last: s.last.or(t.last)}
 }
 
 // oldest is the earliest of the times it was given; its zero value was given none.
@@ -66,34 +81,34 @@ func (o oldest) time() time.Time {
 func (r *recorder) times() *lastTimes {
 	l := &lastTimes{}
 	for _, sel := range r.selections {
-		u := &usedSelection{has: map[string]bool{}, tables: map[string]map[uint64]oldest{}}
+		u := &usedSelection{has: map[string]bool{}, tables: map[string]map[uint64]span{}}
 		for _, s := range sel.series {
 			if s.contributed() {
 				u.series = append(u.series, s)
-				u.oldest = u.oldest.and(s.last)
+				u.all = u.all.and(s)
 			}
 		}
 		if len(u.series) > 0 {
 			l.used = append(l.used, u)
-			l.oldest = l.oldest.or(u.oldest)
+			l.all = l.all.or(u.all)
 		}
 	}
 	return l
 }
 
-// of returns the time of the last sample behind the result with the labels ls, zero if there is none.
-func (l *lastTimes) of(ls labels.Labels) time.Time {
-	var found oldest
+// of returns the times of the samples behind the result with the labels ls, zero if there are none.
+func (l *lastTimes) of(ls labels.Labels) span {
+	var found span
 	for _, u := range l.used {
 		found = found.or(u.of(ls))
 	}
-	if !found.set {
-		found = l.oldest
+	if !found.last.set {
+		found = l.all
 	}
-	return found.time()
+	return found
 }
 
-func (u *usedSelection) of(ls labels.Labels) oldest {
+func (u *usedSelection) of(ls labels.Labels) span {
 	u.names = u.names[:0]
 	ls.Range(func(l labels.Label) {
 		if u.hasName(l.Name) {
@@ -102,7 +117,7 @@ func (u *usedSelection) of(ls labels.Labels) oldest {
 	})
 	table, ok := u.table()
 	if !ok {
-		return u.oldest
+		return u.all
 	}
 	var hash uint64
 	hash, u.buf = ls.HashForLabels(u.buf, u.names...)
@@ -120,7 +135,7 @@ func (u *usedSelection) hasName(name string) bool {
 }
 
 // table indexes the series by the values of the labels u.names, once for each set of names.
-func (u *usedSelection) table() (map[uint64]oldest, bool) {
+func (u *usedSelection) table() (map[uint64]span, bool) {
 	key := strings.Join(u.names, "\xff")
 	if table, ok := u.tables[key]; ok {
 		return table, true
@@ -128,11 +143,11 @@ func (u *usedSelection) table() (map[uint64]oldest, bool) {
 	if len(u.tables) >= maxTables {
 		return nil, false
 	}
-	table := make(map[uint64]oldest)
+	table := make(map[uint64]span)
 	var hash uint64
 	for _, s := range u.series {
 		hash, u.buf = s.Labels().HashForLabels(u.buf, u.names...)
-		table[hash] = table[hash].and(s.last)
+		table[hash] = table[hash].and(s)
 	}
 	u.tables[key] = table
 	return table, true

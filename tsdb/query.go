@@ -38,6 +38,10 @@ type Sample struct {
 	// enough (labels made up by label_replace, both sides of an `or`), Last may be older than the
 	// truth; it is newer only for a scalar() of series that differ from the result in a label.
 	Last time.Time
+
+	// First is when the first sample behind this result was taken: of all those read of the series it was
+	// computed from. Zero when Last is.
+	First time.Time
 }
 
 // maxExprInError keeps an expression that names hundreds of pods from filling a log line.
@@ -85,7 +89,8 @@ func (db *DB) instant(ctx context.Context, expr string, at time.Time, lookback t
 func toVector(v parser.Value, rec *recorder) (Vector, error) {
 	switch v := v.(type) {
 	case promql.Scalar:
-		return Vector{{Value: v.V, Last: rec.times().oldest.time()}}, nil
+		all := rec.times().all
+		return Vector{{Value: v.V, Last: all.last.time(), First: all.first.time()}}, nil
 	case promql.Vector:
 		times := rec.times()
 		vector := make(Vector, 0, len(v))
@@ -93,7 +98,8 @@ func toVector(v parser.Value, rec *recorder) (Vector, error) {
 			if s.H != nil {
 				return nil, fmt.Errorf("%s: %w", s.Metric, ErrHistogram)
 			}
-			vector = append(vector, Sample{Labels: s.Metric, Value: s.F, Last: times.of(s.Metric)})
+			of := times.of(s.Metric)
+			vector = append(vector, Sample{Labels: s.Metric, Value: s.F, Last: of.last.time(), First: of.first.time()})
 		}
 		return vector, nil
 	default:

@@ -116,6 +116,30 @@ func TestLast(t *testing.T) {
 	f(`nonsense`)
 }
 
+// The first sample behind a result is that of the series that has the oldest.
+func TestFirst(t *testing.T) {
+	db := openScene(t)
+	f := func(expr string, want ...float64) {
+		t.Helper()
+		var got []float64
+		for _, s := range instant(t, db, expr, at(120)) {
+			if s.First.IsZero() {
+				require.True(t, s.Last.IsZero())
+				continue
+			}
+			require.False(t, s.First.After(s.Last))
+			got = append(got, s.First.Sub(at(0)).Seconds())
+		}
+		require.ElementsMatch(t, want, got, expr)
+	}
+	f(`temperature`, 120, 100)
+	f(`sum(temperature)`, 100)
+	f(`rate(requests_total{job="",pod=~"a|b"}[1m])`, 70, 70)
+	f(`sum(rate(requests_total{job="",pod=~"a|b"}[1m]))`, 70)
+	f(`scalar(sum(temperature))`, 100)
+	f(`vector(1)`)
+}
+
 func TestLookback(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.LookbackDelta = 15 * time.Second })
 	f := func(lookback time.Duration, want int) {

@@ -109,7 +109,8 @@ type recordedSeries struct {
 	in    *selection
 	seen  int64 // time of the last sample read
 	stale bool  // that sample was a stale marker
-	last  int64 // time of the last sample read that was none
+	first int64 // time of the first sample read that was none
+	last  int64 // and of the last
 	n     int   // number of samples read, markers not counted
 }
 
@@ -131,6 +132,9 @@ func (s *recordedSeries) saw(t int64, stale bool) {
 	}
 	s.seen, s.stale = t, stale
 	if !stale {
+		if s.n == 0 {
+			s.first = t
+		}
 		s.last = t
 		s.n++
 	}

@@ -19,6 +19,9 @@ type fileConfig struct {
 	// ServiceMonitors and PodMonitors count as if they were in the cluster.
 	ServiceMonitors []*monitoringv1.ServiceMonitor `json:"serviceMonitors,omitempty"`
 	PodMonitors     []*monitoringv1.PodMonitor     `json:"podMonitors,omitempty"`
+	// Keep are regular expressions, anchored, of series names that are stored
+	// whether anybody reads them or not.
+	Keep []string `json:"keep,omitempty"`
 }
 
 // loadConfig reads the file, or gives an empty configuration for no file.

@@ -32,6 +32,10 @@ type options struct {
 	monitorNamespaceSelector selector
 	monitorFileAccess        bool
 
+	ingest      ingest
+	demandTTL   time.Duration
+	seriesLimit int
+
 	dataDir             string
 	retention           time.Duration
 	queryMaxSamples     int
@@ -68,6 +72,9 @@ const (
 	defaultSecurePort = 6443
 	// defaultWebListenAddress is reached by kubectl port-forward.
 	defaultWebListenAddress = "127.0.0.1:9090"
+	// defaultSeriesLimit is some 300 MB of memory, the most that an edge node can be
+	// asked for. On demand it is not met.
+	defaultSeriesLimit = 100_000
 	// defaultServiceName is what deploy/ calls it.
 	defaultServiceName = "promlet"
 )
@@ -106,6 +113,9 @@ func newOptions() *options {
 		scrapeTimeout:       defaultScrapeTimeout,
 		scrapeAnnotations:   true,
 		rateWindow:          adapter.DefaultRateWindow,
+		ingest:              ingestDemand,
+		demandTTL:           adapter.DefaultDemandTTL,
+		seriesLimit:         defaultSeriesLimit,
 		dataDir:             "data",
 		retention:           tsdb.DefaultRetention,
 		queryMaxSamples:     tsdb.DefaultMaxSamples,
@@ -133,7 +143,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	source := sets.FlagSet("source")
 	source.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
 	source.StringVar(&o.manifests, "manifests", o.manifests, "Directory of YAML or JSON files that stand in for a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and Secrets and ConfigMaps of monitors. Changes are followed. The API then listens on loopback only and lets every caller in.")
-	source.StringVar(&o.config, "config", o.config, "Path to a file of rules in prometheus-adapter's format, beside which it may hold serviceMonitors and podMonitors. Empty: the default rules.")
+	source.StringVar(&o.config, "config", o.config, "Path to a file of rules in prometheus-adapter's format, beside which it may hold serviceMonitors, podMonitors, and keep, a list of regular expressions of series names. Empty: the default rules.")
 
 	monitors := sets.FlagSet("monitors")
 	monitors.Var(&o.monitorSelector, "monitor-selector", "Labels of the ServiceMonitors and PodMonitors that count, such as team=blue,tier!=test. Empty: all. Those of --config always count.")
@@ -145,6 +155,11 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", o.scrapeTimeout, "Time a scrape may take where the monitor says nothing; never more than the interval.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", o.scrapeAnnotations, "Scrape Pods and Services annotated prometheus.io/scrape: \"true\" too.")
 	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates; never less than four scrape intervals.")
+
+	ingestion := sets.FlagSet("ingestion")
+	ingestion.Var(&o.ingest, "ingest", "Which series are stored. One of demand (those that HPAs, API clients and queries read, and those named by keep in --config), all.")
+	ingestion.DurationVar(&o.demandTTL, "demand-ttl", o.demandTTL, "How long after its last read over the API a metric's series are still stored. What HPAs scale on is stored as long as they are there.")
+	ingestion.IntVar(&o.seriesLimit, "series-limit", o.seriesLimit, "How many series may be held in memory. Near it new ones are refused: above four fifths of it those that nobody reads, above nine tenths those that no HPA reads, at the limit all. 0: no limit.")
 
 	storage := sets.FlagSet("storage and queries")
 	storage.StringVar(&o.dataDir, "data-dir", o.dataDir, "Directory of the TSDB. Made if missing.")
@@ -188,6 +203,7 @@ func (o *options) validate() error {
 		{"rate-window", o.rateWindow},
 		{"retention", o.retention},
 		{"query-timeout", o.queryTimeout},
+		{"demand-ttl", o.demandTTL},
 	} {
 		if d.value <= 0 {
 			bad(d.flag, d.value, "give a duration above 0, such as 30s")
@@ -210,6 +226,9 @@ func (o *options) validate() error {
 	}
 	if o.queryMaxConcurrency <= 0 {
 		bad("query-max-concurrency", o.queryMaxConcurrency, "give a number above 0")
+	}
+	if o.seriesLimit < 0 {
+		bad("series-limit", o.seriesLimit, "give 0 for no limit, or a number above it")
 	}
 	if o.dataDir == "" {
 		bad("data-dir", `""`, "name a directory")

@@ -53,6 +53,9 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		Registerer:        registry,
 		UserAgent:         "promlet/" + buildVersion(),
 		HTTPClientOptions: opts.scrapeClient,
+		OnDemand:          opts.ingest == ingestDemand,
+		SeriesLimit:       opts.seriesLimit,
+		StoredSeries:      db.Series,
 	})
 	if err != nil {
 		return err
@@ -84,7 +87,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
 	}
 	app.longestInterval.Store(int64(opts.scrapeInterval))
-	provider, err := app.provider(mapper, cfg.Rules)
+	provider, err := app.provider(mapper, cfg)
 	if err != nil {
 		return err
 	}
@@ -134,7 +137,8 @@ type app struct {
 	longestInterval atomic.Int64 // nanoseconds, of the jobs in force
 }
 
-func (a *app) provider(mapper meta.RESTMapper, rules []adapter.Rule) (*adapter.Provider, error) {
+func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
+	rules := cfg.Rules
 	if len(rules) == 0 {
 		rules = adapter.DefaultRules(adapter.RateWindow(a.opts.rateWindow, a.opts.scrapeInterval))
 	}
@@ -143,6 +147,8 @@ func (a *app) provider(mapper meta.RESTMapper, rules []adapter.Rule) (*adapter.P
 		Objects:  a.objects.Lister,
 		Mapper:   mapper,
 		Rules:    rules,
+		Exposed:  a.exposed,
+		Demand:   a.opts.demand(cfg.Keep),
 		Interval: func() time.Duration { return time.Duration(a.longestInterval.Load()) },
 		Logger:   a.logger.With("component", "adapter"),
 	})
@@ -158,6 +164,9 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	// Listen before anything runs, so that a port in use is found first.
 	listener, err := a.listenWeb(ctx)
 	if err != nil {
+		return err
+	}
+	if err := a.startDemand(ctx, provider); err != nil {
 		return err
 	}
 	ready := a.warmup(provider).ready
@@ -180,6 +189,7 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 		return server.Run(answering)
 	})
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
+	group.Go(func() error { return provider.RunDemand(background, a.wanted) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
@@ -276,7 +286,7 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 
 // problems tells what stands between people and their metrics.
 func (a *app) problems() []string {
-	problems := a.source.Problems()
+	problems := append(a.source.Problems(), a.refused()...)
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)
 	}

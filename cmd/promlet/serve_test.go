@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 )
 
 // exporter serves a body as an exporter does.
@@ -47,8 +48,12 @@ func TestServeTheScenario(t *testing.T) {
 		_, items := p.metric("services/app/http_requests")
 		return len(items) == 1 && items[0].Value.AsApproximateFloat64() > 270 && items[0].Value.AsApproximateFloat64() < 330
 	}, patience, 200*time.Millisecond, "the rate is 300 a second")
-	_, items := p.metric("services/app/http_requests")
-	require.Equal(t, int64(10), *items[0].WindowSeconds)
+	// The window grows with what has been collected.
+	var items []v1beta2.MetricValue
+	require.Eventually(t, func() bool {
+		_, items = p.metric("services/app/http_requests")
+		return len(items) == 1 && *items[0].WindowSeconds == 10
+	}, patience, 200*time.Millisecond)
 	require.WithinDuration(t, time.Now(), items[0].Timestamp.Time, 20*time.Second)
 
 	// A third pod comes, and the first one goes.

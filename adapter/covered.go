@@ -1,0 +1,89 @@
+package adapter
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// coveredSlack is by how much the last samples of series may differ for a query over
+// what has been collected to take them for equally old: targets that are scraped
+// together are scraped within this time.
+const coveredSlack = time.Second
+
+// covered asks again where nothing is as old as the window of the query: collection
+// has only begun, or everything asked about has. A rate over a window of which a
+// tenth has been collected is a tenth of the rate; so it is computed over that tenth.
+// Where any of it is older, the answer stays: what is new then counts by what it has
+// added to the whole, as in Prometheus.
+func (p *Provider) covered(ctx context.Context, cand candidate, expr string, vector tsdb.Vector) (tsdb.Vector, time.Duration, error) {
+	if cand.window == 0 || len(vector) == 0 {
+		return vector, cand.window, nil
+	}
+	first, last := vector[0].First, vector[0].Last
+	for _, s := range vector[1:] {
+		if s.First.Before(first) {
+			first = s.First
+		}
+		if s.Last.Before(last) {
+			last = s.Last
+		}
+	}
+	// One sample may be missing at the beginning of a window that is full.
+	missing := first.Sub(p.now().Add(-cand.window))
+	if first.IsZero() || missing <= p.interval()*11/10 {
+		return vector, cand.window, nil
+	}
+	at := last.Add(coveredSlack)
+	if now := p.now(); at.After(now) {
+		at = now
+	}
+	over := at.Sub(first) + time.Millisecond // windows do not hold their beginning
+	shorter, ok := withWindow(cand.parser, expr, cand.window, over)
+	if !ok || over >= cand.window {
+		return vector, cand.window, nil
+	}
+	again, err := p.db.Instant(ctx, shorter, at, lookBackIntervals*p.interval())
+	if err != nil || len(again) < len(vector) {
+		return vector, cand.window, err
+	}
+	return again, over, nil
+}
+
+// withWindow puts another window in the place of the one that an expression looks
+// back over. It does not for those that look back in other ways as well.
+func withWindow(p parser.Parser, expr string, window, other time.Duration) (string, bool) {
+	parsed, err := p.ParseExpr(expr)
+	if err != nil {
+		return "", false
+	}
+	ok := true
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.MatrixSelector:
+			s, is := n.VectorSelector.(*parser.VectorSelector)
+			ok = ok && is && n.Range == window && s.OriginalOffset == 0 && s.Timestamp == nil && s.StartOrEnd == 0
+			n.Range = other
+		case *parser.SubqueryExpr:
+			ok = false
+		case *parser.Call:
+			ok = ok && (n.Func.Name == "rate" || n.Func.Name == "irate" || !rangeFunction(n))
+		}
+		return nil
+	})
+	return parsed.String(), ok
+}
+
+// rangeFunction tells whether a function takes a range: only of rates it is known
+// that the length of the range does not scale them.
+func rangeFunction(c *parser.Call) bool {
+	for _, t := range c.Func.ArgTypes {
+		if t == parser.ValueTypeMatrix {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,269 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+)
+
+const (
+	// demandPeriod is how often HPAs and what targets expose are looked at anew. A
+	// metric asked for over the API is seen to at once.
+	demandPeriod = time.Second
+	// savePeriod is how often at most the demand is saved when only the times of
+	// the last reads have changed.
+	savePeriod = time.Minute
+	// maxReads bounds the metrics and the queries that are remembered; an API client
+	// may ask for anything.
+	maxReads = 10_000
+)
+
+// DemandOptions say whose reading makes series wanted, and for how long.
+type DemandOptions struct {
+	// TTL is how long after its last read over the API, or by Query, a metric stays
+	// wanted. 0 is DefaultDemandTTL.
+	TTL time.Duration
+	// Keep are regular expressions, anchored, of series names that are always
+	// wanted.
+	Keep []string
+	// File keeps the demand over restarts; it is made if missing. Empty: nothing is
+	// kept.
+	File string
+	// FirstValue is about how long it takes from a series becoming wanted until it
+	// has two samples: what a client is told that asks for the first time. 0:
+	// series are stored whether they are wanted or not.
+	FirstValue time.Duration
+}
+
+// DefaultDemandTTL outlives a rollout, a node's reboot, and a lunch break with a
+// terminal open.
+const DefaultDemandTTL = time.Hour
+
+// demand knows who reads what.
+type demand struct {
+	opts   DemandOptions
+	keep   [][]*labels.Matcher
+	logger *slog.Logger
+	now    func() time.Time
+	kick   chan struct{} // something new is read
+
+	mu      sync.Mutex
+	reads   map[string]time.Time // metrics of the API -> last read
+	queries map[string]query     // by their text
+	since   map[string]time.Time // metrics wanted -> since when
+
+	saved   string // what the file holds
+	savedAt time.Time
+	failing bool // to save
+}
+
+// query is an expression that somebody evaluates.
+type query struct {
+	on   [][]*labels.Matcher
+	last time.Time
+}
+
+func newDemand(opts DemandOptions, logger *slog.Logger, now func() time.Time) (*demand, error) {
+	if opts.TTL == 0 {
+		opts.TTL = DefaultDemandTTL
+	}
+	d := &demand{
+		opts: opts, logger: logger, now: now, kick: make(chan struct{}, 1),
+		reads: map[string]time.Time{}, queries: map[string]query{}, since: map[string]time.Time{},
+	}
+	var errs []error
+	for i, pattern := range opts.Keep {
+		m, err := labels.NewMatcher(labels.MatchRegexp, model.MetricNameLabel, pattern)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("keep[%d]: %q is no regular expression: %w", i, pattern, err))
+			continue
+		}
+		d.keep = append(d.keep, []*labels.Matcher{m})
+	}
+	d.load()
+	return d, errors.Join(errs...)
+}
+
+// read notes that somebody asks for a metric.
+func (d *demand) read(metric string) {
+	now := d.now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, known := d.reads[metric]; known || len(d.reads) < maxReads {
+		d.reads[metric] = now
+	}
+	if _, known := d.since[metric]; !known && len(d.since) < 2*maxReads {
+		d.since[metric] = now
+		d.wake()
+	}
+}
+
+func (d *demand) wake() {
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
+// starting tells how long it is until a metric has its first value, 0 if it should
+// have one: its collection has begun long enough ago, or does not depend on demand.
+func (d *demand) starting(metric string) time.Duration {
+	if d.opts.FirstValue == 0 {
+		return 0
+	}
+	d.mu.Lock()
+	since, ok := d.since[metric]
+	d.mu.Unlock()
+	now := d.now()
+	// Twice that long is patience for a slow target.
+	if !ok || now.Sub(since) > 2*d.opts.FirstValue {
+		return 0
+	}
+	return max(time.Second, since.Add(d.opts.FirstValue).Sub(now))
+}
+
+// Query notes that somebody evaluates an expression on the database directly: what
+// it selects stays wanted for DemandOptions.TTL. The error is that of an expression
+// that is none.
+func (p *Provider) Query(expr string) error {
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		return err
+	}
+	d := p.demand
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q, known := d.queries[expr]
+	if !known && len(d.queries) >= maxReads {
+		return nil
+	}
+	if !known {
+		q.on = nameMatchers(parsed)
+		d.wake()
+	}
+	q.last = d.now()
+	d.queries[expr] = q
+	return nil
+}
+
+// CurrentDemand returns what is wanted now.
+func (p *Provider) CurrentDemand(ctx context.Context) (*Demand, error) {
+	if _, err := p.catalog.all(ctx); err != nil {
+		return nil, err
+	}
+	scaled, err := p.objects.scaledMetrics()
+	if err != nil {
+		return nil, err
+	}
+	now := &Demand{rules: p.catalog.rules, read: newReaders(), scaled: newReaders()}
+	for _, metric := range scaled {
+		now.scaled.metrics[metric] = true
+	}
+	p.demand.settle(now)
+	now.read.follow(p.catalog)
+	now.scaled.follow(p.catalog)
+	return now, nil
+}
+
+// settle forgets who has not read for long, and adds who has to what is wanted now.
+func (d *demand) settle(now *Demand) {
+	at := d.now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for metric, last := range d.reads {
+		if at.Sub(last) > d.opts.TTL {
+			delete(d.reads, metric)
+			continue
+		}
+		now.read.metrics[metric] = true
+	}
+	for text, q := range d.queries {
+		if at.Sub(q.last) > d.opts.TTL {
+			delete(d.queries, text)
+			continue
+		}
+		for _, on := range q.on {
+			now.read.add(on)
+		}
+	}
+	for _, on := range d.keep {
+		now.read.add(on)
+	}
+	for metric := range d.since {
+		if !now.read.metrics[metric] && !now.scaled.metrics[metric] {
+			delete(d.since, metric)
+		}
+	}
+	for metric := range now.scaled.metrics {
+		if _, known := d.since[metric]; !known {
+			d.since[metric] = at
+		}
+	}
+}
+
+// RunDemand calls apply with what is wanted, first at once and then whenever that
+// changes, until ctx is done. It also keeps DemandOptions.File.
+func (p *Provider) RunDemand(ctx context.Context, apply func(*Demand)) error {
+	ticker := time.NewTicker(demandPeriod)
+	defer ticker.Stop()
+	var last string
+	for first := true; ; first = false {
+		now, err := p.CurrentDemand(ctx)
+		if err != nil && ctx.Err() == nil {
+			p.logger.Warn("what is wanted is not known anew", "err", err)
+		}
+		if err == nil {
+			if key := now.key(); first || key != last {
+				last = key
+				apply(now)
+			}
+			p.demand.save(now, false)
+		}
+		select {
+		case <-ctx.Done():
+			if now != nil {
+				p.demand.save(now, true)
+			}
+			return nil
+		case <-ticker.C:
+		case <-p.demand.kick:
+		}
+	}
+}
+
+// scaledMetrics returns the names of the custom metrics that HPAs scale on.
+func (o objects) scaledMetrics() ([]string, error) {
+	lister, ok := o.lister(autoscalingv2.Resource("horizontalpodautoscalers"))
+	if !ok {
+		return nil, nil
+	}
+	hpas, err := lister.List(apilabels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
+	}
+	var metrics []string
+	for _, obj := range hpas {
+		hpa, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler)
+		if !ok {
+			continue
+		}
+		for _, m := range hpa.Spec.Metrics {
+			switch {
+			case m.Pods != nil:
+				metrics = append(metrics, m.Pods.Metric.Name)
+			case m.Object != nil:
+				metrics = append(metrics, m.Object.Metric.Name)
+			}
+		}
+	}
+	return metrics, nil
+}

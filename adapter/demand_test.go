@@ -1,0 +1,289 @@
+package adapter
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+// exposing makes targets of a fixture expose names, whose series carry the labels of
+// a pod.
+func exposing(names ...string) func(*Options) {
+	return func(o *Options) {
+		o.Exposed = func(known uint64) ([]Exposed, uint64) {
+			if known == 1 {
+				return nil, 1
+			}
+			var all []Exposed
+			for _, name := range names {
+				all = append(all, Exposed{Name: name, LabelNames: []string{"endpoint", "instance", "job", "namespace", "pod", "service"}})
+			}
+			return all, 1
+		}
+	}
+}
+
+// again makes the provider of a fixture anew, with other options.
+func (f *fixture) again(mutate ...func(*Options)) {
+	f.t.Helper()
+	opts := Options{
+		DB: f.db, Objects: f.lister, Now: func() time.Time { return f.now }, Interval: func() time.Duration { return step },
+		Demand: DemandOptions{FirstValue: 5 * time.Second},
+	}
+	for _, m := range mutate {
+		m(&opts)
+	}
+	var err error
+	f.Provider, err = NewProvider(opts)
+	require.NoError(f.t, err)
+}
+
+// wanted returns which of the names are.
+func (f *fixture) wanted(names ...string) (wanted []string) {
+	f.t.Helper()
+	d, err := f.CurrentDemand(context.Background())
+	require.NoError(f.t, err)
+	for _, name := range names {
+		if d.Wanted(name) {
+			wanted = append(wanted, name)
+		}
+	}
+	return wanted
+}
+
+func (f *fixture) hpa(name string, metrics ...autoscalingv2.MetricSpec) *autoscalingv2.HorizontalPodAutoscaler {
+	gr := autoscalingv2.Resource("horizontalpodautoscalers")
+	if f.objects[gr] == nil {
+		f.objects[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	}
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	hpa.Spec.Metrics = metrics
+	f.add(gr, hpa)
+	return hpa
+}
+
+func podsMetric(name string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}}}
+}
+
+func objectMetric(name string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Object: &autoscalingv2.ObjectMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}}}
+}
+
+func (f *fixture) serviceMetric(metric string) error {
+	_, err := f.GetMetricByName(context.Background(), types.NamespacedName{Namespace: "default", Name: "sample"}, provider.CustomMetricInfo{GroupResource: serviceResource, Namespaced: true, Metric: metric}, nil)
+	return err
+}
+
+func TestWhatIsWanted(t *testing.T) {
+	names := []string{"http_requests_total", "queue_depth", "go_goroutines", "node_load1", "node_load5"}
+	f := scenario(t)
+	f.again(exposing(names...), func(o *Options) { o.Demand.Keep = []string{"node_load[0-9]"} })
+	require.Equal(t, []string{"node_load1", "node_load5"}, f.wanted(names...))
+
+	// Asked for over the API, for as long as it is.
+	require.NoError(t, f.serviceMetric("queue_depth"))
+	require.ErrorContains(t, f.serviceMetric("nonsense"), "no series has been collected")
+	require.Equal(t, []string{"queue_depth", "node_load1", "node_load5"}, f.wanted(names...))
+	f.now = f.now.Add(DefaultDemandTTL - time.Second)
+	require.Contains(t, f.wanted(names...), "queue_depth")
+	f.now = f.now.Add(2 * time.Second)
+	require.NotContains(t, f.wanted(names...), "queue_depth")
+	require.Empty(t, f.demand.reads)
+	require.Empty(t, f.demand.since)
+
+	// By an HPA, for as long as it is there; also of names that nobody exposes yet.
+	hpa := f.hpa("app", podsMetric("http_requests"), objectMetric("later"), autoscalingv2.MetricSpec{})
+	d, err := f.CurrentDemand(context.Background())
+	require.NoError(t, err)
+	for name, scaled := range map[string]bool{"http_requests_total": true, "http_requests": true, "later_seconds_total": true, "later": true, "node_load1": false, "go_goroutines": false} {
+		require.Equal(t, scaled, d.Scaled(name), name)
+	}
+	require.True(t, d.Wanted("http_requests_total"))
+	require.NoError(t, f.objects[autoscalingv2.Resource("horizontalpodautoscalers")].Delete(hpa))
+	require.Equal(t, []string{"node_load1", "node_load5"}, f.wanted(names...))
+
+	// By a query.
+	require.NoError(t, f.Query(`sum(rate(http_requests_total[1m])) / on() {__name__=~"go_.*", job="x"} > node_x`))
+	require.Error(t, f.Query(`sum(`))
+	require.Equal(t, []string{"http_requests_total", "go_goroutines", "node_load1", "node_load5"}, f.wanted(names...))
+	require.NoError(t, f.Query(`{job="x"}`))
+	require.Equal(t, names, f.wanted(names...))
+	f.now = f.now.Add(DefaultDemandTTL + time.Second)
+	require.Equal(t, []string{"node_load1", "node_load5"}, f.wanted(names...))
+}
+
+// What a rule reads is told by its query, not by its seriesQuery.
+func TestRulesSayWhatTheyRead(t *testing.T) {
+	rule := Rule{
+		SeriesQuery:  `queue_depth`,
+		Resources:    Resources{Overrides: defaultOverrides()},
+		Name:         Name{As: "fullness"},
+		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) / sum(queue_capacity{<<.LabelMatchers>>}) by (<<.GroupBy>>) * on() group_left() {__name__=~"<<.Series>>_factor.*"}`,
+	}
+	names := []string{"queue_depth", "queue_capacity", "queue_depth_factor_a", "queue_length"}
+	f := scenario(t)
+	f.again(exposing(names...), func(o *Options) { o.Rules = []Rule{rule} })
+	require.Empty(t, f.wanted(names...))
+	f.hpa("app", podsMetric("fullness"))
+	require.Equal(t, names[:3], f.wanted(names...))
+}
+
+// The first answer says when there will be another.
+func TestCollectionHasStarted(t *testing.T) {
+	f := scenario(t)
+	f.again(exposing("http_errors_total", "http_requests_total"))
+	info := provider.CustomMetricInfo{GroupResource: podResource, Namespaced: true, Metric: "http_errors"}
+	everything := apilabels.Everything()
+	for after, want := range []string{"collection of http_errors_total has started, first value in about 5s", "first value in about 4s", "first value in about 3s"} {
+		require.ErrorContains(t, f.serviceMetric("http_errors"), want, after)
+		_, err := f.GetMetricBySelector(context.Background(), "default", everything, info, everything)
+		require.ErrorContains(t, err, want)
+		f.now = f.now.Add(time.Second)
+	}
+	f.now = f.now.Add(time.Minute)
+	require.ErrorContains(t, f.serviceMetric("http_errors"), "http_errors_total has no series in namespace default")
+	list, err := f.GetMetricBySelector(context.Background(), "default", everything, info, everything)
+	require.NoError(t, err)
+	require.Empty(t, list.Items)
+
+	// What has been collected all along is answered.
+	f = scenario(t)
+	f.again(exposing("http_errors_total", "http_requests_total"))
+	require.NoError(t, f.serviceMetric("http_requests"))
+
+	// Discovery lists what nobody has read yet, by the labels that it carries.
+	var listed []string
+	for _, info := range f.ListAllMetrics() {
+		if info.Metric == "http_errors" {
+			listed = append(listed, info.GroupResource.String())
+		}
+	}
+	require.Equal(t, []string{"namespaces", "pods", "services"}, listed)
+}
+
+func TestDemandIsKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "demand.json")
+	names := []string{"http_requests_total", "queue_depth", "go_goroutines"}
+	kept := func(o *Options) { o.Demand.File = file }
+	run := func(f *fixture) (first []string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		require.NoError(t, f.RunDemand(ctx, func(d *Demand) {
+			for _, name := range names {
+				if d.Wanted(name) {
+					first = append(first, name)
+				}
+			}
+			cancel()
+		}))
+		return first
+	}
+	f := scenario(t)
+	f.again(exposing(names...), kept)
+	require.NoError(t, f.serviceMetric("queue_depth"))
+	require.NoError(t, f.Query("go_goroutines > 1"))
+	f.hpa("app", podsMetric("http_requests"))
+	require.Equal(t, names, run(f))
+
+	// After a restart HPAs are not known yet, and nothing is new.
+	now := f.now
+	f = newFixture(t)
+	f.now = now
+	f.again(exposing(names...), kept)
+	require.Equal(t, names, run(f))
+	require.Zero(t, f.demand.starting("queue_depth"))
+	f.now = f.now.Add(DefaultDemandTTL + time.Second)
+	require.Empty(t, run(f))
+
+	// What is broken is as if it were not there.
+	require.NoError(t, os.WriteFile(file, []byte(`{"metrics": 3`), 0o600))
+	f.again(exposing(names...), kept)
+	require.Empty(t, run(f))
+	f.again(exposing(names...), func(o *Options) { o.Demand.File = filepath.Join(file, "not", "a", "directory") })
+	require.Empty(t, run(f))
+	_, err := NewProvider(Options{DB: f.db, Objects: f.lister, Demand: DemandOptions{Keep: []string{"a", "("}}})
+	require.ErrorContains(t, err, `keep[1]: "(" is no regular expression`)
+}
+
+func TestRunDemandAppliesChanges(t *testing.T) {
+	f := scenario(t)
+	f.again(exposing("http_requests_total", "queue_depth"))
+	ctx, cancel := context.WithCancel(t.Context())
+	applied := make(chan bool, 10)
+	done := make(chan error)
+	go func() {
+		done <- f.RunDemand(ctx, func(d *Demand) { applied <- d.Wanted("queue_depth") })
+	}()
+	require.False(t, <-applied)
+	require.NoError(t, f.serviceMetric("queue_depth"))
+	require.True(t, <-applied)
+	require.NoError(t, f.serviceMetric("queue_depth"))
+	cancel()
+	require.NoError(t, <-done)
+	require.Empty(t, applied)
+}
+
+// A rate is computed over what has been collected, if that is all there is.
+func TestWindowOfWhatIsCovered(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("new", "sample")
+	f.service("sample", "new")
+	f.load(`http_requests_total{namespace="default",pod="new",service="sample",instance="a"} 0+150x2`) // 30 s of 10 a second
+	get := func() (string, int64, time.Duration) {
+		v, err := f.GetMetricByName(context.Background(), types.NamespacedName{Namespace: "default", Name: "sample"}, provider.CustomMetricInfo{GroupResource: serviceResource, Namespaced: true, Metric: "http_requests"}, nil)
+		require.NoError(t, err)
+		return v.Value.String(), *v.WindowSeconds, f.now.Sub(v.Timestamp.Time)
+	}
+	value, window, age := get()
+	require.Equal(t, "10", value)
+	require.EqualValues(t, 30, window)
+	require.Zero(t, age)
+	// Between scrapes too.
+	f.now = f.now.Add(10 * time.Second)
+	value, window, age = get()
+	require.Contains(t, []string{"10", "9997m"}, value)
+	require.EqualValues(t, 31, window)
+	require.Equal(t, 10*time.Second, age)
+
+	// Beside what is older, what is new counts by what it has added.
+	f = newFixture(t)
+	f.namespaces("default")
+	f.service("sample", "old", "new")
+	f.load(`http_requests_total{namespace="default",pod="old",service="sample",instance="b"} 0+150x20`,
+		`http_requests_total{namespace="default",pod="new",service="sample",instance="a"} _x18 0+1500x2`)
+	_, window, _ = get()
+	require.EqualValues(t, 120, window)
+}
+
+func TestWithWindow(t *testing.T) {
+	f := scenario(t)
+	p := f.catalog.rules[0].parser
+	g := func(expr, want string) {
+		t.Helper()
+		got, ok := withWindow(p, expr, 2*time.Minute, 3001*time.Millisecond)
+		require.Equal(t, want != "", ok, expr)
+		if ok {
+			require.Equal(t, want, got)
+		}
+	}
+	g(`sum(rate(a[2m]))`, `sum(rate(a[3s1ms]))`)
+	g(`rate(a[2m]) / rate(b[2m])`, `rate(a[3s1ms]) / rate(b[3s1ms])`)
+	g(`rate(a[2m]) / b`, `rate(a[3s1ms]) / b`)
+	g(`histogram_quantile(0.9, rate(a[2m]))`, `histogram_quantile(0.9, rate(a[3s1ms]))`)
+	g(`increase(a[2m])`, ``) // would be less
+	g(`max_over_time(a[2m])`, ``)
+	g(`rate(a[2m] offset 1m)`, ``)
+	g(`rate(a[2m]) / rate(b[1m])`, ``)
+	g(`max_over_time(rate(a[2m])[2m:])`, ``)
+}

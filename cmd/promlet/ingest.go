@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/scrape"
+)
+
+// ingest is a flag that says which series are stored.
+type ingest string
+
+const (
+	ingestDemand ingest = "demand"
+	ingestAll    ingest = "all"
+)
+
+// String implements pflag.Value.
+func (i *ingest) String() string { return string(*i) }
+
+// Set implements pflag.Value.
+func (i *ingest) Set(value string) error {
+	switch v := ingest(value); v {
+	case ingestDemand, ingestAll:
+		*i = v
+		return nil
+	}
+	return errors.New("choose demand or all")
+}
+
+// Type implements pflag.Value.
+func (*ingest) Type() string { return "string" }
+
+const (
+	// demandFile is in the data directory, beside the samples that it is about.
+	demandFile = "demand.json"
+	// firstScrape is about how long it takes from a series becoming wanted to its
+	// first sample.
+	firstScrape = 2 * time.Second
+)
+
+func (o *options) demand(keep []string) adapter.DemandOptions {
+	d := adapter.DemandOptions{TTL: o.demandTTL, Keep: keep, File: filepath.Join(o.dataDir, demandFile)}
+	if o.ingest == ingestDemand {
+		d.FirstValue = firstScrape + scrape.QuickGap
+	}
+	return d
+}
+
+// exposed tells the adapter what targets expose.
+func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
+	if a.scraper.CatalogVersion() == known {
+		return nil, known
+	}
+	metrics, version := a.scraper.Catalog()
+	names := make([]adapter.Exposed, len(metrics))
+	for i, m := range metrics {
+		names[i] = adapter.Exposed{Name: m.Name, LabelNames: m.LabelNames}
+	}
+	return names, version
+}
+
+// wanted tells the scraper what is read.
+func (a *app) wanted(d *adapter.Demand) {
+	a.scraper.SetDemand(scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
+}
+
+// startDemand makes the first scrapes store what was wanted before a restart.
+func (a *app) startDemand(ctx context.Context, provider *adapter.Provider) error {
+	d, err := provider.CurrentDemand(ctx)
+	if err != nil {
+		return fmt.Errorf("find out what is wanted: %w", err)
+	}
+	a.wanted(d)
+	return nil
+}
+
+// refused tells of series that are not stored for lack of room.
+func (a *app) refused() []string {
+	unneeded, needed := a.scraper.Refused()
+	var problems []string
+	say := func(n int, of, mend string) {
+		if n > 0 {
+			problems = append(problems, fmt.Sprintf("%d series%s are not stored, for --series-limit=%d is near: %s", n, of, a.opts.seriesLimit, mend))
+		}
+	}
+	say(unneeded, " that nobody reads", "drop them with metricRelabelings, use --ingest=demand, or raise the limit")
+	say(needed, " that are read", "raise the limit, or have fewer series")
+	return problems
+}
