@@ -1,6 +1,9 @@
 package scrape
 
 import (
+	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -76,9 +79,18 @@ func (m *Manager) SetDemand(d Demand) {
 		return
 	}
 	m.demand = newDemand(d)
+	if !m.opts.OnDemand {
+		for _, j := range m.jobs {
+			j.names.setDemand(m.demand)
+		}
+		return
+	}
 	var hasty []*loop
-	for _, j := range m.jobs {
-		if j.names.setDemand(m.demand) {
+	for name, j := range m.jobs {
+		begun, ended := j.names.setDemand(m.demand)
+		logNames(m.opts.Logger, "collection has begun", name, begun)
+		logNames(m.opts.Logger, "collection has ended: nobody reads it any more", name, ended)
+		if len(begun) > 0 {
 			for _, l := range j.loops {
 				hasty = append(hasty, l)
 			}
@@ -87,6 +99,21 @@ func (m *Manager) SetDemand(d Demand) {
 	for i, l := range hasty {
 		l.hurry(spread(i))
 	}
+}
+
+// logNames logs that something has happened to names, the first few of which it
+// tells.
+func logNames(logger *slog.Logger, msg, job string, names []string) {
+	const most = 10
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	attrs := []any{slog.String("job", job), slog.String("series", strings.Join(names[:min(len(names), most)], " "))}
+	if len(names) > most {
+		attrs = append(attrs, slog.Int("andMore", len(names)-most))
+	}
+	logger.Info(msg, attrs...)
 }
 
 // room tells whether there is room for one more series that is needed so much.

@@ -85,8 +85,9 @@ func newNames(rules []*relabel.Config, onDemand bool, d *demand, version *atomic
 	return n
 }
 
-// setDemand tells whether a name that the targets expose has become needed.
-func (n *names) setDemand(d *demand) (grown bool) {
+// setDemand tells which of the names that the targets expose have become needed, and
+// which have ceased to be.
+func (n *names) setDemand(d *demand) (begun, ended []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.demand = d
@@ -97,11 +98,16 @@ func (n *names) setDemand(d *demand) (grown bool) {
 		}
 		before := e.need
 		e.need = d.of(e.name.Value())
-		grown = grown || before == unread && e.need != unread
+		switch {
+		case e.series == 0 || (before == unread) == (e.need == unread):
+		case before == unread:
+			begun = append(begun, e.name.Value())
+		default:
+			ended = append(ended, e.name.Value())
+		}
 	}
 	n.publish()
-	// With everything stored, there is nothing to hurry for.
-	return grown && n.onDemand
+	return begun, ended
 }
 
 func (e *nameEntry) used() bool { return e.name != unique.Handle[string]{} }

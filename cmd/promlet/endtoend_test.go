@@ -230,7 +230,7 @@ func (e *endToEnd) install(t *testing.T) {
 	e.kubectl(t, "apply", "--server-side", "-k", overlay)
 	if e.plane != nil {
 		secureAppFiles := secureAppFiles(t, e.logs, "first")
-		e.kubectl(t, "apply", "--server-side", "-f", "testdata/e2e/monitors.yaml")
+		e.kubectl(t, "apply", "--server-side", "-f", "testdata/e2e/monitors.yaml", "-f", "testdata/e2e/demand.yaml")
 		_, err := e.client.CoreV1().Secrets("monitors").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "secure"}, Data: secureAppFiles}, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
@@ -271,6 +271,7 @@ patches:
   patch: |
     - {op: add, path: /spec/template/spec/containers/0/args/-, value: --scrape-interval=5s}
     - {op: add, path: /spec/template/spec/containers/0/args/-, value: --rate-window=20s}
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --demand-ttl=15s}
 - target: {kind: HorizontalPodAutoscaler}
   patch: |
     - {op: add, path: /spec/behavior, value: {scaleDown: {stabilizationWindowSeconds: 0}}}

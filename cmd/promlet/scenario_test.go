@@ -46,6 +46,9 @@ func TestEndToEnd(t *testing.T) {
 			})
 		}
 	})
+	if e.plane != nil {
+		t.Run("Demand", e.demand)
+	}
 	t.Run("Callers", e.callers)
 	t.Run("RollingRestart", e.rollingRestart)
 	if e.plane == nil {
