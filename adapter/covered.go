@@ -32,9 +32,11 @@ func (p *Provider) covered(ctx context.Context, cand candidate, expr string, vec
 			last = s.Last
 		}
 	}
-	// One sample may be missing at the beginning of a window that is full.
+	// Up to an interval, and for rate() a little more, may be missing at the
+	// beginning of a window that is full.
+	interval := min(p.interval(), cand.window/MinIntervalsPerWindow)
 	missing := first.Sub(p.now().Add(-cand.window))
-	if first.IsZero() || missing <= p.interval()*11/10 {
+	if first.IsZero() || missing <= interval*11/10 {
 		return vector, cand.window, nil
 	}
 	at := last.Add(coveredSlack)
