@@ -61,6 +61,7 @@ verify: lint cross ## Check format, vet, lint and go.mod, and that it builds for
 	go mod tidy -diff
 	go -C bench/monitors mod tidy -diff
 	go -C bench/controlplane/kube mod tidy -diff
+	go -C bench/prometheus mod tidy -diff
 
 lint:
 	go run $(GOLANGCI_LINT) run ./...
@@ -78,8 +79,12 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),1m) $$pkg; \
 		done; done; done
 
-bench: ## Print what discovery costs beside Prometheus's, in one run.
+# Prometheus is built without the assets of its web pages, which are not in its module.
+bench: build ## Print what the whole process, discovery and scraping cost beside Prometheus's. 12 minutes, once all is built.
+	go -C bench/prometheus build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
+	go run ./bench/process --promlet bin/promlet --prometheus bin/prometheus
 	go -C bench/monitors run ./figures
+	go run ./bench/scraping
 
 image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 pushes promlet for these.
 	docker buildx build -f deploy/Dockerfile -t $(IMAGE):$(IMAGE_VERSION) \

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/stretchr/testify/require"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// The manifests are what a cluster would have: strictly decoded, one pod and one slice
+// for each address.
+func TestManifests(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, writeManifests(dir, nil))
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, files)
+
+	addresses := []string{"127.0.0.1:1001", "127.0.0.1:1002"}
+	require.NoError(t, writeManifests(dir, addresses))
+	text, err := os.ReadFile(filepath.Join(dir, "app.yaml"))
+	require.NoError(t, err)
+	documents := strings.Split(string(text), "---\n")
+	require.Len(t, documents, 3+2*len(addresses))
+	kinds := []any{&corev1.Service{}, &monitoringv1.ServiceMonitor{}, &autoscalingv2.HorizontalPodAutoscaler{}}
+	for range addresses {
+		kinds = append(kinds, &corev1.Pod{}, &discoveryv1.EndpointSlice{})
+	}
+	for i, document := range documents {
+		require.NoError(t, yaml.UnmarshalStrict([]byte(document), kinds[i]), document)
+	}
+	require.Equal(t, readMetric, kinds[2].(*autoscalingv2.HorizontalPodAutoscaler).Spec.Metrics[0].Object.Metric.Name)
+	require.Equal(t, int32(1002), *kinds[6].(*discoveryv1.EndpointSlice).Ports[0].Port)
+	require.ErrorContains(t, writeManifests(dir, []string{"nowhere"}), "write manifests: ")
+}
+
+func TestPrometheusConfig(t *testing.T) {
+	f := func(addresses ...string) *config.Config {
+		c, err := config.Load(prometheusConfig(addresses), slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		return c
+	}
+	require.Empty(t, f().ScrapeConfigs)
+	jobs := f("127.0.0.1:1001", "127.0.0.1:1002").ScrapeConfigs
+	require.Len(t, jobs, 1)
+	require.Equal(t, scrapeInterval.String(), jobs[0].ScrapeInterval.String())
+	groups := jobs[0].ServiceDiscoveryConfigs[0].(discovery.StaticConfig)
+	require.Len(t, groups, 2)
+	require.Equal(t, podName(1), string(groups[1].Labels["pod"]))
+	require.Equal(t, "127.0.0.1:1002", string(groups[1].Targets[0]["__address__"]))
+}
+
+// What programs are started with names their files and ports.
+func TestPrepare(t *testing.T) {
+	ports, err := freePorts(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, ports[0], ports[1])
+	for _, s := range subjects("promlet", "prometheus") {
+		dir := t.TempDir()
+		args, err := s.prepare(dir, []string{net.JoinHostPort("127.0.0.1", "1001")}, ports)
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(args, " "), ports[0])
+		require.Equal(t, s.name == promletOnDemand, slices.Contains(args, "--ingest=demand"), args)
+		require.Equal(t, s.name == promletAll, slices.Contains(args, "--ingest=all"), args)
+		files, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+	}
+}

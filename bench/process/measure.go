@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/promlet/promlet/bench/internal/harness"
+)
+
+const (
+	// patience is how long a program may take to answer.
+	patience = time.Minute
+	// poll is how often it is asked whether it does.
+	poll = 20 * time.Millisecond
+	// Idle programs are left alone for a while before they are measured.
+	idleSettling = 15 * time.Second
+	idleSteady   = 15 * time.Second
+	// Under load the rate window fills first; then every target is scraped five times.
+	loadSettling = rateWindow + scrapeInterval
+	loadSteady   = 5 * scrapeInterval
+	// accuracy is by how much a rate may differ from the true one: scrapes are some
+	// milliseconds late at times, and counters are those of whole seconds.
+	accuracy = 0.02
+)
+
+// result is what was measured of a subject.
+type result struct {
+	name       string
+	idle, load steady
+	ready      time.Duration // from the start to readiness, without targets
+	first      time.Duration // from the start to the first rate, with targets
+	value      float64       // the rate at the end
+	series     float64       // stored
+}
+
+// steady is what a program uses when nothing changes.
+type steady struct {
+	memory
+	cpu float64 // share of one CPU
+}
+
+// measure measures the subjects, idle and under load, in each case side by side.
+func measure(ctx context.Context, subjects []*subject) (results []*result, err error) {
+	dir, err := os.MkdirTemp("", "promlet-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for _, s := range subjects {
+		results = append(results, &result{name: s.name})
+	}
+	if err := measureIdle(ctx, dir, subjects, results); err != nil {
+		return nil, fmt.Errorf("measure without targets: %w", err)
+	}
+	child, err := harness.StartSelf(ctx, "targets", serveArgument)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, child.Stop()) }()
+	var addresses []string
+	if err := child.Ask("addresses", &addresses); err != nil {
+		return nil, err
+	}
+	if err := measureLoad(ctx, dir, addresses, subjects, results); err != nil {
+		return nil, fmt.Errorf("measure with targets: %w", err)
+	}
+	return results, nil
+}
+
+// measureIdle measures all subjects without targets, each started when the one before is
+// ready.
+func measureIdle(ctx context.Context, dir string, subjects []*subject, results []*result) error {
+	var running []*process
+	for i, s := range subjects {
+		p, err := s.start(ctx, filepath.Join(dir, fmt.Sprintf("idle-%d", i)), nil)
+		if err != nil {
+			return err
+		}
+		defer p.Stop()
+		running = append(running, p)
+		if results[i].ready, err = p.waitFor(ctx, p.ready); err != nil {
+			return err
+		}
+	}
+	if err := harness.Sleep(ctx, idleSettling); err != nil {
+		return err
+	}
+	return watch(ctx, running, idleSteady, func(i int) *steady { return &results[i].idle })
+}
+
+// measureLoad measures all subjects on the same targets.
+func measureLoad(ctx context.Context, dir string, addresses []string, subjects []*subject, results []*result) error {
+	var running []*process
+	// Whatever fails, nothing is waited for any longer.
+	ctx, cancel := context.WithCancel(ctx)
+	firsts, waiting := errgroup.WithContext(ctx)
+	defer func() { cancel(); _ = firsts.Wait() }() // its error has been returned or comes of another
+	for i, s := range subjects {
+		p, err := s.start(ctx, filepath.Join(dir, fmt.Sprintf("load-%d", i)), addresses)
+		if err != nil {
+			return err
+		}
+		defer p.Stop()
+		running = append(running, p)
+		firsts.Go(func() (err error) {
+			results[i].first, err = p.waitFor(waiting, func(ctx context.Context) error {
+				_, err := p.value(ctx)
+				return err
+			})
+			return err
+		})
+		// Starting is work that the next one's start is not to wait for.
+		if err := harness.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	if err := firsts.Wait(); err != nil {
+		return err
+	}
+	if err := harness.Sleep(ctx, time.Until(running[len(running)-1].started.Add(loadSettling))); err != nil {
+		return err
+	}
+	if err := watch(ctx, running, loadSteady, func(i int) *steady { return &results[i].load }); err != nil {
+		return err
+	}
+	for i, p := range running {
+		if err := p.check(ctx, results[i]); err != nil {
+			return fmt.Errorf("check %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// waitFor waits until a program answers, and tells how long that took from its start.
+func (p *process) waitFor(ctx context.Context, answers func(context.Context) error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := p.Wait(ctx, poll, answers)
+	return time.Since(p.started), err
+}
+
+// watch measures the mean of what programs use for a time.
+func watch(ctx context.Context, running []*process, during time.Duration, to func(i int) *steady) error {
+	before := make([]time.Duration, len(running))
+	began := time.Now()
+	for i, p := range running {
+		var err error
+		if before[i], err = readCPU(p.PID()); err != nil {
+			return err
+		}
+	}
+	readings := int(during / time.Second)
+	for range readings {
+		if err := harness.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		for i, p := range running {
+			m, err := readMemory(p.PID())
+			if err != nil {
+				return errors.Join(err, p.Ended())
+			}
+			s := to(i)
+			s.resident += m.resident / float64(readings)
+			s.anonymous += m.anonymous / float64(readings)
+			s.highest = m.highest
+		}
+	}
+	for i, p := range running {
+		after, err := readCPU(p.PID())
+		if err != nil {
+			return errors.Join(err, p.Ended())
+		}
+		to(i).cpu = float64(after-before[i]) / float64(time.Since(began))
+	}
+	return nil
+}
+
+// check tells whether a program has done its work: whether it answers the true rate,
+// and has stored all series, or on demand few.
+func (p *process) check(ctx context.Context, r *result) (err error) {
+	if r.value, err = p.value(ctx); err != nil {
+		return fmt.Errorf("ask for the rate: %w", err)
+	}
+	if want := trueRate(); math.Abs(r.value-want) > accuracy*want {
+		return fmt.Errorf("the rate is %g, and it answers %g", want, r.value)
+	}
+	if r.series, err = p.series(ctx); err != nil {
+		return fmt.Errorf("ask for the number of series: %w", err)
+	}
+	all := float64(targets * families * familySeries)
+	switch few := r.series < all/20; {
+	case p.name == promletOnDemand && !few:
+		return fmt.Errorf("it stores %g series", r.series)
+	case p.name != promletOnDemand && r.series < all:
+		return fmt.Errorf("it stores %g of %g series", r.series, all)
+	}
+	return nil
+}
