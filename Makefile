@@ -76,7 +76,7 @@ cross:
 fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 	@set -e; for module in . bench/monitors; do cd $(CURDIR)/$$module; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),1m) $$pkg; \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),1m) -fuzzminimizetime 1s $$pkg; \
 		done; done; done
 
 # Prometheus is built without the assets of its web pages, which are not in its module.

@@ -48,6 +48,7 @@ type appending struct {
 	view     *view
 	lesson   lesson
 	parsed   []uint32 // samples by number of their name
+	seekST   bool     // start timestamps are to be found
 	skipped  *skippedLines
 
 	fam *family // metadata read last
@@ -87,6 +88,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 		loop:     l,
 		deadline: deadline,
 		parser:   parser,
+		seekST:   l.parseST && startTimestampsEnd(b, contentType, l.fallbackType),
 		view:     l.names.current.Load(),
 		skipped:  got.skipped(),
 		builder:  labels.NewBuilderWithSymbolTable(l.symbols),
@@ -154,13 +156,6 @@ func (l *loop) parserFor(b []byte, contentType string) (textparse.Parser, error)
 	if err := checkBody(b, contentType, l.fallbackType); err != nil {
 		return nil, err
 	}
-	if l.parseST {
-		// The search for start timestamps in OpenMetrics text never ends on some
-		// malformed exemplars: parse it all without that first.
-		if err := located(nil, b, contentType, l.fallbackType, nil); err != nil {
-			return nil, err
-		}
-	}
 	parser, err := textparse.New(b, contentType, l.symbols, textparse.ParserOptions{
 		IgnoreNativeHistograms:                  !l.nativeHistograms,
 		ConvertClassicHistogramsToNHCB:          l.convertToNHCB,
@@ -212,7 +207,7 @@ func (a *appending) all() error {
 // inTime is an error once the scrape's deadline has passed.
 func (a *appending) inTime() error {
 	// Looking for a start timestamp may go through the rest of the body.
-	if !a.parseST && a.counts.scraped%checkEvery != 0 {
+	if !a.seekST && a.counts.scraped%checkEvery != 0 {
 		return nil
 	}
 	if time.Now().Before(a.deadline) {

@@ -1,6 +1,8 @@
 package scrape
 
 import (
+	"bytes"
+	"io"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -69,4 +71,23 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc) //nolint:gosec // Less than 2^63.
+}
+
+// BenchmarkFilter is one body of which one name is wanted.
+func BenchmarkFilter(b *testing.B) {
+	text := unzipped(b, "testdata/kube-apiserver.txt.gz")
+	v := viewOf(b, text, textType, func(name string) bool { return name == "apiserver_request_total" })
+	pool := &filters{}
+	samples := 0
+	b.ReportAllocs()
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		f := pool.over(bytes.NewReader(text), v, 0)
+		if _, err := io.Copy(io.Discard, f); err != nil {
+			b.Fatal(err)
+		}
+		samples = f.samples
+		pool.put(f)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*samples), "ns/sample")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -51,15 +52,9 @@ func TestOnDemandIsExact(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) {
 				t.Parallel()
 				rnd := rand.New(rand.NewPCG(seed, 7))
-				answers := randomBodies(rnd, 40)
-				for i := range answers {
-					answers[i] = answers[i].at(time.Now())
-					if rnd.IntN(3) == 0 {
-						answers[i].body = strings.ReplaceAll(answers[i].body, "# TYPE", "# HELP a \" Help.\n# TYPE")
-					}
-				}
 				start := time.Now()
-				all, some := record(t, job, answers, start, noMutation), record(t, job, answers, start, onDemand)
+				bodies := randomTexts(rnd, 40, start)
+				all, some := record(t, job, bodies, start, noMutation), record(t, job, bodies, start, onDemand)
 				for i := range all {
 					wantedOf := func(batch []sample) (out []string) {
 						for _, s := range batch {
@@ -72,7 +67,7 @@ func TestOnDemandIsExact(t *testing.T) {
 						slices.Sort(out)
 						return out
 					}
-					require.Equal(t, wantedOf(all[i]), wantedOf(some[i]), "scrape %d of\n%s", i, answers[i].body)
+					require.Equal(t, wantedOf(all[i]), wantedOf(some[i]), "scrape %d of\n%s", i, bodies[i])
 				}
 			})
 		}
@@ -81,18 +76,58 @@ func TestOnDemandIsExact(t *testing.T) {
 
 func noMutation(*Options) {}
 
-// record scrapes the answers, a second apart, into a storage.
-func record(t *testing.T, job string, answers []answer, start time.Time, mutate func(*Options)) [][]sample {
-	address, _ := theatre(t, answers)
+// record scrapes the bodies, a second apart, into a storage.
+func record(t *testing.T, job string, bodies []string, start time.Time, mutate func(*Options)) [][]sample {
+	s := serveSequence(t, textType, bodies...)
 	r := &recorder{next: newTSDB(t)}
 	m := newManager(t, r, mutate)
-	cfg := (difference{job: job, name: "j"}).config(t, "1m").ScrapeConfigs[0]
 	m.SetDemand(wants("a"))
-	l := testLoop(t, m, cfg, model.LabelSet{model.AddressLabel: model.LabelValue(address), model.InstanceLabel: "i"})
-	for i := range answers {
+	l := testLoop(t, m, jobOf(t, job), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server)), model.InstanceLabel: "i"})
+	for i := range bodies {
 		l.scrape(start.Add(time.Duration(i) * time.Second))
 	}
 	return r.all()
+}
+
+// jobOf is a job from YAML.
+func jobOf(t testing.TB, job string) *config.ScrapeConfig {
+	return (difference{job: job}).config(t).ScrapeConfigs[0]
+}
+
+// randomTexts gives n bodies over a few names, with what happens to bodies: series
+// that come and go, times of their own, repetitions, garbage, nothing, refusals.
+func randomTexts(rnd *rand.Rand, n int, start time.Time) []string {
+	var out []string
+	for range n {
+		var b strings.Builder
+		typed := map[string]bool{}
+		for range rnd.IntN(8) {
+			name := string(rune('a' + rnd.IntN(4)))
+			if rnd.IntN(3) == 0 && !typed[name] {
+				typed[name] = true
+				if rnd.IntN(3) == 0 {
+					b.WriteString("# HELP a \" Help.\n")
+				}
+				fmt.Fprintf(&b, "# TYPE %s %s\n", name, []string{"counter", "gauge", "histogram", "untyped"}[rnd.IntN(4)])
+			}
+			b.WriteString(name)
+			b.WriteString([]string{"", fmt.Sprintf(`{x="%d"}`, rnd.IntN(3)), fmt.Sprintf(`{y="%d",x="%d"}`, rnd.IntN(2), rnd.IntN(2)), fmt.Sprintf(`{le="%d",job="z"}`, rnd.IntN(2))}[rnd.IntN(4)])
+			fmt.Fprintf(&b, " %d", rnd.IntN(3))
+			if rnd.IntN(6) == 0 {
+				fmt.Fprintf(&b, " %d", start.Add(-time.Duration(rnd.IntN(20))*time.Second).UnixMilli())
+			}
+			b.WriteByte('\n')
+		}
+		if rnd.IntN(10) == 0 {
+			b.WriteString("}{\n")
+		}
+		if rnd.IntN(15) == 0 {
+			b.Reset()
+			b.WriteString("!")
+		}
+		out = append(out, b.String())
+	}
+	return out
 }
 
 func TestDemandGrowsAndShrinks(t *testing.T) {
@@ -267,7 +302,7 @@ func TestSeriesLimit(t *testing.T) {
 func TestFateOf(t *testing.T) {
 	f := func(rules, name string, want fate) {
 		t.Helper()
-		cfg := (difference{name: "j", job: "metric_relabel_configs: [" + rules + "]"}).config(t, "1m").ScrapeConfigs[0]
+		cfg := jobOf(t, "metric_relabel_configs: ["+rules+"]")
 		require.Equal(t, want, fateOf(name, cfg.MetricRelabelConfigs))
 	}
 	depends := fate{depends: true}

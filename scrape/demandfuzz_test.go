@@ -50,7 +50,7 @@ func FuzzOnDemand(f *testing.F) {
 		if renaming {
 			job = "metric_relabel_configs: [{source_labels: [x], regex: '1', replacement: 'a', target_label: __name__}, {source_labels: [__name__], regex: 'b(.*)', replacement: 'c$1', target_label: __name__}]"
 		}
-		cfg := (difference{job: job, name: "j"}).config(t, "1m").ScrapeConfigs[0]
+		cfg := jobOf(t, job)
 		wanted := func(name string) bool { return name == "a" || hashOf(name, seed)%3 == 0 }
 		var loops [2]*loop
 		var recorders [2]*recorder

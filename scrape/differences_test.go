@@ -1,232 +1,128 @@
 package scrape
 
 import (
-	"bytes"
-	"fmt"
-	"math/rand/v2"
-	"net/http"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
-	promscrape "github.com/prometheus/prometheus/scrape"
-	"github.com/stretchr/testify/require"
 )
 
-func differences() []difference {
+// seriesDifferences are about series and their labels, times and ends.
+func seriesDifferences() []difference {
 	return []difference{
 		{name: "values change", answers: text("# TYPE a counter\na 1\nb{x=\"y\"} 2\n", "# TYPE a counter\na 2\nb{x=\"y\"} 3\n")},
+		{name: "odd values", answers: text("a NaN\nb +Inf\nc -Inf\nd 1e308\ne 0x1p-2\nf -0\ng 1_0\n", "a NaN\nb +Inf\nc -Inf\nd 1e309\n", "a nan\nb Inf\nc 5e-324\nf 0\n")},
 		{name: "series come and go", answers: text("a 1\nb 1\n", "a 2\n", "a 3\nc 1\n", "", "a 4\nb 2\n")},
+		{name: "everything goes, line by line", answers: text("a 1\nb 1\nc 1\n", "a 1\nb 1\n", "a 1\n", "\n", "# x\n", "a 1\n")},
+		{name: "blanks and comments", answers: text("\n\n# x\n  a 1\n\t b{ x = \"1\" , } 2  \n#\n# HELP\n", "a 1")},
 		{name: "failures in between", answers: append(append(text("a 1\nb 1\n"), answer{status: 500}), text("a 2\n", "a 3\nb{ 1\n", "a 4\nb 5\n")...)},
 		{name: "failure before the first series", answers: text("a 1\nb 1\n", "&&&\n", "a 1\n")},
 		{name: "failure after all series, twice", answers: text("a 1\nb 1\n", "a 2\nb 2\n&&&\n", "a 3\n&&&\n", "&&&\n", "a 1\n")},
+		{name: "failure half-way, then back", answers: text("a 1\nb 1\nc 1\n", "a 2\n&&&\nb 2\nc 2\n", "a 3\nb 3\nc 3\n", "c 4\n&&&\n", "")},
+		{name: "failures first", answers: append([]answer{{status: 503}, {body: "a 1\n&&&\n"}, {body: "a 1\n&&&\n"}}, text("a 1\n", "b 1\n")...)},
 		{name: "new series in a failed scrape", answers: text("a 1\n", "a 2\nb 1\n&&&\n", "a 3\n")},
 		{name: "duplicates", answers: text("a 1\na 2\na 1\nb{x=\"1\",y=\"2\"} 1\nb{y=\"2\",x=\"1\"} 2\n", "a 1\nb{y=\"2\",x=\"1\"} 2\n", "b{x=\"1\",y=\"2\"} 1\n", "c 1\n")},
+		{name: "the same series under many texts", answers: text("a{x=\"1\",y=\"2\"} 1\n", "a{y=\"2\",x=\"1\"} 2\n", "a{ x=\"1\", y=\"2\" } 3\n", "{\"a\",x=\"1\",y=\"2\"} 4\n", "a{x=\"1\",y=\"2\",z=\"\"} 5\n", "b 1\n")},
 		{name: "explicit timestamps", answers: text("a 1 @-30s@\nb 1\n", "a 2 @-20s@\nb 1\n", "a 3 @-20s@\n", "a 2 @-40s@\n", "b 1\n")},
+		{name: "explicit timestamps that come and go", answers: text("a 1\n", "a 2 @+9s@\n", "a 3\n", "a 4 @+9s@\n", "b 1\n", "a 5 @+1m@\n", "a 6\n")},
+		{name: "explicit timestamps, failing", answers: text("a 1 @-30s@\nb 1\n", "&&\n", "a 2 @-20s@\nb 1\n&&\n", "")},
 		{name: "explicit timestamps, not honoured", job: "honor_timestamps: false", answers: text("a 1 @-30s@\nb 1\n", "a 2 @-20s@\n", "a 1 @+1h@\n", "b 1\n")},
 		{name: "explicit timestamps, staleness tracked", job: "track_timestamps_staleness: true", answers: text("a 1 @-30s@\nb 1\n", "b 1\n", "a 1 @-10s@\n", "b 2\n")},
-		{name: "too far ahead and too old", answers: text("a 1 @+11m@\nb 1 @+9m@\nc 1 @-9h@\nd 1\n", "a 1\nb 1\nc 1\nd 1\n")},
+		{name: "staleness tracked, ahead and out of order", job: "track_timestamps_staleness: true", answers: text("a 1 @+5m@\nb 1\n", "b 1\n", "a 1 @-5m@\nb 1 @-5m@\n", "c 1\n", "a 1 @+6m@\n", "")},
+		{name: "staleness tracked, not honoured", job: "track_timestamps_staleness: true\nhonor_timestamps: false", answers: text("a 1 @+5m@\nb 1\n", "b 1 @-5m@\n", "")},
+		{name: "too far ahead and too old", answers: text("a 1 @+11m@\nb 1 @+9m@\nc 1 @-13h@\nd 1\n", "a 1\nb 1\nc 1\nd 1\n", "a 1 @+10m1s@\nd 1 @+9m59s@\n", "")},
+		{name: "odd timestamps", answers: text("a 1 0\n", "a 1 -1\nb 1\n", "a 1 9223372036854775807\n", "a 1 -9223372036854775808\n", "a 1 9223372036854775808\n", "a 1 1.5\n")},
 		{name: "out of order allowed", ooo: time.Hour, answers: text("a 1 @-30s@\n", "a 2 @-60s@\n", "a 3 @-90s@\na 4 @-90s@\n", "b 1\n")},
+		{name: "out of order, too old", ooo: time.Minute, answers: text("a 1 @+30s@\nb 1\n", "b 2\na 2 @-2m@\nc 1\n", "b 3\n")},
 		{name: "same timestamp twice in a body", answers: text("a 1 @-30s@\na 2 @-20s@\na 3 @-20s@\na 1 @-30s@\n", "a 9\n")},
+		{name: "with and without timestamp in a body", answers: text("a 1\na 2 @-20s@\n", "a 2 @-5s@\na 1\n", "a 2 @-3s@\n", "")},
+		{name: "out of order after being in order", answers: text("a 1\nb 1\n", "a 1 @+8m@\nb 1 @+8m@\n", "a 2\nb 2\n", "b 3\n", "a 1 @+8m@\n")},
 		{
 			name: "clashes", labels: model.LabelSet{"x": "target", "exported_y": "target", "y": "target"},
 			answers: text("a{x=\"body\",exported_x=\"body2\"} 1\na{y=\"b\",exported_y=\"c\",exported_exported_y=\"d\"} 1\na{job=\"j\",instance=\"i\"} 1\na{x=\"\"} 3\n"),
 		},
 		{
 			name: "clashes, honoured", job: "honor_labels: true", labels: model.LabelSet{"x": "target", "y": "target"},
-			answers: text("a{x=\"body\",exported_x=\"body2\"} 1\na{job=\"j\",instance=\"i\"} 1\na{y=\"\"} 3\nup 7\nscrape_samples_scraped 9\n"),
+			answers: text("a{x=\"body\",exported_x=\"body2\"} 1\na{job=\"j\",instance=\"i\"} 1\na{y=\"\"} 3\nup 7\nscrape_samples_scraped 9\n", "a{job=\"\",instance=\"\"} 2\nup{instance=\"other\"} 1\n"),
 		},
+		{
+			name: "clashes of prefixed names", labels: model.LabelSet{"foo": "t1", "exported_foo": "t2", "exported_exported_foo": "t3"},
+			answers: text("a{foo=\"1\"} 1\na{exported_foo=\"2\"} 1\na{foo=\"1\",exported_foo=\"2\",exported_exported_foo=\"3\"} 1\na{foo=\"\",exported_foo=\"\"} 1\n"),
+		},
+		{name: "clashes that make one series of two", labels: model.LabelSet{"x": "t"}, answers: text("a{x=\"1\"} 1\na{exported_x=\"1\"} 2\n", "a{exported_x=\"1\"} 3\n", "")},
+		{name: "target label without value", labels: model.LabelSet{"x": "", "y": " "}, answers: text("a{x=\"1\",y=\"\"} 1\n")},
 		{name: "synthetic names in the body", answers: text("up 7\nscrape_duration_seconds 8\n", "a 1\n")},
+		{name: "synthetic series in the body", job: "honor_labels: true", answers: text("# TYPE up gauge\nup 0 @+5m@\nscrape_samples_scraped{job=\"j\"} 9\n", "a 1\n", "up 7\n")},
 		{
 			name: "metric relabelling", job: `metric_relabel_configs:
   - {source_labels: [__name__], regex: "drop.*", action: drop}
   - {source_labels: [__name__], regex: "old_(.*)", target_label: __name__, replacement: "new_$1"}
   - {regex: "secret", action: labeldrop}
   - {source_labels: [x], target_label: y, replacement: "<$1>"}`,
-			answers: text("drop_a 1\nold_b{x=\"1\"} 2\nc{secret=\"s\"} 3\n", "drop_a 2\nold_b{x=\"1\"} 3\nc{secret=\"t\"} 3\n", "drop_a 2\nold_b{x=\"2\"} 3\nnew_b{x=\"2\"} 4\n"),
+			answers: text("drop_a 1\nold_b{x=\"1\"} 2\nc{secret=\"s\"} 3\n", "drop_a 2\nold_b{x=\"1\"} 3\nc{secret=\"t\"} 3\n", "drop_a 2\nold_b{x=\"2\"} 3\nnew_b{x=\"2\"} 4\n", "drop_a 1\n", ""),
 		},
-		{name: "name relabelled away", job: "metric_relabel_configs: [{regex: __name__, action: labeldrop}]", answers: text("a 1\n")},
+		{
+			name: "relabelling makes one series of many", job: "metric_relabel_configs: [{regex: x, action: labeldrop}]",
+			answers: text("a{x=\"1\"} 1\na{x=\"2\"} 2\na{x=\"1\"} 3\n", "a{x=\"2\"} 2\na{x=\"3\"} 1\n", "a{x=\"4\"} 2 @-5s@\na{x=\"3\"} 1\n", ""),
+		},
+		{
+			name: "relabelling on the target's labels", job: `metric_relabel_configs:
+  - {source_labels: [job, instance], target_label: instance, replacement: "x"}
+  - {regex: exported_.*, action: labeldrop}
+  - {source_labels: [x], action: hashmod, modulus: 7, target_label: shard}
+  - {source_labels: [x], regex: "", action: drop}
+  - {action: labelmap, regex: "meta_(.*)"}
+  - {source_labels: [x], action: uppercase, target_label: X}`,
+			answers: text("a{x=\"v\",job=\"k\",meta_a=\"1\",meta_x=\"2\"} 1\na 2\n", "a{x=\"w\"} 1\n"),
+		},
+		{name: "relabelling drops all", job: "metric_relabel_configs: [{source_labels: [__name__], regex: '.*', action: drop}]", answers: text("a 1\nup 1\n", "a 1\nb 1\na 1\n", "&\n")},
+		{name: "name relabelled away", job: "metric_relabel_configs: [{regex: __name__, action: labeldrop}]", answers: text("a 1\n", "b 1\n")},
+		{name: "name relabelled away later", job: "metric_relabel_configs: [{source_labels: [x], regex: '1', target_label: __name__, replacement: ''}]", answers: text("a 1\n", "a 1\nb{x=\"1\"} 1\nc 1\n", "a 1\n")},
 		{name: "name relabelled to nonsense", job: "metric_name_validation_scheme: legacy\nmetric_relabel_configs: [{target_label: __name__, replacement: 'a.b'}]", answers: text("a 1\n")},
-		{name: "utf-8 names", answers: text("{\"a.b\",\"c d\"=\"e\"} 1\n")},
-		{name: "utf-8 names refused", job: "metric_name_validation_scheme: legacy", answers: text("a 1\n{\"a.b\",\"c d\"=\"e\"} 1\n", "a 1\n")},
-		{name: "duplicate label names", answers: text("a 1\nb{x=\"1\",x=\"2\"} 1\n", "a 1\n")},
+		{name: "name relabelled to sense", job: "metric_name_validation_scheme: legacy\nmetric_relabel_configs: [{target_label: __name__, replacement: 'a_b'}, {regex: 'c.*', action: labeldrop}]", answers: text("{\"a.b\",\"c d\"=\"e\"} 1\n", "{\"a.c\"} 1\n")},
+		{name: "label relabelled to nonsense", job: "metric_relabel_configs: [{action: labelmap, regex: 'x(.+)', replacement: \"$1\"}]", answers: text("a{x1=\"2\"} 1\n", "a{\"x\\xff\"=\"2\"} 1\n", "a{x=\"\xff\"} 1\n")},
+		{name: "utf-8 names", answers: text("{\"a.b\",\"c d\"=\"e\"} 1\n# TYPE \"a.c\" counter\n{\"a.c\"} 2\n{\"ü\",\"日\"=\"本\\n\\\\\\\"\"} 3\n", "{\"c d\"=\"e\",\"a.b\"} 1\n{\"a.c\",} 2\n", "{\"a.b\"}\n")},
+		{name: "utf-8 names refused", job: "metric_name_validation_scheme: legacy", answers: text("a 1\n{\"a.b\",\"c d\"=\"e\"} 1\n", "a 1\n", "a 1\nb{\"c.d\"=\"e\"} 2\n")},
+		{name: "quoted names", answers: text("{\"a\"} 1\na 1\n{\"a\",x=\"1\"} 2\n{x=\"1\",\"a\"} 3\n", "{\"a\",\"b\"} 1\n", "{x=\"1\"} 1\n", "a{\"__name__\"=\"b\"} 1\n", "{\"\"} 1\n")},
+		{name: "escapes", answers: text("a{x=\"\\n\\\\\\\"\"} 1\na{x=\"\n\"} 2\n", "a{x=\"\\n\\\\\\\"\"} 1\na{x=\"\\q\"} 2\n", "a{x=\"ü\"} 1\n", "a{x=\"\xff\"} 1\n", "a\xff 1\n", "a{x=\"1} 2\n")},
+		{name: "duplicate label names", answers: text("a 1\nb{x=\"1\",x=\"2\"} 1\n", "a 1\n", "a 1\nb{x=\"1\",x=\"1\"} 1\n", "b{exported_job=\"1\",job=\"2\"} 1\n")},
+		{name: "reserved label names", answers: text("a{__name__=\"b\"} 1\n", "a{__x=\"1\",__address__=\"2\"} 1\n", "a{x=\"1\",__tmp=\"2\"} 1\n")},
+		{name: "broken lines", answers: text("a\n", "a 1 2 3\n", "a{} 1\n", "a{,} 1\n", "a{x} 1\n", "a{x=1} 1\n", "1a 1\n", "a 1\r\nb 2\r\n", "a{x=\"1\"}1\n", "a 1 # b\n", "a\x00 1\n", "a 0x\n", "# TYPE a b c\na 1\n")},
+		{name: "nonsense metadata", answers: text("# TYPE a foo\na 1\n", "# TYPE a\na 1\n", "# HELP a \xff\na 1\n", "# TYPE \"a 1\n", "# HELP a\n# HELP a x\n# TYPE a counter\n# TYPE a gauge\na 1\n", "# UNIT a b\na 1\n")},
+	}
+}
+
+// limitDifferences are about limits, at their bounds and above.
+func limitDifferences() []difference {
+	const twoLabels = "relabel_configs: [{target_label: instance, replacement: i}]\n" // job and instance, of known lengths
+	long := strings.Repeat("x", 20)
+	return []difference{
 		{name: "sample limit", job: "sample_limit: 2", answers: text("a 1\nb 1\n", "a 2\nb 2\nc 2\n", "a 3\nb 3\n", "c 1\nd 1\n", "a 1\na 1\na 1\n")},
+		{name: "sample limit from the first scrape on", job: "sample_limit: 2", answers: text("a 1\nb 1\nc 1\nd 1\n", "a 1\nb 1\n", "c 1\n", "")},
+		{name: "sample limit, other series each time", job: "sample_limit: 3", answers: text("a 1\nb 1\nc 1\n", "d 1\ne 1\nf 1\n", "a 1\nb 1\nc 1\nd 1\n", "g 1\nh 1\ni 1\n", "")},
+		{name: "sample limit, series disappear", job: "sample_limit: 4", answers: text("a 1\nb 1\nc 1\nd 1\n", "a 1\nb 1\nc 1\nd 1\ne 1\nf 1\n", "c 1\nd 1\ne 1\n", "e 1\n")},
 		{name: "sample limit and relabelling", job: "sample_limit: 1\nmetric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]", answers: text("a 1\nb 1\n", "a 2\nb 2\nc 2\nb 3\n")},
+		{name: "sample limit and a parse error", job: "sample_limit: 1", answers: text("a 1\n", "a 1\nb 1\n&&\n", "a 1\n&&\n", "b 1\n")},
+		{name: "sample limit and a label limit", job: "sample_limit: 1\nlabel_limit: 3", answers: text("a 1\n", "a 1\nb 1\nc{x=\"1\",y=\"2\"} 1\n", "a 1\n")},
+		{name: "sample limit and timestamps", job: "sample_limit: 2", answers: text("a 1 @+11m@\nb 1 @-13h@\nc 1\n", "a 1 @-1s@\nb 1 @-2s@\n", "a 1 @-5s@\nb 1 @-5s@\nc 1\n")},
+		{name: "sample limit and NaN", job: "sample_limit: 2", answers: text("a NaN\nb NaN\nc NaN\n", "a NaN\nb NaN\n", "b NaN\n", "c NaN\na 1\n")},
 		{name: "label limit", job: "label_limit: 3", answers: text("a 1\n", "a{x=\"1\"} 1\n", "a 2\nb{x=\"1\",y=\"2\"} 1\n", "a 1\n")},
-		{name: "label name length", job: "label_name_length_limit: 8", answers: text("a{abcdefgh=\"1\"} 1\n", "a 1\nb{abcdefghi=\"1\"} 1\n")},
-		{name: "label value length", job: "label_value_length_limit: 20", answers: text("a{x=\"12345678901234567890\"} 1\n", "a 1\nb{x=\"123456789012345678901\"} 1\n")},
-		{name: "body limit", job: "body_size_limit: 16B\nextra_scrape_metrics: true", answers: text("a 1\nb 1\n", "a 1\nb 1\nccc 123\n", "a 1\nb 1\nccc 1\n")},
+		{name: "label limit, empty labels", job: "label_limit: 3", answers: text("a{x=\"\",y=\"\",z=\"\"} 1\n", "a{x=\"1\",y=\"\"} 1\n")},
+		{name: "label limit and relabelling", job: "label_limit: 3\nmetric_relabel_configs: [{regex: 'x.*', action: labeldrop}, {source_labels: [y], regex: 'drop', action: drop}]", answers: text(
+			"a{x1=\"1\",x2=\"1\",x3=\"3\"} 1\n", "a{y=\"1\",x1=\"1\",x2=\"1\"} 1\n", "a{y=\"drop\",z1=\"1\",z2=\"1\"} 1\n", "a{y=\"1\",z=\"1\"} 1\n")},
+		{name: "label name length", job: "label_name_length_limit: 8", answers: text("a{abcdefgh=\"1\"} 1\n", "a 1\nb{abcdefghi=\"1\"} 1\n", "a{abcdefgh=\"2\"} 1\n", "a{ööö=\"1\"} 1\n", "a{\"öööö\"=\"1\"} 1\n", "a{\"ööööö\"=\"1\"} 1\n")},
+		{name: "label value length", job: twoLabels + "label_value_length_limit: 20", answers: text("a{x=\""+long+"\"} 1\n", "a 1\nb{x=\""+long+"1\"} 1\n", long+" 1\n", long+"x 1\n", "a{x=\""+long[:18]+"ü\"} 1\n", "a{x=\""+long[:19]+"ü\"} 1\n")},
+		{name: "label value length, with the target's address", job: "label_value_length_limit: 8", answers: text("a 1\n", "a 1\n")},
+		{name: "label limits of cached series", job: "label_limit: 3\nlabel_value_length_limit: 40", answers: text("a{x=\"1\"} 1\n", "a{x=\"1\"} 1\na{x=\"2\"} 1\na{x=\"2\",y=\"1\"} 1\na{x=\"3\"} 1\n", "a{x=\"3\"} 1\n")},
+		{name: "body limit", job: "body_size_limit: 16B\nextra_scrape_metrics: true", answers: text("a 1\nb 1\n", "a 1\nb 1\nccc 123\n", "a 1\nb 1\nccc 1\n", "a 1\nb 1\nccc 12\n", "a 1\n")},
+		{name: "body limit, compressed", job: "body_size_limit: 100B\nextra_scrape_metrics: true", answers: []answer{
+			{body: "a 1\n" + strings.Repeat("\n", 95), gzip: true}, {body: "a 1\n" + strings.Repeat("\n", 96), gzip: true}, {body: "a 1\n" + strings.Repeat("\n", 1e6), gzip: true}, {body: "a 2\n"},
+		}},
+		{name: "body limit and failures", job: "body_size_limit: 16B\nextra_scrape_metrics: true", answers: []answer{{body: "a 1\n"}, {status: 500, body: "a 1\na 1\na 1\na 1\na 1\n"}, {body: "a 1\na 1\na 1\na 1\na 1\n"}, {body: "&&&\n"}, {}}},
 		{name: "extra metrics", job: "extra_scrape_metrics: true\nsample_limit: 7", answers: append(text("a 1\n"), answer{status: 503})},
-		{name: "gzip", answers: []answer{{body: "a 1\nb 2\n", gzip: true}, {body: "a 2\n", gzip: true}}},
-		{name: "content types", answers: []answer{
-			{body: "a 1\n", contentType: "-"},
-			{body: "a 1\n", contentType: "text/html"},
-			{body: "a 1\n", contentType: "text/plain"},
-			{body: "a 1\n", contentType: "application/json; charset"},
-		}},
-		{name: "fallback protocol", job: "fallback_scrape_protocol: PrometheusText0.0.4", answers: []answer{
-			{body: "a 1\n", contentType: "-"}, {body: "a 2\n", contentType: "text/html"}, {body: "a 3\n# EOF\n", contentType: omType},
-		}},
-		{name: "metadata", answers: text(
-			"# HELP a One.\n# TYPE a counter\na 1\n# TYPE b gauge\nb 1\nc 1\nb 2\n",
-			"# HELP a Two \\\\ \\n lines.\n# TYPE a_total counter\na_total 1\n# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\nh_other 1\nh_sum 2\n",
-			"# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\ns_bucket 1\n",
-		)},
-		{name: "OpenMetrics", answers: om(
-			"# TYPE a counter\n# UNIT a_seconds seconds\n# HELP a Text.\na_total 1 # {trace=\"x\"} 0.5 @-5s@\na_created @-60s@\n# TYPE i info\ni_info{v=\"1\"} 1\n# TYPE g gaugehistogram\ng_bucket{le=\"1\"} 1\ng_gsum 1\ng_gcount 1\n",
-			"# TYPE a counter\na_total 2 # {trace=\"y\"} 0.5\na_created @-60s@\n# TYPE st stateset\nst{st=\"on\"} 1\n# TYPE u unknown\nu 1 @-5s@\n",
-			"# TYPE a counter\na_total 3 # {trace=\"z\"} 0.5 @-50s@\n",
-		)},
-		{name: "OpenMetrics, start timestamps", parseST: true, answers: om(
-			"# TYPE a counter\na_total 1\na_created @-60s@\na_total{x=\"1\"} 1\na_created{x=\"1\"} @-50s@\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nh_created @-40s@\n# TYPE g gauge\ng_created 5\n",
-			"# TYPE a counter\na_total 2\na_total{x=\"1\"} 1\n# TYPE b counter\nb_total 1 # {t=\"x\"} 1\nb_created @-9s@\n",
-		)},
-		{name: "OpenMetrics without end", answers: []answer{{body: "# TYPE a gauge\na 1\n# EOF\n", contentType: omType}, {body: "# TYPE a gauge\na 2\n", contentType: omType}, {body: "# TYPE a gauge\na 3\n# EOF\n", contentType: omType}}},
-		{name: "classic histograms to NHCB", job: "convert_classic_histograms_to_nhcb: true", answers: text(
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 6\nh_count 4\na 1\n",
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"2\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 6\nh_count 4\na 1\n",
-			"a 1\n",
-		)},
-		{name: "NHCB beside classic, bucket limit", job: "convert_classic_histograms_to_nhcb: true\nalways_scrape_classic_histograms: true\nnative_histogram_bucket_limit: 2", answers: text(
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 4\nh_sum 6\nh_count 4\na 1\n",
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 6\nh_count 4\na 1\n",
-		)},
-		{name: "NHCB with exemplars", job: "convert_classic_histograms_to_nhcb: true", answers: om(
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 1 # {t=\"a\"} 0.5 @-5s@\nh_bucket{le=\"2\"} 2 # {t=\"b\"} 1.5\nh_bucket{le=\"+Inf\"} 3 # {t=\"c\"} 2.5 @-9s@\nh_sum 6\nh_count 3\n",
-		)},
-		{name: "settings by label", labels: model.LabelSet{"__convert_classic_histograms_to_nhcb__": "true"}, answers: text(
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 4\nh_sum 6\nh_count 4\na 1\n",
-		)},
-		{name: "protobuf, native histograms off", answers: protobuf(1, 2)},
-		{name: "protobuf", job: "scrape_native_histograms: true", answers: protobuf(1, 2, 0, 3)},
-		{name: "protobuf, start timestamps", job: "scrape_native_histograms: true", parseST: true, answers: protobuf(1, 2)},
-		{name: "protobuf, classic too", job: "scrape_native_histograms: true\nalways_scrape_classic_histograms: true", answers: protobuf(1, 2)},
-		{name: "protobuf, coarser", job: "scrape_native_histograms: true\nnative_histogram_min_bucket_factor: 1.5", answers: protobuf(1, 2)},
-		{name: "protobuf, few buckets", job: "scrape_native_histograms: true\nnative_histogram_bucket_limit: 3", answers: protobuf(1, 2)},
-		{name: "protobuf, broken", answers: append(protobuf(1), answer{body: "\x05abc", contentType: pbType}, answer{body: "\x02\x0a\x00", contentType: pbType})},
+		{name: "extra metrics without limits", job: "extra_scrape_metrics: true", answers: append(text("a 1\n", "", "&\n"), answer{body: "a 1\n", gzip: true})},
+		{name: "synthetic series above the limits", job: "sample_limit: 1\nlabel_limit: 1\nlabel_name_length_limit: 2\nlabel_value_length_limit: 2", answers: text("a 1\n", "")},
+		{name: "bucket limit of classic histograms", job: "native_histogram_bucket_limit: 1", answers: text("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 2\n")},
+		{name: "target limit", job: "target_limit: 1", answers: text("a 1\n", "a 2\n")},
 	}
-}
-
-// protobuf gives answers of a client_golang program after it did n things.
-func protobuf(ns ...int) []answer {
-	var out []answer
-	reg := prometheus.NewRegistry()
-	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "things_total", Help: "Things."})
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sizes", Help: "Sizes.", Buckets: []float64{1, 10}, NativeHistogramBucketFactor: 1.1})
-	s := prometheus.NewSummary(prometheus.SummaryOpts{Name: "waits", Help: "Waits.", Objectives: map[float64]float64{0.5: 0.1}})
-	reg.MustRegister(c, h, s)
-	for _, n := range ns {
-		for i := range n {
-			l := prometheus.Labels{"trace": strconv.Itoa(i)}
-			c.(prometheus.ExemplarAdder).AddWithExemplar(1, l)
-			h.(prometheus.ExemplarObserver).ObserveWithExemplar(float64(i*i+1), l)
-			h.Observe(float64(i) * 1.7)
-			h.Observe(-float64(i) * 3)
-			s.Observe(float64(i))
-		}
-		out = append(out, answer{contentType: pbType, body: gathered(reg)})
-	}
-	return out
-}
-
-func gathered(g prometheus.Gatherer) string {
-	families, err := g.Gather()
-	if err != nil {
-		panic(err)
-	}
-	var b bytes.Buffer
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			// Some exemplars have no time, as other client libraries have it.
-			for i, e := range m.GetHistogram().GetExemplars() {
-				if i%2 == 0 {
-					e.Timestamp = nil
-				}
-			}
-			for i, b := range m.GetHistogram().GetBucket() {
-				if i%2 == 0 && b.GetExemplar() != nil {
-					b.Exemplar.Timestamp = nil
-				}
-			}
-		}
-		if err := promscrape.AddMetricFamilyToProtobuf(&b, f); err != nil {
-			panic(err)
-		}
-	}
-	return b.String()
-}
-
-// randomBodies gives n bodies over a few names, with what happens to bodies:
-// series that come and go, times of their own, repetitions, garbage, nothing.
-func randomBodies(rnd *rand.Rand, n int) []answer {
-	var out []answer
-	for range n {
-		var b strings.Builder
-		typed := map[string]bool{}
-		for range rnd.IntN(8) {
-			name := string(rune('a' + rnd.IntN(4)))
-			if rnd.IntN(3) == 0 && !typed[name] {
-				typed[name] = true
-				fmt.Fprintf(&b, "# TYPE %s %s\n", name, []string{"counter", "gauge", "histogram", "untyped"}[rnd.IntN(4)])
-			}
-			b.WriteString(name)
-			switch rnd.IntN(4) {
-			case 0:
-				fmt.Fprintf(&b, `{x="%d"}`, rnd.IntN(3))
-			case 1:
-				fmt.Fprintf(&b, `{y="%d",x="%d"}`, rnd.IntN(2), rnd.IntN(2))
-			case 2:
-				fmt.Fprintf(&b, `{le="%d",job="z"}`, rnd.IntN(2))
-			}
-			fmt.Fprintf(&b, " %d", rnd.IntN(3))
-			if rnd.IntN(6) == 0 {
-				fmt.Fprintf(&b, " @-%ds@", rnd.IntN(20))
-			}
-			b.WriteByte('\n')
-		}
-		if rnd.IntN(10) == 0 {
-			b.WriteString("}{\n")
-		}
-		a := answer{body: b.String()}
-		if rnd.IntN(15) == 0 {
-			a.status = http.StatusBadGateway
-		}
-		out = append(out, a)
-	}
-	return out
-}
-
-func randomDifferences() []difference {
-	var out []difference
-	for i, job := range []string{
-		"",
-		"track_timestamps_staleness: true\nsample_limit: 5",
-		"honor_labels: true\nmetric_relabel_configs: [{source_labels: [x], regex: '1', action: drop}, {regex: y, action: labeldrop}]",
-		"convert_classic_histograms_to_nhcb: true\nlabel_limit: 5",
-	} {
-		rnd := rand.New(rand.NewPCG(uint64(i), 1)) //nolint:gosec // The same every time.
-		out = append(out, difference{name: "random " + strconv.Itoa(i), job: job, answers: randomBodies(rnd, 40)})
-	}
-	return out
-}
-
-func exporterDifferences(t *testing.T) []difference {
-	var out []difference
-	files, err := filepath.Glob("testdata/node_exporter.*.gz")
-	require.NoError(t, err)
-	for _, file := range files {
-		a := answer{body: string(unzipped(t, file)), contentType: textType, gzip: true}
-		switch {
-		case strings.Contains(file, "openmetrics"):
-			a.contentType = omType
-		case strings.Contains(file, "protobuf"):
-			a.contentType = pbType
-		}
-		out = append(out, difference{name: filepath.Base(file), answers: []answer{a, a, text("a 1\n")[0], a}})
-	}
-	return out
 }

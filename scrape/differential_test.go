@@ -1,28 +1,27 @@
 package scrape
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"maps"
-	"net/http"
+	"io"
+	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/discovery/targetgroup"
-	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 )
 
@@ -34,232 +33,264 @@ type difference struct {
 	labels  model.LabelSet
 	parseST bool
 	ooo     time.Duration // out of order window of the storage
-	answers []answer
+	refuse  func(sample) error
+	memory  bool // into a headModel instead of a TSDB
+	// refsLast is that of the headModel.
+	refsLast time.Duration
+	answers  []answer
+
+	// reload is after how long, at most, Prometheus follows a change of targets; 0 is
+	// its default.
+	reload time.Duration
+
+	// pardon takes a difference that is known and wanted out of what ours made of
+	// an answer, or tells that there is nothing to compare from there on.
+	pardon func(d *difference, theirs, ours *act) (over bool)
 }
 
-type answer struct {
-	status      int    // 0 is 200
-	contentType string // "" is textType, "-" is none
-	body        string // @-30s@ is the time 30 s before the test, in ms or, OpenMetrics, s
-	gzip        bool
+// act is what a side made of one answer.
+type act struct {
+	committed  [][]string
+	rolledBack [][]string
+	health     promscrape.TargetHealth
+	err        error
+	metadata   []promscrape.MetricMetadata
 }
 
-func text(bodies ...string) []answer {
-	var out []answer
-	for _, b := range bodies {
-		out = append(out, answer{body: b})
-	}
-	return out
-}
-
-func om(bodies ...string) []answer {
-	var out []answer
-	for _, b := range bodies {
-		out = append(out, answer{body: b + "# EOF\n", contentType: omType})
-	}
-	return out
-}
-
-var placeholder = regexp.MustCompile(`@([+-][0-9a-z]+)@`)
-
-// at fills in the times.
-func (a answer) at(now time.Time) answer {
-	a.body = placeholder.ReplaceAllStringFunc(a.body, func(s string) string {
-		d, err := time.ParseDuration(strings.Trim(s, "@"))
-		if err != nil {
-			panic(err)
-		}
-		if a.contentType == omType {
-			return strconv.FormatFloat(float64(now.Add(d).UnixMilli())/1000, 'f', 3, 64)
-		}
-		return strconv.FormatInt(now.Add(d).UnixMilli(), 10)
-	})
-	return a
-}
-
-// theatre serves the answers, the last one for ever.
-func theatre(t *testing.T, answers []answer) (address string, served *atomic.Int64) {
-	served = &atomic.Int64{}
-	now := time.Now()
-	answers = slices.Clone(answers)
-	for i := range answers {
-		answers[i] = answers[i].at(now)
-	}
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		a := answers[min(int(served.Add(1)), len(answers))-1]
-		switch a.contentType {
-		case "":
-			w.Header().Set("Content-Type", textType)
-		case "-":
-			w.Header()["Content-Type"] = nil
-		default:
-			w.Header().Set("Content-Type", a.contentType)
-		}
-		body := []byte(a.body)
-		if a.gzip {
-			w.Header().Set("Content-Encoding", "gzip")
-			body = gzipped(t, a.body)
-		}
-		if a.status != 0 {
-			w.WriteHeader(a.status)
-		}
-		_, _ = w.Write(body)
-	})
-	return addressOf(s), served
-}
-
-func (d difference) config(t *testing.T, interval string) *config.Config {
-	cfg, err := config.Load("scrape_configs:\n- job_name: j\n  scrape_interval: "+interval+"\n  scrape_timeout: "+interval+"\n  "+
-		strings.ReplaceAll(d.job, "\n", "\n  ")+"\n", promslog.NewNopLogger())
+func (d difference) config(t testing.TB) *config.Config {
+	cfg, err := config.Load(fmt.Sprintf("scrape_configs:\n- job_name: j\n  scrape_interval: %s\n  scrape_timeout: %s\n  %s\n",
+		actEvery, actTimeout, strings.ReplaceAll(d.job, "\n", "\n  ")), promslog.NewNopLogger())
 	require.NoError(t, err)
 	return cfg
 }
 
-func (d difference) storage(t *testing.T) *recorder {
-	return &recorder{next: newTSDB(t, func(o *tsdb.Options) { o.OutOfOrderTimeWindow = d.ooo.Milliseconds() })}
+// recorder records into a storage of its own.
+func (d difference) recorder(t testing.TB) *recorder {
+	var next storage.AppendableV2
+	if d.memory {
+		next = newHeadModel(d.ooo, d.refsLast)
+	} else {
+		next = newTSDB(t, func(o *tsdb.Options) { o.OutOfOrderTimeWindow = d.ooo.Milliseconds() })
+	}
+	return &recorder{next: next, refuse: d.refuse}
 }
 
-// comparison is a difference on its way.
-type comparison struct {
-	difference
-	cfg          *config.Config
-	target       model.LabelSet
-	served       *atomic.Int64
-	theirs, mine *recorder
-}
-
-func (d difference) prepare(t *testing.T, interval string) *comparison {
-	address, served := theatre(t, d.answers)
-	return &comparison{
-		difference: d, cfg: d.config(t, interval), served: served, theirs: d.storage(t), mine: d.storage(t),
-		target: model.LabelSet{model.AddressLabel: model.LabelValue(address)}.Merge(d.labels),
+// compare runs both sides and gives what differs, "" if nothing does.
+func (d difference) compare(t *testing.T) string {
+	if i := slices.IndexFunc(d.answers, d.neverEnds); i >= 0 {
+		d.answers = d.answers[:i]
 	}
-}
-
-// runTheirs scrapes with Prometheus' manager.
-func (c *comparison) runTheirs() error {
-	m, err := promscrape.NewManager(&promscrape.Options{
-		AppendMetadata: true, ParseST: c.parseST,
-		DiscoveryReloadOnStartup: true, DiscoveryReloadInterval: model.Duration(10 * time.Millisecond),
-	}, nil, nil, nil, c.theirs, prometheus.NewRegistry())
-	if err != nil {
-		return err
+	if len(d.answers) == 0 {
+		return ""
 	}
-	if err := m.ApplyConfig(c.cfg); err != nil {
-		return err
-	}
-	sets := make(chan map[string][]*targetgroup.Group)
-	done := make(chan error)
-	go func() { done <- m.Run(sets) }()
-	sets <- groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{c.target}})
-	for end := time.Now().Add(2 * soon); len(c.theirs.all()) < len(c.answers) && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
-	}
-	m.Stop()
-	close(sets)
-	return <-done
-}
-
-// runOurs scrapes with a loop of ours at the same times.
-func (c *comparison) runOurs(t *testing.T) {
-	c.served.Store(0)
-	m := newManager(t, c.mine, noLimits, func(o *Options) { o.ParseStartTimestamps = c.parseST })
-	l := testLoop(t, m, c.cfg.ScrapeConfigs[0], c.target)
-	l.timeout = soon
-	for _, batch := range c.theirs.commits[:min(len(c.answers), len(c.theirs.commits))] {
-		l.scrape(timestamp.Time(timeOf(batch)))
-	}
-}
-
-// canonical prints a scrape: samples in order, then stale markers by name. What
-// is known to differ is taken out: how long it took, and the texts and family
-// names of synthetic series.
-func canonical(batch []sample) []string {
-	var out, stale []string
-	for _, s := range batch {
-		if isReport(s.name()) && s.lset.Get("job") == "j" {
-			s.family, s.meta.Help = "", ""
-			switch s.name() {
-			case "scrape_duration_seconds":
-				s.v = 0
-			case "scrape_timeout_seconds":
-				s.v = 0 // The test's.
-			}
+	ours, first := d.run(t, d.recorder(t), newOurs, time.Time{})
+	theirs, _ := d.run(t, d.recorder(t), newTheirs, first)
+	for i := range d.answers {
+		if d.pardon != nil && d.pardon(&d, &theirs[i], &ours[i]) {
+			return ""
 		}
-		if s.stale() {
-			stale = append(stale, s.String())
-		} else {
-			out = append(out, s.String())
-		}
-	}
-	return append(out, sorted(stale)...)
-}
-
-// timeOf is the timestamp of a scrape: the synthetic series are the last.
-func timeOf(batch []sample) int64 {
-	t := int64(0)
-	for _, s := range batch {
-		if s.name() == "scrape_samples_scraped" {
-			t = s.t
-		}
-	}
-	return t
-}
-
-// compare gives what differs, "" if nothing does.
-func (c *comparison) compare() string {
-	if len(c.theirs.commits) < len(c.answers) || len(c.mine.commits) != len(c.answers) {
-		return fmt.Sprintf("%d scrapes by Prometheus, %d by us, of %d", len(c.theirs.commits), len(c.mine.commits), len(c.answers))
-	}
-	for i := range c.mine.commits {
-		if diff := cmp.Diff(canonical(c.theirs.commits[i]), canonical(c.mine.commits[i])); diff != "" {
-			return fmt.Sprintf("scrape %d: %.200q\n%s", i+1, c.answers[i].body, diff)
-		}
-	}
-	// The scrapes beyond the answers repeat the last one.
-	if len(c.theirs.rolledBack) < len(c.mine.rolledBack) {
-		return fmt.Sprintf("%d rolled back by Prometheus, %d by us", len(c.theirs.rolledBack), len(c.mine.rolledBack))
-	}
-	for i := range c.mine.rolledBack {
-		if diff := cmp.Diff(canonical(c.theirs.rolledBack[i]), canonical(c.mine.rolledBack[i])); diff != "" {
-			return fmt.Sprintf("rolled back %d: %s", i+1, diff)
+		if diff := compareActs(theirs[i], ours[i]); diff != "" {
+			a := d.answers[i]
+			body := a.body
+			a.body = ""
+			return fmt.Sprintf("scrape %d of %d (- Prometheus, + ours): %s\nPrometheus says %v, ours %v\nanswer %+v of %.4000q",
+				i+1, len(d.answers), diff, theirs[i].err, ours[i].err, a, body)
 		}
 	}
 	return ""
 }
 
-// run runs all of the differences at once, and gives what came of each.
-func run(t *testing.T, ds []difference, interval string) map[string]string {
-	var wg sync.WaitGroup
-	cs := make([]*comparison, len(ds))
-	errs := make([]error, len(ds))
-	for i, d := range ds {
-		c := d.prepare(t, interval)
-		cs[i] = c
-		wg.Go(func() { errs[i] = c.runTheirs() })
+// neverEnds tells whether Prometheus might be at work on the answer for ever: its
+// search for start timestamps does not end on some malformed exemplars of
+// OpenMetrics bodies. Ours refuses malformed bodies before it searches.
+func (d difference) neverEnds(a answer) bool {
+	if !d.parseST {
+		return false
 	}
-	wg.Wait()
-	out := map[string]string{}
-	for i, c := range cs {
-		require.NoError(t, errs[i])
-		c.runOurs(t)
-		out[c.name] = c.compare()
+	contentType := cmp.Or(a.contentType, textType)
+	// What comes as another type may be read as OpenMetrics for want of a better.
+	p, _ := textparse.New([]byte(a.at(stageTime.Add(overture))), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: config.OpenMetricsText1_0_0.HeaderMediaType()})
+	if _, openMetrics := p.(*textparse.OpenMetricsParser); !openMetrics {
+		return false
+	}
+	for {
+		if _, err := p.Next(); err != nil {
+			return !errors.Is(err, io.EOF)
+		}
+	}
+}
+
+func compareActs(theirs, ours act) string {
+	if reflect.DeepEqual(theirs, ours) {
+		return ""
+	}
+	if diff := gocmp.Diff(theirs.committed, ours.committed); diff != "" {
+		return "committed:\n" + diff
+	}
+	if diff := gocmp.Diff(theirs.rolledBack, ours.rolledBack); diff != "" {
+		return "rolled back:\n" + diff
+	}
+	if theirs.health != ours.health || !sameError(theirs.err, ours.err) {
+		return fmt.Sprintf("errors:\n- %s: %v\n+ %s: %v", theirs.health, theirs.err, ours.health, ours.err)
+	}
+	if diff := gocmp.Diff(theirs.metadata, ours.metadata); diff != "" {
+		return "metadata:\n" + diff
+	}
+	return ""
+}
+
+// refusedWhole pardons what ours does about bodies that Prometheus' parsers do not
+// survive (see guard.go): it takes nothing from them, and Prometheus what comes
+// before the trouble. What is marked as stale and when then differs.
+func refusedWhole(d *difference, theirs, ours *act) (over bool) {
+	switch {
+	case ours.err == nil:
+		return false
+	case errors.Is(ours.err, errEmptyFamilies), errors.Is(ours.err, errLargeField):
+		return true
+	}
+	if d.parseST {
+		// In a body that does not parse, start timestamps are not looked for.
+		for _, a := range []*act{theirs, ours} {
+			for _, batch := range a.rolledBack {
+				for i, line := range batch {
+					batch[i] = startTimestamp.ReplaceAllString(line, "")
+				}
+			}
+		}
+	}
+	return false
+}
+
+var startTimestamp = regexp.MustCompile(` st@-?[0-9]+`)
+
+// newReferences pardons, besides, two things about series that the storage gives
+// new references to. Where such a series has several texts in the body, of which
+// one is not taken, both sides may write a stale marker though the body holds the
+// series; Prometheus depending on the order of the texts. And Prometheus goes on
+// with the old reference where the storage refused an exemplar.
+func newReferences(d *difference, theirs, ours *act) (over bool) {
+	for _, a := range []*act{theirs, ours} {
+		all := slices.Concat(slices.Concat(a.committed...), slices.Concat(a.rolledBack...))
+		for i, batch := range a.committed {
+			a.committed[i] = slices.DeleteFunc(batch, func(line string) bool {
+				series, _, marker := strings.Cut(line, " stale @")
+				return marker && slices.ContainsFunc(all, func(l string) bool {
+					return strings.HasPrefix(l, series+" ") && !strings.HasPrefix(l, series+" stale @")
+				})
+			})
+		}
+		for _, batch := range slices.Concat(a.committed, a.rolledBack) {
+			for i, line := range batch {
+				if at := strings.LastIndex(line, " as "); at >= 0 {
+					batch[i] = line[:at]
+				}
+			}
+		}
+	}
+	return refusedWhole(d, theirs, ours)
+}
+
+// saidDifferently are errors that mean the same, as Prometheus and as promlet
+// say them.
+var saidDifferently = [][2]*regexp.Regexp{
+	{regexp.MustCompile(`context deadline exceeded`), regexp.MustCompile(`^timed out after 5s`)},
+	{regexp.MustCompile(`^body size limit exceeded$`), regexp.MustCompile(`^body_size_limit exceeded`)},
+	// Of a cut body as long as its limit either may be said.
+	{regexp.MustCompile(`^unexpected EOF$`), regexp.MustCompile(`^body_size_limit exceeded`)},
+	{regexp.MustCompile(`^sample limit exceeded$`), regexp.MustCompile(`^sample_limit exceeded`)},
+	{regexp.MustCompile(`^histogram bucket limit exceeded$`), regexp.MustCompile(`^native_histogram_bucket_limit exceeded`)},
+	{regexp.MustCompile(`^received a zstd-compressed response`), regexp.MustCompile(`^content encoding "zstd" was not asked for`)},
+}
+
+// sameError tells whether both say the same. Ours say where and how much
+// besides, and bound what they quote.
+func sameError(theirs, ours error) bool {
+	if theirs == nil || ours == nil {
+		return theirs == nil && ours == nil
+	}
+	a, b := theirs.Error(), ours.Error()
+	for _, p := range saidDifferently {
+		if p[0].MatchString(a) || p[1].MatchString(b) {
+			return p[0].MatchString(a) && p[1].MatchString(b)
+		}
+	}
+	if strings.HasPrefix(a, "invalid metric name or label names: ") {
+		return strings.HasPrefix(b, "invalid metric name or label names: ")
+	}
+	text, _, _ := strings.Cut(a, " while parsing: ")
+	// Ours is cut between characters, and no earlier than here.
+	return strings.Contains(b, text[:min(len(text), 200)])
+}
+
+// canonical prints a scrape: samples in order, then stale markers by name. What
+// is known to differ is taken out: the texts and family names of synthetic
+// series, and their references, which Prometheus does not renew.
+func canonical(batch []sample) []string {
+	var out, stale []string
+	for _, s := range batch {
+		name, report := strings.CutSuffix(s.family, "\xff")
+		for i := range allReports {
+			n, _, help := reportInfo(i)
+			report = report || s.family == n && s.meta.Help == help
+		}
+		if report {
+			s.family, s.meta.Help, s.ref = name, "", 0
+		}
+		if s.stale() && s.reject {
+			stale = append(stale, s.String())
+		} else {
+			out = append(out, fmt.Sprintf("%s as %d", s, s.ref))
+		}
+	}
+	return append(out, sorted(stale)...)
+}
+
+func canonicals(batches [][]sample) [][]string {
+	var out [][]string
+	for _, b := range batches {
+		out = append(out, canonical(b))
 	}
 	return out
 }
 
+// sortedMetadata is what a status page shows of a target's metadata.
+func sortedMetadata(t *promscrape.Target) []promscrape.MetricMetadata {
+	list := t.ListMetadata()
+	slices.SortFunc(list, func(a, b promscrape.MetricMetadata) int { return strings.Compare(a.MetricFamily, b.MetricFamily) })
+	return list
+}
+
 func TestSameAsPrometheus(t *testing.T) {
 	t.Parallel()
-	all := slices.Concat(differences(), randomDifferences(), exporterDifferences(t))
-	results := map[string]string{}
-	left := all
-	// Prometheus' timeout is its interval. On a busy machine it may run into it,
-	// which would be a difference: what differs gets more time.
-	for _, interval := range []string{"250ms", "1s", "4s"} {
-		maps.Copy(results, run(t, left, interval))
-		left = slices.DeleteFunc(slices.Clone(left), func(d difference) bool { return results[d.name] == "" })
+	seen := map[string]bool{}
+	for _, d := range slices.Concat(seriesDifferences(), limitDifferences(), formatDifferences(), histogramDifferences(), httpDifferences(), storageDifferences(), exporterDifferences(t)) {
+		require.False(t, seen[d.name], d.name)
+		seen[d.name] = true
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			require.Empty(t, d.compare(t))
+		})
 	}
-	for _, d := range all {
-		t.Run(d.name, func(t *testing.T) { require.Empty(t, results[d.name]) })
+}
+
+// The comparison notices differences.
+func TestComparisonNotices(t *testing.T) {
+	d := difference{name: "x", memory: true, answers: text("a 1\nb 1\n", "a 2\n", "}{")}
+	ours, first := d.run(t, d.recorder(t), newOurs, time.Time{})
+	for name, other := range map[string][]answer{
+		"value":       text("a 1\nb 3\n", "a 2\n", "}{"),
+		"order":       text("b 1\na 1\n", "a 2\n", "}{"),
+		"marker":      text("a 1\nc 1\n", "a 2\n", "}{"),
+		"error":       text("a 1\nb 1\n", "a 2\n", "a x\n"),
+		"no error":    text("a 1\nb 1\n", "a 2\n", "\n"),
+		"metadata":    text("a 1\nb 1\n", "# TYPE z gauge\na 2\n", "}{"),
+		"rolled back": text("a 1\nb 1\n", "a 2\n", "a 1\n}{"),
+		"status":      append(text("a 1\nb 1\n", "a 2\n"), answer{status: 500}),
+	} {
+		d.answers = other
+		theirs, _ := d.run(t, d.recorder(t), newTheirs, first)
+		n := slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return compareActs(theirs[i], ours[i]) != "" })
+		require.NotEqual(t, -1, n, name)
 	}
 }

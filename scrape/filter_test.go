@@ -255,7 +255,7 @@ func FuzzFilter(f *testing.F) {
 			return
 		}
 		v := viewOf(t, bytes.Clone(body), contentType, wanted)
-		flt := (&filters{}).over(&pieces{bytes.NewReader(body), int(piece)%100 + 1}, v, 0)
+		flt := (&filters{}).over(&smallReads{bytes.NewReader(body), int(piece)%100 + 1}, v, 0)
 		passed := passed(t, flt)
 		got, kept, err := wantedSamples(passed, contentType, wanted)
 		require.NoError(t, err)
@@ -264,10 +264,10 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-// pieces gives a few bytes at a time.
-type pieces struct {
+// smallReads gives a few bytes at a time.
+type smallReads struct {
 	io.Reader
 	n int
 }
 
-func (p *pieces) Read(b []byte) (int, error) { return p.Reader.Read(b[:min(len(b), p.n)]) }
+func (p *smallReads) Read(b []byte) (int, error) { return p.Reader.Read(b[:min(len(b), p.n)]) }

@@ -46,6 +46,13 @@ func mediaType(contentType, fallback string) string {
 	return fallback
 }
 
+// startTimestampsEnd tells whether the parser can be asked for start timestamps: in
+// OpenMetrics text the search for one never ends on some malformed exemplars, so that
+// it is parsed without that first.
+func startTimestampsEnd(b []byte, contentType, fallback string) bool {
+	return mediaType(contentType, fallback) != typeOpenMetrics || located(nil, b, contentType, fallback, nil) == nil
+}
+
 func isText(typ string) bool { return typ == typeText || typ == typeOpenMetrics }
 
 // checkBody refuses bodies that must not reach the parser.

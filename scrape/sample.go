@@ -105,7 +105,7 @@ func (a *appending) relabelled() (kept bool, err error) {
 }
 
 func (a *appending) startTimestamp() int64 {
-	if !a.parseST {
+	if !a.seekST {
 		return 0
 	}
 	return a.parser.StartTimestamp()

@@ -124,7 +124,7 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 			bodies:         m.bodies,
 			gzips:          m.gzips,
 			accept:         acceptHeader(cfg.ScrapeProtocols, escaping),
-			acceptEncoding: acceptEncodingHeader(cfg.EnableCompression),
+			acceptEncoding: acceptEncodingHeader(cfg.EnableCompression && !m.opts.NoCompression),
 			userAgent:      m.opts.UserAgent,
 			bodySizeLimit:  orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
 			fallbackType:   cfg.ScrapeFallbackProtocol.HeaderMediaType(),

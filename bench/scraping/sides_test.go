@@ -74,7 +74,8 @@ func TestCasesAppendWhatTheyKeep(t *testing.T) {
 			}, soon, time.Millisecond)
 			require.NoError(t, (&bench{body: b, targets: targets}).check(running))
 			require.ErrorContains(t, (&bench{body: b, targets: 4}).check(running), "3 targets instead of 4")
-			require.Equal(t, !c.plain, ask(askState).Zipped > 0)
+			asksForGzip := c.side == sidePrometheus || c.keeps != onePercentOnDemand
+			require.Equal(t, asksForGzip && !c.plain, ask(askState).Zipped > 0)
 		})
 	}
 }

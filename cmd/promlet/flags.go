@@ -26,6 +26,7 @@ type options struct {
 	scrapeInterval    time.Duration
 	scrapeTimeout     time.Duration
 	scrapeAnnotations bool
+	scrapeCompression bool
 	rateWindow        time.Duration
 
 	monitorSelector          selector
@@ -154,6 +155,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", o.scrapeInterval, "Time between scrapes of a target whose monitor says nothing.")
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", o.scrapeTimeout, "Time a scrape may take where the monitor says nothing; never more than the interval.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", o.scrapeAnnotations, "Scrape Pods and Services annotated prometheus.io/scrape: \"true\" too.")
+	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", o.scrapeCompression, "Ask targets to compress what they serve: a tenth of the bytes on the way, and more CPU time in targets and here than all the rest of a scrape.")
 	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates; never less than four scrape intervals.")
 
 	ingestion := sets.FlagSet("ingestion")

@@ -54,6 +54,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		UserAgent:         "promlet/" + buildVersion(),
 		HTTPClientOptions: opts.scrapeClient,
 		OnDemand:          opts.ingest == ingestDemand,
+		NoCompression:     !opts.scrapeCompression,
 		SeriesLimit:       opts.seriesLimit,
 		StoredSeries:      db.Series,
 	})
