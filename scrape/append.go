@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/model/value"
@@ -51,7 +52,8 @@ type appending struct {
 	seekST   bool     // start timestamps are to be found
 	skipped  *skippedLines
 
-	fam *family // metadata read last
+	fam    *family // metadata read last
+	member member
 
 	line lineName // of the series read last that was not in the cache
 
@@ -66,6 +68,15 @@ type appending struct {
 	duplicate  int
 	outOfBound int
 	badExempl  int
+}
+
+// member is the last name that was found to belong to a family, and what that means
+// for its series.
+type member struct {
+	number   uint32
+	fam      *family
+	name     string
+	metadata metadata.Metadata
 }
 
 // appendBody puts a body into app and marks the series that left it as stale. An

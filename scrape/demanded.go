@@ -106,6 +106,7 @@ func (l *lesson) line(name string, f fate) {
 
 // learnFamily learns that there is metadata of a family.
 func (a *appending) learnFamily(name []byte) {
+	a.member = member{} // what it is a member of may have changed
 	if !a.onDemand || a.view.lines[string(name)].flags&knownFamily != 0 {
 		return
 	}

@@ -241,7 +241,7 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 		f.through = true
 		return 0, true
 	}
-	if !f.judge(line) || f.verdict.flags&skipSeries == 0 {
+	if f.judge(line) == 0 || f.verdict.flags&skipSeries == 0 {
 		return n, true
 	}
 	f.samples++
@@ -274,10 +274,11 @@ func (f *filter) openQuotes(line []byte) bool {
 	return quoted
 }
 
-// judge finds the verdict on the name that a line begins with, if there is one.
-func (f *filter) judge(line []byte) bool {
+// judge finds the verdict on the name that a line begins with, or that its metadata
+// is about, and where it ends; 0 if there is none.
+func (f *filter) judge(line []byte) (end int) {
 	if n := len(f.previous); n > 0 && len(line) > n && endsName(line[n]) && bytes.Equal(line[:n], f.previous) {
-		return true
+		return n
 	}
 	n := 0
 	for n < len(line) && !endsName(line[n]) {
@@ -286,10 +287,10 @@ func (f *filter) judge(line []byte) bool {
 	v, ok := f.view.lines[string(line[:n])]
 	if !ok {
 		f.previous = f.previous[:0]
-		return false
+		return 0
 	}
 	f.previous, f.verdict = append(f.previous[:0], line[:n]...), v
-	return true
+	return n
 }
 
 func endsName(c byte) bool { return c == '{' || c == ' ' || c == '\t' }
@@ -309,14 +310,13 @@ func (f *filter) passComment(line []byte) bool {
 		return true
 	}
 	rest := line[prefix:]
-	n := bytes.IndexAny(rest, " \t\n")
-	if n <= 0 {
-		return true
-	}
-	flags := f.view.lines[string(rest[:n])].flags
-	pass := flags&knownFamily == 0 || flags&keepFamily != 0
+	n := f.judge(rest)
+	pass := n == 0 || f.verdict.flags&knownFamily == 0 || f.verdict.flags&keepFamily != 0
 	if !isType {
 		return pass
+	}
+	if n == 0 {
+		n = max(0, bytes.IndexByte(rest, ' '))
 	}
 	typ := labelTypeOf(rest[min(n+1, len(rest)-1) : len(rest)-1])
 	if pass || typ == strangeType {

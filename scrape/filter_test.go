@@ -125,6 +125,24 @@ func TestFilterSkipsWhatNobodyReads(t *testing.T) {
 	f("", "# a comment\n\n# TYPE h histogram\n{\"a\"} 7\n a 8\na", 8)
 }
 
+// The type that the parser has read last decides what le and quantile mean, whosever
+// type it is.
+func TestFilterKeepsTypesRight(t *testing.T) {
+	known := []byte("# TYPE a histogram\na{le=\"1\"} 1\n# TYPE b gauge\nb 2\n")
+	v := viewOf(t, known, textType, func(name string) bool { return name == "b" })
+	f := func(body, want string) {
+		t.Helper()
+		require.Equal(t, want, string(passed(t, (&filters{}).over(strings.NewReader(body), v, 0))))
+	}
+	f("# TYPE a histogram\na 1\n# TYPE b gauge\nb 2\n", "# TYPE b gauge\nb 2\n")
+	f("# TYPE a histogram\na 1\nb 2\nb 3\n", "# TYPE a histogram\nb 2\nb 3\n")
+	f("# TYPE new histogram\nnew 1\nb 2\n", "# TYPE new histogram\nnew 1\nb 2\n")
+	f("# TYPE a gauge\na 1\nb 2\n", "b 2\n")
+	f("# TYPE new histogram\n# TYPE a gauge\na 1\nb 2\nb 3\n", "# TYPE new histogram\n# TYPE a gauge\nb 2\nb 3\n")
+	f("# TYPE a histogram\nb 2\n# TYPE a summary\nb 3", "# TYPE a histogram\nb 2\n# TYPE a summary\nb 3")
+	f("# TYPE a odd\nb 2\n# TYPE a  gauge\n# TYPE a\n", "# TYPE a odd\nb 2\n# TYPE a  gauge\n# TYPE a\n")
+}
+
 // From where lines cannot be told apart all is passed.
 func TestFilterGivesUp(t *testing.T) {
 	const known = "a 1\nb 2\n"

@@ -70,7 +70,7 @@ func (a *appending) sample(isHistogram bool) error {
 		if isHistogram && s.h == nil && s.fh == nil {
 			return fmt.Errorf("parser gives no histogram for %s (a bug)", excerptOf(text))
 		}
-		ref, err = a.app.Append(ref, a.lset, a.startTimestamp(), s.t, s.v, s.h, s.fh, a.options(s, isHistogram))
+		ref, err = a.app.Append(ref, a.lset, a.startTimestamp(), s.t, s.v, s.h, s.fh, a.options(s, isHistogram, number))
 	}
 	added, err := a.judge(err)
 	if err != nil {
@@ -112,7 +112,7 @@ func (a *appending) startTimestamp() int64 {
 }
 
 // options are what goes to the storage beside the sample.
-func (a *appending) options(s sampleData, isHistogram bool) storage.AOptions {
+func (a *appending) options(s sampleData, isHistogram bool, number uint32) storage.AOptions {
 	var opts storage.AOptions
 	if a.readExemplars(s.t, isHistogram); len(a.exemplars) > 0 {
 		opts.Exemplars = a.exemplars
@@ -120,14 +120,17 @@ func (a *appending) options(s sampleData, isHistogram bool) storage.AOptions {
 	if a.fam == nil {
 		return opts
 	}
-	name := a.fam.name.Value()
-	if !inFamily(a.lset.Get(model.MetricNameLabel), name, a.fam.typ) {
-		// The series after this one will not belong to it either.
-		a.fam = nil
-		return opts
+	if m := &a.member; number == noName || number != m.number || a.fam != m.fam {
+		name := a.fam.name.Value()
+		if !inFamily(a.lset.Get(model.MetricNameLabel), name, a.fam.typ) {
+			// The series after this one will not belong to it either.
+			a.fam = nil
+			return opts
+		}
+		*m = member{number: number, fam: a.fam, name: name, metadata: a.fam.metadata()}
 	}
-	opts.MetricFamilyName = name
-	opts.Metadata = a.fam.metadata()
+	opts.MetricFamilyName = a.member.name
+	opts.Metadata = a.member.metadata
 	return opts
 }
 
