@@ -95,12 +95,14 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 	if err != nil {
 		return counts{}, err
 	}
+	view := l.names.current.Load()
 	a := &appending{
 		loop:     l,
 		deadline: deadline,
 		parser:   parser,
 		seekST:   l.parseST && startTimestampsEnd(b, contentType, l.fallbackType),
-		view:     l.names.current.Load(),
+		view:     view,
+		parsed:   make([]uint32, len(view.needs)),
 		skipped:  got.skipped(),
 		builder:  labels.NewBuilderWithSymbolTable(l.symbols),
 		defTime:  defTime,

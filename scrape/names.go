@@ -174,12 +174,12 @@ func (n *names) learn(l lesson, before, now []uint32) {
 	}
 	for name, f := range l.lines {
 		if len(n.lines) < 2*maxNames {
-			n.lines[name] = f
+			n.lines[unique.Make(name).Value()] = f // mostly the name in entries
 		}
 	}
 	for name := range l.families {
 		if len(n.fams) < 2*maxNames {
-			n.fams[name] = struct{}{}
+			n.fams[unique.Make(name).Value()] = struct{}{}
 		}
 	}
 	if len(l.lines) > 0 || len(l.families) > 0 {
