@@ -55,11 +55,11 @@ func (x *exposition) step() {
 			x.families = append(x.families, &exposed{name: string(rune('a' + x.rnd.IntN(5))), kind: x.rnd.IntN(6), series: []*exposedSeries{x.newSeries()}})
 		case x.one(8):
 			x.families = slices.DeleteFunc(x.families, func(g *exposed) bool { return g == f })
-		case x.one(8):
+		case x.one(7):
 			f.kind, f.help = x.rnd.IntN(6), strings.Repeat("h\\n", x.rnd.IntN(3))
 		case x.one(12):
 			f.unit = []string{"", "seconds"}[x.rnd.IntN(2)]
-		case x.one(12):
+		case x.one(11):
 			x.rnd.Shuffle(len(x.families), func(i, j int) { x.families[i], x.families[j] = x.families[j], x.families[i] })
 		case x.one(2):
 			f.series = append(f.series, x.newSeries())

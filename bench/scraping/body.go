@@ -44,7 +44,7 @@ func newBody(testdata string, series int) (*body, error) {
 	case series <= countSeries(node):
 		from = node
 	case series <= 2*countSeries(node):
-		from = append(node, others(apiserver, node)...)
+		from = slices.Concat(node, others(apiserver, node))
 	default:
 		from = apiserver
 	}

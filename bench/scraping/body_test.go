@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/stretchr/testify/require"
@@ -32,7 +34,7 @@ func TestBodies(t *testing.T) {
 			p.Labels(&lset)
 			require.False(t, found[lset.String()], lset)
 			found[lset.String()] = true
-			if slices.Contains(b.kept, lset.Get(labels.MetricName)) {
+			if slices.Contains(b.kept, lset.Get(model.MetricNameLabel)) {
 				kept++
 			}
 		}

@@ -17,7 +17,6 @@ type Program struct {
 	cmd  *exec.Cmd
 	log  *os.File
 	done chan struct{} // closed when it has ended
-	err  error         // how; to be read after done
 }
 
 // StartProgram runs a program in the background, away from the terminal's signals. Its
