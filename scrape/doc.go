@@ -30,7 +30,9 @@
 //     target over; here there is no other server. If in the same Apply another
 //     target with the same job and public labels appears (settings changed, or
 //     a pod came back under a new address), no markers are written: the new
-//     loop takes over, and its first scrape marks what is no longer there.
+//     loop takes over, and its first scrape marks what is no longer there. The
+//     targets of a job that goes away are marked as well.
+//   - A target whose synthetic series the storage refuses is down, with the reason.
 //   - A new target is scraped at once, again a few seconds later, and then at its
 //     turns: so there is a rate after [QuickGap], not after two intervals.
 //   - A scrape in flight when its loop is stopped is cut short and leaves

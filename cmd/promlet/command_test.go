@@ -36,7 +36,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
-	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0",
+	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0", "--demand-ttl=0s", "--series-limit=-1",
 		"--data-dir=", "--web-listen-address=9090", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
 		"--manifests=/does/not/exist", "--kubeconfig=x", "--bind-address=192.0.2.1")
 	require.Error(t, err)
@@ -44,6 +44,8 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		"--scrape-interval=0s: give a duration above 0",
 		"--retention=1m0s: keep at least the rate window, 2m0s",
 		"--query-max-samples=-1: give a number above 0",
+		"--demand-ttl=0s: give a duration above 0",
+		"--series-limit=-1: give 0 for no limit",
 		"--query-max-concurrency=0: give a number above 0",
 		`--data-dir="": name a directory`,
 		"--web-listen-address=9090: give HOST:PORT, such as 127.0.0.1:9090",

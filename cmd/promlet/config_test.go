@@ -23,6 +23,7 @@ rules:
 - seriesQuery: '{namespace!=""}'
   resources: {template: <<.Resource>>}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+keep: [node_load.*]
 resourceRules: {cpu: {containerQuery: x}}
 externalRules: [{seriesQuery: x, resources: {}, metricsQuery: x}]
 serviceMonitors:
@@ -32,6 +33,7 @@ serviceMonitors:
 	require.NoError(t, err)
 	require.Len(t, cfg.Rules, 1)
 	require.Equal(t, []string{"resourceRules", "externalRules"}, cfg.notServed())
+	require.Equal(t, []string{"node_load.*"}, cfg.Keep)
 	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
 
 	f := func(content, want string) {
