@@ -61,7 +61,6 @@ verify: lint cross ## Check format, vet, lint and go.mod, and that it builds for
 	go mod tidy -diff
 	go -C bench/monitors mod tidy -diff
 	go -C bench/controlplane/kube mod tidy -diff
-	go -C bench/prometheus mod tidy -diff
 
 lint:
 	go run $(GOLANGCI_LINT) run ./...
