@@ -20,30 +20,25 @@ const coveredSlack = time.Second
 // Where any of it is older, the answer stays: what is new then counts by what it has
 // added to the whole, as in Prometheus.
 func (p *Provider) covered(ctx context.Context, cand candidate, expr string, vector tsdb.Vector) (tsdb.Vector, time.Duration, error) {
-	if cand.window == 0 || len(vector) == 0 {
+	if cand.window == 0 || len(vector) == 0 || vector[0].First.IsZero() {
 		return vector, cand.window, nil
 	}
-	first, last := vector[0].First, vector[0].Last
-	for _, s := range vector[1:] {
-		if s.First.Before(first) {
-			first = s.First
-		}
-		if s.Last.Before(last) {
-			last = s.Last
-		}
-	}
-	// Up to an interval, and for rate() a little more, may be missing at the
-	// beginning of a window that is full.
-	interval := min(p.interval(), cand.window/MinIntervalsPerWindow)
-	missing := first.Sub(p.now().Add(-cand.window))
-	if first.IsZero() || missing <= interval*11/10 {
+	all := together(vector)
+	// So much may be missing for rate() to take the window for full.
+	missing := all.First.Sub(p.now().Add(-cand.window))
+	if missing <= all.Spacing*11/10 {
 		return vector, cand.window, nil
 	}
-	at := last.Add(coveredSlack)
+	// At a moment when all have been scraped as often. One that is not scraped any
+	// more does not hold up the others.
+	at := all.Last.Add(coveredSlack)
+	if earliest := all.Newest.Add(-min(p.interval(), cand.window/MinIntervalsPerWindow)); at.Before(earliest) {
+		at = earliest
+	}
 	if now := p.now(); at.After(now) {
 		at = now
 	}
-	over := at.Sub(first) + time.Millisecond // windows do not hold their beginning
+	over := at.Sub(all.First) + time.Millisecond // windows do not hold their beginning
 	shorter, ok := withWindow(cand.parser, expr, cand.window, over)
 	if !ok || over >= cand.window {
 		return vector, cand.window, nil
@@ -53,6 +48,26 @@ func (p *Provider) covered(ctx context.Context, cand candidate, expr string, vec
 		return vector, cand.window, err
 	}
 	return again, over, nil
+}
+
+// together is when the samples behind all results were taken.
+func together(vector tsdb.Vector) tsdb.Sample {
+	all := vector[0]
+	for _, s := range vector[1:] {
+		if s.First.Before(all.First) {
+			all.First = s.First
+		}
+		if s.Last.Before(all.Last) {
+			all.Last = s.Last
+		}
+		if s.Newest.After(all.Newest) {
+			all.Newest = s.Newest
+		}
+		if all.Spacing == 0 || s.Spacing > 0 && s.Spacing < all.Spacing {
+			all.Spacing = s.Spacing
+		}
+	}
+	return all
 }
 
 // withWindow puts another window in the place of the one that an expression looks

@@ -216,6 +216,7 @@ func (p *Provider) RunDemand(ctx context.Context, apply func(*Demand)) error {
 	ticker := time.NewTicker(demandPeriod)
 	defer ticker.Stop()
 	var last string
+	var applied time.Time
 	for first := true; ; first = false {
 		now, err := p.CurrentDemand(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -223,7 +224,7 @@ func (p *Provider) RunDemand(ctx context.Context, apply func(*Demand)) error {
 		}
 		if err == nil {
 			if key := now.key(); first || key != last {
-				last = key
+				last, applied = key, time.Now()
 				apply(now)
 			}
 			p.demand.save(now, false)
@@ -235,7 +236,14 @@ func (p *Provider) RunDemand(ctx context.Context, apply func(*Demand)) error {
 			}
 			return nil
 		case <-ticker.C:
+			continue
 		case <-p.demand.kick:
+		}
+		// Whoever asks for one metric after the other does not make all targets be
+		// scraped for each.
+		select {
+		case <-ctx.Done():
+		case <-time.After(demandPeriod - time.Since(applied)):
 		}
 	}
 }

@@ -96,6 +96,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 		return counts{}, err
 	}
 	view := l.names.current.Load()
+	l.renumber(view)
 	a := &appending{
 		loop:     l,
 		deadline: deadline,
@@ -128,9 +129,8 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 		return a.counts, err
 	}
 	l.cache.done(true)
-	l.names.learn(a.lesson, l.series, a.parsed)
+	l.series = l.names.learn(a.lesson, l.series, a.parsed, a.view.generation)
 	l.metadata.done(true, l.names.metadataOfUse())
-	l.series = a.parsed
 	l.countRefused(a.counts.refused)
 	return a.counts, nil
 }

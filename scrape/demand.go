@@ -26,7 +26,8 @@ const (
 	unread need = iota
 	wanted
 	vital
-	needs // their number
+	needs    // their number
+	notKnown = needs
 )
 
 func (n need) String() string {

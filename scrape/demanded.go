@@ -34,8 +34,8 @@ func (a *appending) dropped(key textKey) bool {
 
 // need is how much the series in a.lset, whose name has the number, is needed.
 func (a *appending) need(number uint32) need {
-	if int(number) < len(a.view.needs) {
-		if n := a.view.needs[number]; n != needs {
+	if int(number) < len(a.view.needs) && a.view.generation == a.names.generation.Load() {
+		if n := a.view.needs[number]; n != notKnown {
 			return n
 		}
 	}
@@ -79,8 +79,11 @@ func (a *appending) newSeries(key textKey, text []byte, number *uint32) (store b
 // learnLine learns the name that the text of a series begins with, and tells
 // whether the filter will skip the next line of that name if it is not wanted.
 func (a *appending) learnLine(text []byte) (settled bool) {
-	name, _, _ := bytes.Cut(text, []byte{'{'})
-	if len(name) == 0 || !a.onDemand {
+	if a.skipped == nil {
+		return false // Lines are not what the body is made of.
+	}
+	name := text[:nameLength(text)]
+	if len(name) == 0 || len(name) > maxLearned {
 		return false
 	}
 	if !bytes.Equal(name, a.line.name) {
@@ -94,26 +97,26 @@ func (a *appending) learnLine(text []byte) (settled bool) {
 			}
 		}
 	}
-	return a.skipped != nil && !a.line.fate.depends
+	return !a.line.fate.depends
 }
 
-func (l *lesson) line(name string, f fate) {
-	if l.lines == nil {
-		l.lines = map[string]fate{}
+// nameLength is the length of the name that a line or the text of a series begins
+// with.
+func nameLength(text []byte) int {
+	for i, c := range text {
+		if endsName(c) {
+			return i
+		}
 	}
-	l.lines[name] = f
+	return len(text)
 }
 
 // learnFamily learns that there is metadata of a family.
 func (a *appending) learnFamily(name []byte) {
 	a.member = member{} // what it is a member of may have changed
-	if !a.onDemand || a.view.lines[string(name)].flags&knownFamily != 0 {
-		return
+	if a.skipped != nil && a.view.lines[string(name)].flags&knownFamily == 0 {
+		a.lesson.family(name)
 	}
-	if a.lesson.families == nil {
-		a.lesson.families = map[string]struct{}{}
-	}
-	a.lesson.families[string(name)] = struct{}{}
 }
 
 // countRefused takes the place of what it said after the scrape before.
@@ -130,4 +133,19 @@ func (a *appending) familyMetadata() metadata.Metadata {
 		return metadata.Metadata{Type: model.MetricTypeUnknown}
 	}
 	return a.fam.metadata()
+}
+
+// renumber makes the cache go by the numbers that names have now, if any have
+// changed hands.
+func (l *loop) renumber(v *view) {
+	if l.numbers == v.generation {
+		return
+	}
+	l.numbers = v.generation
+	for i := range l.cache.entries {
+		if e := &l.cache.entries[i]; e.ref != 0 {
+			e.number = l.names.known(e.lset.Get(model.MetricNameLabel))
+		}
+	}
+	l.cache.dropped, l.cache.droppedSeen = nil, 0
 }

@@ -76,7 +76,7 @@ func FuzzOnDemand(f *testing.F) {
 func wantedOf(r *recorder, wanted func(string) bool) (out []string) {
 	all := r.all()
 	for _, s := range all[len(all)-1] {
-		if !wanted(s.name()) && s.name() != "scrape_samples_scraped" && s.name() != "scrape_samples_post_metric_relabeling" {
+		if count := s.name() == "scrape_samples_scraped" || s.name() == "scrape_samples_post_metric_relabeling"; !count && (isReport(s.name()) || !wanted(s.name())) {
 			continue
 		}
 		// Which metadata a series has hangs on all lines before it.

@@ -11,8 +11,9 @@ const (
 	// filterChunk is how much of a body is looked at at a time: small enough for
 	// the processor's cache, large enough that reading costs little.
 	filterChunk = 32 << 10
-	// maxRuns bounds what a pooled filter keeps for its next body.
-	maxRuns = 4 << 10
+	// maxRuns is for how many runs of lines that are passed on it is known where in
+	// the body they were.
+	maxRuns = 16 << 10
 )
 
 // filter reads a text body and passes on the lines that have to be parsed: those
@@ -108,9 +109,6 @@ func (p *filters) put(f *filter) {
 	if len(f.buf) > filterChunk {
 		f.buf = make([]byte, filterChunk)
 	}
-	if cap(f.runs) > maxRuns {
-		f.runs = nil
-	}
 	f.src, f.view, f.run, f.err = nil, nil, nil, nil
 	p.pool.Put(f)
 }
@@ -179,7 +177,7 @@ func (f *filter) retype(start int) bool {
 	if f.run = f.buf[start:f.at]; len(f.run) > 0 {
 		return true
 	}
-	f.runs = append(f.runs, lineRun{at: f.passed, line: f.typeAt})
+	f.begin(f.typeAt)
 	f.run, f.passedType = f.typeLine, f.bodyType
 	f.passed += len(f.run)
 	f.skipping = true
@@ -189,12 +187,22 @@ func (f *filter) retype(start int) bool {
 // pass passes the next n bytes on, the beginning of which is that of a line.
 func (f *filter) pass(n int) {
 	if f.skipping && n > 0 {
-		f.runs = append(f.runs, lineRun{at: f.passed, line: f.line})
+		f.begin(f.line)
 		f.skipping = false
 	}
 	f.at += n
 	f.passed += n
 	f.line++
+}
+
+// begin notes that the line with a number is passed on next.
+func (f *filter) begin(line int) {
+	if len(f.runs) == maxRuns {
+		line = 0 // From here on it is not known.
+	}
+	if len(f.runs) <= maxRuns {
+		f.runs = append(f.runs, lineRun{at: f.passed, line: line})
+	}
 }
 
 // fill reads more, behind the part of a line that is left.
@@ -235,6 +243,10 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 	}
 	line := b[:n]
 	if line[0] == '#' {
+		if opensName(line) {
+			f.through = true
+			return 0, true
+		}
 		return n, f.passComment(line)
 	}
 	if f.openQuotes(line) {
@@ -254,6 +266,14 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 	}
 	f.numbers[i]++
 	return n, false
+}
+
+// opensName tells whether a comment has, or may have, metadata of a family whose
+// name is in quotation marks, which may go on in the next line.
+func opensName(line []byte) bool {
+	const keyword = len("HELP")
+	rest := bytes.TrimLeft(line[1:], " \t")
+	return len(rest) > keyword && bytes.HasPrefix(bytes.TrimLeft(rest[keyword:], " \t"), []byte{'"'})
 }
 
 // openQuotes tells whether a line ends inside quotation marks, and so is only part
@@ -280,10 +300,7 @@ func (f *filter) judge(line []byte) (end int) {
 	if n := len(f.previous); n > 0 && len(line) > n && endsName(line[n]) && bytes.Equal(line[:n], f.previous) {
 		return n
 	}
-	n := 0
-	for n < len(line) && !endsName(line[n]) {
-		n++
-	}
+	n := nameLength(line)
 	v, ok := f.view.lines[string(line[:n])]
 	if !ok {
 		f.previous = f.previous[:0]
@@ -329,7 +346,7 @@ func (f *filter) passComment(line []byte) bool {
 }
 
 // lineOf gives the number in the whole body of the line at a place in what was
-// passed on.
+// passed on, 0 if it is not known.
 func (s *skippedLines) lineOf(passed []byte, at int) int {
 	last := lineRun{line: 1}
 	if s != nil {
@@ -339,6 +356,9 @@ func (s *skippedLines) lineOf(passed []byte, at int) int {
 			}
 			last = r
 		}
+	}
+	if last.line == 0 {
+		return 0
 	}
 	return last.line + bytes.Count(passed[last.at:at], []byte{'\n'})
 }

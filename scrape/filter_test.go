@@ -45,7 +45,7 @@ func viewOf(t testing.TB, body []byte, contentType string, wanted func(string) b
 			l.families[string(entryName(p, entry))] = struct{}{}
 		}
 	}
-	n.learn(l, nil, nil)
+	n.learn(l, nil, nil, 0)
 	return n.current.Load()
 }
 

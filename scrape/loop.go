@@ -37,6 +37,8 @@ type loop struct {
 	// It is set before cancel is called.
 	bequeath bool
 	heirOf   *loop // which the loop takes over from, until it starts
+	// countsOn says that the heir goes on with the same names; set with bequeath.
+	countsOn bool
 
 	// What follows belongs to the scrape under way, and between start and stop to no
 	// one else.
@@ -47,6 +49,7 @@ type loop struct {
 	failing string     // reasonKind of the last scrape, "" if it succeeded
 	rejects uint8      // what logRejected last found
 	series  []uint32   // in the last successful scrape, by number of their name
+	numbers uint64     // generation of the numbers of names in cache
 	refused [needs]int // in the last successful scrape
 }
 
@@ -88,7 +91,6 @@ func (l *loop) inherit() {
 	if l.settings == old.settings {
 		// The names have the same numbers.
 		l.series = old.series
-		l.names.learn(lesson{}, nil, l.series)
 	}
 }
 

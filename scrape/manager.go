@@ -137,7 +137,9 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 	old := j.obsolete(p)
 	ch.old = append(ch.old, old...)
 	ch.fresh = append(ch.fresh, m.missing(j, p, old)...)
+	m.mu.Lock() // Catalog reads it.
 	j.adopt(p)
+	m.mu.Unlock()
 	return j, j.err
 }
 
@@ -146,6 +148,7 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	for _, l := range ch.fresh {
 		if l.heirOf != nil {
 			l.heirOf.bequeath = true
+			l.heirOf.countsOn = l.settings == l.heirOf.settings
 		}
 	}
 	stopAll(ch.old)

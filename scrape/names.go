@@ -1,10 +1,10 @@
 package scrape
 
 import (
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unique"
 
 	"github.com/prometheus/common/model"
@@ -19,6 +19,12 @@ const (
 	// relabelled on every scrape, and are in no catalog. A kube-apiserver exposes
 	// some 1,000.
 	maxNames = 20_000
+	// maxNameBytes bounds their texts, metadata and label names per job.
+	maxNameBytes = 4 << 20
+	// maxLearned is the longest name, and the longest help, that is remembered.
+	maxLearned = 1 << 10
+	// forgetEvery is the least time between looks for what can be forgotten.
+	forgetEvery = time.Minute
 	// noName is the number of a name that is not remembered.
 	noName = 0
 )
@@ -38,6 +44,12 @@ type names struct {
 	free    []uint32    // numbers whose name is forgotten
 	lines   map[string]fate
 	fams    map[string]struct{}
+	bytes   int  // of texts, at most maxNameBytes
+	full    bool // there was no room since forget last made some
+	forgot  time.Time
+	// generation counts how often numbers have become free: what was noted by number
+	// before may be about another name.
+	generation atomic.Uint64
 
 	// current is what the loops go by; it is replaced, never changed.
 	current atomic.Pointer[view]
@@ -45,12 +57,16 @@ type names struct {
 
 // nameEntry is a name that series are stored under.
 type nameEntry struct {
-	name     unique.Handle[string]
-	meta     unique.Handle[metadata.Metadata]
-	labels   unique.Handle[string] // names of the labels of the first series, each after a 0
-	series   int                   // in the last scrapes of all targets
-	need     need
-	lastSeen bool // series were there when names were last forgotten
+	name   unique.Handle[string]
+	meta   unique.Handle[metadata.Metadata]
+	labels unique.Handle[string] // names of the labels of the first series, each after a 0
+	series int                   // in the last scrapes of all targets
+	need   need
+}
+
+// size is what it takes of maxNameBytes.
+func (e *nameEntry) size() int {
+	return len(e.name.Value()) + len(e.meta.Value().Help) + len(e.labels.Value())
 }
 
 // view is the decision about each line, by the name it begins with, or that its
@@ -58,7 +74,9 @@ type nameEntry struct {
 type view struct {
 	demand *demand
 	lines  map[string]verdict
-	needs  []need // by number of the name; needs where that is not known
+	needs  []need // by number of the name; notKnown where that is so
+	// generation is that of the numbers.
+	generation uint64
 }
 
 type verdict struct {
@@ -121,29 +139,38 @@ func (n *names) number(lset labels.Labels, meta metadata.Metadata) uint32 {
 	if i, ok := n.numbers[name]; ok {
 		return i
 	}
-	e := nameEntry{
-		name: unique.Make(strings.Clone(name)), meta: unique.Make(cloned(meta)), labels: unique.Make(labelNames(lset)),
-		need: n.demand.of(name), lastSeen: true,
-	}
-	var i uint32
-	switch {
-	case len(n.free) > 0:
-		i, n.free = n.free[len(n.free)-1], n.free[:len(n.free)-1]
-		n.entries[i] = e
-	case len(n.entries) > maxNames:
+	if n.full || len(name) > maxLearned {
 		return noName
-	default:
+	}
+	e := nameEntry{name: unique.Make(name), meta: unique.Make(shortened(meta)), labels: unique.Make(labelNames(lset))}
+	if len(n.entries)-len(n.free) > maxNames || n.bytes+e.size() > maxNameBytes {
+		n.full = true // learn will see to it
+		return noName
+	}
+	e.need = n.demand.of(name)
+	n.bytes += e.size()
+	var i uint32
+	if last := len(n.free) - 1; last >= 0 {
+		i, n.free = n.free[last], n.free[:last]
+		n.entries[i] = e
+	} else {
 		i = uint32(len(n.entries)) //nolint:gosec // Not above maxNames.
 		n.entries = append(n.entries, e)
 	}
 	n.numbers[e.name.Value()] = i
-	n.version.Add(1)
 	return i
 }
 
-// cloned does not hold on to a body.
-func cloned(m metadata.Metadata) metadata.Metadata {
-	return metadata.Metadata{Type: m.Type, Unit: strings.Clone(m.Unit), Help: strings.Clone(m.Help)}
+// known gives the number of a name, noName if it has none.
+func (n *names) known(name string) uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.numbers[name]
+}
+
+// shortened does not hold on to a body, nor to much of it.
+func shortened(m metadata.Metadata) metadata.Metadata {
+	return metadata.Metadata{Type: m.Type, Unit: shorten(m.Unit, maxLearned), Help: strings.Clone(shorten(m.Help, maxLearned))}
 }
 
 func labelNames(lset labels.Labels) string {
@@ -154,6 +181,9 @@ func labelNames(lset labels.Labels) string {
 			b.WriteString(l.Name)
 		}
 	})
+	if b.Len() > 4*maxLearned {
+		return "" // None is better than half of them.
+	}
 	return b.String()
 }
 
@@ -163,31 +193,71 @@ type lesson struct {
 	families map[string]struct{} // that metadata was read of
 }
 
+// line notes the fate of the lines that begin with a name.
+func (l *lesson) line(name string, f fate) {
+	if l.lines == nil {
+		l.lines = map[string]fate{}
+	}
+	if len(l.lines) < maxNames {
+		l.lines[name] = f
+	}
+}
+
+// family notes that there is metadata of a family.
+func (l *lesson) family(name []byte) {
+	if l.families == nil {
+		l.families = map[string]struct{}{}
+	}
+	if len(l.families) < maxNames && len(name) <= maxLearned {
+		l.families[string(name)] = struct{}{}
+	}
+}
+
 // learn takes a lesson into account, and the change in the number of series by
-// number of name.
-func (n *names) learn(l lesson, before, now []uint32) {
+// number of name. It returns what the change was to, unless numbers have changed
+// hands meanwhile: generation is that of the view that now was counted by.
+func (n *names) learn(l lesson, before, now []uint32, generation uint64) []uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	changed := n.count(before, now)
-	if len(n.lines)+len(l.lines) > 2*maxNames || len(n.fams)+len(l.families) > 2*maxNames {
-		changed = n.forget() || changed
+	changed := false
+	if generation == n.generation.Load() {
+		changed = n.count(before, now)
+	} else {
+		now = before // Names with series have kept their numbers.
+	}
+	forgotten := false
+	if now := time.Now(); n.full && now.Sub(n.forgot) >= forgetEvery {
+		forgotten = n.forget()
+		n.full, n.forgot = false, now
 	}
 	for name, f := range l.lines {
-		if len(n.lines) < 2*maxNames {
+		if n.room(len(n.lines), len(name)) {
 			n.lines[unique.Make(name).Value()] = f // mostly the name in entries
+			n.bytes += len(name)
 		}
 	}
 	for name := range l.families {
-		if len(n.fams) < 2*maxNames {
+		if n.room(len(n.fams), len(name)) {
 			n.fams[unique.Make(name).Value()] = struct{}{}
+			n.bytes += len(name)
 		}
 	}
-	if len(l.lines) > 0 || len(l.families) > 0 {
+	if forgotten || len(l.lines) > 0 || len(l.families) > 0 {
 		n.publish()
 	}
-	if changed {
+	if changed || forgotten {
 		n.version.Add(1)
 	}
+	return now
+}
+
+// room tells whether there is room for one more name of so many bytes.
+func (n *names) room(names, size int) bool {
+	if names >= 2*maxNames || n.bytes+size > maxNameBytes {
+		n.full = true
+		return false
+	}
+	return true
 }
 
 // count tells whether a name has come or gone.
@@ -210,39 +280,43 @@ func (n *names) count(before, now []uint32) (changed bool) {
 	return changed
 }
 
-// forget makes room by forgetting the names without series. A number is given out
-// again only when it had none the last time as well: scrapes under way may have
-// met it.
-func (n *names) forget() (changed bool) {
+// forget makes room by forgetting the names without series, and what lines were
+// about that are gone with them. Their numbers will be given out again.
+func (n *names) forget() (freed bool) {
+	n.bytes = 0
 	for i := range n.entries[1:] {
 		e := &n.entries[i+1]
-		if !e.used() || e.series > 0 {
-			continue
+		switch {
+		case !e.used():
+		case e.series > 0:
+			n.bytes += e.size()
+		default:
+			delete(n.numbers, e.name.Value())
+			*e = nameEntry{}
+			n.free = append(n.free, uint32(i+1)) //nolint:gosec // Not above maxNames.
+			freed = true
 		}
-		if e.lastSeen {
-			e.lastSeen = false
-			continue
-		}
-		delete(n.numbers, e.name.Value())
-		*e = nameEntry{}
-		n.free = append(n.free, uint32(i+1)) //nolint:gosec // Not above maxNames.
-		changed = true
 	}
 	for line, f := range n.lines {
-		if _, ok := n.numbers[f.name]; !ok {
+		if _, ok := n.numbers[f.name]; ok {
+			n.bytes += len(line)
+		} else {
 			delete(n.lines, line)
 		}
 	}
 	clear(n.fams)
-	return changed
+	if freed {
+		n.generation.Add(1)
+	}
+	return freed
 }
 
 // publish makes a new view. n.mu is held.
 func (n *names) publish() {
-	v := &view{demand: n.demand, needs: make([]need, len(n.entries))}
+	v := &view{demand: n.demand, needs: make([]need, len(n.entries)), generation: n.generation.Load()}
 	for i := range n.entries {
 		if v.needs[i] = n.entries[i].need; !n.entries[i].used() {
-			v.needs[i] = needs
+			v.needs[i] = notKnown
 		}
 	}
 	if n.onDemand {
@@ -342,12 +416,15 @@ func (n *names) metrics(job string, to []Metric) []Metric {
 // Catalog gives what the targets expose, in no order, and its version: as long as
 // that is the same, no name has come or gone.
 func (m *Manager) Catalog() (metrics []Metric, version uint64) {
-	m.mu.Lock()
-	all := maps.Clone(m.jobs)
-	m.mu.Unlock()
 	version = m.catalogVersion.Load()
-	for name, j := range all {
-		metrics = j.names.metrics(name, metrics)
+	m.mu.Lock()
+	all := make(map[string]*names, len(m.jobs))
+	for name, j := range m.jobs {
+		all[name] = j.names
+	}
+	m.mu.Unlock()
+	for job, n := range all {
+		metrics = n.metrics(job, metrics)
 	}
 	return metrics, version
 }

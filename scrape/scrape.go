@@ -73,14 +73,15 @@ func (l *loop) view() *view {
 // be finished by the caller; the error is that of the scrape.
 func (l *loop) store(got fetched, at, deadline time.Time, fetchErr error) (c counts, app storage.AppenderV2, scrapeErr error) {
 	app = l.newAppender()
+	whole := got
+	if fetchErr != nil {
+		whole = fetched{} // What has come before it broke off tells nothing.
+	}
 	err := guarded(func() (err error) {
-		c, err = l.appendBody(app, got, at, deadline)
+		c, err = l.appendBody(app, whole, at, deadline)
 		return err
 	})
-	c.bytes = 0
-	if fetchErr == nil {
-		c.bytes = got.sent()
-	}
+	c.bytes = whole.sent()
 	if limitOf(fetchErr) == "body_size" {
 		c.bytes = -1
 	}

@@ -65,7 +65,7 @@ func (l *loop) hurry(wait time.Duration) {
 		return
 	}
 	now := time.Now()
-	wait = max(wait, hasteGap-now.Sub(t.last))
+	wait = max(wait, min(hasteGap, hasteGap-now.Sub(t.last)))
 	// If it has ended already, the scrape has yet to see what is wanted.
 	if now.Add(wait).Before(t.due) && t.timer.Stop() {
 		t.due = now.Add(wait)
@@ -121,7 +121,9 @@ func (l *loop) stop() (idle bool) {
 func (l *loop) conclude() {
 	defer close(l.done)
 	l.end()
-	l.names.learn(lesson{}, l.series, nil)
+	if !l.countsOn {
+		l.names.learn(lesson{}, l.series, nil, l.names.generation.Load())
+	}
 	l.countRefused([needs]int{})
 }
 
@@ -129,7 +131,7 @@ func (l *loop) conclude() {
 func (t *turns) next(now time.Time, key uint64, interval time.Duration) time.Duration {
 	if t.again {
 		t.again = false
-		return max(0, hasteGap-now.Sub(t.last))
+		return min(hasteGap, max(0, hasteGap-now.Sub(t.last)))
 	}
 	from := now
 	// A turn that the last scrape was a hair early for is not to come again.

@@ -34,19 +34,46 @@ type usedSelection struct {
 	buf    []byte                     // scratch
 }
 
-// span is the earliest of the last samples of some series, and the earliest of their first ones.
-type span struct{ first, last oldest }
+// span is the earliest of the last samples of some series, the earliest of their first ones, and so on as Sample
+// tells them.
+type span struct {
+	first, last     oldest
+	newest, spacing int64 // milliseconds
+}
+
+// sample is a result that these times are behind.
+func (s span) sample(ls labels.Labels, v float64) Sample {
+	sample := Sample{Labels: ls, Value: v, Last: s.last.time(), First: s.first.time(), Spacing: time.Duration(s.spacing) * time.Millisecond}
+	if s.last.set {
+		sample.Newest = time.UnixMilli(s.newest)
+	}
+	return sample
+}
 
 func (s span) and(r *recordedSeries) span {
 	first := r.first
 	if r.in.latestWins {
 		first = r.last // The engine reads those before it as well.
 	}
-	return span{first: s.first.and(first), last: s.last.and(r.last)}
+	t := span{first: oldest{t: first, set: true}, last: oldest{t: r.last, set: true}, newest: r.last}
+	if r.n > 1 {
+		t.spacing = (r.last - first) / int64(r.n-1)
+	}
+	return s.or(t)
 }
 
 func (s span) or(t span) span {
-	return span{first: s.first.or(t.first), last: s.last.or(t.last)}
+	if !s.last.set || !t.last.set {
+		if s.last.set {
+			return s
+		}
+		return t
+	}
+	spacing := s.spacing
+	if spacing == 0 || t.spacing > 0 && t.spacing < spacing {
+		spacing = t.spacing
+	}
+	return span{first: s.first.or(t.first), last: s.last.or(t.last), newest: max(s.newest, t.newest), spacing: spacing}
 }
 
 // oldest is the earliest of the times it was given; its zero value was given none.

@@ -42,6 +42,11 @@ type Sample struct {
 	// First is when the first sample behind this result was taken: of all those read of the series it was
 	// computed from. Zero when Last is.
 	First time.Time
+
+	// Newest is when the last sample was taken of the series that has the newest, and Spacing the average
+	// distance between the samples of the one that has them closest: 0 when none has two.
+	Newest  time.Time
+	Spacing time.Duration
 }
 
 // maxExprInError keeps an expression that names hundreds of pods from filling a log line.
@@ -90,7 +95,7 @@ func toVector(v parser.Value, rec *recorder) (Vector, error) {
 	switch v := v.(type) {
 	case promql.Scalar:
 		all := rec.times().all
-		return Vector{{Value: v.V, Last: all.last.time(), First: all.first.time()}}, nil
+		return Vector{all.sample(labels.EmptyLabels(), v.V)}, nil
 	case promql.Vector:
 		times := rec.times()
 		vector := make(Vector, 0, len(v))
@@ -98,8 +103,7 @@ func toVector(v parser.Value, rec *recorder) (Vector, error) {
 			if s.H != nil {
 				return nil, fmt.Errorf("%s: %w", s.Metric, ErrHistogram)
 			}
-			of := times.of(s.Metric)
-			vector = append(vector, Sample{Labels: s.Metric, Value: s.F, Last: of.last.time(), First: of.first.time()})
+			vector = append(vector, times.of(s.Metric).sample(s.Metric, s.F))
 		}
 		return vector, nil
 	default:
