@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -286,4 +289,48 @@ func TestWithWindow(t *testing.T) {
 	g(`rate(a[2m] offset 1m)`, ``)
 	g(`rate(a[2m]) / rate(b[1m])`, ``)
 	g(`max_over_time(rate(a[2m])[2m:])`, ``)
+}
+
+// put adds a sample of a pod's counter.
+func (f *fixture) put(pod string, at time.Duration, v float64) {
+	f.t.Helper()
+	app := f.db.AppenderV2(f.t.Context())
+	series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "default", "pod", pod, "instance", pod)
+	_, err := app.Append(0, series, 0, f.start.Add(at).UnixMilli(), v, nil, nil, storage.AOptions{})
+	require.NoError(f.t, err)
+	require.NoError(f.t, app.Commit())
+}
+
+// From the first value on a steady rate is steady, until the window is full and
+// after; and a pod that is not scraped any more holds up no other's.
+func TestRatesWhileTheWindowFills(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("good", "app")
+	f.pod("failing", "app")
+	for _, at := range []time.Duration{0, 3 * time.Second} {
+		f.put("good", at, 100*at.Seconds())
+		f.put("failing", at, 10*at.Seconds())
+	}
+	everything := apilabels.Everything()
+	rate := 100.
+	total := rate * 3
+	for at := 15 * time.Second; at <= 4*time.Minute; at += 15 * time.Second {
+		step := 15.
+		if at == 15*time.Second {
+			step = 12
+		}
+		total += rate * step
+		f.put("good", at, total)
+		for _, later := range []time.Duration{time.Millisecond, 7 * time.Second, 14 * time.Second} {
+			f.now = f.start.Add(at + later)
+			list, err := f.GetMetricBySelector(t.Context(), "default", everything, provider.CustomMetricInfo{GroupResource: podResource, Metric: "http_requests", Namespaced: true}, everything)
+			require.NoError(t, err)
+			for _, item := range list.Items {
+				if item.DescribedObject.Name == "good" {
+					require.InDelta(t, rate, item.Value.AsApproximateFloat64(), 3, "at %s", at+later)
+				}
+			}
+		}
+	}
 }

@@ -339,7 +339,8 @@ func TestEverNewNames(t *testing.T) {
 	})
 	m := newManager(t, storageNowhere{}, onDemand)
 	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
-	for range 20 {
+	for range 8 {
+		l.names.forgot = time.Time{}
 		l.scrape(time.Now())
 		require.NoError(t, l.target.LastError())
 	}

@@ -144,7 +144,7 @@ func (l *loop) renumber(v *view) {
 	l.numbers = v.generation
 	for i := range l.cache.entries {
 		if e := &l.cache.entries[i]; e.ref != 0 {
-			e.number = l.names.known(e.lset.Get(model.MetricNameLabel))
+			e.number = l.names.number(e.lset, metadata.Metadata{Type: model.MetricTypeUnknown})
 		}
 	}
 	l.cache.dropped, l.cache.droppedSeen = nil, 0

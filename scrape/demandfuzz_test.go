@@ -40,6 +40,7 @@ func FuzzOnDemand(f *testing.F) {
 		f.Add(a, b, uint64(1), om, false)
 	}
 	f.Add([]byte("a 1\nb 2\na{x=\"1\"} 3 4000\n"), []byte("b 1\n{\"a\"} 2\na 3\na 3\n"), uint64(2), false, true)
+	f.Add([]byte("b{x=\"1\"} 1\na{x=\"1\"} 5\n"), []byte("# HELP \"a\nb{x=\"1\"} 1\na{x=\"1\"} 5\n# TYPE z counter\n"), uint64(2), false, false)
 	f.Add([]byte("# TYPE a histogram\na_bucket{le=\"1\"} 1\nb{le=\"1\"} 2\n"), []byte("# TYPE b summary\nb{quantile=\"1\"} 1\nc{quantile=\"1\"} 3\n"), uint64(2), false, false)
 	f.Fuzz(func(t *testing.T, first, second []byte, seed uint64, openMetrics, renaming bool) {
 		contentType := textType

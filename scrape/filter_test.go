@@ -261,6 +261,7 @@ func FuzzFilter(f *testing.F) {
 	f.Add([]byte("a{x=\"\\\"\nb 1\n\"} 1\n# HELP a \"\nb 2\n# HELP b x\nb{y=\"\\\\\"} 3 4\n"), uint64(3), false, uint8(1))
 	f.Add([]byte("# HELP \"a\" x\n{\"a\",b=\"\n\"} 1\n\x00a 2\n"), uint64(3), false, uint8(1))
 	f.Add([]byte("# TYPE a histogram\na{le=\"1\"} 1\n# TYPE b summary\nb{quantile=\"1\"} 1\nc{le=\"1\",quantile=\"1\"} 1\n"), uint64(3), false, uint8(1))
+	f.Add([]byte("# HELP \"a\nb{x=\"1\"} 1\nc{x=\"1\"} 5\n# TYPE z counter\n"), uint64(3), false, uint8(1))
 	f.Add([]byte("a_total 1 # {x=\"a_total 2\"} 3 4\nb 1\n# EOF\n"), uint64(3), true, uint8(1))
 	f.Fuzz(func(t *testing.T, body []byte, seed uint64, openMetrics bool, piece uint8) {
 		contentType := textType

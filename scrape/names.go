@@ -161,13 +161,6 @@ func (n *names) number(lset labels.Labels, meta metadata.Metadata) uint32 {
 	return i
 }
 
-// known gives the number of a name, noName if it has none.
-func (n *names) known(name string) uint32 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.numbers[name]
-}
-
 // shortened does not hold on to a body, nor to much of it.
 func shortened(m metadata.Metadata) metadata.Metadata {
 	return metadata.Metadata{Type: m.Type, Unit: shorten(m.Unit, maxLearned), Help: strings.Clone(shorten(m.Help, maxLearned))}

@@ -96,7 +96,7 @@ type Options struct {
 	// BodySizeLimit is the size in bytes that a body must stay below, after
 	// decompression.
 	BodySizeLimit int64
-	// SampleLimit is the number of samples per scrape, after metric relabelling.
+	// SampleLimit is the number of samples stored per scrape, after metric relabelling.
 	SampleLimit int
 	// LabelLimit is the number of labels per series, after metric relabelling.
 	LabelLimit int

@@ -59,6 +59,8 @@ func (e *endToEnd) demand(t *testing.T) {
 		}
 		return errNotYet
 	})
+	// What is scraped once a minute would hold up what comes after.
+	e.kubectl(t, "-n", "demand", "delete", "servicemonitor", "worker")
 	t.Logf("collection ended %s after the HPA was deleted", time.Since(start).Round(100*time.Millisecond))
 }
 

@@ -159,7 +159,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates; never less than four scrape intervals.")
 
 	ingestion := sets.FlagSet("ingestion")
-	ingestion.Var(&o.ingest, "ingest", "Which series are stored. One of demand (those that HPAs, API clients and queries read, and those named by keep in --config), all.")
+	ingestion.Var(&o.ingest, "ingest", "Which series are stored. One of demand (those that HPAs and API clients read, and those named by keep in --config), all.")
 	ingestion.DurationVar(&o.demandTTL, "demand-ttl", o.demandTTL, "How long after its last read over the API a metric's series are still stored. What HPAs scale on is stored as long as they are there.")
 	ingestion.IntVar(&o.seriesLimit, "series-limit", o.seriesLimit, "How many series may be held in memory. Near it new ones are refused: above four fifths of it those that nobody reads, above nine tenths those that no HPA reads, at the limit all. 0: no limit.")
 

@@ -51,6 +51,16 @@ func (o *options) demand(keep []string) adapter.DemandOptions {
 	return d
 }
 
+// sampleLimit is how many samples of a scrape are stored where the monitor does not
+// say. On demand a target with more than a quarter of all series that there may be is
+// wrong, and would leave no room for others.
+func (o *options) sampleLimit() int {
+	if o.ingest != ingestDemand || o.seriesLimit == 0 {
+		return 0
+	}
+	return max(1, min(scrape.DefaultSampleLimit, o.seriesLimit/4))
+}
+
 // exposed tells the adapter what targets expose.
 func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
 	if a.scraper.CatalogVersion() == known {

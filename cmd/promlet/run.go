@@ -55,6 +55,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		HTTPClientOptions: opts.scrapeClient,
 		OnDemand:          opts.ingest == ingestDemand,
 		NoCompression:     !opts.scrapeCompression,
+		SampleLimit:       opts.sampleLimit(),
 		SeriesLimit:       opts.seriesLimit,
 		StoredSeries:      db.Series,
 	})
