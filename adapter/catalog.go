@@ -41,7 +41,9 @@ type catalog struct {
 	labels         map[string][]string // of what targets expose, by series name
 	namesAt        time.Time
 	byMetric       map[string][]candidate
-	readBy         map[candidate][][]*labels.Matcher // what rules read, as far as it was asked for
+	// readBy is what rules read, by the label that they group by ("" for a placeholder),
+	// as far as it was asked for.
+	readBy map[candidate]map[string][][]*labels.Matcher
 
 	listMu sync.Mutex
 	listed []provider.CustomMetricInfo
@@ -98,7 +100,7 @@ func (c *catalog) refresh(ctx context.Context) error {
 		all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
 		slices.Sort(all)
 		c.byMetric = candidatesByMetric(c.rules, slices.Compact(all))
-		c.readBy = map[candidate][][]*labels.Matcher{}
+		c.readBy = map[candidate]map[string][][]*labels.Matcher{}
 	}
 	if closeErr := q.Close(); err == nil {
 		err = closeErr
@@ -139,27 +141,42 @@ func (c *catalog) reads(metric string) (all [][]*labels.Matcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cand := range c.byMetric[metric] {
-		on, known := c.readBy[cand]
-		if !known {
-			on = cand.reads()
-			c.readBy[cand] = on
+		if _, known := c.readBy[cand][""]; !known {
+			expr, err := cand.expand(cand.series, []matcher{equal("placeholder", "x")}, "placeholder")
+			if err != nil {
+				continue // evaluating it will say so
+			}
+			c.note(cand, "", expr)
 		}
-		all = append(all, on...)
+		for _, on := range c.readBy[cand] {
+			all = append(all, on...)
+		}
 	}
 	return all
 }
 
-// reads returns nothing for a query that is none: evaluating it will say so.
-func (c candidate) reads() [][]*labels.Matcher {
-	expr, err := c.expand(c.series, []matcher{equal("placeholder", "x")}, "placeholder")
-	if err != nil {
-		return nil
+// evaluated notes what a candidate reads to answer for a kind of object: its template
+// may read other series for each. It tells whether that is new.
+func (c *catalog) evaluated(cand candidate, groupBy, expr string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.readBy[cand][groupBy]; known {
+		return false
 	}
-	parsed, err := c.parser.ParseExpr(expr)
-	if err != nil {
-		return nil
+	c.note(cand, groupBy, expr)
+	return true
+}
+
+// note notes nothing for a query that is none. c.mu is held.
+func (c *catalog) note(cand candidate, groupBy, expr string) {
+	var on [][]*labels.Matcher
+	if parsed, err := cand.parser.ParseExpr(expr); err == nil {
+		on = nameMatchers(parsed)
 	}
-	return nameMatchers(parsed)
+	if c.readBy[cand] == nil {
+		c.readBy[cand] = map[string][][]*labels.Matcher{}
+	}
+	c.readBy[cand][groupBy] = on
 }
 
 func candidatesByMetric(rules []*rule, names []string) map[string][]candidate {

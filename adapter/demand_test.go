@@ -142,6 +142,22 @@ func TestRulesSayWhatTheyRead(t *testing.T) {
 	require.Equal(t, names[:3], f.wanted(names...))
 }
 
+// A template may read other series for each kind of object: what is evaluated is
+// wanted.
+func TestTemplatesThatDecideWhatToRead(t *testing.T) {
+	rule := Rule{
+		SeriesQuery: `queue_depth`, Resources: Resources{Overrides: defaultOverrides()}, Name: Name{As: "fullness"},
+		MetricsQuery: `sum(<<if eq .GroupBy "service">>queue_of_service<<else>><<.Series>><<end>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)`,
+	}
+	names := []string{"queue_depth", "queue_of_service"}
+	f := scenario(t)
+	f.again(exposing(names...), func(o *Options) { o.Rules = []Rule{rule} })
+	f.hpa("app", objectMetric("fullness"))
+	require.Equal(t, names[:1], f.wanted(names...))
+	require.NoError(t, f.serviceMetric("fullness")) // by its pods, for now
+	require.Equal(t, names, f.wanted(names...))
+}
+
 // The first answer says when there will be another.
 func TestCollectionHasStarted(t *testing.T) {
 	f := scenario(t)

@@ -153,6 +153,9 @@ func (p *Provider) query(ctx context.Context, cand candidate, matchers []matcher
 	if err != nil {
 		return "", nil, 0, err
 	}
+	if p.catalog.evaluated(cand, groupBy, expr) {
+		p.demand.wake()
+	}
 	vector, err := p.db.Instant(ctx, expr, p.now(), lookBackIntervals*p.interval())
 	if err != nil {
 		return expr, nil, 0, err // it names the expression
