@@ -163,7 +163,7 @@ func (m *liveMeasure) rollout(ctx context.Context) error {
 		return err
 	}
 	// At rest there are the scrapes of the new targets, too.
-	idle, slept, err := m.usage(func() error { return sleep(ctx, 2*idling) })
+	idle, slept, err := m.usage(func() error { return sleep(ctx, idling) })
 	if err != nil {
 		return err
 	}

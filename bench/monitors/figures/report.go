@@ -100,17 +100,18 @@ func explanation(results []*result) string {
 namespace; pods of two containers, one of which has two ports. Each side is a process of its own, from informers over
 HTTP (protobuf) to scrape loops that append to nothing; the API server is in another. They have %d CPUs. Prometheus's
 configuration is prometheus-operator's. Both sides came to the same URLs and labels.
-Memory: live heap after garbage collection, less that before the side began; nothing was scraped yet.
+Memory: live heap after garbage collection, less that before the side began. By then promlet has scraped each pod twice,
+one series of each, as it does with new targets; Prometheus has not begun to. No connection is open.
 CPU: user and kernel time, less that of as long a time at rest. Single changes (readiness + replacements, promlet and
 Prometheus: %s) are made when the one before is done with, and
 each is an update of its own: Prometheus's two waits are set to %v. With their defaults of 5 s a change that comes
 more than 10 s after another is an update of its own, too, of the same work. A readiness change is an event of the pod
-and one of its slice; a replacement is a pod more, the slice, and a pod less.
+and one of its slice; a replacement is a pod more, the slice, and a pod less, and promlet's first two scrapes of it.
 100 changes in 10 s, and first scrapes: the defaults of both, on the same events. Changes that follow each other are
 gathered by Prometheus for 5 s and more, by promlet for 0.1 to 1 s. %d of the 100 bring %d pods each, the others are of
 readiness.
-First scrapes: of %d pods in %d events %v apart, and of those among the 100 changes; every target is scraped once in
-%v, at an offset of its own, so that half of that is the least to expect of a median.`,
+First scrapes: of %d pods in %d events %v apart, and of those among the 100 changes. Prometheus scrapes every target once
+in %v, at an offset of its own, so that half of that is the least to expect of its median; promlet scrapes a new one at once.`,
 		services, runtime.NumCPU(), strings.Join(counts, ", "), batch, rolloutChanges/rolloutArrival, rolloutSize,
 		arrivals*arrivalSize, arrivals, arrivalPeriod, liveInterval)
 }

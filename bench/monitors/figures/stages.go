@@ -24,14 +24,14 @@ const (
 	// more, Prometheus up to 150 ms and then batch.
 	gather = 25 * time.Millisecond
 	// idling is how long a side is watched at rest, for what it uses then.
-	idling = 2 * time.Second
+	idling = 4 * time.Second
 	// changes is how many changes are measured, as far as changesLimit allows.
 	changes      = 50
 	changesLimit = 11 * time.Second
 	changesLeast = 5
 )
 
-// alone is what was measured of one side without scrapes.
+// alone is what was measured of one side whose targets have an interval of never.
 type alone struct {
 	Heap, Stacks  float64       // bytes per pod
 	Flip, Replace time.Duration // CPU per change
@@ -54,6 +54,7 @@ func measureAlone(ctx context.Context, m *alone, name string, pods int, profiles
 	defer api.Close()
 	scraped := newTargetServer()
 	defer scraped.Close()
+	scraped.Config.SetKeepAlivesEnabled(false) // connections are no part of the memory
 	p := populate(api, pods, never)
 	s, err := p.setup(name, scraped)
 	if err != nil {
@@ -68,6 +69,9 @@ func measureAlone(ctx context.Context, m *alone, name string, pods int, profiles
 	if err := c.settle(ctx, pods); err != nil {
 		return err
 	}
+	if err := scraped.quiet(ctx); err != nil {
+		return err
+	}
 	r, err := c.read(askAll)
 	if err != nil {
 		return err
@@ -77,7 +81,7 @@ func measureAlone(ctx context.Context, m *alone, name string, pods int, profiles
 	if err := c.talk(askTargets, &m.targets); err != nil {
 		return err
 	}
-	return m.measureChanges(ctx, c, p, profiles != "")
+	return m.measureChanges(ctx, c, p, scraped, profiles != "")
 }
 
 // setup is what a child has to know of the population.
@@ -90,7 +94,7 @@ func (p *population) setup(name string, scraped *targetServer) (*setup, error) {
 	return s, err
 }
 
-func (m *alone) measureChanges(ctx context.Context, c *process, p *population, profiled bool) error {
+func (m *alone) measureChanges(ctx context.Context, c *process, p *population, scraped *targetServer, profiled bool) error {
 	if profiled {
 		if _, err := c.read(askProfile); err != nil {
 			return err
@@ -100,14 +104,14 @@ func (m *alone) measureChanges(ctx context.Context, c *process, p *population, p
 	if err != nil {
 		return err
 	}
-	if m.Flip, m.Flips, err = c.perChange(ctx, rest, p.flip); err != nil {
+	if m.Flip, m.Flips, err = c.perChange(ctx, rest, p.flip, scraped.quiet); err != nil {
 		return err
 	}
 	before, err := c.read(askAll)
 	if err != nil {
 		return err
 	}
-	if m.Replace, m.Replaces, err = c.perChange(ctx, rest, p.replace); err != nil {
+	if m.Replace, m.Replaces, err = c.perChange(ctx, rest, p.replace, scraped.quiet); err != nil {
 		return err
 	}
 	after, err := c.read(askAll)
@@ -175,8 +179,10 @@ func (p *process) usage(do func() error) (used, took time.Duration, err error) {
 }
 
 // perChange measures the CPU for one change, over n, each made when the child has done
-// with the one before.
-func (p *process) perChange(ctx context.Context, rest float64, change func(i int)) (cpu time.Duration, n int, err error) {
+// with the one before, and with what is left to do once end returns.
+func (p *process) perChange(
+	ctx context.Context, rest float64, change func(i int), end func(context.Context) error,
+) (cpu time.Duration, n int, err error) {
 	limit := time.Now().Add(changesLimit)
 	used, took, err := p.usage(func() error {
 		for n < changes && (n < changesLeast || time.Now().Before(limit)) {
@@ -189,7 +195,7 @@ func (p *process) perChange(ctx context.Context, rest float64, change func(i int
 				return err
 			}
 		}
-		return nil
+		return end(ctx)
 	})
 	return (used - time.Duration(rest*float64(took))) / time.Duration(n), n, err
 }

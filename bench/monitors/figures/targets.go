@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -10,7 +11,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/promlet/promlet/scrape"
 )
+
+// betweenScrapes is after how long without a scrape no more are to come of targets that
+// have an interval of never: promlet scrapes a new one at once and again scrape.QuickGap
+// later.
+const betweenScrapes = scrape.QuickGap + time.Second
 
 // metricsAddress is where the metrics of a pod are asked for.
 func metricsAddress(pod *corev1.Pod) string {
@@ -23,13 +31,15 @@ type targetServer struct {
 
 	mtx   sync.Mutex
 	first map[string]time.Time // by the target's address
+	last  time.Time            // when any was last asked; at first, when the server began
 }
 
 func newTargetServer() *targetServer {
-	t := &targetServer{first: map[string]time.Time{}}
+	t := &targetServer{first: map[string]time.Time{}, last: time.Now()}
 	t.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
 		t.mtx.Lock()
+		t.last = now
 		if _, met := t.first[r.Host]; !met {
 			t.first[r.Host] = now
 		}
@@ -46,4 +56,19 @@ func (t *targetServer) asked(address string) (time.Time, bool) {
 	defer t.mtx.Unlock()
 	at, ok := t.first[address]
 	return at, ok
+}
+
+// quiet waits until no more scrapes are to come of targets that are scraped never.
+func (t *targetServer) quiet(ctx context.Context) error {
+	for {
+		t.mtx.Lock()
+		left := time.Until(t.last.Add(betweenScrapes))
+		t.mtx.Unlock()
+		if left <= 0 {
+			return nil
+		}
+		if err := sleep(ctx, left); err != nil {
+			return err
+		}
+	}
 }
