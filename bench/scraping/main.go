@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 // timeLimit bounds the whole run, which takes some five minutes.
@@ -19,15 +18,7 @@ const timeLimit = time.Hour
 // serveArgument makes the program the one that serves a body.
 const serveArgument = "serve"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "scraping:", err)
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("scraping", run) }
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("scraping", flag.ContinueOnError)
@@ -35,10 +26,7 @@ func run(ctx context.Context, args []string) error {
 	testdata := flags.String("testdata", "scrape/testdata", "directory of the exporters' bodies")
 	only := flags.Int("series", 0, "measure only the body of so many series; 0 is all")
 	counting := flags.Duration("counting", 4*interval, "how long scrapes count, of each case; longer is more exact, and profiles have more in them")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return nil
-	case err != nil:
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.Arg(0) == serveArgument {

@@ -89,7 +89,7 @@ func Answer(in io.Reader, out io.Writer, answer func(line string) (any, error)) 
 		}
 		v, err := answer(line[:len(line)-1])
 		if err != nil {
-			return fmt.Errorf("%s: %w", line[:len(line)-1], err)
+			return fmt.Errorf("%.60s: %w", line[:len(line)-1], err)
 		}
 		if err := encoder.Encode(v); err != nil {
 			return fmt.Errorf("answer: %w", err)

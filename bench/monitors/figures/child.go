@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 // side is a running pipeline from informers to scrape loops.
@@ -34,80 +35,70 @@ type side struct {
 type child struct {
 	*side
 	setup   setup
-	out     *json.Encoder
 	profile *os.File // of the CPU, while it is taken
 }
 
 // runChild reads a setup and then commands from in, and answers on out, until in ends.
 func runChild(ctx context.Context, in io.Reader, out io.Writer) error {
-	c := &child{out: json.NewEncoder(out)}
-	lines := bufio.NewReader(in)
-	if err := c.readSetup(lines); err != nil {
-		return fmt.Errorf("read setup: %w", err)
+	c := &child{}
+	defer func() {
+		if c.side != nil {
+			c.stop()
+		}
+	}()
+	err := harness.Answer(in, out, func(line string) (any, error) {
+		if c.side == nil {
+			return c.begin(ctx, line)
+		}
+		select {
+		case err := <-c.failed:
+			return nil, fmt.Errorf("run %s: %w", c.setup.Side, err)
+		default:
+			return c.answer(line)
+		}
+	})
+	if err == nil && c.side == nil {
+		return fmt.Errorf("read setup: %w", io.ErrUnexpectedEOF)
 	}
-	if err := c.out.Encode(read()); err != nil {
-		return fmt.Errorf("answer: %w", err)
+	return err
+}
+
+// begin starts the side of a setup, and returns what was used before.
+func (c *child) begin(ctx context.Context, line string) (before reading, err error) {
+	if err := json.Unmarshal([]byte(line), &c.setup); err != nil {
+		return reading{}, fmt.Errorf("read setup: %w", err)
 	}
+	before = read()
 	start := startPromlet
 	if c.setup.Side == sidePrometheus {
 		start = startPrometheus
 	}
-	running, err := start(ctx, &c.setup)
-	if err != nil {
-		return fmt.Errorf("start %s: %w", c.setup.Side, err)
+	if c.side, err = start(ctx, &c.setup); err != nil {
+		return reading{}, fmt.Errorf("start %s: %w", c.setup.Side, err)
 	}
-	c.side = running
-	defer c.stop()
-	for {
-		line, err := lines.ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read command: %w", err)
-		}
-		select {
-		case err := <-c.failed:
-			return fmt.Errorf("run %s: %w", c.setup.Side, err)
-		default:
-		}
-		if err := c.answer(line[:len(line)-1]); err != nil {
-			return fmt.Errorf("%s: %w", line[:len(line)-1], err)
-		}
-	}
+	return before, nil
 }
 
-func (c *child) readSetup(lines *bufio.Reader) error {
-	line, err := lines.ReadBytes('\n')
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(line, &c.setup)
-}
-
-func (c *child) answer(command string) error {
+func (c *child) answer(command string) (any, error) {
 	switch command {
 	case askCPU:
-		return c.out.Encode(reading{CPU: cpuTime()})
+		return reading{CPU: cpuTime()}, nil
 	case askCount:
-		return c.out.Encode(reading{Targets: c.count()})
+		return reading{Targets: c.count()}, nil
 	case askAll:
 		r := read()
 		r.Targets = c.count()
 		var err error
 		if r.Updates, err = c.updates(); err != nil {
-			return fmt.Errorf("count updates: %w", err)
+			return nil, fmt.Errorf("count updates: %w", err)
 		}
-		return c.out.Encode(r)
+		return r, nil
 	case askTargets:
-		return c.out.Encode(c.targets())
+		return c.targets(), nil
 	case askProfile:
-		if err := c.toggleProfile(); err != nil {
-			return err
-		}
-		return c.out.Encode(reading{})
+		return reading{}, c.toggleProfile()
 	}
-	return errors.New("unknown command")
+	return nil, errors.New("unknown command")
 }
 
 func (c *child) count() int {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 const (
@@ -92,7 +94,7 @@ func (m *liveMeasure) start(ctx context.Context, name string, to *live) error {
 func (m *liveMeasure) stop() error {
 	var errs []error
 	for _, s := range m.sides {
-		errs = append(errs, s.stop())
+		errs = append(errs, s.Stop())
 		s.scraped.Close()
 	}
 	return errors.Join(errs...)
@@ -157,13 +159,13 @@ func (m *liveMeasure) rollout(ctx context.Context) error {
 				m.population.flip(i)
 			}
 		}
-		return sleep(ctx, afterwards)
+		return harness.Sleep(ctx, afterwards)
 	})
 	if err != nil {
 		return err
 	}
 	// At rest there are the scrapes of the new targets, too.
-	idle, slept, err := m.usage(func() error { return sleep(ctx, idling) })
+	idle, slept, err := m.usage(func() error { return harness.Sleep(ctx, idling) })
 	if err != nil {
 		return err
 	}
@@ -191,7 +193,7 @@ func (m *liveMeasure) arrive(ctx context.Context) (err error) {
 	came := map[string]time.Time{}
 	for i := range arrivals {
 		if i > 0 {
-			if err := sleep(ctx, arrivalPeriod); err != nil {
+			if err := harness.Sleep(ctx, arrivalPeriod); err != nil {
 				return err
 			}
 		}
@@ -214,7 +216,7 @@ func (s *liveSide) firstScrapes(ctx context.Context, came map[string]time.Time) 
 	for address, at := range came {
 		first, ok := s.scraped.asked(address)
 		for ; !ok; first, ok = s.scraped.asked(address) {
-			if err := sleep(ctx, poll); err != nil {
+			if err := harness.Sleep(ctx, poll); err != nil {
 				return nil, fmt.Errorf("wait for %s to scrape a new target: %w", s.name, err)
 			}
 		}

@@ -7,33 +7,22 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 // timeLimit bounds the whole run, which takes half of it.
 const timeLimit = 8 * time.Minute
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "figures:", err)
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("figures", run) }
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("figures", flag.ContinueOnError)
 	profiles := flags.String("profiles", "", "directory to write profiles of the CPU per change and the heap to (changes the figures a little)")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return nil
-	case err != nil:
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)

@@ -5,10 +5,11 @@ import (
 	"io"
 	"net/url"
 	"runtime"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 // What is expected: Prometheus's figure over promlet's, at least.
@@ -59,7 +60,7 @@ func report(out io.Writer, results []*result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	lines := []string{"\t\t", "\t\t"}
 	for _, r := range results {
-		lines[0] += fmt.Sprintf("%s pods\t\t\t", grouped(r.pods))
+		lines[0] += fmt.Sprintf("%s pods\t\t\t", harness.Grouped(r.pods))
 		lines[1] += "promlet\tPrometheus\tratio\t"
 	}
 	var missed []string
@@ -68,9 +69,9 @@ func report(out io.Writer, results []*result) error {
 		line := fmt.Sprintf("%-44s\t%s\t", row.name, row.unit)
 		for _, r := range results {
 			ours, theirs := row.value(&r.promlet), row.value(&r.prometheus)
-			line += fmt.Sprintf("%s\t%s\t%s\t", figure(ours), figure(theirs), figure(theirs/ours))
+			line += fmt.Sprintf("%s\t%s\t%s\t", harness.Figure(ours), harness.Figure(theirs), harness.Figure(theirs/ours))
 			if theirs < row.least*ours {
-				missed = append(missed, fmt.Sprintf("%s (%s pods)", row.name, grouped(r.pods)))
+				missed = append(missed, fmt.Sprintf("%s (%s pods)", row.name, harness.Grouped(r.pods)))
 			}
 		}
 		lines = append(lines, line)
@@ -94,7 +95,7 @@ func explanation(results []*result) string {
 	var counts []string
 	for _, r := range results {
 		counts = append(counts, fmt.Sprintf("%d+%d and %d+%d with %s pods",
-			r.promlet.Flips, r.promlet.Replaces, r.prometheus.Flips, r.prometheus.Replaces, grouped(r.pods)))
+			r.promlet.Flips, r.promlet.Replaces, r.prometheus.Flips, r.prometheus.Replaces, harness.Grouped(r.pods)))
 	}
 	return fmt.Sprintf(`Objects: %d Services with an EndpointSlice and a ServiceMonitor each, every second one with a relabeling, in one
 namespace; pods of two containers, one of which has two ports. Each side is a process of its own, from informers over
@@ -124,27 +125,6 @@ func quantile(sorted []time.Duration, q float64) float64 {
 	at := q * float64(len(sorted)-1)
 	low, high := sorted[int(at)], sorted[min(int(at)+1, len(sorted)-1)]
 	return low.Seconds() + (at-float64(int(at)))*(high-low).Seconds()
-}
-
-// figure writes a number with three digits that count.
-func figure(v float64) string {
-	switch {
-	case v >= 100:
-		return grouped(int(v + 0.5))
-	case v >= 10:
-		return strconv.FormatFloat(v, 'f', 1, 64)
-	default:
-		return strconv.FormatFloat(v, 'f', 2, 64)
-	}
-}
-
-// grouped writes a number with commas.
-func grouped(n int) string {
-	text := strconv.Itoa(n)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
 }
 
 // addressIn gives the address in a target that a child has listed.

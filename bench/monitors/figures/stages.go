@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 const (
@@ -65,7 +67,7 @@ func measureAlone(ctx context.Context, m *alone, name string, pods int, profiles
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.stop()) }()
+	defer func() { err = errors.Join(err, c.Stop()) }()
 	if err := c.settle(ctx, pods); err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func measureAlone(ctx context.Context, m *alone, name string, pods int, profiles
 	}
 	m.Heap = (float64(r.Heap) - float64(c.before.Heap)) / float64(pods)
 	m.Stacks = (float64(r.Stacks) - float64(c.before.Stacks)) / float64(pods)
-	if err := c.talk(askTargets, &m.targets); err != nil {
+	if err := c.Ask(askTargets, &m.targets); err != nil {
 		return err
 	}
 	return m.measureChanges(ctx, c, p, scraped, profiles != "")
@@ -132,7 +134,7 @@ func (m *alone) measureChanges(ctx context.Context, c *process, p *population, s
 // check tells whether a side's targets are the population's.
 func (p *population) check(c *process) error {
 	var targets, scraped []string
-	if err := c.talk(askTargets, &targets); err != nil {
+	if err := c.Ask(askTargets, &targets); err != nil {
 		return err
 	}
 	for _, t := range targets {
@@ -152,7 +154,7 @@ func (p *process) rest(ctx context.Context) (share float64, err error) {
 	}
 	used, took, err := p.usage(func() error {
 		for range idling / poll {
-			if err := sleep(ctx, poll); err != nil {
+			if err := harness.Sleep(ctx, poll); err != nil {
 				return err
 			}
 			if _, err := p.read(askCPU); err != nil {
@@ -188,7 +190,7 @@ func (p *process) perChange(
 		for n < changes && (n < changesLeast || time.Now().Before(limit)) {
 			change(n)
 			n++
-			if err := sleep(ctx, gather); err != nil {
+			if err := harness.Sleep(ctx, gather); err != nil {
 				return err
 			}
 			if err := p.quiet(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -67,7 +68,7 @@ func (t *targetServer) quiet(ctx context.Context) error {
 		if left <= 0 {
 			return nil
 		}
-		if err := sleep(ctx, left); err != nil {
+		if err := harness.Sleep(ctx, left); err != nil {
 			return err
 		}
 	}
