@@ -27,7 +27,8 @@ const (
 	seriesMaxAge = 5 * time.Minute
 )
 
-// catalog knows which metrics the rules make of the series that are stored.
+// catalog knows which metrics the rules make of the series that targets expose or
+// that are stored.
 type catalog struct {
 	queryable storage.Queryable
 	rules     []*rule

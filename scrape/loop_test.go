@@ -50,20 +50,9 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // inBubble runs the test on its own clock against a server with the handler.
 func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *recorder, m *Manager)) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		srv := &http.Server{Handler: h} //nolint:gosec // No timeouts: no network.
-		served := make(chan error)
-		go func() { served <- srv.Serve(p) }()
-		defer func() {
-			close(p.done)
-			require.ErrorIs(t, <-served, net.ErrClosed)
-			require.NoError(t, srv.Close())
-		}()
+	onStage(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
 		r := &recorder{}
-		m := newManager(t, r, func(o *Options) {
-			o.HTTPClientOptions = []config_util.HTTPClientOption{config_util.WithDialContextFunc(p.dial)}
-		})
+		m := newManager(t, r, func(o *Options) { o.HTTPClientOptions = opts })
 		defer m.Stop()
 		test(t, r, m)
 	})

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 const (
@@ -22,6 +24,8 @@ const (
 	startTimeout = 3 * time.Minute
 	// stopGrace is how long a process may take to end.
 	stopGrace = 20 * time.Second
+	// poll is how often a server is asked whether it is ready.
+	poll = 100 * time.Millisecond
 	// DefaultHPASyncPeriod makes the HPA controller look often enough for tests;
 	// Kubernetes's own is 15 s.
 	DefaultHPASyncPeriod = 2 * time.Second
@@ -47,7 +51,7 @@ type Plane struct {
 	port    string // of kube-apiserver
 	config  *rest.Config
 
-	etcd, apiServer, controllers *process
+	etcd, apiServer, controllers *harness.Program
 	etcdURL                      string
 }
 
@@ -99,9 +103,9 @@ func (p *Plane) start(ctx context.Context) error {
 
 // Stop ends all processes and removes their state; the logs stay.
 func (p *Plane) Stop() error {
-	p.controllers.stop(stopGrace)
-	p.apiServer.stop(stopGrace)
-	p.etcd.stop(stopGrace)
+	p.controllers.Stop(stopGrace)
+	p.apiServer.Stop(stopGrace)
+	p.etcd.Stop(stopGrace)
 	var err error
 	if p.network != nil {
 		err = p.network.close()
@@ -133,9 +137,9 @@ func Kubectl(ctx context.Context, binary, kubeconfig string, args ...string) *ex
 // Running tells which process of the control plane has ended by itself, if any.
 func (p *Plane) Running() error {
 	var errs []error
-	for _, child := range []*process{p.etcd, p.apiServer, p.controllers} {
+	for _, child := range []*harness.Program{p.etcd, p.apiServer, p.controllers} {
 		if child != nil {
-			errs = append(errs, child.ended())
+			errs = append(errs, child.Ended())
 		}
 	}
 	return errors.Join(errs...)
@@ -190,13 +194,13 @@ func (p *Plane) StartAPIServer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make client of kube-apiserver: %w", err)
 	}
-	return p.apiServer.waitFor(ctx, func(ctx context.Context) error {
+	return p.apiServer.Wait(ctx, poll, func(ctx context.Context) error {
 		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Timeout(10 * time.Second).Do(ctx).Error()
 	})
 }
 
 // StopAPIServer ends kube-apiserver; etcd and the controllers stay.
-func (p *Plane) StopAPIServer() { p.apiServer.stop(stopGrace) }
+func (p *Plane) StopAPIServer() { p.apiServer.Stop(stopGrace) }
 
 func (p *Plane) startControllers() error {
 	var err error
@@ -212,10 +216,10 @@ func (p *Plane) startControllers() error {
 	return err
 }
 
-func (p *Plane) startProcess(name string, flags ...string) (*process, error) {
+func (p *Plane) startProcess(name string, flags ...string) (*harness.Program, error) {
 	// Its end is Stop's business, not the context's.
 	cmd := exec.CommandContext(context.Background(), p.opts.Binary, append([]string{name}, flags...)...)
-	return startProcess(name, cmd, filepath.Join(p.opts.LogDir, name+".log"))
+	return harness.StartProgram(name, cmd, filepath.Join(p.opts.LogDir, name+".log"))
 }
 
 func (p *Plane) kubeconfig(name string) string { return filepath.Join(p.dir, name+".kubeconfig") }

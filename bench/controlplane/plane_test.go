@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,7 +117,7 @@ func TestPlane(t *testing.T) {
 	kubelet.mtx.Lock()
 	worker := kubelet.workers[pods.Items[0].UID]
 	kubelet.mtx.Unlock()
-	require.NoError(t, worker.process.cmd.Process.Kill())
+	require.NoError(t, syscall.Kill(worker.process.PID(), syscall.SIGKILL))
 	require.Eventually(t, func() bool {
 		pod, err := client.CoreV1().Pods("default").Get(t.Context(), pods.Items[0].Name, metav1.GetOptions{})
 		return err == nil && len(pod.Status.ContainerStatuses) == 1 && pod.Status.ContainerStatuses[0].RestartCount == 1 && ready(pod)

@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/promlet/promlet/bench/internal/harness"
 )
 
 // worker runs one pod.
@@ -26,7 +28,7 @@ type worker struct {
 	terminating chan struct{}      // closed when the pod is to end
 	once        sync.Once
 
-	process  *process
+	process  *harness.Program
 	started  time.Time
 	restarts int32
 	probes   probes
@@ -76,13 +78,13 @@ func (w *worker) run(ctx context.Context) {
 			w.end(ctx)
 			w.remove(ctx)
 			return
-		case <-w.process.done:
-			logger.Warn("container ended", "error", w.process.err)
+		case <-w.process.Done():
+			logger.Warn("container ended", "error", w.process.Ended())
 			w.restart(ctx)
 		case <-ticker.C:
 			if w.probes.run(ctx, w.listen, time.Now()) {
 				logger.Warn("container is not live")
-				w.process.stop(stopGrace)
+				w.process.Stop(stopGrace)
 			}
 		}
 	}
@@ -131,7 +133,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("run %s: %w", spec.Image, err)
 	}
-	started, err := startProcess(w.pod.Name, cmd, w.kubelet.podLog(w.pod))
+	started, err := harness.StartProgram(w.pod.Name, cmd, w.kubelet.podLog(w.pod))
 	if err != nil {
 		return err // the process before, if any, is still known to have ended
 	}
@@ -166,7 +168,7 @@ func (w *worker) end(ctx context.Context) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		w.process.stop(grace)
+		w.process.Stop(grace)
 	}()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -175,7 +177,7 @@ func (w *worker) end(ctx context.Context) {
 		case <-stopped:
 			return
 		case <-ctx.Done():
-			w.process.kill()
+			w.process.Kill()
 		case <-ticker.C:
 			_ = w.probes.run(ctx, w.listen, time.Now())
 			w.report(ctx)
@@ -206,7 +208,7 @@ func (w *worker) remove(ctx context.Context) {
 
 func (w *worker) cleanUp() {
 	if w.process != nil {
-		w.process.kill()
+		w.process.Kill()
 	}
 	for port := range w.listen {
 		w.kubelet.plane.network.Unroute(w.address(port))
@@ -234,7 +236,7 @@ func (w *worker) report(ctx context.Context) {
 
 func (w *worker) status() corev1.PodStatus {
 	spec := &w.pod.Spec.Containers[0]
-	ready := w.probes.ready && w.process.ended() == nil
+	ready := w.probes.ready && w.process.Ended() == nil
 	condition := corev1.ConditionFalse
 	if ready {
 		condition = corev1.ConditionTrue

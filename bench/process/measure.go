@@ -17,6 +17,8 @@ import (
 const (
 	// patience is how long a program may take to answer.
 	patience = time.Minute
+	// stopGrace is how long one may take to end.
+	stopGrace = 10 * time.Second
 	// poll is how often it is asked whether it does.
 	poll = 20 * time.Millisecond
 	// Idle programs are left alone for a while before they are measured.
@@ -83,7 +85,7 @@ func measureIdle(ctx context.Context, dir string, subjects []*subject, results [
 		if err != nil {
 			return err
 		}
-		defer p.Stop()
+		defer p.Stop(stopGrace)
 		running = append(running, p)
 		if results[i].ready, err = p.waitFor(ctx, p.ready); err != nil {
 			return err
@@ -107,7 +109,7 @@ func measureLoad(ctx context.Context, dir string, addresses []string, subjects [
 		if err != nil {
 			return err
 		}
-		defer p.Stop()
+		defer p.Stop(stopGrace)
 		running = append(running, p)
 		firsts.Go(func() (err error) {
 			results[i].first, err = p.waitFor(waiting, func(ctx context.Context) error {

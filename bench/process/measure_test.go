@@ -126,7 +126,7 @@ func TestStartAndWatch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sleep")
 	p, err := s.start(t.Context(), dir, nil)
 	require.NoError(t, err)
-	defer p.Stop()
+	defer p.Stop(stopGrace)
 	_, err = s.start(t.Context(), dir, nil)
 	require.ErrorIs(t, err, os.ErrExist)
 	took, err := p.waitFor(t.Context(), func(context.Context) error { return nil })
@@ -137,7 +137,7 @@ func TestStartAndWatch(t *testing.T) {
 	require.Greater(t, use.resident, 1e5)
 	require.GreaterOrEqual(t, use.highest, use.resident)
 	require.Less(t, use.cpu, 0.5)
-	p.Stop()
+	p.Stop(stopGrace)
 	require.Error(t, watch(t.Context(), []*process{p}, time.Second, func(int) *steady { return &use }))
 }
 

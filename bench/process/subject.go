@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -98,8 +99,10 @@ func (s *subject) start(ctx context.Context, dir string, addresses []string) (*p
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", s.name, err)
 	}
+	// Its end is Stop's business, which asks before it kills.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.path, args...)
 	started := time.Now()
-	program, err := harness.StartProgram(ctx, s.name, filepath.Join(dir, "log"), s.path, args...)
+	program, err := harness.StartProgram(s.name, cmd, filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}

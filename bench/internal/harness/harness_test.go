@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -83,9 +84,9 @@ func start(t *testing.T, argument string) *Program {
 	t.Helper()
 	path, err := os.Executable()
 	require.NoError(t, err)
-	p, err := StartProgram(t.Context(), "child", filepath.Join(t.TempDir(), "log"), path, argument)
+	p, err := StartProgram("child", exec.CommandContext(context.WithoutCancel(t.Context()), path, argument), filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)
-	t.Cleanup(p.Stop)
+	t.Cleanup(func() { p.Stop(soon) })
 	return p
 }
 
@@ -102,10 +103,10 @@ func TestProgram(t *testing.T) {
 	require.NoError(t, p.Wait(ctx, time.Millisecond, here))
 	require.NoError(t, p.Ended())
 	require.NoError(t, syscall.Kill(p.PID(), 0))
-	p.Stop()
+	p.Stop(soon)
 	require.ErrorIs(t, syscall.Kill(p.PID(), 0), syscall.ESRCH)
-	require.EqualError(t, p.Ended(), "child has ended by itself (exit status 0): its last lines:\nhere\n")
-	p.Stop()
+	require.EqualError(t, p.Ended(), "child has ended (exit status 0): the last lines of "+p.log.Name()+":\nhere\n")
+	p.Stop(soon)
 }
 
 func TestProgramThatEnds(t *testing.T) {
@@ -113,21 +114,23 @@ func TestProgramThatEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	err := p.Wait(ctx, time.Millisecond, func(context.Context) error { return errors.New("not ready") })
-	require.EqualError(t, err, "child has ended by itself (exit status 3): its last lines:\nthe reason\n")
+	require.EqualError(t, err, "child has ended (exit status 3): the last lines of "+p.log.Name()+":\nthe reason\n")
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	p := start(t, "waits")
 	ctx, cancel := context.WithCancel(t.Context())
 	err := p.Wait(ctx, time.Hour, func(context.Context) error { cancel(); return errors.New("not ready") })
-	require.ErrorContains(t, err, "wait for child: not ready: its last lines:\n")
+	require.ErrorContains(t, err, "wait for child: not ready: the last lines of ")
 }
 
 func TestNoSuchProgram(t *testing.T) {
-	_, err := StartProgram(t.Context(), "child", filepath.Join(t.TempDir(), "log"), "/no/such/file")
+	none := exec.CommandContext(t.Context(), "/no/such/file")
+	_, err := StartProgram("child", none, filepath.Join(t.TempDir(), "log"))
 	require.ErrorContains(t, err, "start child: ")
-	_, err = StartProgram(t.Context(), "child", filepath.Join(t.TempDir(), "no", "log"), "/no/such/file")
+	_, err = StartProgram("child", none, filepath.Join(t.TempDir(), "no", "log"))
 	require.ErrorContains(t, err, "no/log")
+	(*Program)(nil).Stop(soon)
 }
 
 func TestNumbers(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Program is another program that runs as a child. It ends with Stop and, on Linux,
-// with its parent.
+// Program is another program that runs as a child, away from the terminal's signals. It
+// ends with Stop and, on Linux, with its parent. A nil one has ended.
 type Program struct {
 	name string
 	cmd  *exec.Cmd
@@ -19,24 +19,21 @@ type Program struct {
 	done chan struct{} // closed when it has ended
 }
 
-// StartProgram runs a program in the background, away from the terminal's signals. Its
-// output goes to the file log, which is made anew.
-func StartProgram(ctx context.Context, name, log, path string, args ...string) (*Program, error) {
-	file, err := os.Create(log)
+// StartProgram runs cmd in the background. Its output is appended to the file log.
+func StartProgram(name string, cmd *exec.Cmd, log string) (*Program, error) {
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &Program{name: name, log: file, done: make(chan struct{})}
-	// Its end is Stop's business, which asks before it kills.
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), path, args...)
-	p.cmd.Stdout, p.cmd.Stderr = file, file
-	p.cmd.SysProcAttr = childAttributes()
-	if err := p.cmd.Start(); err != nil {
+	p := &Program{name: name, cmd: cmd, log: file, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = file, file
+	cmd.SysProcAttr = childAttributes()
+	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), file.Close())
 	}
 	go func() {
 		defer close(p.done)
-		_ = p.cmd.Wait() // its state tells the same
+		_ = cmd.Wait()   // its state tells the same
 		_ = file.Close() // the child has written it
 	}()
 	return p, nil
@@ -45,17 +42,31 @@ func StartProgram(ctx context.Context, name, log, path string, args ...string) (
 // PID is the number of the process.
 func (p *Program) PID() int { return p.cmd.Process.Pid }
 
+// Done is closed when the program has ended.
+func (p *Program) Done() <-chan struct{} { return p.done }
+
 // Stop asks the program to end, makes it after a grace, and waits for it. What has
 // ended already is left alone.
-func (p *Program) Stop() {
-	// Errors mean that it has ended.
+func (p *Program) Stop(grace time.Duration) {
+	if p == nil {
+		return
+	}
+	// An error means that it has ended.
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(stopGrace):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+	case <-time.After(grace):
+		p.Kill()
 	}
+}
+
+// Kill ends the program and waits for it.
+func (p *Program) Kill() {
+	if p == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // an error means that it has ended
+	<-p.done
 }
 
 // Wait asks ready every so often, until it has no error, and gives up when the program
@@ -70,7 +81,7 @@ func (p *Program) Wait(ctx context.Context, every time.Duration, ready func(cont
 		case <-p.done:
 			return p.Ended()
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: its last lines:\n%s", p.name, err, p.lastLines())
+			return fmt.Errorf("wait for %s: %w: %s", p.name, err, p.lastLines())
 		case <-time.After(every):
 		}
 	}
@@ -80,18 +91,18 @@ func (p *Program) Wait(ctx context.Context, every time.Duration, ready func(cont
 func (p *Program) Ended() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s has ended by itself (%v): its last lines:\n%s", p.name, p.cmd.ProcessState, p.lastLines())
+		return fmt.Errorf("%s has ended (%v): %s", p.name, p.cmd.ProcessState, p.lastLines())
 	default:
 		return nil
 	}
 }
 
-// lastLines is the end of the log.
+// lastLines is the end of the log, and where the rest is.
 func (p *Program) lastLines() string {
 	const most = 2 << 10
 	text, err := os.ReadFile(p.log.Name())
 	if err != nil {
 		return err.Error()
 	}
-	return string(text[max(0, len(text)-most):])
+	return fmt.Sprintf("the last lines of %s:\n%s", p.log.Name(), text[max(0, len(text)-most):])
 }
