@@ -156,6 +156,7 @@ func (p *Provider) query(ctx context.Context, cand candidate, matchers []matcher
 	if p.catalog.evaluated(cand, groupBy, expr) {
 		p.demand.wake()
 	}
+	p.logger.Debug("evaluate", "metric", cand.series, "rule", cand.index, "query", expr)
 	vector, err := p.db.Instant(ctx, expr, p.now(), lookBackIntervals*p.interval())
 	if err != nil {
 		return expr, nil, 0, err // it names the expression
