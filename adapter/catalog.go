@@ -143,7 +143,7 @@ func (c *catalog) reads(metric string) (all [][]*labels.Matcher) {
 	defer c.mu.Unlock()
 	for _, cand := range c.byMetric[metric] {
 		if _, known := c.readBy[cand][""]; !known {
-			expr, err := cand.expand(cand.series, []matcher{equal("placeholder", "x")}, "placeholder")
+			expr, err := cand.placeholder(cand.series)
 			if err != nil {
 				continue // evaluating it will say so
 			}
@@ -195,20 +195,35 @@ func candidatesByMetric(rules []*rule, names []string) map[string][]candidate {
 // labelNames returns the label names that the candidate's series carry, none
 // when there are no series that satisfy the rule and the matchers.
 func (c *catalog) labelNames(ctx context.Context, cand candidate, more ...*labels.Matcher) ([]string, error) {
+	return c.read(cand, more, func(q storage.Querier, matchers []*labels.Matcher) ([]string, error) {
+		names, _, err := q.LabelNames(ctx, nil, matchers...)
+		return names, err
+	})
+}
+
+// jobs returns the job labels of the candidate's series.
+func (c *catalog) jobs(ctx context.Context, cand candidate, more ...*labels.Matcher) ([]string, error) {
+	return c.read(cand, more, func(q storage.Querier, matchers []*labels.Matcher) ([]string, error) {
+		names, _, err := q.LabelValues(ctx, model.JobLabel, nil, matchers...)
+		return names, err
+	})
+}
+
+func (c *catalog) read(cand candidate, more []*labels.Matcher, from func(storage.Querier, []*labels.Matcher) ([]string, error)) ([]string, error) {
 	q, err := c.querier()
 	if err != nil {
 		return nil, err
 	}
 	matchers := slices.Concat(cand.matchers, more, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, cand.series)})
-	names, _, err := q.LabelNames(ctx, nil, matchers...)
-	names = slices.Clone(names)
+	found, err := from(q, matchers)
+	found = slices.Clone(found)
 	if closeErr := q.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read labels of %s: %w", cand.series, err)
 	}
-	return names, nil
+	return found, nil
 }
 
 func (c *catalog) querier() (storage.Querier, error) {

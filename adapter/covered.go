@@ -19,33 +19,34 @@ const coveredSlack = time.Second
 // tenth has been collected is a tenth of the rate; so it is computed over that tenth.
 // Where any of it is older, the answer stays: what is new then counts by what it has
 // added to the whole, as in Prometheus.
-func (p *Provider) covered(ctx context.Context, cand candidate, expr string, vector tsdb.Vector) (tsdb.Vector, time.Duration, error) {
-	if cand.window == 0 || len(vector) == 0 || vector[0].First.IsZero() {
-		return vector, cand.window, nil
+func (e *evaluation) covered(ctx context.Context, expr string, window time.Duration, vector tsdb.Vector) (tsdb.Vector, time.Duration, error) {
+	if window == 0 || len(vector) == 0 || vector[0].First.IsZero() {
+		return vector, window, nil
 	}
 	all := together(vector)
+	now := e.now()
 	// So much may be missing for rate() to take the window for full.
-	missing := all.First.Sub(p.now().Add(-cand.window))
+	missing := all.First.Sub(now.Add(-window))
 	if missing <= all.Spacing*11/10 {
-		return vector, cand.window, nil
+		return vector, window, nil
 	}
 	// At a moment when all have been scraped as often. One that is not scraped any
 	// more does not hold up the others.
 	at := all.Last.Add(coveredSlack)
-	if earliest := all.Newest.Add(-min(p.interval(), cand.window/MinIntervalsPerWindow)); at.Before(earliest) {
+	if earliest := all.Newest.Add(-min(e.facts.longest, window/MinIntervalsPerWindow)); at.Before(earliest) {
 		at = earliest
 	}
-	if now := p.now(); at.After(now) {
+	if at.After(now) {
 		at = now
 	}
 	over := at.Sub(all.First) + time.Millisecond // windows do not hold their beginning
-	shorter, ok := withWindow(cand.parser, expr, cand.window, over)
-	if !ok || over >= cand.window {
-		return vector, cand.window, nil
+	shorter, ok := withWindow(e.cand.parser, expr, window, over)
+	if !ok || over >= window {
+		return vector, window, nil
 	}
-	again, err := p.db.Instant(ctx, shorter, at, lookBackIntervals*p.interval())
+	again, err := e.db.Instant(ctx, shorter, at, lookBackIntervals*e.facts.longest, e.counts)
 	if err != nil || len(again) < len(vector) {
-		return vector, cand.window, err
+		return vector, window, err
 	}
 	return again, over, nil
 }

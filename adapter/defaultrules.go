@@ -17,10 +17,20 @@ func RateWindow(asked, scrapeInterval time.Duration) time.Duration {
 	return max(asked, MinIntervalsPerWindow*scrapeInterval)
 }
 
-// collapse are the labels by which the same endpoint differs when several
-// Services or monitors select its pod. It is scraped once for each, and must be
-// counted once. The service label stays when values are asked for by Service.
-const collapse = `max without (job, endpoint<<if ne .GroupBy "service">>, service<<end>>)`
+// collapseContainers counts each container of a pod once: its series by whatever
+// port, Service or monitor they came, and those for which no container is known only
+// where there are none of a container. What belongs to no pod is told apart by its
+// instance. %[1]s is the value of the series with the matchers in its place.
+const collapseContainers = `sum by (<<.GroupBy>>) (` +
+	`max without (instance, <<.TargetLabels>>) (%[1]s) or ignoring (container) ` +
+	`max without (instance, <<.TargetLabels>>) (%[2]s)` +
+	`<<if ne .GroupBy "pod">> or max without (<<.TargetLabels>>) (%[3]s)<<end>>)`
+
+// collapseCgroups is for cAdvisor's series: those of the whole pod count where it
+// has none of its containers.
+const collapseCgroups = `sum by (<<.GroupBy>>) (` +
+	`max without (instance, <<.TargetLabels>>) (%[1]s) or on (namespace, pod) ` +
+	`max without (instance, <<.TargetLabels>>) (%[2]s))`
 
 // DefaultRules serve every series that carries a namespace, by the names that
 // prometheus-adapter's Helm chart gives: http_requests_total becomes
@@ -28,11 +38,22 @@ const collapse = `max without (job, endpoint<<if ne .GroupBy "service">>, servic
 // _total keeps its name and is summed. Rates are per second over window.
 //
 // They differ from that chart in two ways: labels mean resources by a fixed
-// table instead of a template that takes the job label for a Job, and an
-// endpoint scraped several times counts once.
+// table instead of a template that takes the job label for a Job, and a container
+// counts once, however many ports, Services and monitors it is scraped by.
 func DefaultRules(window time.Duration) []Rule {
-	rate := fmt.Sprintf(`sum by (<<.GroupBy>>) (%s (rate(<<.Series>>{<<.LabelMatchers>>}[%s])))`, collapse, model.Duration(window))
-	sum := fmt.Sprintf(`sum by (<<.GroupBy>>) (%s (<<.Series>>{<<.LabelMatchers>>}))`, collapse)
+	onePod := `<<if ne .GroupBy "pod">>,pod!=""<<end>>`
+	query := func(collapse string, value string, matchers ...any) string {
+		for i, m := range matchers {
+			matchers[i] = fmt.Sprintf(value, fmt.Sprintf("<<.Series>>{<<.LabelMatchers>>%s}", m))
+		}
+		return fmt.Sprintf(collapse, matchers...)
+	}
+	queries := func(value string) (app, cgroup string) {
+		return query(collapseContainers, value, onePod+`,container!=""`, onePod+`,container=""`, `,pod=""`),
+			query(collapseCgroups, value, `,container!="",container!="POD"`, `,container=""`)
+	}
+	rate, containerRate := queries(fmt.Sprintf("rate(%%s[%s])", model.Duration(window)))
+	sum, containerSum := queries("%s")
 	containers := `{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}`
 	others := `{namespace!="",__name__!~"^container_.*"}`
 	rule := func(seriesQuery, isNot, matches, query string) Rule {
@@ -48,9 +69,9 @@ func DefaultRules(window time.Duration) []Rule {
 		return r
 	}
 	return []Rule{
-		rule(containers, ``, `^container_(.*)_seconds_total$`, rate),
-		rule(containers, `^container_.*_seconds_total$`, `^container_(.*)_total$`, rate),
-		rule(containers, `^container_.*_total$`, `^container_(.*)$`, sum),
+		rule(containers, ``, `^container_(.*)_seconds_total$`, containerRate),
+		rule(containers, `^container_.*_seconds_total$`, `^container_(.*)_total$`, containerRate),
+		rule(containers, `^container_.*_total$`, `^container_(.*)$`, containerSum),
 		rule(others, `.*_total$`, ``, sum),
 		rule(others, `.*_seconds_total$`, `^(.*)_total$`, rate),
 		rule(others, ``, `^(.*)_seconds_total$`, rate),

@@ -40,7 +40,7 @@ func exposing(names ...string) func(*Options) {
 func (f *fixture) again(mutate ...func(*Options)) {
 	f.t.Helper()
 	opts := Options{
-		DB: f.db, Objects: f.lister, Now: func() time.Time { return f.now }, Interval: func() time.Duration { return step },
+		DB: f.db, Objects: f.lister, Now: func() time.Time { return f.now }, Interval: step,
 		Demand: DemandOptions{FirstValue: 5 * time.Second},
 	}
 	for _, m := range mutate {
@@ -324,13 +324,15 @@ func TestRatesWhileTheWindowFills(t *testing.T) {
 	f.namespaces("default")
 	f.pod("good", "app")
 	f.pod("failing", "app")
+	// Above 0: rate() does not extrapolate a counter to below that.
+	const before = 1000.
 	for _, at := range []time.Duration{0, 3 * time.Second} {
-		f.put("good", at, 100*at.Seconds())
+		f.put("good", at, before+100*at.Seconds())
 		f.put("failing", at, 10*at.Seconds())
 	}
 	everything := apilabels.Everything()
 	rate := 100.
-	total := rate * 3
+	total := before + rate*3
 	for at := 15 * time.Second; at <= 4*time.Minute; at += 15 * time.Second {
 		step := 15.
 		if at == 15*time.Second {

@@ -57,34 +57,34 @@ func (p *Provider) evaluate(ctx context.Context, req request) (map[string]value,
 	return nil, reasons.err()
 }
 
+// evaluation is a request to be answered out of one series name.
+type evaluation struct {
+	*Provider
+	request
+	cand       candidate
+	scope      []matcher   // on the namespace
+	labelNames []string    // that the series have
+	table      scrapeTable // of all targets
+	facts      scrapeFacts // of those behind the series
+}
+
 // evaluateCandidate looks for the objects' own label first, and then for the
 // pods behind the objects.
 func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand candidate) (map[string]value, error) {
-	var scope []matcher
-	if req.namespace != "" {
-		label := cand.assoc.label(namespaceKind())
-		if label == "" {
-			return nil, absent("rule %d, which serves %s, has no label for namespaces", cand.index, cand.series)
-		}
-		scope = append(scope, equal(label, req.namespace))
-	}
-	names, err := p.catalog.labelNames(ctx, cand, promMatchers(scope)...)
+	e, err := p.prepare(ctx, req, cand)
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
-		return nil, absent("%s has no series%s that rule %d takes", cand.series, inNamespace(req.namespace), cand.index)
-	}
 	label := cand.assoc.label(req.kind)
-	named := label != "" && slices.Contains(names, label)
+	named := label != "" && slices.Contains(e.labelNames, label)
 	if named {
-		values, err := p.byLabel(ctx, req, cand, scope, label)
+		values, err := e.byLabel(ctx, label)
 		if err != nil || len(values) > 0 {
 			return values, err
 		}
 	}
 	podLabel := cand.assoc.label(podKind())
-	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(names, podLabel)
+	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(e.labelNames, podLabel)
 	switch {
 	case behind:
 	case named && cand.window > 0:
@@ -94,13 +94,35 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 	default:
 		return nil, absent("%s carries no label that names %s", cand.series, req.kind.GroupResource)
 	}
-	return p.byPods(ctx, req, cand, scope, podLabel)
+	return e.byPods(ctx, podLabel)
+}
+
+func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*evaluation, error) {
+	e := &evaluation{Provider: p, request: req, cand: cand, table: p.scrapes.current()}
+	if req.namespace != "" {
+		label := cand.assoc.label(namespaceKind())
+		if label == "" {
+			return nil, absent("rule %d, which serves %s, has no label for namespaces", cand.index, cand.series)
+		}
+		e.scope = append(e.scope, equal(label, req.namespace))
+	}
+	var err error
+	if e.labelNames, err = p.catalog.labelNames(ctx, cand, promMatchers(e.scope)...); err != nil {
+		return nil, err
+	}
+	if len(e.labelNames) == 0 {
+		return nil, absent("%s has no series%s that rule %d takes", cand.series, inNamespace(req.namespace), cand.index)
+	}
+	e.facts, err = e.table.of(req.namespace, func() ([]string, error) {
+		return p.catalog.jobs(ctx, cand, promMatchers(e.scope)...)
+	})
+	return e, err
 }
 
 // byLabel asks for all objects at once by the label that names them.
-func (p *Provider) byLabel(ctx context.Context, req request, cand candidate, scope []matcher, label string) (map[string]value, error) {
-	matchers := slices.Concat(req.matchers, scope, []matcher{namesMatcher(label, req.names)})
-	expr, vector, window, err := p.query(ctx, cand, matchers, label)
+func (e *evaluation) byLabel(ctx context.Context, label string) (map[string]value, error) {
+	matchers := slices.Concat(e.matchers, e.scope, []matcher{namesMatcher(label, e.names)})
+	expr, vector, window, err := e.query(ctx, matchers, label)
 	if err != nil {
 		return nil, err
 	}
@@ -110,35 +132,35 @@ func (p *Provider) byLabel(ctx context.Context, req request, cand candidate, sco
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("%s gives several samples for %s %q: aggregate by (<<.GroupBy>>)", expr, label, name)
 		}
-		values[name] = p.value(sample, window)
+		values[name] = e.value(sample, window)
 	}
 	return values, nil
 }
 
 // byPods asks for each object by the pods that are behind it now.
-func (p *Provider) byPods(ctx context.Context, req request, cand candidate, scope []matcher, podLabel string) (map[string]value, error) {
-	values := make(map[string]value, len(req.names))
+func (e *evaluation) byPods(ctx context.Context, podLabel string) (map[string]value, error) {
+	values := make(map[string]value, len(e.names))
 	var reasons reasons
-	for _, name := range req.names {
-		pods, err := p.objects.pods(req.kind, req.namespace, name)
+	for _, name := range e.names {
+		pods, err := e.objects.pods(e.kind, e.namespace, name)
 		if err != nil {
 			return nil, err
 		}
 		if len(pods) == 0 {
-			reasons.add(fmt.Sprintf("no series names it, and it has no pods%s", inNamespace(req.namespace)))
+			reasons.add(fmt.Sprintf("no series names it, and it has no pods%s", inNamespace(e.namespace)))
 			continue
 		}
-		matchers := slices.Concat(req.matchers, scope, []matcher{namesMatcher(podLabel, pods)})
-		expr, vector, window, err := p.query(ctx, cand, matchers, scope[0].Name)
+		matchers := slices.Concat(e.matchers, e.scope, []matcher{namesMatcher(podLabel, pods)})
+		expr, vector, window, err := e.query(ctx, matchers, e.scope[0].Name)
 		switch {
 		case err != nil:
 			return nil, err
 		case len(vector) > 1:
 			return nil, fmt.Errorf("%s gives %d samples, not one: aggregate by (<<.GroupBy>>)", expr, len(vector))
 		case len(vector) == 1:
-			values[name] = p.value(vector[0], window)
+			values[name] = e.value(vector[0], window)
 		default:
-			reasons.add(fmt.Sprintf("%s has no value yet for its pods %s", cand.series, strings.Join(pods, ", ")))
+			reasons.add(fmt.Sprintf("%s has no value yet for its pods %s", e.cand.series, strings.Join(pods, ", ")))
 		}
 	}
 	if len(values) == 0 {
@@ -148,21 +170,45 @@ func (p *Provider) byPods(ctx context.Context, req request, cand candidate, scop
 }
 
 // query also returns the window that the values are over.
-func (p *Provider) query(ctx context.Context, cand candidate, matchers []matcher, groupBy string) (string, tsdb.Vector, time.Duration, error) {
-	expr, err := cand.expand(cand.series, matchers, groupBy)
+func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy string) (string, tsdb.Vector, time.Duration, error) {
+	expr, err := e.cand.expand(queryArgs{Series: e.cand.series, TargetLabels: targetLabels(e.facts, groupBy)}, matchers, groupBy)
 	if err != nil {
 		return "", nil, 0, err
 	}
-	if p.catalog.evaluated(cand, groupBy, expr) {
-		p.demand.wake()
+	if e.catalog.evaluated(e.cand, groupBy, expr) {
+		e.demand.wake()
 	}
-	p.logger.Debug("evaluate", "metric", cand.series, "rule", cand.index, "query", expr)
-	vector, err := p.db.Instant(ctx, expr, p.now(), lookBackIntervals*p.interval())
+	window := e.cand.window
+	if long := RateWindow(window, e.facts.longest); window > 0 && long > window {
+		if grown, ok := withWindow(e.cand.parser, expr, window, long); ok {
+			expr, window = grown, long
+		}
+	}
+	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.index, "query", expr)
+	vector, err := e.db.Instant(ctx, expr, e.now(), lookBackIntervals*e.facts.longest, e.counts)
 	if err != nil {
 		return expr, nil, 0, err // it names the expression
 	}
-	vector, window, err := p.covered(ctx, cand, expr, vector)
+	vector, window, err = e.covered(ctx, expr, window, vector)
 	return expr, vector, window, err
+}
+
+// counts leaves out of ranges what would be in them for as long as they are: series
+// that have not been refreshed for two intervals, and those that ended with their
+// pod.
+func (e *evaluation) counts(s tsdb.Series) bool {
+	if e.now().Sub(s.Last) > lookBackIntervals*e.table.intervalOf(s.Labels) {
+		return false
+	}
+	if !s.Stale {
+		return true
+	}
+	pod, namespace := e.cand.assoc.label(podKind()), e.cand.assoc.label(namespaceKind())
+	if pod == "" || namespace == "" || !s.Labels.Has(pod) {
+		return true
+	}
+	gone, err := e.objects.missing(podKind(), s.Labels.Get(namespace), s.Labels.Get(pod))
+	return err != nil || !gone
 }
 
 func (p *Provider) value(sample tsdb.Sample, window time.Duration) value {

@@ -26,6 +26,9 @@ type fixture struct {
 	objects map[schema.GroupResource]cache.Indexer
 	start   time.Time // of what load appends
 	now     time.Time
+	// targets, if any, are what is scraped.
+	targets        []Target
+	targetsVersion uint64
 }
 
 // step is the time between the samples that load appends.
@@ -36,7 +39,7 @@ func newFixture(t testing.TB, rules ...Rule) *fixture {
 	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	f := &fixture{t: t, db: db, objects: map[schema.GroupResource]cache.Indexer{}}
+	f := &fixture{t: t, db: db, targetsVersion: 1, objects: map[schema.GroupResource]cache.Indexer{}}
 	f.start = time.Now().Truncate(time.Second).Add(-10 * time.Minute)
 	f.now = f.start
 	for _, gr := range []schema.GroupResource{podResource, serviceResource, namespaceResource, endpointSliceResource, {Resource: "nodes"}} {
@@ -46,11 +49,19 @@ func newFixture(t testing.TB, rules ...Rule) *fixture {
 		DB:       db,
 		Objects:  f.lister,
 		Rules:    rules,
-		Interval: func() time.Duration { return step },
+		Interval: step,
+		Targets:  f.scraped,
 		Now:      func() time.Time { return f.now },
 	})
 	require.NoError(t, err)
 	return f
+}
+
+func (f *fixture) scraped(known uint64) ([]Target, uint64) {
+	if known == f.targetsVersion {
+		return nil, known
+	}
+	return f.targets, f.targetsVersion
 }
 
 func (f *fixture) lister(gr schema.GroupResource) (cache.GenericLister, bool) {

@@ -37,10 +37,14 @@ type Options struct {
 	Exposed func(known uint64) (names []Exposed, version uint64)
 	// Demand is about who reads what; see Provider.RunDemand.
 	Demand DemandOptions
-	// Interval returns the longest scrape interval in force. A query over
-	// instant values looks back twice that far, so that one failed scrape
-	// loses no value and a target long dead gives none. Nil is 30s.
-	Interval func() time.Duration
+	// Targets returns what is scraped, and a version that changes when any comes or
+	// goes; nil when the version is still the known one, which is never 0. It may be
+	// nil.
+	Targets func(known uint64) (targets []Target, version uint64)
+	// Interval is that of series of which no target is known: how often they get a
+	// sample. A series without one for two intervals has no value, and a rate is over
+	// four intervals at least. 0 is 30s.
+	Interval time.Duration
 	// Logger gets what nobody else is told; nil is silent.
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
@@ -57,14 +61,14 @@ const defaultInterval = 30 * time.Second
 // provider.CustomMetricsProvider of custom-metrics-apiserver and is safe for
 // concurrent use.
 type Provider struct {
-	db       *tsdb.DB
-	catalog  *catalog
-	objects  objects
-	kinds    *kinds
-	demand   *demand
-	interval func() time.Duration
-	logger   *slog.Logger
-	now      func() time.Time
+	db      *tsdb.DB
+	catalog *catalog
+	objects objects
+	kinds   *kinds
+	demand  *demand
+	scrapes *scrapes
+	logger  *slog.Logger
+	now     func() time.Time
 }
 
 var _ provider.CustomMetricsProvider = (*Provider)(nil)
@@ -75,11 +79,10 @@ func NewProvider(opts Options) (*Provider, error) {
 		return nil, errors.New("new provider: DB and Objects are required")
 	}
 	p := &Provider{
-		db:       opts.DB,
-		objects:  objects{lister: opts.Objects},
-		interval: opts.Interval,
-		logger:   opts.Logger,
-		now:      opts.Now,
+		db:      opts.DB,
+		objects: objects{lister: opts.Objects},
+		logger:  opts.Logger,
+		now:     opts.Now,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -87,14 +90,15 @@ func NewProvider(opts Options) (*Provider, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	if p.interval == nil {
-		p.interval = func() time.Duration { return defaultInterval }
+	if opts.Interval <= 0 {
+		opts.Interval = defaultInterval
 	}
+	p.scrapes = &scrapes{source: opts.Targets, interval: opts.Interval}
 	if opts.Mapper == nil {
 		opts.Mapper = BuiltinMapper()
 	}
 	if len(opts.Rules) == 0 {
-		opts.Rules = DefaultRules(RateWindow(DefaultRateWindow, p.interval()))
+		opts.Rules = DefaultRules(RateWindow(DefaultRateWindow, opts.Interval))
 	}
 	p.kinds = &kinds{mapper: opts.Mapper, now: p.now}
 	rules, err := compileRules(opts.Rules, p.kinds, parser.NewParser(parser.Options{}))

@@ -140,23 +140,6 @@ func TestNewPodIsAbsentNotZero(t *testing.T) {
 	require.Equal(t, "sample-1=10@120s sample-2=20@120s", f.ask("default/pods/*/http_requests"))
 }
 
-// A pod that two Services and a PodMonitor select is scraped three times.
-func TestEndpointScrapedSeveralTimesCountsOnce(t *testing.T) {
-	f := scenario(t)
-	f.service("copy", "sample-1", "sample-2")
-	f.load(
-		`http_requests_total{namespace="default",pod="sample-1",service="copy",job="copy",endpoint="http",instance="10.0.0.1:8080",code="200"} 0+150x16`,
-		`http_requests_total{namespace="default",pod="sample-1",job="default/pods",endpoint="web",instance="10.0.0.1:8080",code="200"} 0+150x16`,
-		// A sidecar on another port has an instance of its own: it does count.
-		`http_requests_total{namespace="default",pod="sample-2",service="sample",job="sample",endpoint="sidecar",instance="10.0.0.2:9090",code="200"} 0+15x16`,
-	)
-	require.Equal(t, "sample-1=10@120s sample-2=21@120s", f.ask("default/pods/*/http_requests"))
-	require.Equal(t, "sample=31@120s", f.ask("default/services/sample/http_requests"))
-	require.Equal(t, "copy=10@120s", f.ask("default/services/copy/http_requests"))
-	require.Equal(t, "default=31@120s", f.ask("/namespaces/default/http_requests"))
-	require.Equal(t, "sample=31@120s", f.ask("default/deployments.apps/sample/http_requests"))
-}
-
 // A Service that no series names is known by its endpoints.
 func TestServiceByItsEndpoints(t *testing.T) {
 	f := scenario(t)

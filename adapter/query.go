@@ -22,6 +22,9 @@ type queryArgs struct {
 	LabelValuesByName map[string]string
 	GroupBy           string
 	GroupBySlice      []string
+	// TargetLabels is promlet's own: the labels by which only targets differ, save
+	// for the one in GroupBy.
+	TargetLabels string
 }
 
 // matcher is a PromQL matcher together with the values it was made from, joined
@@ -35,14 +38,13 @@ func equal(label, value string) matcher {
 	return matcher{labels.MustNewMatcher(labels.MatchEqual, label, value), value}
 }
 
-// expand gives the PromQL of the rule for a series. Matchers print themselves,
-// so every value is quoted and escaped.
-func (r *rule) expand(series string, matchers []matcher, groupBy string) (string, error) {
-	args := queryArgs{
-		Series:            series,
-		LabelValuesByName: make(map[string]string, len(matchers)),
-		GroupBy:           groupBy,
-		GroupBySlice:      []string{groupBy},
+// expand gives the PromQL of the rule, for a series and the labels in args. Matchers
+// print themselves, so every value is quoted and escaped.
+func (r *rule) expand(args queryArgs, matchers []matcher, groupBy string) (string, error) {
+	args.LabelValuesByName = make(map[string]string, len(matchers))
+	args.GroupBy = groupBy
+	if groupBy != "" {
+		args.GroupBySlice = []string{groupBy}
 	}
 	printed := make([]string, len(matchers))
 	for i, m := range matchers {

@@ -79,7 +79,7 @@ func compileRule(r Rule, index int, kinds *kinds, p parser.Parser) (*rule, error
 // probe runs the template with placeholders, so that a query that is no PromQL
 // is found now, and reads the window from the result.
 func (r *rule) probe() error {
-	expr, err := r.expand("placeholder", []matcher{equal("placeholder", "x")}, "placeholder")
+	expr, err := r.placeholder("placeholder")
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,12 @@ func (r *rule) probe() error {
 	}
 	r.window = window(parsed)
 	return nil
+}
+
+// placeholder gives the PromQL of the rule for a series and some object.
+func (r *rule) placeholder(series string) (string, error) {
+	args := queryArgs{Series: series, TargetLabels: targetLabels(scrapeFacts{}, "")}
+	return r.expand(args, []matcher{equal("placeholder", "x")}, "placeholder")
 }
 
 // window returns the longest range any selector in the expression looks over.

@@ -131,7 +131,7 @@ func TestExpandQuotesValues(t *testing.T) {
 		Resources:    Resources{Overrides: defaultOverrides()},
 		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) + 0 * <<index .LabelValuesByName "pod" | len>>`,
 	})[0]
-	expr, err := r.expand("m", []matcher{equal("namespace", `a"}) or vector(1) #`), namesMatcher("pod", []string{"a.b", "c"})}, "pod")
+	expr, err := r.expand(queryArgs{Series: "m"}, []matcher{equal("namespace", `a"}) or vector(1) #`), namesMatcher("pod", []string{"a.b", "c"})}, "pod")
 	require.NoError(t, err)
 	require.Equal(t, `sum(m{namespace="a\"}) or vector(1) #",pod=~"a\\.b|c"}) by (pod) + 0 * 5`, expr)
 	_, err = parser.NewParser(parser.Options{}).ParseExpr(expr)

@@ -27,7 +27,7 @@ func TestSamplesSurviveClose(t *testing.T) {
 
 	db = openIn(t, dir)
 	require.Empty(t, db.Damage())
-	got, err := db.Instant(context.Background(), "up", at(10), 0)
+	got, err := db.Instant(context.Background(), "up", at(10), 0, nil)
 	require.NoError(t, err)
 	require.Equal(t, Vector{{Labels: parseLabels(t, `up{pod="a"}`), Value: 1, Last: at(0).Local(), First: at(0).Local(), Newest: at(0).Local()}}, got)
 }
@@ -46,7 +46,7 @@ func TestClosed(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, db.Close())
 
-	_, err := db.Instant(context.Background(), "up", at(0), 0)
+	_, err := db.Instant(context.Background(), "up", at(0), 0, nil)
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = db.Querier(0, 1)
 	require.ErrorIs(t, err, ErrClosed)

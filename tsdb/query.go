@@ -52,12 +52,20 @@ type Sample struct {
 // maxExprInError keeps an expression that names hundreds of pods from filling a log line.
 const maxExprInError = 1 << 10
 
+// Series is a series that a query has computed something from.
+type Series struct {
+	Labels labels.Labels
+	Last   time.Time // when the last sample used was taken
+	Stale  bool      // a stale marker comes after it
+}
+
 // Instant evaluates a PromQL expression at a time. A scalar becomes one sample without labels.
 //
 // lookback is how old the sample behind an instant selector may be; 0 or less is
-// Options.LookbackDelta. The query ends with ctx, with Options.QueryTimeout, or with Close (then the error
-// is ErrClosed), whichever comes first.
-func (db *DB) Instant(ctx context.Context, expr string, at time.Time, lookback time.Duration) (Vector, error) {
+// Options.LookbackDelta. counts, if not nil, tells which series count: the result is as if those of which
+// it says false were not there, whose samples a range would still hold. The query ends with ctx, with
+// Options.QueryTimeout, or with Close (then the error is ErrClosed), whichever comes first.
+func (db *DB) Instant(ctx context.Context, expr string, at time.Time, lookback time.Duration, counts func(Series) bool) (Vector, error) {
 	if err := db.begin(); err != nil {
 		return nil, err
 	}
@@ -66,7 +74,7 @@ func (db *DB) Instant(ctx context.Context, expr string, at time.Time, lookback t
 	defer cancel()
 	defer context.AfterFunc(db.closing, cancel)()
 
-	vector, err := db.instant(ctx, expr, at, lookback)
+	vector, err := db.instant(ctx, expr, at, lookback, counts)
 	switch {
 	case err == nil:
 		return vector, nil
@@ -77,8 +85,22 @@ func (db *DB) Instant(ctx context.Context, expr string, at time.Time, lookback t
 	}
 }
 
-func (db *DB) instant(ctx context.Context, expr string, at time.Time, lookback time.Duration) (Vector, error) {
+// instant evaluates a second time where series were used that do not count: how recent
+// a series is, is known for nothing once it has been read.
+func (db *DB) instant(ctx context.Context, expr string, at time.Time, lookback time.Duration, counts func(Series) bool) (Vector, error) {
 	rec := &recorder{Queryable: db.store}
+	vector, err := db.evaluate(ctx, rec, expr, at, lookback)
+	if err != nil || counts == nil {
+		return vector, err
+	}
+	without := rec.without(counts)
+	if len(without) == 0 {
+		return vector, nil
+	}
+	return db.evaluate(ctx, &recorder{Queryable: db.store, skip: without}, expr, at, lookback)
+}
+
+func (db *DB) evaluate(ctx context.Context, rec *recorder, expr string, at time.Time, lookback time.Duration) (Vector, error) {
 	query, err := db.engine.NewInstantQuery(ctx, rec, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
 	if err != nil {
 		return nil, err

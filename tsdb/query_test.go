@@ -23,7 +23,7 @@ import (
 
 func instant(t testing.TB, db *DB, expr string, when time.Time) Vector {
 	t.Helper()
-	v, err := db.Instant(context.Background(), expr, when, 0)
+	v, err := db.Instant(context.Background(), expr, when, 0, nil)
 	require.NoError(t, err)
 	return v
 }
@@ -144,7 +144,7 @@ func TestLookback(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.LookbackDelta = 15 * time.Second })
 	f := func(lookback time.Duration, want int) {
 		t.Helper()
-		v, err := db.Instant(context.Background(), `temperature`, at(120), lookback)
+		v, err := db.Instant(context.Background(), `temperature`, at(120), lookback, nil)
 		require.NoError(t, err)
 		require.Len(t, v, want)
 	}
@@ -191,7 +191,7 @@ func TestAgreesWithEngine(t *testing.T) {
 func TestNotVector(t *testing.T) {
 	db := openScene(t)
 	for expr, kind := range map[string]string{`temperature[1m]`: "range vector", `"text"`: "string"} {
-		_, err := db.Instant(context.Background(), expr, at(120), 0)
+		_, err := db.Instant(context.Background(), expr, at(120), 0, nil)
 		require.ErrorIs(t, err, ErrNotVector)
 		require.ErrorContains(t, err, expr)
 		require.ErrorContains(t, err, kind)
@@ -218,7 +218,7 @@ func TestHistograms(t *testing.T) {
 	db = openIn(t, dir) // reads them from the log
 	require.Empty(t, db.Damage())
 
-	_, err := db.Instant(context.Background(), `sum(rate(latency[1m]))`, at(120), 0)
+	_, err := db.Instant(context.Background(), `sum(rate(latency[1m]))`, at(120), 0, nil)
 	require.ErrorIs(t, err, ErrHistogram)
 	require.ErrorContains(t, err, "sum(rate(latency[1m]))")
 
@@ -238,26 +238,26 @@ func TestHistograms(t *testing.T) {
 
 func TestQueryErrors(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.MaxSamples = 20 })
-	_, err := db.Instant(context.Background(), `sum(rate(requests_total[1m])`, at(120), 0)
+	_, err := db.Instant(context.Background(), `sum(rate(requests_total[1m])`, at(120), 0, nil)
 	require.ErrorContains(t, err, "evaluate sum(rate(requests_total[1m]): ")
 	var parseErrs parser.ParseErrors
 	require.ErrorAs(t, err, &parseErrs)
 
-	_, err = db.Instant(context.Background(), `rate({__name__=~".+"}[2m])`, at(120), 0)
+	_, err = db.Instant(context.Background(), `rate({__name__=~".+"}[2m])`, at(120), 0, nil)
 	var tooMany promql.ErrTooManySamples
 	require.ErrorAs(t, err, &tooMany)
 
-	_, err = db.Instant(context.Background(), `temperature * on (ns) temperature`, at(120), 0)
+	_, err = db.Instant(context.Background(), `temperature * on (ns) temperature`, at(120), 0, nil)
 	require.ErrorContains(t, err, "many-to-many")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = db.Instant(ctx, `temperature`, at(120), 0)
+	_, err = db.Instant(ctx, `temperature`, at(120), 0, nil)
 	var canceled promql.ErrQueryCanceled
 	require.ErrorAs(t, err, &canceled)
 
 	long := `temperature{pod=~"` + strings.Repeat("é|", 5000) + `"}[1m]`
-	_, err = db.Instant(context.Background(), long, at(120), 0)
+	_, err = db.Instant(context.Background(), long, at(120), 0, nil)
 	require.ErrorIs(t, err, ErrNotVector)
 	require.Less(t, len(err.Error()), 2000)
 }
@@ -265,7 +265,7 @@ func TestQueryErrors(t *testing.T) {
 func TestQueryTimeout(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.QueryTimeout = 50 * time.Millisecond; o.MaxSamples = 1 << 30 })
 	// Two million steps of two selectors.
-	_, err := db.Instant(context.Background(), `count_over_time((temperature + on (pod) temperature)[2000s:1ms])`, at(120), 0)
+	_, err := db.Instant(context.Background(), `count_over_time((temperature + on (pod) temperature)[2000s:1ms])`, at(120), 0, nil)
 	var timeout promql.ErrQueryTimeout
 	require.ErrorAs(t, err, &timeout)
 }
@@ -279,7 +279,7 @@ func TestConcurrencyLimit(t *testing.T) {
 		_, err := busy.Insert(context.Background(), "")
 		require.NoError(t, err)
 	}
-	_, err := db.Instant(context.Background(), `temperature`, at(120), 0)
+	_, err := db.Instant(context.Background(), `temperature`, at(120), 0, nil)
 	require.ErrorIs(t, err, ErrBusy)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "evaluate temperature: too many queries at once: 2 are running")
@@ -292,7 +292,7 @@ func TestConcurrencyLimit(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 { // 25 times the limit
 		wg.Go(func() {
-			if _, err := db.Instant(context.Background(), `sum(temperature)`, at(120), 0); err != nil {
+			if _, err := db.Instant(context.Background(), `sum(temperature)`, at(120), 0, nil); err != nil {
 				t.Error(err)
 			}
 			if n := len(busy.free); n > 2 {
@@ -311,7 +311,7 @@ func TestCloseEndsQueries(t *testing.T) {
 	require.NoError(t, err)
 	done := make(chan error)
 	go func() {
-		_, err := db.Instant(context.Background(), `temperature`, at(120), 0)
+		_, err := db.Instant(context.Background(), `temperature`, at(120), 0, nil)
 		done <- err
 	}()
 	select {

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -16,7 +17,21 @@ import (
 // query in one goroutine, so nothing here is locked.
 type recorder struct {
 	storage.Queryable
+	skip       map[string]bool // series that are not there, by the bytes of their labels
 	selections []*selection
+}
+
+// without returns the series that something was computed from and that do not count, as skip takes them.
+func (r *recorder) without(counts func(Series) bool) map[string]bool {
+	skip := map[string]bool{}
+	for _, sel := range r.selections {
+		for _, s := range sel.series {
+			if s.contributed() && !counts(Series{Labels: s.Labels(), Last: time.UnixMilli(s.last), Stale: s.stale}) {
+				skip[string(s.Labels().Bytes(nil))] = true
+			}
+		}
+	}
+	return skip
 }
 
 // Querier implements storage.Queryable.
@@ -37,7 +52,7 @@ type recordingQuerier struct {
 func (q *recordingQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
 	sel := newSelection(hints)
 	q.to.selections = append(q.to.selections, sel)
-	return &recordingSet{SeriesSet: q.Querier.Select(ctx, sorted, hints, ms...), to: sel}
+	return &recordingSet{SeriesSet: q.Querier.Select(ctx, sorted, hints, ms...), to: sel, skip: q.to.skip}
 }
 
 // selection is one selector of the expression and the series it selected.
@@ -84,14 +99,25 @@ func needsTwo(function string) bool {
 
 type recordingSet struct {
 	storage.SeriesSet
-	to  *selection
-	cur *recordedSeries
+	to   *selection
+	skip map[string]bool
+	buf  []byte
+	cur  *recordedSeries
 }
 
 // Next implements storage.SeriesSet.
 func (s *recordingSet) Next() bool {
 	s.cur = nil
-	return s.SeriesSet.Next()
+	for s.SeriesSet.Next() {
+		if len(s.skip) == 0 {
+			return true
+		}
+		s.buf = s.SeriesSet.At().Labels().Bytes(s.buf)
+		if !s.skip[string(s.buf)] {
+			return true
+		}
+	}
+	return false
 }
 
 // At implements storage.SeriesSet.

@@ -88,7 +88,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
 		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
 	}
-	app.longestInterval.Store(int64(opts.scrapeInterval))
+	app.targetsVersion.Store(1)
 	provider, err := app.provider(mapper, cfg)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ type app struct {
 	cluster    *cluster            // nil without one
 	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
-	longestInterval atomic.Int64 // nanoseconds, of the jobs in force
+	targetsVersion atomic.Uint64 // counts the changes of what is scraped; never 0
 }
 
 func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
@@ -151,7 +151,8 @@ func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provide
 		Rules:    rules,
 		Exposed:  a.exposed,
 		Demand:   a.opts.demand(cfg.Keep),
-		Interval: func() time.Duration { return time.Duration(a.longestInterval.Load()) },
+		Targets:  a.targets,
+		Interval: a.opts.scrapeInterval,
 		Logger:   a.logger.With("component", "adapter"),
 	})
 	if err != nil {
@@ -278,11 +279,7 @@ func (a *app) otherReplicaAnswers() bool {
 
 // apply passes what was discovered on to be scraped.
 func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
-	longest := a.opts.scrapeInterval
-	for _, c := range configs {
-		longest = max(longest, time.Duration(c.ScrapeInterval))
-	}
-	a.longestInterval.Store(int64(longest))
+	defer a.targetsVersion.Add(1)
 	return a.scraper.Apply(configs, groups)
 }
 

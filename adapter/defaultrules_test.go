@@ -1,0 +1,160 @@
+package adapter
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
+)
+
+// counted loads a counter that rises by so much a second, and tells what is answered
+// for the Services, the pod, its Deployment and its namespace.
+func (f *fixture) counted(t *testing.T, want string) {
+	t.Helper()
+	require.Equal(t, "sample-1="+want+"@120s", f.ask("default/pods/*/http_requests"))
+	require.Equal(t, "one="+want+"@120s", f.ask("default/services/one/http_requests"))
+	require.Equal(t, "two="+want+"@120s", f.ask("default/services/two/http_requests"))
+	require.Equal(t, "sample="+want+"@120s", f.ask("default/deployments.apps/sample/http_requests"))
+	require.Equal(t, "default="+want+"@120s", f.ask("/namespaces/default/http_requests"))
+}
+
+// However a pod is found, it counts once.
+func TestPodsCountOnce(t *testing.T) {
+	const pod = `http_requests_total{namespace="default",pod="sample-1",`
+	f := func(name, want string, series ...string) {
+		t.Run(name, func(t *testing.T) {
+			fix := newFixture(t)
+			fix.namespaces("default")
+			fix.pod("sample-1", "sample")
+			fix.service("one", "sample-1")
+			fix.service("two", "sample-1")
+			for i := range series {
+				series[i] = pod + series[i]
+			}
+			fix.load(series...)
+			fix.counted(t, want)
+		})
+	}
+	const one, two = `service="one",job="one",endpoint="web",instance="10.0.0.1:80"`, `service="two",job="two",endpoint="web",instance="10.0.0.1:80"`
+	f("two Services", "10",
+		one+`,container="app"} 0+150x16`, two+`,container="app"} 0+150x16`)
+	f("two monitors of a Service, one with a job label of its own", "10",
+		one+`,container="app"} 0+150x16`, `service="one",job="other",endpoint="web",instance="10.0.0.1:80",container="app"} 0+150x16`)
+	f("a ServiceMonitor and a PodMonitor", "10",
+		one+`,container="app"} 0+150x16`, `job="default/pods",endpoint="web",instance="10.0.0.1:80",container="app"} 0+150x16`)
+	f("two ports of a container", "10",
+		one+`,container="app"} 0+150x16`, `service="one",job="one",endpoint="admin",instance="10.0.0.1:81",container="app"} 0+150x16`)
+	f("two ports, one of them not declared", "10",
+		one+`,container="app"} 0+150x16`, `service="one",job="one",endpoint="admin",instance="10.0.0.1:81"} 0+150x16`)
+	f("two ports, none of them declared", "10",
+		one+`} 0+150x16`, `service="one",job="one",endpoint="admin",instance="10.0.0.1:81"} 0+150x16`)
+	f("a sidecar on another port is another container", "11",
+		one+`,container="app"} 0+150x16`, `service="one",job="one",endpoint="sidecar",instance="10.0.0.1:90",container="sidecar"} 0+15x16`)
+	f("a sidecar that two monitors reach, and the application by two Services", "11",
+		one+`,container="app"} 0+150x16`, two+`,container="app"} 0+150x16`,
+		`service="one",job="one",endpoint="sidecar",instance="10.0.0.1:90",container="sidecar"} 0+15x16`,
+		`service="two",job="two",endpoint="sidecar",instance="10.0.0.1:90",container="sidecar"} 0+15x16`,
+		`job="default/pods",endpoint="sidecar",instance="10.0.0.1:90",container="sidecar"} 0+15x16`)
+	f("the application's own labels tell series apart", "12",
+		one+`,container="app",code="200"} 0+150x16`, one+`,container="app",code="500"} 0+30x16`,
+		two+`,container="app",code="200"} 0+150x16`, two+`,container="app",code="500"} 0+30x16`)
+}
+
+// Labels that a monitor gives to its targets, of Services or nodes, tell no pods
+// apart; the same labels of an application do.
+func TestPodsCountOnceWithTargetLabels(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	f.service("one", "sample-1")
+	f.service("two", "sample-1")
+	plain := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "app", "service", "one", "job", "one", "endpoint", "web", "instance", "10.0.0.1:80")
+	more := labels.NewBuilder(plain).Set("job", "two").Set("service", "two").Set("team", "blue").Set("node", "a").Labels()
+	f.targets = []Target{{Job: "a", Labels: plain, Interval: step}, {Job: "b", Labels: more, Interval: step}}
+	f.load(
+		`http_requests_total`+plain.String()+` 0+150x16`,
+		`http_requests_total`+more.String()+` 0+150x16`,
+	)
+	f.counted(t, "10")
+
+	f.targets = f.targets[:1]
+	f.targetsVersion++
+	require.Equal(t, "sample-1=20@120s", f.ask("default/pods/*/http_requests"), "no target has them: they are the application's")
+}
+
+// What is no pod's is told apart by its instance.
+func TestInstancesOutsideOfPods(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.service("external")
+	f.load(
+		`http_requests_total{namespace="default",service="external",job="external",endpoint="web",instance="192.0.2.1:80"} 0+150x16`,
+		`http_requests_total{namespace="default",service="external",job="external",endpoint="web",instance="192.0.2.2:80"} 0+150x16`,
+		`http_requests_total{namespace="default",service="external",job="again",endpoint="web",instance="192.0.2.2:80"} 0+150x16`,
+	)
+	require.Equal(t, "external=20@120s", f.ask("default/services/external/http_requests"))
+	require.Equal(t, "default=20@120s", f.ask("/namespaces/default/http_requests"))
+}
+
+// cAdvisor has series of containers, of the pause container and of the pod as a whole.
+func TestContainersOfCadvisor(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	const pod = `{namespace="default",pod="sample-1",job="kubelet",endpoint="cadvisor",service="kubelet",instance="192.0.2.1:10250",node="a",`
+	f.load(
+		`container_cpu_usage_seconds_total`+pod+`container="app",id="/p/1",name="x"} 0+15x16`,
+		`container_cpu_usage_seconds_total`+pod+`container="sidecar",id="/p/2",name="y"} 0+30x16`,
+		`container_cpu_usage_seconds_total`+pod+`container="POD",id="/p/3",name="z"} 0+1x16`,
+		`container_cpu_usage_seconds_total`+pod+`id="/p"} 0+46x16`,
+		`container_network_receive_bytes_total`+pod+`id="/p",interface="eth0"} 0+150x16`,
+		`container_network_receive_bytes_total`+pod+`id="/p",interface="eth1"} 0+15x16`,
+		`container_memory_working_set_bytes`+pod+`container="app",id="/p/1",name="x"} 100x16`,
+		`container_memory_working_set_bytes`+pod+`id="/p"} 120x16`,
+	)
+	require.Equal(t, "sample-1=3@120s", f.ask("default/pods/*/cpu_usage"))
+	require.Equal(t, "sample-1=11@120s", f.ask("default/pods/*/network_receive_bytes"))
+	require.Equal(t, "sample-1=100@instant", f.ask("default/pods/*/memory_working_set_bytes"))
+}
+
+func TestTargetLabels(t *testing.T) {
+	f := func(groupBy, want string, extra ...string) {
+		t.Helper()
+		require.Equal(t, want, targetLabels(scrapeFacts{extra: extra}, groupBy))
+	}
+	f("pod", "job, endpoint, service")
+	f("service", "job, endpoint")
+	f("pod", `job, endpoint, service, node, team`, "node", "team")
+	f("node", `job, endpoint, service, team`, "node", "team")
+	f("pod", `job, endpoint, service, "app.kubernetes.io/name"`, "app.kubernetes.io/name")
+}
+
+func TestScrapeTable(t *testing.T) {
+	target := func(namespace, job string, interval time.Duration, more ...string) Target {
+		return Target{Labels: labels.FromStrings(append([]string{"namespace", namespace, "job", job}, more...)...), Interval: interval}
+	}
+	table := newScrapeTable([]Target{
+		target("a", "x", time.Minute), target("a", "y", time.Second), target("a", "y", 2*time.Second, "team", "blue"),
+		target("b", "x", 5*time.Second),
+	}, time.Hour)
+	f := func(namespace, want string, jobs ...string) {
+		t.Helper()
+		asked := false
+		got, err := table.of(namespace, func() ([]string, error) { asked = true; return jobs, nil })
+		require.NoError(t, err)
+		require.Equal(t, want, fmt.Sprint(got.shortest, got.longest, got.extra, asked))
+	}
+	f("b", "5s 5s [] false")
+	f("a", "1m0s 1m0s [] true", "x")
+	f("a", "1s 2s [team] true", "y")
+	f("a", "1s 1m0s [team] true", "x", "y")
+	f("a", "1s 1m0s [team] true", "unknown")
+	f("a", "1s 1m0s [team] true")
+	f("elsewhere", "1s 1m0s [team] true")
+	require.Equal(t, time.Minute, table.intervalOf(labels.FromStrings("namespace", "a", "job", "x")))
+	require.Equal(t, time.Minute, table.intervalOf(labels.FromStrings("job", "x")))
+	require.Equal(t, time.Minute, table.intervalOf(labels.EmptyLabels()))
+	require.Equal(t, time.Hour, scrapeTable{interval: time.Hour}.intervalOf(labels.EmptyLabels()))
+}

@@ -1,0 +1,186 @@
+package adapter
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Target is an endpoint that is scraped.
+type Target struct {
+	// Job is the name of its scrape configuration.
+	Job string
+	// Address is host, port and path, for people.
+	Address string
+	// Labels are those that it gives to its series; Discovered are the same before
+	// the relabelings that its monitor asks for.
+	Labels, Discovered labels.Labels
+	// Interval is the time between scrapes.
+	Interval time.Duration
+	// LastScrape is zero before the first.
+	LastScrape time.Time
+	// Err is why the last scrape failed.
+	Err error
+}
+
+// ordinaryLabels are those that all targets may have beside the ones that name
+// objects: by them the same endpoint differs when several Services or monitors
+// select its pod.
+func ordinaryLabels() []string { return []string{"job", "endpoint", "service"} }
+
+// objectLabels are never among those by which only targets differ.
+func objectLabels() []string { return []string{"namespace", "pod", "container", "instance"} }
+
+// scrapes knows how targets are scraped.
+type scrapes struct {
+	source   func(known uint64) ([]Target, uint64) // may be nil
+	interval time.Duration                         // where it is not known
+
+	mu      sync.Mutex
+	version uint64
+	table   scrapeTable
+}
+
+// scrapeTable is what is known of all targets at some moment. It does not change.
+type scrapeTable struct {
+	by       map[scrapeScope]*scrapeFacts
+	interval time.Duration // where it is not known
+}
+
+// scrapeScope is a set of targets: those of a namespace with a job label; of all
+// namespaces, or with any job label, where that is empty.
+type scrapeScope struct{ namespace, job string }
+
+// scrapeFacts are what is to be known of a set of targets. They do not change.
+type scrapeFacts struct {
+	shortest, longest time.Duration // intervals
+	// extra are the names of the labels that are neither ordinary nor name objects.
+	extra []string
+}
+
+func (f *scrapeFacts) plain() bool { return f.shortest == f.longest && len(f.extra) == 0 }
+
+func (f *scrapeFacts) add(other *scrapeFacts) {
+	if f.longest == 0 {
+		f.shortest = other.shortest
+	}
+	f.shortest, f.longest = min(f.shortest, other.shortest), max(f.longest, other.longest)
+	for _, name := range other.extra {
+		if at, known := slices.BinarySearch(f.extra, name); !known {
+			f.extra = slices.Insert(f.extra, at, name)
+		}
+	}
+}
+
+// of returns what is to be known of the targets behind series in a namespace, or of
+// all. Only where its targets differ are the job labels of the series asked for.
+// Series of which no target is known are taken to be like the rest.
+func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrapeFacts, error) {
+	whole := t.by[scrapeScope{namespace: namespace}]
+	if whole == nil {
+		whole = t.by[scrapeScope{}]
+	}
+	if whole == nil {
+		return scrapeFacts{shortest: t.interval, longest: t.interval}, nil
+	}
+	if whole.plain() {
+		return *whole, nil
+	}
+	names, err := jobs()
+	if err != nil {
+		return scrapeFacts{}, err
+	}
+	var found scrapeFacts
+	for _, job := range names {
+		f := t.by[scrapeScope{namespace, job}]
+		if f == nil {
+			return *whole, nil
+		}
+		found.add(f)
+	}
+	if len(names) == 0 {
+		return *whole, nil
+	}
+	return found, nil
+}
+
+// intervalOf returns the scrape interval of the targets behind a series.
+func (t scrapeTable) intervalOf(series labels.Labels) time.Duration {
+	namespace, job := series.Get("namespace"), series.Get(model.JobLabel)
+	for _, scope := range []scrapeScope{{namespace, job}, {job: job}, {}} {
+		if f := t.by[scope]; f != nil {
+			return f.longest
+		}
+	}
+	return t.interval
+}
+
+// current returns the table of the targets there are now.
+func (s *scrapes) current() scrapeTable {
+	if s.source == nil {
+		return scrapeTable{interval: s.interval}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	targets, version := s.source(s.version)
+	if version == s.version {
+		return s.table
+	}
+	s.version, s.table = version, newScrapeTable(targets, s.interval)
+	return s.table
+}
+
+func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
+	table := scrapeTable{by: map[scrapeScope]*scrapeFacts{}, interval: interval}
+	for i := range targets {
+		t := &targets[i]
+		facts := &scrapeFacts{shortest: t.Interval, longest: t.Interval, extra: extraLabels(t.Labels)}
+		namespace, job := t.Labels.Get("namespace"), t.Labels.Get(model.JobLabel)
+		for _, scope := range []scrapeScope{{namespace, job}, {namespace: namespace}, {job: job}, {}} {
+			if table.by[scope] == nil {
+				table.by[scope] = &scrapeFacts{}
+			}
+			table.by[scope].add(facts)
+		}
+	}
+	return table
+}
+
+func extraLabels(of labels.Labels) (names []string) {
+	of.Range(func(l labels.Label) {
+		if !slices.Contains(ordinaryLabels(), l.Name) && !slices.Contains(objectLabels(), l.Name) {
+			names = append(names, l.Name)
+		}
+	})
+	return names
+}
+
+// targetLabels are the labels by which an endpoint's series differ that is scraped
+// several times, as PromQL lists them, without the one that is grouped by.
+func targetLabels(of scrapeFacts, groupBy string) string {
+	var listed []string
+	for _, name := range slices.Concat(ordinaryLabels(), of.extra) {
+		switch {
+		case name == groupBy:
+		case model.LegacyValidation.IsValidLabelName(name):
+			listed = append(listed, name)
+		default:
+			listed = append(listed, strconv.Quote(name))
+		}
+	}
+	return strings.Join(listed, ", ")
+}
+
+// targets returns all targets.
+func (s *scrapes) targets() []Target {
+	if s.source == nil {
+		return nil
+	}
+	targets, _ := s.source(0)
+	return targets
+}
