@@ -3,7 +3,9 @@ package adapter
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -17,18 +19,24 @@ type association struct {
 	kinds     *kinds
 	labelOf   map[schema.GroupResource]string
 	kindOf    map[string]kind
-	template  *template.Template // nil: only the overrides count
-	labelForm *regexp.Regexp     // what the template can give, nil without one
+	later     map[string]schema.GroupResource // by label: overrides of what is not known yet
+	template  *template.Template              // nil: only the overrides count
+	labelForm *regexp.Regexp                  // what the template can give, nil without one
 }
 
 // labelArgs are the fields of a resources template.
 type labelArgs struct{ Group, Resource string }
 
 func newAssociation(r Resources, kinds *kinds) (*association, error) {
-	a := &association{kinds: kinds, labelOf: map[schema.GroupResource]string{}, kindOf: map[string]kind{}}
-	for label, gr := range r.Overrides {
-		k, err := kinds.resolve(schema.GroupResource{Group: gr.Group, Resource: gr.Resource})
-		if err != nil {
+	a := &association{kinds: kinds, labelOf: map[schema.GroupResource]string{}, kindOf: map[string]kind{}, later: map[string]schema.GroupResource{}}
+	for label, named := range r.Overrides {
+		gr := schema.GroupResource{Group: named.Group, Resource: named.Resource}
+		k, err := kinds.resolve(gr)
+		switch {
+		case err != nil && kinds.mayComeLater(gr):
+			a.later[label] = gr
+			continue
+		case err != nil:
 			return nil, fmt.Errorf("resources.overrides[%s]: %w", label, err)
 		}
 		// Two labels may mean one resource; which one asks is settled by
@@ -73,6 +81,11 @@ func (a *association) label(k kind) string {
 	if label, ok := a.labelOf[k.GroupResource]; ok {
 		return label
 	}
+	for _, label := range slices.Sorted(maps.Keys(a.later)) {
+		if known, err := a.kinds.lookUp(a.later[label]); err == nil && known.GroupResource == k.GroupResource {
+			return label
+		}
+	}
 	if a.template == nil {
 		return ""
 	}
@@ -89,6 +102,10 @@ func (a *association) kind(label string) (kind, bool) {
 	if k, ok := a.kindOf[label]; ok {
 		return k, true
 	}
+	if gr, ok := a.later[label]; ok {
+		k, err := a.kinds.lookUp(gr)
+		return k, err == nil
+	}
 	if a.labelForm == nil {
 		return kind{}, false
 	}
@@ -103,4 +120,25 @@ func (a *association) kind(label string) (kind, bool) {
 	// Most labels are no resource: this must not make the mapper ask again.
 	k, err := a.kinds.lookUp(gr)
 	return k, err == nil
+}
+
+// empty tells whether no label names anything.
+func (a *association) empty() bool {
+	return a.template == nil && len(a.labelOf) == 0 && len(a.later) == 0
+}
+
+// overlaps tells whether two associations name objects of one kind by one label: so
+// that both serve it.
+func (a *association) overlaps(other *association) bool {
+	for _, label := range a.labelOf {
+		if other.label(a.kindOf[label]) == label {
+			return true
+		}
+	}
+	for _, label := range other.labelOf {
+		if a.label(other.kindOf[label]) == label {
+			return true
+		}
+	}
+	return a.template != nil && other.template != nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,24 +32,30 @@ const (
 // that are stored.
 type catalog struct {
 	queryable storage.Queryable
-	rules     []*rule
 	now       func() time.Time
 
 	exposed func(known uint64) ([]Exposed, uint64) // may be nil
 
 	mu             sync.Mutex
+	rules          []*rule
 	names          []string // stored
 	exposedVersion uint64
 	labels         map[string][]string // of what targets expose, by series name
 	namesAt        time.Time
-	byMetric       map[string][]candidate
+	byMetric       map[metricKey][]candidate
 	// readBy is what rules read, by the label that they group by ("" for a placeholder),
 	// as far as it was asked for.
 	readBy map[candidate]map[string][][]*labels.Matcher
 
 	listMu sync.Mutex
-	listed []provider.CustomMetricInfo
+	listed *listing
 	listAt time.Time
+}
+
+// listing is what the APIs list.
+type listing struct {
+	custom   []provider.CustomMetricInfo
+	external []provider.ExternalMetricInfo
 }
 
 // Exposed is a series name that targets expose, whether its series are stored or
@@ -67,7 +74,7 @@ type candidate struct {
 
 // candidates returns the ways to a metric, best first: the later rule wins, as
 // in prometheus-adapter, and then the earlier series name.
-func (c *catalog) candidates(ctx context.Context, metric string) ([]candidate, error) {
+func (c *catalog) candidates(ctx context.Context, metric metricKey) ([]candidate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.refresh(ctx); err != nil {
@@ -77,7 +84,7 @@ func (c *catalog) candidates(ctx context.Context, metric string) ([]candidate, e
 }
 
 // all returns every candidate.
-func (c *catalog) all(ctx context.Context) (map[string][]candidate, error) {
+func (c *catalog) all(ctx context.Context) (map[metricKey][]candidate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.refresh(ctx); err != nil {
@@ -138,7 +145,7 @@ func (c *catalog) readExposed() (changed bool) {
 
 // reads returns the matchers on the metric name of each selector that making a
 // metric takes.
-func (c *catalog) reads(metric string) (all [][]*labels.Matcher) {
+func (c *catalog) reads(metric metricKey) (all [][]*labels.Matcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cand := range c.byMetric[metric] {
@@ -180,12 +187,13 @@ func (c *catalog) note(cand candidate, groupBy, expr string) {
 	c.readBy[cand][groupBy] = on
 }
 
-func candidatesByMetric(rules []*rule, names []string) map[string][]candidate {
-	byMetric := make(map[string][]candidate, len(names))
+func candidatesByMetric(rules []*rule, names []string) map[metricKey][]candidate {
+	byMetric := make(map[metricKey][]candidate, len(names))
 	for _, r := range slices.Backward(rules) {
 		for _, series := range names {
 			if metric, ok := r.metricName(series); ok {
-				byMetric[metric] = append(byMetric[metric], candidate{r, series})
+				key := metricKey{r.api, metric}
+				byMetric[key] = append(byMetric[key], candidate{r, series})
 			}
 		}
 	}
@@ -235,9 +243,26 @@ func (c *catalog) querier() (storage.Querier, error) {
 	return q, nil
 }
 
-// list returns every metric of every resource. When it cannot be made it
+// setRules replaces the rules; what is known of series stays.
+func (c *catalog) setRules(rules []*rule) {
+	c.listMu.Lock()
+	defer c.listMu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rules, c.byMetric = rules, nil
+	c.listAt = time.Time{}
+}
+
+// currentRules are never changed.
+func (c *catalog) currentRules() []*rule {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rules
+}
+
+// list returns every metric, of every resource. When it cannot be made it
 // returns the last that could.
-func (c *catalog) list() ([]provider.CustomMetricInfo, error) {
+func (c *catalog) list() (*listing, error) {
 	c.listMu.Lock()
 	defer c.listMu.Unlock()
 	now := c.now()
@@ -247,38 +272,46 @@ func (c *catalog) list() ([]provider.CustomMetricInfo, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
 	listed, err := c.makeList(ctx)
-	if err != nil {
-		return c.listed, fmt.Errorf("list metrics: %w", err)
+	if err == nil {
+		c.listed, c.listAt = listed, now
+		return listed, nil
 	}
-	c.listed, c.listAt = listed, now
-	return listed, nil
+	if c.listed == nil {
+		return &listing{}, fmt.Errorf("list metrics: %w", err)
+	}
+	return c.listed, fmt.Errorf("list metrics: %w", err)
 }
 
-func (c *catalog) makeList(ctx context.Context) ([]provider.CustomMetricInfo, error) {
+func (c *catalog) makeList(ctx context.Context) (*listing, error) {
 	byMetric, err := c.all(ctx)
 	if err != nil {
 		return nil, err
 	}
-	seen := map[provider.CustomMetricInfo]bool{}
-	listed := []provider.CustomMetricInfo{}
+	custom := map[provider.CustomMetricInfo]bool{}
+	external := map[provider.ExternalMetricInfo]bool{}
 	for metric, candidates := range byMetric {
 		for _, cand := range candidates {
 			names, err := c.listedLabels(ctx, cand)
 			if err != nil {
 				return nil, err
 			}
+			if metric.api == externalAPI && len(names) > 0 {
+				external[provider.ExternalMetricInfo{Metric: metric.name}] = true
+			}
+			if metric.api != customAPI {
+				continue
+			}
 			for _, label := range names {
-				k, ok := cand.assoc.kind(label)
-				info := provider.CustomMetricInfo{GroupResource: k.GroupResource, Namespaced: k.Namespaced, Metric: metric}
-				if ok && !seen[info] {
-					seen[info] = true
-					listed = append(listed, info)
+				if k, ok := cand.assoc.kind(label); ok {
+					custom[provider.CustomMetricInfo{GroupResource: k.GroupResource, Namespaced: k.Namespaced, Metric: metric.name}] = true
 				}
 			}
 		}
 	}
-	slices.SortFunc(listed, compareInfo)
-	return listed, nil
+	return &listing{
+		custom:   slices.SortedFunc(maps.Keys(custom), compareInfo),
+		external: slices.SortedFunc(maps.Keys(external), func(a, b provider.ExternalMetricInfo) int { return strings.Compare(a.Metric, b.Metric) }),
+	}, nil
 }
 
 // listedLabels returns the label names of a candidate for the list: as its targets

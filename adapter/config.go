@@ -1,7 +1,5 @@
 package adapter
 
-import "errors"
-
 // Config is prometheus-adapter's MetricsDiscoveryConfig: files written for it
 // load unchanged. Keys it does not have belong to promlet itself and are read
 // elsewhere.
@@ -13,7 +11,9 @@ type Config struct {
 	// ResourceRules are read so that files holding them load; the resource
 	// metrics API (metrics.k8s.io) is metrics-server's and is not served.
 	ResourceRules map[string]any `json:"resourceRules,omitempty"`
-	// ExternalRules are read so that files holding them load.
+	// ExternalRules map series to external metrics, likewise. Their queries are not
+	// about an object: GroupBy is empty, and the matchers are those of the metric
+	// selector and, unless Resources.Namespaced is false, of the namespace.
 	ExternalRules []Rule `json:"externalRules,omitempty"`
 }
 
@@ -64,6 +64,3 @@ type Name struct {
 	// has one group.
 	As string `json:"as,omitempty"`
 }
-
-// ErrNoRules is returned when a configuration has no rule to serve metrics by.
-var ErrNoRules = errors.New("no rules")

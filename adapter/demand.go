@@ -32,9 +32,6 @@ type DemandOptions struct {
 	// TTL is how long after its last read over the API, or by Query, a metric stays
 	// wanted. 0 is DefaultDemandTTL.
 	TTL time.Duration
-	// Keep are regular expressions, anchored, of series names that are always
-	// wanted.
-	Keep []string
 	// File keeps the demand over restarts; it is made if missing. Empty: nothing is
 	// kept.
 	File string
@@ -51,15 +48,15 @@ const DefaultDemandTTL = time.Hour
 // demand knows who reads what.
 type demand struct {
 	opts   DemandOptions
-	keep   [][]*labels.Matcher
 	logger *slog.Logger
 	now    func() time.Time
 	kick   chan struct{} // something new is read
 
 	mu      sync.Mutex
-	reads   map[string]time.Time // metrics of the API -> last read
-	queries map[string]query     // by their text
-	since   map[string]time.Time // metrics wanted -> since when
+	keep    [][]*labels.Matcher
+	reads   map[metricKey]time.Time // metrics -> last read
+	queries map[string]query        // by their text
+	since   map[metricKey]time.Time // metrics wanted -> since when
 
 	saved   string // what the file holds
 	savedAt time.Time
@@ -72,29 +69,41 @@ type query struct {
 	last time.Time
 }
 
-func newDemand(opts DemandOptions, logger *slog.Logger, now func() time.Time) (*demand, error) {
+func newDemand(opts DemandOptions, logger *slog.Logger, now func() time.Time) *demand {
 	if opts.TTL == 0 {
 		opts.TTL = DefaultDemandTTL
 	}
 	d := &demand{
 		opts: opts, logger: logger, now: now, kick: make(chan struct{}, 1),
-		reads: map[string]time.Time{}, queries: map[string]query{}, since: map[string]time.Time{},
+		reads: map[metricKey]time.Time{}, queries: map[string]query{}, since: map[metricKey]time.Time{},
 	}
+	d.load()
+	return d
+}
+
+// compileKeep reports all patterns that are wrong at once.
+func compileKeep(patterns []string) (keep [][]*labels.Matcher, err error) {
 	var errs []error
-	for i, pattern := range opts.Keep {
+	for i, pattern := range patterns {
 		m, err := labels.NewMatcher(labels.MatchRegexp, model.MetricNameLabel, pattern)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("keep[%d]: %q is no regular expression: %w", i, pattern, err))
 			continue
 		}
-		d.keep = append(d.keep, []*labels.Matcher{m})
+		keep = append(keep, []*labels.Matcher{m})
 	}
-	d.load()
-	return d, errors.Join(errs...)
+	return keep, errors.Join(errs...)
+}
+
+func (d *demand) setKeep(keep [][]*labels.Matcher) {
+	d.mu.Lock()
+	d.keep = keep
+	d.mu.Unlock()
+	d.wake()
 }
 
 // read notes that somebody asks for a metric.
-func (d *demand) read(metric string) {
+func (d *demand) read(metric metricKey) {
 	now := d.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,7 +125,7 @@ func (d *demand) wake() {
 
 // starting tells how long it is until a metric has its first value, 0 if it should
 // have one: its collection has begun long enough ago, or does not depend on demand.
-func (d *demand) starting(metric string) time.Duration {
+func (d *demand) starting(metric metricKey) time.Duration {
 	if d.opts.FirstValue == 0 {
 		return 0
 	}
@@ -164,7 +173,7 @@ func (p *Provider) CurrentDemand(ctx context.Context) (*Demand, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := &Demand{rules: p.catalog.rules, read: newReaders(), scaled: newReaders()}
+	now := &Demand{rules: p.catalog.currentRules(), read: newReaders(), scaled: newReaders()}
 	for _, metric := range scaled {
 		now.scaled.metrics[metric] = true
 	}
@@ -248,8 +257,8 @@ func (p *Provider) RunDemand(ctx context.Context, apply func(*Demand)) error {
 	}
 }
 
-// scaledMetrics returns the names of the custom metrics that HPAs scale on.
-func (o objects) scaledMetrics() ([]string, error) {
+// scaledMetrics returns the metrics that HPAs scale on.
+func (o objects) scaledMetrics() ([]metricKey, error) {
 	lister, ok := o.lister(autoscalingv2.Resource("horizontalpodautoscalers"))
 	if !ok {
 		return nil, nil
@@ -258,7 +267,7 @@ func (o objects) scaledMetrics() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
 	}
-	var metrics []string
+	var metrics []metricKey
 	for _, obj := range hpas {
 		hpa, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler)
 		if !ok {
@@ -267,9 +276,11 @@ func (o objects) scaledMetrics() ([]string, error) {
 		for _, m := range hpa.Spec.Metrics {
 			switch {
 			case m.Pods != nil:
-				metrics = append(metrics, m.Pods.Metric.Name)
+				metrics = append(metrics, metricKey{customAPI, m.Pods.Metric.Name})
 			case m.Object != nil:
-				metrics = append(metrics, m.Object.Metric.Name)
+				metrics = append(metrics, metricKey{customAPI, m.Object.Metric.Name})
+			case m.External != nil:
+				metrics = append(metrics, metricKey{externalAPI, m.External.Metric.Name})
 			}
 		}
 	}

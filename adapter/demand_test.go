@@ -91,7 +91,7 @@ func (f *fixture) serviceMetric(metric string) error {
 func TestWhatIsWanted(t *testing.T) {
 	names := []string{"http_requests_total", "queue_depth", "go_goroutines", "node_load1", "node_load5"}
 	f := scenario(t)
-	f.again(exposing(names...), func(o *Options) { o.Demand.Keep = []string{"node_load[0-9]"} })
+	f.again(exposing(names...), func(o *Options) { o.Rules.Keep = []string{"node_load[0-9]"} })
 	require.Equal(t, []string{"node_load1", "node_load5"}, f.wanted(names...))
 
 	// Asked for over the API, for as long as it is.
@@ -136,7 +136,7 @@ func TestRulesSayWhatTheyRead(t *testing.T) {
 	}
 	names := []string{"queue_depth", "queue_capacity", "queue_depth_factor_a", "queue_length"}
 	f := scenario(t)
-	f.again(exposing(names...), func(o *Options) { o.Rules = []Rule{rule} })
+	f.again(exposing(names...), func(o *Options) { o.Rules.Custom = []Rule{rule} })
 	require.Empty(t, f.wanted(names...))
 	f.hpa("app", podsMetric("fullness"))
 	require.Equal(t, names[:3], f.wanted(names...))
@@ -151,7 +151,7 @@ func TestTemplatesThatDecideWhatToRead(t *testing.T) {
 	}
 	names := []string{"queue_depth", "queue_of_service"}
 	f := scenario(t)
-	f.again(exposing(names...), func(o *Options) { o.Rules = []Rule{rule} })
+	f.again(exposing(names...), func(o *Options) { o.Rules.Custom = []Rule{rule} })
 	f.hpa("app", objectMetric("fullness"))
 	require.Equal(t, names[:1], f.wanted(names...))
 	require.NoError(t, f.serviceMetric("fullness")) // by its pods, for now
@@ -220,7 +220,7 @@ func TestDemandIsKept(t *testing.T) {
 	f.now = now
 	f.again(exposing(names...), kept)
 	require.Equal(t, names, run(f))
-	require.Zero(t, f.demand.starting("queue_depth"))
+	require.Zero(t, f.demand.starting(metricKey{customAPI, "queue_depth"}))
 	f.now = f.now.Add(DefaultDemandTTL + time.Second)
 	require.Empty(t, run(f))
 
@@ -230,7 +230,7 @@ func TestDemandIsKept(t *testing.T) {
 	require.Empty(t, run(f))
 	f.again(exposing(names...), func(o *Options) { o.Demand.File = filepath.Join(file, "not", "a", "directory") })
 	require.Empty(t, run(f))
-	_, err := NewProvider(Options{DB: f.db, Objects: f.lister, Demand: DemandOptions{Keep: []string{"a", "("}}})
+	_, err := NewProvider(Options{DB: f.db, Objects: f.lister, Rules: Rules{Keep: []string{"a", "("}}})
 	require.ErrorContains(t, err, `keep[1]: "(" is no regular expression`)
 }
 

@@ -17,9 +17,14 @@ import (
 type demandFile struct {
 	// Metrics of the API, and when they were read last. Those that only HPAs
 	// read are among them, for HPAs are known later than targets are scraped.
-	Metrics map[string]time.Time `json:"metrics,omitempty"`
+	Metrics  map[string]time.Time `json:"metrics,omitempty"`
+	External map[string]time.Time `json:"external,omitempty"`
 	// Queries are PromQL expressions, likewise.
 	Queries map[string]time.Time `json:"queries,omitempty"`
+}
+
+func (f *demandFile) byAPI() map[api]map[string]time.Time {
+	return map[api]map[string]time.Time{customAPI: f.Metrics, externalAPI: f.External}
 }
 
 // load reads the file. What cannot be read is as if it were not there: it will be
@@ -41,11 +46,14 @@ func (d *demand) load() {
 	}
 	now := d.now()
 	p := parser.NewParser(parser.Options{})
-	for metric, last := range f.Metrics {
-		if len(d.reads) < maxReads {
-			// The clock may have been ahead.
-			d.reads[metric] = earlier(last, now)
-			d.since[metric] = d.reads[metric].Add(-3 * d.opts.FirstValue)
+	for api, metrics := range f.byAPI() {
+		for name, last := range metrics {
+			if len(d.reads) < maxReads {
+				metric := metricKey{api, name}
+				// The clock may have been ahead.
+				d.reads[metric] = earlier(last, now)
+				d.since[metric] = d.reads[metric].Add(-3 * d.opts.FirstValue)
+			}
 		}
 	}
 	for text, last := range f.Queries {
@@ -83,17 +91,18 @@ func (d *demand) save(wanted *Demand, force bool) {
 }
 
 func (d *demand) write(wanted *Demand, now time.Time) error {
-	f := demandFile{Metrics: map[string]time.Time{}, Queries: map[string]time.Time{}}
+	f := demandFile{Metrics: map[string]time.Time{}, External: map[string]time.Time{}, Queries: map[string]time.Time{}}
+	metrics := f.byAPI()
 	d.mu.Lock()
 	for metric, last := range d.reads {
-		f.Metrics[metric] = last
+		metrics[metric.api][metric.name] = last
 	}
 	for text, q := range d.queries {
 		f.Queries[text] = q.last
 	}
 	d.mu.Unlock()
 	for metric := range wanted.scaled.metrics {
-		f.Metrics[metric] = now
+		metrics[metric.api][metric.name] = now
 	}
 	data, err := json.Marshal(f)
 	if err != nil {

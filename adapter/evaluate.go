@@ -27,34 +27,53 @@ type value struct {
 	err      error         // why there is no value although there is a sample
 }
 
+// windowSeconds is nil for an instant value.
+func (v value) windowSeconds() *int64 {
+	if v.window == 0 {
+		return nil
+	}
+	seconds := max(1, int64(v.window.Round(time.Second)/time.Second))
+	return &seconds
+}
+
 // evaluate returns the values of the objects asked for that have one, by name.
 // When none has, the error is an absence that says why.
-func (p *Provider) evaluate(ctx context.Context, req request) (map[string]value, error) {
+func (p *Provider) evaluate(ctx context.Context, req request) (values map[string]value, err error) {
+	err = p.firstCandidate(ctx, req, func(cand candidate) (bool, error) {
+		values, err = p.evaluateCandidate(ctx, req, cand)
+		return len(values) > 0, err
+	})
+	return values, err
+}
+
+// firstCandidate tries the series that make a metric until one answers. When none
+// does, the error is an absence that says why.
+func (p *Provider) firstCandidate(ctx context.Context, req request, try func(candidate) (answered bool, err error)) error {
 	candidates, err := p.catalog.candidates(ctx, req.metric)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(candidates) == 0 {
-		return nil, &absence{reason: "no series has been collected that a rule serves under that name", unknownMetric: true}
+		return &absence{reason: "no series has been collected that a rule serves under that name", unknownMetric: true}
 	}
 	p.demand.read(req.metric)
 	var reasons reasons
 	for _, cand := range candidates {
-		values, err := p.evaluateCandidate(ctx, req, cand)
+		answered, err := try(cand)
 		var gone *absence
 		switch {
 		case errors.As(err, &gone):
 			reasons.add(gone.reason)
 		case err != nil:
-			return nil, err
-		case len(values) > 0:
-			return values, nil
+			return err
+		case answered:
+			return nil
 		}
 	}
 	if wait := p.demand.starting(req.metric); wait > 0 {
-		return nil, &absence{starting: true, reason: fmt.Sprintf("collection of %s has started, first value in about %s", candidates[0].series, wait.Round(time.Second))}
+		return &absence{starting: true, reason: fmt.Sprintf("collection of %s has started, first value in about %s", candidates[0].series, wait.Round(time.Second))}
 	}
-	return nil, reasons.err()
+	return reasons.err()
 }
 
 // evaluation is a request to be answered out of one series name.
@@ -87,14 +106,20 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(e.labelNames, podLabel)
 	switch {
 	case behind:
-	case named && cand.window > 0:
-		return nil, absent("%s has no rate for it over the last %s: that needs two samples", cand.series, model.Duration(cand.window))
+		return e.byPods(ctx, podLabel)
 	case named:
-		return nil, absent("%s has no current sample for it", cand.series)
+		return nil, absent("%s", e.nothing())
 	default:
 		return nil, absent("%s carries no label that names %s", cand.series, req.kind.GroupResource)
 	}
-	return e.byPods(ctx, podLabel)
+}
+
+// nothing is why a query over series that are there gave nothing.
+func (e *evaluation) nothing() string {
+	if e.cand.window > 0 {
+		return fmt.Sprintf("%s has no rate for it over the last %s: that needs two samples", e.cand.series, model.Duration(e.cand.window))
+	}
+	return e.cand.series + " has no current sample for it"
 }
 
 func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*evaluation, error) {
@@ -102,7 +127,7 @@ func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*e
 	if req.namespace != "" {
 		label := cand.assoc.label(namespaceKind())
 		if label == "" {
-			return nil, absent("rule %d, which serves %s, has no label for namespaces", cand.index, cand.series)
+			return nil, absent("%s, which serves %s, has no label for namespaces", cand.rule, cand.series)
 		}
 		e.scope = append(e.scope, equal(label, req.namespace))
 	}
@@ -111,7 +136,7 @@ func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*e
 		return nil, err
 	}
 	if len(e.labelNames) == 0 {
-		return nil, absent("%s has no series%s that rule %d takes", cand.series, inNamespace(req.namespace), cand.index)
+		return nil, absent("%s has no series%s that %s takes", cand.series, inNamespace(req.namespace), cand.rule)
 	}
 	e.facts, err = e.table.of(req.namespace, func() ([]string, error) {
 		return p.catalog.jobs(ctx, cand, promMatchers(e.scope)...)
@@ -184,7 +209,7 @@ func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy stri
 			expr, window = grown, long
 		}
 	}
-	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.index, "query", expr)
+	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.rule, "query", expr)
 	vector, err := e.db.Instant(ctx, expr, e.now(), lookBackIntervals*e.facts.longest, e.counts)
 	if err != nil {
 		return expr, nil, 0, err // it names the expression

@@ -2,20 +2,87 @@ package adapter
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/metrics/pkg/apis/external_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/tsdb"
 )
 
-// noExternalMetrics answers external.metrics.k8s.io until external rules are
-// served: an APIService that points here is available and has no metrics,
-// rather than failing discovery for the whole cluster.
-type noExternalMetrics struct{}
+var _ provider.ExternalMetricsProvider = (*Provider)(nil)
 
-func (noExternalMetrics) GetExternalMetric(_ context.Context, namespace string, _ apilabels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
-	err := absent("promlet does not serve externalRules yet: use a Pods or Object metric")
-	return nil, apiStatus(err, info.Metric, "namespace "+namespace)
+// GetExternalMetric returns the values of an external metric in a namespace, one for
+// each result of its rule's query, with the result's labels: 404 with the reason when
+// there is none, 500 when they cannot be computed.
+func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sel apilabels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	list, err := p.external(ctx, namespace, sel, info.Metric)
+	if err != nil {
+		return nil, apiStatus(err, info.Metric, "namespace "+namespace)
+	}
+	return list, nil
 }
 
-func (noExternalMetrics) ListAllExternalMetrics() []provider.ExternalMetricInfo { return nil }
+// ListAllExternalMetrics returns every external metric there are series for. It never
+// fails: what cannot be read anew is answered as it was last.
+func (p *Provider) ListAllExternalMetrics() []provider.ExternalMetricInfo {
+	return p.list().external
+}
+
+func (p *Provider) external(ctx context.Context, namespace string, sel apilabels.Selector, metric string) (*external_metrics.ExternalMetricValueList, error) {
+	req := request{namespace: namespace, metric: metricKey{externalAPI, metric}}
+	var err error
+	if req.matchers, err = selectorMatchers(sel); err != nil {
+		return nil, err
+	}
+	var list *external_metrics.ExternalMetricValueList
+	err = p.firstCandidate(ctx, req, func(cand candidate) (bool, error) {
+		if !cand.namespaced() {
+			req.namespace = ""
+		}
+		list, err = p.externalCandidate(ctx, req, cand)
+		return err == nil, err
+	})
+	return list, err
+}
+
+func (p *Provider) externalCandidate(ctx context.Context, req request, cand candidate) (*external_metrics.ExternalMetricValueList, error) {
+	e, err := p.prepare(ctx, req, cand)
+	if err != nil {
+		return nil, err
+	}
+	_, vector, window, err := e.query(ctx, slices.Concat(e.matchers, e.scope), "")
+	if err != nil {
+		return nil, err
+	}
+	if len(vector) == 0 {
+		return nil, absent("%s", e.nothing())
+	}
+	list := &external_metrics.ExternalMetricValueList{Items: []external_metrics.ExternalMetricValue{}}
+	var reasons reasons
+	for _, sample := range vector {
+		v := e.value(sample, window)
+		if v.err != nil {
+			reasons.add(fmt.Sprintf("%s: %v", sample.Labels, v.err))
+			continue
+		}
+		list.Items = append(list.Items, externalValue(req.metric.name, sample, v))
+	}
+	if len(list.Items) == 0 {
+		return nil, reasons.err()
+	}
+	return list, nil
+}
+
+func externalValue(metric string, sample tsdb.Sample, v value) external_metrics.ExternalMetricValue {
+	return external_metrics.ExternalMetricValue{
+		MetricName:    metric,
+		MetricLabels:  sample.Labels.Map(),
+		Timestamp:     metav1.NewTime(v.last),
+		WindowSeconds: v.windowSeconds(),
+		Value:         v.quantity,
+	}
+}

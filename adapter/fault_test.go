@@ -47,7 +47,7 @@ func TestNewProviderSaysWhatIsWrong(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	nothing := func(schema.GroupResource) (cache.GenericLister, bool) { return nil, false }
-	_, err = NewProvider(Options{DB: db, Objects: nothing, Rules: []Rule{{}, {SeriesQuery: `{a="b"}`}}})
+	_, err = NewProvider(Options{DB: db, Objects: nothing, Rules: Rules{Custom: []Rule{{}, {SeriesQuery: `{a="b"}`}}}})
 	require.ErrorContains(t, err, "rules[0]: ")
 	require.ErrorContains(t, err, "rules[1]: ")
 }

@@ -48,7 +48,7 @@ func newFixture(t testing.TB, rules ...Rule) *fixture {
 	f.Provider, err = NewProvider(Options{
 		DB:       db,
 		Objects:  f.lister,
-		Rules:    rules,
+		Rules:    Rules{Custom: rules},
 		Interval: step,
 		Targets:  f.scraped,
 		Now:      func() time.Time { return f.now },

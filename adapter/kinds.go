@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,12 @@ func (k *kinds) resolve(gr schema.GroupResource) (kind, error) {
 		return kind{}, fmt.Errorf("resolve resource %s: %w", gr, err)
 	}
 	return found, nil
+}
+
+// mayComeLater tells whether a resource that is not known may be a custom one, whose
+// CRD is not installed yet.
+func (k *kinds) mayComeLater(gr schema.GroupResource) bool {
+	return strings.Contains(gr.Group, ".") && !strings.HasSuffix(gr.Group, ".k8s.io")
 }
 
 func (k *kinds) lookUp(gr schema.GroupResource) (kind, error) {

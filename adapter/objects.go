@@ -163,8 +163,8 @@ var (
 	endpointSliceResource = schema.GroupResource{Group: discoveryv1.GroupName, Resource: "endpointslices"}
 )
 
-func namespaceKind() kind { return kind{GroupResource: namespaceResource} }
+func namespaceKind() kind { return kind{GroupResource: namespaceResource, Singular: "namespace"} }
 
-func podKind() kind { return kind{GroupResource: podResource, Namespaced: true} }
+func podKind() kind { return kind{GroupResource: podResource, Singular: "pod", Namespaced: true} }
 
 func endpointSliceKind() kind { return kind{GroupResource: endpointSliceResource, Namespaced: true} }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/prometheus/promql/parser"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -28,8 +27,8 @@ type Options struct {
 	// Mapper resolves resources; nil is BuiltinMapper. One that can be reset
 	// is reset, at most every half minute, when a resource is unknown.
 	Mapper meta.RESTMapper
-	// Rules map series to metrics; empty is DefaultRules over a 2m window.
-	Rules []Rule
+	// Rules map series to metrics; SetRules replaces them.
+	Rules Rules
 	// Exposed returns the series names that targets expose, and a version that
 	// changes with them; nil names when the version is still the known one. Their
 	// metrics are listed, and can be asked for, before anything of them is stored.
@@ -97,24 +96,17 @@ func NewProvider(opts Options) (*Provider, error) {
 	if opts.Mapper == nil {
 		opts.Mapper = BuiltinMapper()
 	}
-	if len(opts.Rules) == 0 {
-		opts.Rules = DefaultRules(RateWindow(DefaultRateWindow, opts.Interval))
-	}
 	p.kinds = &kinds{mapper: opts.Mapper, now: p.now}
-	rules, err := compileRules(opts.Rules, p.kinds, parser.NewParser(parser.Options{}))
-	if err != nil {
-		return nil, err
-	}
-	p.catalog = &catalog{queryable: opts.DB, rules: rules, exposed: opts.Exposed, now: p.now}
-	p.demand, err = newDemand(opts.Demand, p.logger, p.now)
-	return p, err
+	p.catalog = &catalog{queryable: opts.DB, exposed: opts.Exposed, now: p.now}
+	p.demand = newDemand(opts.Demand, p.logger, p.now)
+	return p, p.SetRules(opts.Rules)
 }
 
 // LongestWindow is the longest range that any rule looks back over, 0 when none
 // does.
 func (p *Provider) LongestWindow() time.Duration {
 	var longest time.Duration
-	for _, r := range p.catalog.rules {
+	for _, r := range p.catalog.currentRules() {
 		longest = max(longest, r.window)
 	}
 	return longest
@@ -201,6 +193,10 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 // ListAllMetrics returns every metric that a request could ask for now. It
 // never fails: what cannot be read anew is answered as it was last.
 func (p *Provider) ListAllMetrics() []provider.CustomMetricInfo {
+	return p.list().custom
+}
+
+func (p *Provider) list() *listing {
 	listed, err := p.catalog.list()
 	if err != nil {
 		p.logger.Warn("answering discovery from the last list of metrics", "err", err)
@@ -213,7 +209,7 @@ type request struct {
 	kind      kind
 	namespace string // "" for a cluster-scoped kind
 	names     []string
-	metric    string
+	metric    metricKey
 	matchers  []matcher
 	selector  *metav1.LabelSelector // as asked for, nil when empty
 }
@@ -226,7 +222,7 @@ func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel
 	if k.Namespaced && namespace == "" {
 		return request{}, absent("%s are namespaced: ask under namespaces/NAMESPACE/%s", k.GroupResource, k.GroupResource)
 	}
-	req := request{kind: k, namespace: namespace, metric: info.Metric}
+	req := request{kind: k, namespace: namespace, metric: metricKey{customAPI, info.Metric}}
 	if !k.Namespaced {
 		// The HPA asks for nodes through its own namespace.
 		req.namespace = ""
@@ -240,22 +236,18 @@ func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel
 
 func (r request) answer(name string, v value) *custom_metrics.MetricValue {
 	apiVersion, kindName := r.kind.GVK.ToAPIVersionAndKind()
-	answer := &custom_metrics.MetricValue{
+	return &custom_metrics.MetricValue{
 		DescribedObject: custom_metrics.ObjectReference{
 			APIVersion: apiVersion,
 			Kind:       kindName,
 			Namespace:  r.namespace,
 			Name:       name,
 		},
-		Metric:    custom_metrics.MetricIdentifier{Name: r.metric, Selector: r.selector},
-		Timestamp: metav1.NewTime(v.last),
-		Value:     v.quantity,
+		Metric:        custom_metrics.MetricIdentifier{Name: r.metric.name, Selector: r.selector},
+		Timestamp:     metav1.NewTime(v.last),
+		WindowSeconds: v.windowSeconds(),
+		Value:         v.quantity,
 	}
-	if v.window > 0 {
-		seconds := max(1, int64(v.window.Round(time.Second)/time.Second))
-		answer.WindowSeconds = &seconds
-	}
-	return answer
 }
 
 func inNamespace(namespace string) string {

@@ -16,7 +16,8 @@ import (
 // when it is compiled, not when it is asked for.
 type rule struct {
 	Rule
-	index    int // place in the configuration, from 0
+	api      api
+	index    int // place in its list of the configuration, from 0
 	matchers []*labels.Matcher
 	filters  []nameFilter
 	matches  *regexp.Regexp
@@ -29,51 +30,75 @@ type rule struct {
 	window time.Duration
 }
 
+// api is one of those that metrics are served by.
+type api int
+
+const (
+	customAPI   api = iota // custom.metrics.k8s.io
+	externalAPI            // external.metrics.k8s.io
+)
+
+// rulesKey is where the configuration has the rules of an API.
+func (a api) rulesKey() string {
+	if a == externalAPI {
+		return "externalRules"
+	}
+	return "rules"
+}
+
+// String is where the configuration has the rule.
+func (r *rule) String() string { return fmt.Sprintf("%s[%d]", r.api.rulesKey(), r.index) }
+
+// namespaced tells whether the rule asks for the series of the namespace only.
+func (r *rule) namespaced() bool { return r.Resources.Namespaced == nil || *r.Resources.Namespaced }
+
+// metricKey is a metric of one of the APIs.
+type metricKey struct {
+	api  api
+	name string
+}
+
 type nameFilter struct {
 	re   *regexp.Regexp
 	want bool
 }
 
 // compileRules compiles all rules and reports all that are wrong at once.
-func compileRules(rules []Rule, kinds *kinds, p parser.Parser) ([]*rule, error) {
+func compileRules(a api, rules []Rule, kinds *kinds, p parser.Parser) ([]*rule, error) {
 	var errs []error
 	compiled := make([]*rule, 0, len(rules))
 	for i, r := range rules {
-		c, err := compileRule(r, i, kinds, p)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("rules[%d]: %w", i, err))
+		c := &rule{Rule: r, api: a, index: i, parser: p}
+		if err := c.compile(kinds); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c, err))
 			continue
 		}
 		compiled = append(compiled, c)
 	}
-	if len(rules) == 0 {
-		return nil, ErrNoRules
-	}
 	return compiled, errors.Join(errs...)
 }
 
-func compileRule(r Rule, index int, kinds *kinds, p parser.Parser) (*rule, error) {
-	c := &rule{Rule: r, index: index, parser: p}
+func (r *rule) compile(kinds *kinds) error {
 	var err error
-	if c.matchers, err = p.ParseMetricSelector(r.SeriesQuery); err != nil {
-		return nil, fmt.Errorf("seriesQuery %q is no series selector: %w", r.SeriesQuery, err)
+	if r.matchers, err = r.parser.ParseMetricSelector(r.SeriesQuery); err != nil {
+		return fmt.Errorf("seriesQuery %q is no series selector: %w", r.SeriesQuery, err)
 	}
-	if c.filters, err = compileFilters(r.SeriesFilters); err != nil {
-		return nil, err
+	if r.filters, err = compileFilters(r.SeriesFilters); err != nil {
+		return err
 	}
-	if c.matches, c.as, err = compileName(r.Name); err != nil {
-		return nil, err
+	if r.matches, r.as, err = compileName(r.Name); err != nil {
+		return err
 	}
-	if c.assoc, err = newAssociation(r.Resources, kinds); err != nil {
-		return nil, err
+	if r.assoc, err = newAssociation(r.Resources, kinds); err != nil {
+		return err
 	}
 	if r.MetricsQuery == "" {
-		return nil, errors.New("metricsQuery is empty: give a template such as sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)")
+		return errors.New("metricsQuery is empty: give a template such as sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)")
 	}
-	if c.query, err = template.New("metricsQuery").Delims("<<", ">>").Parse(r.MetricsQuery); err != nil {
-		return nil, fmt.Errorf("metricsQuery: %w", err)
+	if r.query, err = template.New("metricsQuery").Delims("<<", ">>").Parse(r.MetricsQuery); err != nil {
+		return fmt.Errorf("metricsQuery: %w", err)
 	}
-	return c, c.probe()
+	return r.probe()
 }
 
 // probe runs the template with placeholders, so that a query that is no PromQL

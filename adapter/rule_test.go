@@ -15,7 +15,7 @@ func testKinds() *kinds { return &kinds{mapper: BuiltinMapper(), now: time.Now} 
 
 func mustCompile(t *testing.T, rules ...Rule) []*rule {
 	t.Helper()
-	compiled, err := compileRules(rules, testKinds(), parser.NewParser(parser.Options{}))
+	compiled, err := compileRules(customAPI, rules, testKinds(), parser.NewParser(parser.Options{}))
 	require.NoError(t, err)
 	return compiled
 }
@@ -26,8 +26,9 @@ func TestDefaultMetricNames(t *testing.T) {
 	f := func(series, want string, wantWindow time.Duration) {
 		t.Helper()
 		candidates := candidatesByMetric(rules, []string{series})
-		require.Contains(t, candidates, want, series)
-		require.Equal(t, wantWindow, candidates[want][0].window, series)
+		key := metricKey{customAPI, want}
+		require.Contains(t, candidates, key, series)
+		require.Equal(t, wantWindow, candidates[key][0].window, series)
 		require.Len(t, candidates, 1, "%s has one name", series)
 	}
 	const rate = 2 * time.Minute
@@ -41,7 +42,7 @@ func TestDefaultMetricNames(t *testing.T) {
 
 func TestLaterRuleWins(t *testing.T) {
 	rules := mustCompile(t, DefaultRules(2*time.Minute)...)
-	candidates := candidatesByMetric(rules, []string{"jobs", "jobs_seconds_total", "jobs_total"})["jobs"]
+	candidates := candidatesByMetric(rules, []string{"jobs", "jobs_seconds_total", "jobs_total"})[metricKey{customAPI, "jobs"}]
 	var series []string
 	for _, c := range candidates {
 		series = append(series, c.series)
@@ -55,7 +56,7 @@ func TestWrongRulesAreAllNamed(t *testing.T) {
 		t.Helper()
 		bad := good
 		change(&bad)
-		_, err := compileRules([]Rule{good, bad}, testKinds(), parser.NewParser(parser.Options{}))
+		_, err := compileRules(customAPI, []Rule{good, bad}, testKinds(), parser.NewParser(parser.Options{}))
 		require.ErrorContains(t, err, "rules[1]: "+want)
 	}
 	f(func(r *Rule) { r.SeriesQuery = `{` }, `seriesQuery "{" is no series selector`)
@@ -74,8 +75,6 @@ func TestWrongRulesAreAllNamed(t *testing.T) {
 	f(func(r *Rule) { r.Resources = Resources{Template: "<<"} }, `resources.template: `)
 	f(func(r *Rule) { r.Resources = Resources{Template: "kube"} }, `resources.template: it must use <<.Resource>>`)
 	f(func(r *Rule) { r.Resources = Resources{Overrides: map[string]GroupResource{"x": {Resource: "widget"}}} }, `resources.overrides[x]: `)
-	_, err := compileRules(nil, testKinds(), parser.NewParser(parser.Options{}))
-	require.ErrorIs(t, err, ErrNoRules)
 }
 
 func TestConfigOfPrometheusAdapter(t *testing.T) {

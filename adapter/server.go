@@ -37,7 +37,7 @@ var ErrNotLoopback = errors.New("without authentication the API listens on loopb
 // k8s.io/apiserver are taken as they are, so that their flags can be offered.
 type ServerOptions struct {
 	// Provider answers the requests. Required.
-	Provider provider.CustomMetricsProvider
+	Provider provider.MetricsProvider
 	// SecureServing says where to listen and with which certificate; one is
 	// made when none is given, here or as Cert. Required.
 	SecureServing *genericoptions.SecureServingOptions
@@ -58,8 +58,8 @@ type ServerOptions struct {
 	ShutdownDelay time.Duration
 }
 
-// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, over HTTPS; and
-// external.metrics.k8s.io, which has no metrics.
+// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, and
+// external.metrics.k8s.io over HTTPS.
 type Server struct {
 	generic *genericapiserver.GenericAPIServer
 }
@@ -78,10 +78,9 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	}
 	// Nobody reads the schema of metric values; making it costs megabytes.
 	config.SkipOpenAPIInstallation = true
-	external := noExternalMetrics{}
 	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(map[string]discovery.APIResourceLister{
 		custom_metrics.GroupName:   provider.NewCustomMetricResourceLister(opts.Provider),
-		external_metrics.GroupName: provider.NewExternalMetricResourceLister(external),
+		external_metrics.GroupName: provider.NewExternalMetricResourceLister(opts.Provider),
 	})
 	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
 	config.ShutdownDelayDuration = opts.ShutdownDelay
@@ -92,7 +91,7 @@ func NewServer(opts ServerOptions) (*Server, error) {
 		return nil, errors.Join(err, closeListener(config))
 	}
 	cm := cmapiserver.Config{GenericConfig: config}
-	server, err := cm.Complete(nil).New("promlet", opts.Provider, external)
+	server, err := cm.Complete(nil).New("promlet", opts.Provider, opts.Provider)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
 	}

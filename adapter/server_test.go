@@ -188,7 +188,7 @@ func TestServerHasNoExternalMetrics(t *testing.T) {
 	require.Equal(t, http.StatusOK, code, string(body))
 	code, body = get(t, c, base+"/namespaces/default/queue_length")
 	require.Equal(t, http.StatusNotFound, code)
-	require.Contains(t, string(body), "does not serve externalRules yet")
+	require.Contains(t, string(body), "no series has been collected that a rule serves under that name")
 }
 
 func TestServerWithoutAuthenticationListensOnLoopbackOnly(t *testing.T) {

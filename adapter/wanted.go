@@ -18,8 +18,8 @@ type Demand struct {
 
 // readers are one kind of those who read.
 type readers struct {
-	metrics   map[string]bool // of the API, which the rules make of series
-	names     map[string]bool // of series
+	metrics   map[metricKey]bool // which the rules make of series
+	names     map[string]bool    // of series
 	selectors [][]*labels.Matcher
 }
 
@@ -43,7 +43,7 @@ func (d *Demand) reads(by *readers, series string) bool {
 		return false
 	}
 	for _, r := range d.rules {
-		if metric, ok := r.metricName(series); ok && by.metrics[metric] {
+		if metric, ok := r.metricName(series); ok && by.metrics[metricKey{r.api, metric}] {
 			return true
 		}
 	}
@@ -70,7 +70,7 @@ func (r *readers) add(matchers []*labels.Matcher) {
 }
 
 func newReaders() readers {
-	return readers{metrics: map[string]bool{}, names: map[string]bool{}}
+	return readers{metrics: map[metricKey]bool{}, names: map[string]bool{}}
 }
 
 // nameMatchers returns, for each selector of an expression, its matchers on the
@@ -112,7 +112,7 @@ func (d *Demand) key() string {
 	for i, r := range []*readers{&d.read, &d.scaled} {
 		kind := string(rune('0' + i))
 		for m := range r.metrics {
-			parts = append(parts, kind+"m"+m)
+			parts = append(parts, kind+"m"+m.api.rulesKey()+m.name)
 		}
 		for n := range r.names {
 			parts = append(parts, kind+"n"+n)

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -23,11 +26,12 @@ annotations, scrapes their /metrics into an embedded TSDB, and answers
 custom.metrics.k8s.io from it. With --manifests it does the same for what a
 directory of YAML files describes, without a cluster.
 
-Commands: promlet serve (also without saying so), promlet version.`)
+Commands: promlet serve (also without saying so), promlet check, promlet explain,
+promlet version.`)
 	// What went wrong is printed once, by main.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."), newVersionCommand())
+	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."), newCheckCommand(), newVersionCommand())
 	return root
 }
 
@@ -50,6 +54,10 @@ func newServeCommand(opts *options, use, long string) *cobra.Command {
 			}
 			klog.SetSlogLogger(slog.New(chatty{logger.Handler()}).With("component", "kubernetes"))
 			limitMemory(logger)
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			opts.reload = hangup
 			return serve(cmd.Context(), opts, logger)
 		},
 	}

@@ -24,26 +24,42 @@ type fileConfig struct {
 	Keep []string `json:"keep,omitempty"`
 }
 
-// loadConfig reads the file, or gives an empty configuration for no file.
-func loadConfig(path string) (fileConfig, error) {
+// configMap is a ConfigMap that holds the file, as it is applied to a cluster.
+type configMap struct {
+	Kind string            `json:"kind"`
+	Data map[string]string `json:"data"`
+}
+
+// readConfig reads the file, nil for no file.
+func readConfig(path string) ([]byte, error) {
 	if path == "" {
-		return fileConfig{}, nil
+		return nil, nil
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return fileConfig{}, fmt.Errorf("--config=%s: %w", path, err)
+		return nil, fmt.Errorf("--config=%s: %w", path, err)
+	}
+	return data, nil
+}
+
+// loadConfig reads the file, or gives an empty configuration for no file; and the
+// file as it is.
+func loadConfig(path string) (fileConfig, []byte, error) {
+	data, err := readConfig(path)
+	if err != nil {
+		return fileConfig{}, nil, err
 	}
 	cfg, err := parseConfig(data)
 	if err != nil {
-		return fileConfig{}, fmt.Errorf("--config=%s: %w", path, err)
+		return fileConfig{}, nil, fmt.Errorf("--config=%s: %w", path, err)
 	}
-	return cfg, nil
+	return cfg, data, nil
 }
 
 // parseConfig refuses unknown keys, so that a misspelt one does not silently
 // change what is served. Errors name the key by its path.
 func parseConfig(data []byte) (fileConfig, error) {
-	asJSON, err := yaml.YAMLToJSONStrict(data)
+	asJSON, err := unwrap(data)
 	if err != nil {
 		return fileConfig{}, err
 	}
@@ -65,15 +81,40 @@ func parseConfig(data []byte) (fileConfig, error) {
 	return cfg, nil
 }
 
-// notServed names the keys that load, for prometheus-adapter's sake, and have
-// no effect.
+// unwrap gives the configuration as JSON, also out of a ConfigMap's manifest.
+func unwrap(data []byte) ([]byte, error) {
+	asJSON, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, err
+	}
+	var outer configMap
+	if err := json.UnmarshalCaseSensitivePreserveInts(asJSON, &outer); err != nil || outer.Kind != "ConfigMap" {
+		return asJSON, nil // what is wrong with it is told with its path later
+	}
+	if len(outer.Data) != 1 {
+		return nil, fmt.Errorf("the ConfigMap has %d keys in data, not one", len(outer.Data))
+	}
+	for key, inner := range outer.Data {
+		if asJSON, err = yaml.YAMLToJSONStrict([]byte(inner)); err != nil {
+			return nil, fmt.Errorf("data[%s] of the ConfigMap: %w", key, err)
+		}
+	}
+	return asJSON, nil
+}
+
+// rules are what the adapter goes by.
+func (c fileConfig) rules(o *options) adapter.Rules {
+	rules := adapter.Rules{Custom: c.Rules, External: c.ExternalRules, Keep: c.Keep}
+	if rules.Custom == nil {
+		rules.Custom = adapter.DefaultRules(adapter.RateWindow(o.rateWindow, o.scrapeInterval))
+	}
+	return rules
+}
+
+// notServed tells of what loads, for prometheus-adapter's sake, and has no effect.
 func (c fileConfig) notServed() []string {
-	var keys []string
-	if len(c.ResourceRules) > 0 {
-		keys = append(keys, "resourceRules")
+	if len(c.ResourceRules) == 0 {
+		return nil
 	}
-	if len(c.ExternalRules) > 0 {
-		keys = append(keys, "externalRules")
-	}
-	return keys
+	return []string{"resourceRules: they are not served: metrics.k8s.io is metrics-server's"}
 }

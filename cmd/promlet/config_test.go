@@ -14,11 +14,11 @@ func TestLoadConfig(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
-	cfg, err := loadConfig("")
+	cfg, _, err := loadConfig("")
 	require.NoError(t, err)
 	require.Empty(t, cfg.Rules)
 
-	cfg, err = loadConfig(write(`
+	cfg, _, err = loadConfig(write(`
 rules:
 - seriesQuery: '{namespace!=""}'
   resources: {template: <<.Resource>>}
@@ -32,14 +32,15 @@ serviceMonitors:
 `))
 	require.NoError(t, err)
 	require.Len(t, cfg.Rules, 1)
-	require.Equal(t, []string{"resourceRules", "externalRules"}, cfg.notServed())
+	require.Len(t, cfg.notServed(), 1)
+	require.Len(t, cfg.ExternalRules, 1)
 	require.Equal(t, []string{"node_load.*"}, cfg.Keep)
 	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
 
 	f := func(content, want string) {
 		t.Helper()
 		path := write(content)
-		_, err := loadConfig(path)
+		_, _, err := loadConfig(path)
 		require.ErrorContains(t, err, "--config="+path)
 		require.ErrorContains(t, err, want)
 	}
@@ -48,6 +49,6 @@ serviceMonitors:
 	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
 	f("podMonitors: [{metadata: {name: a}}, null]", "podMonitors[1]: give it a metadata.name")
 	f("rules: {", "line 1")
-	_, err = loadConfig(filepath.Join(t.TempDir(), "none.yaml"))
+	_, _, err = loadConfig(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml: no such file or directory")
 }

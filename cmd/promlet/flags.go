@@ -54,6 +54,8 @@ type options struct {
 	logLevel         string
 	logFormat        string
 
+	// reload asks for the configuration file to be read again; not a flag.
+	reload <-chan os.Signal
 	// scrapeClient is added to how targets are reached; not a flag.
 	scrapeClient []config_util.HTTPClientOption
 

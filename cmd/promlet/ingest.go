@@ -43,8 +43,8 @@ const (
 	firstScrape = 2 * time.Second
 )
 
-func (o *options) demand(keep []string) adapter.DemandOptions {
-	d := adapter.DemandOptions{TTL: o.demandTTL, Keep: keep, File: filepath.Join(o.dataDir, demandFile)}
+func (o *options) demand() adapter.DemandOptions {
+	d := adapter.DemandOptions{TTL: o.demandTTL, File: filepath.Join(o.dataDir, demandFile)}
 	if o.ingest == ingestDemand {
 		d.FirstValue = firstScrape + scrape.QuickGap
 	}

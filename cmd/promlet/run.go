@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,12 +33,9 @@ import (
 // serve runs promlet until ctx is done. It is the only place that knows all
 // packages, and touches nothing that belongs to the whole process.
 func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) {
-	cfg, err := loadConfig(opts.config)
+	cfg, configData, err := loadConfig(opts.config)
 	if err != nil {
 		return err
-	}
-	for _, key := range cfg.notServed() {
-		logger.Warn("these rules are not served: promlet serves custom metrics", "config", opts.config, "key", key)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -93,6 +91,8 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	app.reloader = newReloader(opts.config, configData, func(cfg fileConfig) error { return app.configure(provider, cfg) },
+		opts.reload, registry, logger)
 	return app.run(ctx, provider)
 }
 
@@ -136,21 +136,19 @@ type app struct {
 	cluster    *cluster            // nil without one
 	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
+	reloader       *reloader
 	targetsVersion atomic.Uint64 // counts the changes of what is scraped; never 0
 }
 
 func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
-	rules := cfg.Rules
-	if len(rules) == 0 {
-		rules = adapter.DefaultRules(adapter.RateWindow(a.opts.rateWindow, a.opts.scrapeInterval))
-	}
+	rules := cfg.rules(a.opts)
 	provider, err := adapter.NewProvider(adapter.Options{
 		DB:       a.db,
 		Objects:  a.objects.Lister,
 		Mapper:   mapper,
 		Rules:    rules,
 		Exposed:  a.exposed,
-		Demand:   a.opts.demand(cfg.Keep),
+		Demand:   a.opts.demand(),
 		Targets:  a.targets,
 		Interval: a.opts.scrapeInterval,
 		Logger:   a.logger.With("component", "adapter"),
@@ -159,6 +157,11 @@ func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provide
 		return nil, fmt.Errorf("--config=%s: %w", a.opts.config, err)
 	}
 	return provider, nil
+}
+
+// configure brings a changed configuration into force, or changes nothing.
+func (a *app) configure(provider *adapter.Provider, cfg fileConfig) error {
+	return provider.SetRules(cfg.rules(a.opts))
 }
 
 // run serves until ctx is done. Everything else goes on until nobody is answered
@@ -193,6 +196,7 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	})
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
 	group.Go(func() error { return provider.RunDemand(background, a.wanted) })
+	group.Go(func() error { return a.reloader.run(background) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
@@ -285,7 +289,7 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 
 // problems tells what stands between people and their metrics.
 func (a *app) problems() []string {
-	problems := append(a.source.Problems(), a.refused()...)
+	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused())
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)
 	}
