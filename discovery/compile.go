@@ -154,6 +154,18 @@ func adopt(old []*job, fresh *job) *job {
 	return fresh
 }
 
+func inlineServiceMonitors(monitors []*monitoringv1.ServiceMonitor) []*monitoringv1.ServiceMonitor {
+	return inline(monitors,
+		func(m *monitoringv1.ServiceMonitor) *metav1.ObjectMeta { return &m.ObjectMeta },
+		(*monitoringv1.ServiceMonitor).DeepCopy)
+}
+
+func inlinePodMonitors(monitors []*monitoringv1.PodMonitor) []*monitoringv1.PodMonitor {
+	return inline(monitors,
+		func(m *monitoringv1.PodMonitor) *metav1.ObjectMeta { return &m.ObjectMeta },
+		(*monitoringv1.PodMonitor).DeepCopy)
+}
+
 // inline copies the inline monitors, so that their namespace can be set and nobody
 // changes them later.
 func inline[T any](monitors []*T, meta func(*T) *metav1.ObjectMeta, clone func(*T) *T) []*T {

@@ -14,7 +14,6 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
 )
@@ -73,7 +72,8 @@ type Options struct {
 	ScrapeTimeout time.Duration
 	// ServiceMonitors and PodMonitors are taken besides those of the Source, for
 	// clusters without the CRDs. One without a namespace is in "default"; one with
-	// the name of a monitor of the Source is rejected. They are copied.
+	// the name of a monitor of the Source is rejected. They are copied. SetInline
+	// replaces them.
 	ServiceMonitors []*monitoringv1.ServiceMonitor
 	PodMonitors     []*monitoringv1.PodMonitor
 	// MonitorSelector and MonitorNamespaceSelector say which monitors of the Source
@@ -99,8 +99,9 @@ type Discoverer struct {
 	defaults defaults
 	logger   *slog.Logger
 	synced   atomic.Bool
+	woken    chan struct{} // holds one: something may have changed
 
-	mtx        sync.Mutex
+	mtx        sync.Mutex // guards the inline monitors among the options too
 	changes    *changes
 	state      *state // nil before the first resolve
 	rejections rejections
@@ -118,19 +119,35 @@ func New(objects *Objects, opts Options) *Discoverer {
 	if opts.ScrapeTimeout <= 0 {
 		opts.ScrapeTimeout = DefaultScrapeTimeout
 	}
-	opts.ServiceMonitors = inline(opts.ServiceMonitors,
-		func(m *monitoringv1.ServiceMonitor) *metav1.ObjectMeta { return &m.ObjectMeta },
-		(*monitoringv1.ServiceMonitor).DeepCopy)
-	opts.PodMonitors = inline(opts.PodMonitors,
-		func(m *monitoringv1.PodMonitor) *metav1.ObjectMeta { return &m.ObjectMeta },
-		(*monitoringv1.PodMonitor).DeepCopy)
+	opts.ServiceMonitors, opts.PodMonitors = inlineServiceMonitors(opts.ServiceMonitors), inlinePodMonitors(opts.PodMonitors)
 	return &Discoverer{
 		objects:    objects,
 		options:    opts,
 		defaults:   defaults{interval: opts.ScrapeInterval, timeout: min(opts.ScrapeTimeout, opts.ScrapeInterval)},
 		logger:     opts.Logger,
+		woken:      make(chan struct{}, 1),
 		changes:    objects.follow(),
 		rejections: rejections{logger: opts.Logger, events: opts.Events},
+	}
+}
+
+// SetInline replaces the ServiceMonitors and PodMonitors of the Options, which it
+// copies. A Run under way computes targets anew soon after; monitors and jobs that
+// are as before, and what was discovered, stay as they are.
+func (d *Discoverer) SetInline(serviceMonitors []*monitoringv1.ServiceMonitor, podMonitors []*monitoringv1.PodMonitor) {
+	serviceMonitors, podMonitors = inlineServiceMonitors(serviceMonitors), inlinePodMonitors(podMonitors)
+	d.mtx.Lock()
+	d.options.ServiceMonitors, d.options.PodMonitors = serviceMonitors, podMonitors
+	d.changes.record(func(c *changed) { c.monitors = true })
+	d.mtx.Unlock()
+	d.wake()
+}
+
+// wake makes Run look for changes.
+func (d *Discoverer) wake() {
+	select {
+	case d.woken <- struct{}{}:
+	default: // it is about to
 	}
 }
 
@@ -204,7 +221,8 @@ func (d *Discoverer) HasSynced() bool { return d.synced.Load() }
 // the source has synced, and then after every change that changes the result.
 // Changes are gathered for a moment, but none waits longer than about a second.
 // When apply fails, the error is logged and apply is called again a few seconds
-// later. apply is not called twice at a time.
+// later. apply is not called twice at a time. Run may be called again when it has
+// returned.
 //
 // Run returns nil when ctx is done, after src has ended; or an error when src ends
 // before.
@@ -216,21 +234,14 @@ func (d *Discoverer) Run(ctx context.Context, src Source, apply func([]*config.S
 		cancel(nil)
 		wg.Wait()
 	}()
-	changes := make(chan struct{}, 1)
-	changed := func() {
-		select {
-		case changes <- struct{}{}:
-		default: // one is waiting already
-		}
-	}
 	wg.Go(func() {
-		err := src.Run(ctx, d.objects, changed)
+		err := src.Run(ctx, d.objects, d.wake)
 		if err == nil {
 			err = errors.New("it has ended")
 		}
 		cancel(fmt.Errorf("run source: %w", err))
 	})
-	d.loop(ctx, src, changes, apply)
+	d.loop(ctx, src, apply)
 	if parent.Err() != nil {
 		return nil
 	}
@@ -238,7 +249,7 @@ func (d *Discoverer) Run(ctx context.Context, src Source, apply func([]*config.S
 }
 
 // loop runs until ctx is done.
-func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct{}, apply applyFunc) {
+func (d *Discoverer) loop(ctx context.Context, src Source, apply applyFunc) {
 	repeat := time.NewTicker(rejectionRepeat)
 	defer repeat.Stop()
 	var (
@@ -255,13 +266,13 @@ func (d *Discoverer) loop(ctx context.Context, src Source, changes <-chan struct
 		case <-repeat.C:
 			d.repeatRejections()
 			continue
-		case <-changes:
+		case <-d.woken:
 		case <-retry:
 		}
 		if !src.HasSynced() {
 			continue
 		}
-		if resolved && !gather(ctx, changes) {
+		if resolved && !gather(ctx, d.woken) {
 			return
 		}
 		next, pending, err := d.resolve()
