@@ -36,6 +36,12 @@ const step = 15 * time.Second
 
 func newFixture(t testing.TB, rules ...Rule) *fixture {
 	t.Helper()
+	return newFixtureWith(t, Options{Rules: Rules{Custom: rules}})
+}
+
+// newFixtureWith sets what a fixture is made of; the other options stay.
+func newFixtureWith(t testing.TB, opts Options) *fixture {
+	t.Helper()
 	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -45,14 +51,10 @@ func newFixture(t testing.TB, rules ...Rule) *fixture {
 	for _, gr := range []schema.GroupResource{podResource, serviceResource, namespaceResource, endpointSliceResource, {Resource: "nodes"}} {
 		f.objects[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	}
-	f.Provider, err = NewProvider(Options{
-		DB:       db,
-		Objects:  f.lister,
-		Rules:    Rules{Custom: rules},
-		Interval: step,
-		Targets:  f.scraped,
-		Now:      func() time.Time { return f.now },
-	})
+	opts.DB, opts.Objects = db, f.lister
+	opts.Interval, opts.Targets = step, f.scraped
+	opts.Now = func() time.Time { return f.now }
+	f.Provider, err = NewProvider(opts)
 	require.NoError(t, err)
 	return f
 }
