@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// asked is a request, the answer and the queries that were evaluated for it. A
-// want that ends in "…" begins an answer.
+// asked is a request, the answer and the queries that were evaluated for it. An
+// error is wanted as "code … a part of the message".
 type asked struct {
 	path, want string
 	queries    []string
@@ -70,7 +71,8 @@ func mapperWithCRDs(t testing.TB) meta.RESTMapper {
 }
 
 // tryRuleFile answers the requests by the rules of a file, in a namespace with
-// the pods web-1 and web-2 of the Deployment and the Service web, on node-1.
+// the pods web-1 and web-2 of the Deployment and the Service web, and a Service
+// cf-cfapi without pods. There is a node-1.
 func tryRuleFile(t *testing.T, file string, series []string, requests ...asked) {
 	t.Helper()
 	t.Run(file, func(t *testing.T) {
@@ -82,13 +84,17 @@ func tryRuleFile(t *testing.T, file string, series []string, requests ...asked) 
 		f.pod("web-1", "web")
 		f.pod("web-2", "web")
 		f.service("web", "web-1", "web-2")
+		f.service("cf-cfapi")
 		f.add(schema.GroupResource{Resource: "nodes"}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
+		f.start = f.start.Add(-10 * time.Minute) // room for a window of 15m
+		f.now = f.start
 		f.load(series...)
 		for _, request := range requests {
 			log.queries = nil
 			got := f.ask(request.path)
-			if want, begins := strings.CutSuffix(request.want, "…"); begins {
-				require.Truef(t, strings.HasPrefix(got, want), "%s: %s", request.path, got)
+			if code, part, fails := strings.Cut(request.want, " … "); fails {
+				require.Equal(t, code+": ", got[:min(len(got), len(code)+2)], "%s: %s", request.path, got)
+				require.Contains(t, got, part, request.path)
 			} else {
 				require.Equal(t, request.want, got, request.path)
 			}
@@ -153,7 +159,7 @@ func TestRuleFilesOfTheChart(t *testing.T) {
 			`sum(kube_node_info{node="node-1"}) by (node)`),
 		ask("default/deployments.apps/web/kube_deployment_status_replicas", "web=2@instant",
 			`sum(kube_deployment_status_replicas{namespace="default",deployment="web"}) by (deployment)`),
-		ask("default/pods/web-1/http_requests_total", "404: the server could not find the metric http_requests_total for pods web-1…"),
+		ask("default/pods/web-1/http_requests_total", "404 … no series has been collected that a rule serves under that name"),
 	)
 	tryRuleFile(t, "chart-custom", []string{
 		`some_metric_count{namespace="default",pod="web-1",service="web"} 5x30`,
@@ -200,7 +206,7 @@ func TestRuleFilesOfTheDocumentation(t *testing.T) {
 		ask("default/services/web/http_requests", "web=30@120s",
 			`sum(rate(http_requests_total{namespace="default",service="web",container!="POD"}[2m])) by (service)`),
 		// The count carries no label that names a brand: there, too, it is of none.
-		ask("/brands.cheese.io/roquefort/cheesy_goodness", "404: the server could not find the metric cheesy_goodness for brands.cheese.io roquefort…",
+		ask("/brands.cheese.io/roquefort/cheesy_goodness", "404 … could not find the metric cheesy_goodness for brands.cheese.io roquefort",
 			`count(cheddar{sharp="true"})`),
 	)
 	tryRuleFile(t, "docs-config-template", []string{
@@ -214,7 +220,7 @@ func TestRuleFilesOfTheDocumentation(t *testing.T) {
 			`sum(rate(container_fs_writes_total{team="default",kube_apps_statefulset="db",container!="POD"}[2m])) by (kube_apps_statefulset)`),
 		ask("/namespaces/default/container_fs_writes_per_second", "default=3@120s",
 			`sum(rate(container_fs_writes_total{team="default",container!="POD"}[2m])) by (team)`),
-		ask("default/deployments.apps/web/container_cpu_usage_seconds_per_second", "404: the server could not find the metric…"),
+		ask("default/deployments.apps/web/container_cpu_usage_seconds_per_second", "404 … no series has been collected that a rule serves under that name"),
 	)
 	tryRuleFile(t, "docs-faq-two-metrics", []string{
 		`foo_total{system_name="node-1",code="a"} 3x30`,
