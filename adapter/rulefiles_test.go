@@ -46,13 +46,18 @@ func (l *queryLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// ruleFile reads a configuration in testdata/rules as the program does.
+// ruleFile reads a configuration in testdata/rules.
 func ruleFile(name string) (Config, error) {
-	var cfg Config
 	data, err := os.ReadFile(filepath.Join("testdata", "rules", name+".yaml"))
 	if err != nil {
-		return cfg, err
+		return Config{}, err
 	}
+	return parseRules(data)
+}
+
+// parseRules reads a configuration as the program does.
+func parseRules(data []byte) (Config, error) {
+	var cfg Config
 	asJSON, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
 		return cfg, err
