@@ -12,7 +12,7 @@ func (f *fixture) refused(cfg Config, err error) error {
 	if err != nil {
 		return err
 	}
-	_, err = NewProvider(Options{DB: f.db, Objects: f.lister, Rules: cfg.Rules})
+	_, err = NewProvider(Options{DB: f.db, Objects: f.lister, Rules: Rules{Custom: cfg.Rules, External: cfg.ExternalRules}})
 	return err
 }
 

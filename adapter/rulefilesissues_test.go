@@ -76,7 +76,7 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 	},
 		ask("/nodes/*/load1", "node-1=2@30s", `avg_over_time(node_load1[30s])`),
 		ask("/nodes/node-1/load1", "node-1=2@30s", `avg_over_time(node_load1[30s])`),
-		ask("/nodes/node-1/load5", "404 … node_load5 has no series that rule 0 takes"),
+		ask("/nodes/node-1/load5", "404 … node_load5 has no series that rules[0] takes"),
 	)
 	tryRuleFile(t, "issue-345-division", []string{
 		`redis_queue_length_workers{namespace="default"} 12x30`,
@@ -103,7 +103,7 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 		`kube_deployment_labels{namespace="default",label_app="web",label_celeryQueueName="mail"} 1x30`,
 		`rabbitmq_queue_messages{queue="mail"} 5x30`,
 	},
-		ask("default/deployments.apps/web/celery_queue_messages", "404 … rabbitmq_queue_messages has no series in namespace default that rule 0 takes"),
+		ask("default/deployments.apps/web/celery_queue_messages", "404 … rabbitmq_queue_messages has no series in namespace default that rules[0] takes"),
 	)
 }
 
@@ -121,10 +121,10 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 		`api_request_count{servname="gateway",instance="192.0.2.1:80"} 0+150x30`,
 		`api_request_count{servname="orders",namespace="default"} 0+150x30`,
 	},
-		ask("default/statefulsets.apps/orders/api_request_per_second", "orders=10@30s",
-			`sum(rate(api_request_count{namespace="default",servname="orders"}[30s])) by (servname)`),
+		ask("default/statefulsets.apps/orders/api_request_per_second", "orders=10@60s", // its 30s would hold two samples
+			`sum by (servname) (rate(api_request_count{namespace="default",servname="orders"}[1m]))`),
 		ask("default/statefulsets.apps/gateway/api_request_per_second", "404 … could not find the metric api_request_per_second for statefulsets.apps gateway",
-			`sum(rate(api_request_count{namespace="default",servname="gateway"}[30s])) by (servname)`),
+			`sum by (servname) (rate(api_request_count{namespace="default",servname="gateway"}[1m]))`),
 	)
 	tryRuleFile(t, "kube-prometheus-1551", []string{
 		`container_network_transmit_bytes_total{id="/kubepods/a",namespace="default",pod="web-1",interface="eth0"} 0+1500x30`,

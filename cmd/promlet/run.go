@@ -161,7 +161,11 @@ func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provide
 
 // configure brings a changed configuration into force, or changes nothing.
 func (a *app) configure(provider *adapter.Provider, cfg fileConfig) error {
-	return provider.SetRules(cfg.rules(a.opts))
+	if err := provider.SetRules(cfg.rules(a.opts)); err != nil {
+		return err
+	}
+	a.discoverer.SetInline(cfg.ServiceMonitors, cfg.PodMonitors)
+	return nil
 }
 
 // run serves until ctx is done. Everything else goes on until nobody is answered
