@@ -21,7 +21,7 @@ var _ provider.ExternalMetricsProvider = (*Provider)(nil)
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sel apilabels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
 	list, err := p.external(ctx, namespace, sel, info.Metric)
 	if err != nil {
-		return nil, apiStatus(err, info.Metric, "namespace "+namespace)
+		return nil, apiStatus(p.whyExternal(ctx, namespace, sel, info.Metric, err), info.Metric, "namespace "+namespace)
 	}
 	return list, nil
 }

@@ -34,6 +34,8 @@ type Options struct {
 	// metrics are listed, and can be asked for, before anything of them is stored.
 	// It may be nil.
 	Exposed func(known uint64) (names []Exposed, version uint64)
+	// Explaining is for explanations of what is missing.
+	Explaining Explaining
 	// Demand is about who reads what; see Provider.RunDemand.
 	Demand DemandOptions
 	// Targets returns what is scraped, and a version that changes when any comes or
@@ -68,6 +70,8 @@ type Provider struct {
 	scrapes *scrapes
 	logger  *slog.Logger
 	now     func() time.Time
+
+	explaining Explaining
 }
 
 var _ provider.CustomMetricsProvider = (*Provider)(nil)
@@ -82,6 +86,8 @@ func NewProvider(opts Options) (*Provider, error) {
 		objects: objects{lister: opts.Objects},
 		logger:  opts.Logger,
 		now:     opts.Now,
+
+		explaining: opts.Explaining,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -132,13 +138,13 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info p
 	if err != nil {
 		return nil, err
 	}
-	if gone {
-		return nil, absent("there is no such object%s", inNamespace(req.namespace))
-	}
 	req.names = []string{name.Name}
+	if gone {
+		return nil, p.why(ctx, req, name.Name, absent("there is no such object%s", inNamespace(req.namespace)))
+	}
 	values, err := p.evaluate(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, p.why(ctx, req, name.Name, err)
 	}
 	v, ok := values[name.Name]
 	if !ok {
@@ -176,7 +182,9 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 	values, err := p.evaluate(ctx, req)
 	var gone *absence
 	if err != nil && (!errors.As(err, &gone) || gone.unknownMetric || gone.starting) {
-		return nil, err
+		all := req.names
+		req.names = all[:1]
+		return nil, p.why(ctx, req, all[0], err)
 	}
 	for _, name := range req.names {
 		switch v, ok := values[name]; {

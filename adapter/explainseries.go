@@ -1,0 +1,258 @@
+package adapter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// series tells whether the object's targets expose what the metric is made of, with
+// the labels that its rule goes by.
+func (t *trail) series(name string) bool {
+	sources, err := t.sources(context.Background())
+	if err != nil {
+		return t.broken(LinkSeries, "%v", err)
+	}
+	if t.explaining.ExposedBy == nil || len(t.jobs) == 0 {
+		return true
+	}
+	exposed := t.exposedBy(t.jobs)
+	var missing string
+	var names []string
+	for _, source := range sources {
+		names = append(names, source.series)
+		at := slices.IndexFunc(exposed, func(e Exposed) bool { return e.Name == source.series })
+		if at < 0 {
+			continue
+		}
+		if missing = t.unfit(source, exposed[at], name); missing == "" {
+			t.ok(LinkSeries, "%s is exposed", source.series)
+			return true
+		}
+	}
+	if missing != "" {
+		return t.broken(LinkSeries, "%s", missing)
+	}
+	var all []string
+	for _, e := range t.exposedBy(t.ownJobs()) {
+		all = append(all, e.Name)
+	}
+	near := ""
+	if nearest := closest(all, names...); nearest != "" {
+		near = fmt.Sprintf(" (closest: %s)", nearest)
+	}
+	return t.broken(LinkSeries, "%s up, but exposes no %s%s", t.subject(), strings.Join(names[:min(len(names), 2)], " or "), near)
+}
+
+// subject is what is up.
+func (t *trail) subject() string {
+	up := 0
+	var address string
+	for _, target := range t.targetsOf("") {
+		if target.Err == nil && !target.LastScrape.IsZero() {
+			up++
+			address = target.Address
+		}
+	}
+	if up == 1 {
+		return "target " + address + " is"
+	}
+	return fmt.Sprintf("each of %d targets is", up)
+}
+
+// unfit tells why a series that is exposed is not taken for the object, "" when it is.
+func (t *trail) unfit(source candidate, e Exposed, name string) string {
+	has := func(label string) bool { return slices.Contains(e.LabelNames, label) }
+	if t.req.namespace != "" && source.namespaced() {
+		label := source.assoc.label(namespaceKind())
+		if label == "" {
+			return fmt.Sprintf("%s is exposed, but %s has no label for namespaces", source.series, source.rule)
+		}
+		if !has(label) {
+			return fmt.Sprintf("%s is exposed, but without a label %s, by which %s knows the namespace: %s", source.series, label, source.rule, t.whyWithout(label, e))
+		}
+	}
+	for _, m := range source.matchers {
+		if m.Name != model.MetricNameLabel && !mayMatch(m, has(m.Name)) {
+			return fmt.Sprintf("%s is exposed, but %s wants %s, and its series have the labels %s", source.series, source.rule, m, strings.Join(e.LabelNames, ", "))
+		}
+	}
+	if t.req.metric.api == externalAPI || len(t.pods) > 0 && has(source.assoc.label(podKind())) {
+		return ""
+	}
+	if label := source.assoc.label(t.req.kind); label == "" || !has(label) {
+		return fmt.Sprintf("%s is exposed, but carries no label that names %s %s", source.series, t.req.kind.Singular, name)
+	}
+	return ""
+}
+
+// whyWithout tells where a label has been lost.
+func (t *trail) whyWithout(label string, e Exposed) string {
+	for _, target := range t.targetsOf("") {
+		switch {
+		case target.Labels.Has(label):
+			return "metricRelabelings of its monitor drop it"
+		case target.Discovered.Has(label):
+			return "relabelings of its monitor drop it"
+		}
+	}
+	return "its series have the labels " + strings.Join(e.LabelNames, ", ")
+}
+
+// exposedBy returns what jobs expose; by the first of them, where several do.
+func (t *trail) exposedBy(jobs []string) []Exposed {
+	if t.explaining.ExposedBy == nil {
+		return nil
+	}
+	var all []Exposed
+	for _, job := range jobs {
+		all = append(all, t.explaining.ExposedBy(job)...)
+	}
+	slices.SortStableFunc(all, func(a, b Exposed) int { return cmp.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(all, func(a, b Exposed) bool { return a.Name == b.Name })
+}
+
+// uncollected tells of series that are exposed and not stored.
+func (t *trail) uncollected() {
+	if wait := t.demand.starting(t.req.metric); wait > 0 {
+		t.broken(LinkSamples, "collection has started, first value in about %s", wait.Round(time.Second))
+		return
+	}
+	t.broken(LinkSamples, "nothing of it is stored for this object yet")
+}
+
+// storedSeries are those that a request could be answered of.
+type storedSeries struct {
+	*evaluation
+	series   int       // 0: none
+	matched  int       // of them, by the metric selector
+	newest   time.Time // sample
+	samples  int       // of the series with the most, within the window
+	interval time.Duration
+}
+
+// stored finds the series of the object, of the first source that has any.
+func (t *trail) stored(ctx context.Context, name string) (storedSeries, error) {
+	candidates, err := t.catalog.candidates(ctx, t.req.metric)
+	if err != nil {
+		return storedSeries{}, err
+	}
+	for _, cand := range candidates {
+		req := t.req
+		if t.req.metric.api == externalAPI && !cand.namespaced() {
+			req.namespace = ""
+		}
+		e, err := t.prepare(ctx, req, cand)
+		var gone *absence
+		if errors.As(err, &gone) {
+			continue
+		}
+		if err != nil {
+			return storedSeries{}, err
+		}
+		for _, of := range t.selections(e, name) {
+			if found, err := e.stored(ctx, of); err != nil || found.series > 0 {
+				return found, err
+			}
+		}
+	}
+	return storedSeries{}, nil
+}
+
+// selections are the ways in which series may be the object's.
+func (t *trail) selections(e *evaluation, name string) (ways [][]matcher) {
+	if t.req.metric.api == externalAPI {
+		return [][]matcher{e.scope}
+	}
+	if label := e.cand.assoc.label(t.req.kind); label != "" && slices.Contains(e.labelNames, label) {
+		ways = append(ways, append(slices.Clone(e.scope), equal(label, name)))
+	}
+	if label := e.cand.assoc.label(podKind()); label != "" && len(t.pods) > 0 {
+		ways = append(ways, append(slices.Clone(e.scope), namesMatcher(label, t.pods)))
+	}
+	return ways
+}
+
+// stored looks at the series that matchers select.
+func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, error) {
+	found := storedSeries{evaluation: e, interval: e.facts.longest}
+	window := max(RateWindow(e.cand.window, e.facts.longest), seriesMaxAge)
+	now := e.now()
+	q, err := e.db.Querier(now.Add(-window).UnixMilli(), now.UnixMilli())
+	if err != nil {
+		return found, err
+	}
+	ms := slices.Concat(e.cand.matchers, promMatchers(of), []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, e.cand.series)})
+	set := q.Select(ctx, false, nil, ms...)
+	since := now.Add(-RateWindow(e.cand.window, e.facts.longest))
+	var it chunkenc.Iterator
+	for set.Next() {
+		series := set.At()
+		it = series.Iterator(it)
+		found.add(it, since)
+		if matchesAll(e.matchers, series.Labels()) {
+			found.matched++
+		}
+	}
+	return found, errors.Join(set.Err(), q.Close())
+}
+
+func (f *storedSeries) add(it chunkenc.Iterator, since time.Time) {
+	f.series++
+	samples := 0
+	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+		if typ == chunkenc.ValFloat {
+			if _, v := it.At(); promvalue.IsStaleNaN(v) {
+				continue
+			}
+		}
+		when := time.UnixMilli(it.AtT())
+		if when.After(f.newest) {
+			f.newest = when
+		}
+		if when.After(since) {
+			samples++
+		}
+	}
+	f.samples = max(f.samples, samples)
+}
+
+func matchesAll(matchers []matcher, series labels.Labels) bool {
+	for _, m := range matchers {
+		if !m.Matches(series.Get(m.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// samples tells why there is no value although there are series.
+func (t *trail) samples(found storedSeries) {
+	name, now := found.cand.series, t.now()
+	age := now.Sub(found.newest)
+	next := max(time.Second, min(found.newest.Add(found.interval).Sub(now), cmp.Or(t.demand.starting(t.req.metric), found.interval))).Round(time.Second)
+	switch {
+	case found.matched == 0:
+		t.broken(LinkSeries, "none of its %d series of %s matches the metric selector", found.series, name)
+	case found.newest.IsZero():
+		t.broken(LinkSamples, "%s has no current sample for it", name)
+	case age > lookBackIntervals*found.interval:
+		// Where a target is known to be down, that is the reason.
+		if t.reachedNow() {
+			t.broken(LinkSamples, "the last sample of %s is %s old: it has not been refreshed within two scrape intervals of %s", name, age.Round(time.Second), model.Duration(found.interval))
+		}
+	case found.cand.window > 0 && found.samples == 1:
+		t.broken(LinkSamples, "one sample of %s so far, first rate in about %s", name, next)
+	default:
+		t.broken(LinkSamples, "the query of %s gives nothing for it: %s", found.cand.rule, found.cand.MetricsQuery)
+	}
+}
