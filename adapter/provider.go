@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -134,6 +135,9 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info p
 	if err != nil {
 		return nil, err
 	}
+	if req.kind.GroupResource == namespaceResource && name.Namespace != "" && name.Namespace != name.Name {
+		return nil, absent("namespace %s tells nothing about others: ask under namespaces/%s/metrics", name.Namespace, name.Name)
+	}
 	gone, err := p.objects.missing(req.kind, req.namespace, name.Name)
 	if err != nil {
 		return nil, err
@@ -174,6 +178,10 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 	}
 	if req.names, err = p.objects.names(req.kind, req.namespace, selector); err != nil {
 		return nil, err
+	}
+	if req.kind.GroupResource == namespaceResource && namespace != "" {
+		// Whoever may ask here need not know of other namespaces.
+		req.names = slices.DeleteFunc(req.names, func(name string) bool { return name != namespace })
 	}
 	if len(req.names) == 0 {
 		return nil, absent("the selector %q matches no %s%s", selector, req.kind.GroupResource, inNamespace(req.namespace))

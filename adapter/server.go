@@ -38,6 +38,9 @@ var ErrNotLoopback = errors.New("without authentication the API listens on loopb
 type ServerOptions struct {
 	// Provider answers the requests. Required.
 	Provider provider.MetricsProvider
+	// Explain answers requests that have the parameter explain with an Explanation.
+	// Nil: the parameter is ignored.
+	Explain func(context.Context, Question) (*Explanation, error)
 	// SecureServing says where to listen and with which certificate; one is
 	// made when none is given, here or as Cert. Required.
 	SecureServing *genericoptions.SecureServingOptions
@@ -73,7 +76,7 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(api)), c)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(explainMetrics(opts.Explain, api))), c)
 		return partWithClients(c.ShutdownInitiatedNotify(), chain)
 	}
 	// Nobody reads the schema of metric values; making it costs megabytes.
