@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -118,10 +119,17 @@ func (a *annotatedTargets) resolveService(objects *Objects, key string, pods *ma
 	}
 }
 
+// annotatedInputs reads what the targets that an annotated Service has in a slice
+// come from.
+func (o *Objects) annotatedInputs(service *corev1.Service, slice *discoveryv1.EndpointSlice) sliceInputs {
+	in := sliceInputs{slice: slice, service: service}
+	o.readSlice(&in, false, false, false)
+	return in
+}
+
 func (a *annotatedTargets) takeSlices(objects *Objects, service *corev1.Service, what *annotated, now *annotatedServiceTargets) {
 	for _, slice := range byIndex[discoveryv1.EndpointSlice](objects.slices, serviceIndex, service.Namespace+"/"+service.Name) {
-		in := sliceInputs{slice: slice, service: service}
-		objects.readSlice(&in, false, false, false)
+		in := objects.annotatedInputs(service, slice)
 		key := slice.Namespace + "/" + slice.Name
 		g := what.sliceGroup(in)
 		a.services.put(key, g)
@@ -156,6 +164,21 @@ func (a *annotatedTargets) resolvePod(objects *Objects, key string) {
 		}
 	}
 	a.pods.put(key, g)
+}
+
+// coveredBy is the name of the annotated Service that a pod is scraped through; empty
+// when there is none.
+func (a *annotatedTargets) coveredBy(pod string) string {
+	if a.covered[pod] == 0 {
+		return ""
+	}
+	var names []string
+	for _, s := range a.byService {
+		if slices.Contains(s.pods, pod) {
+			names = append(names, s.status.Name)
+		}
+	}
+	return slices.Min(names)
 }
 
 // statuses tells what became of each annotated object, in no order.

@@ -23,10 +23,12 @@ type compiled struct {
 	status MonitorStatus // without Targets
 	object metav1.Object // the monitor it was made from
 	spec   any           // its Spec, by pointer
+	scope  selection     // what it selects, endpoints aside
 	jobs   []*job
 	seen   map[reference]any // what it refers to, as it was
 
-	pending bool // some of that is not known yet
+	scopeErr error // why scope is not known, save for the namespaces
+	pending  bool  // some of what it refers to is not known yet
 }
 
 // compile makes the jobs of all monitors that count, those of Objects and those of
@@ -36,7 +38,7 @@ func (d *Discoverer) compile(before map[string]*compiled) []*compiled {
 	var all []*compiled
 	seen := map[string]bool{} // kind and name, whatever the origin
 	add := func(origin Origin, kind string, object metav1.Object, spec any) {
-		if origin == OriginCluster && !d.counts(object) {
+		if origin == OriginCluster && d.leftOut(object) != "" {
 			return
 		}
 		status := MonitorStatus{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Origin: origin, uid: object.GetUID()}
@@ -44,7 +46,9 @@ func (d *Discoverer) compile(before map[string]*compiled) []*compiled {
 		if seen[name] { // only inline monitors can meet their like
 			status.double = true
 			status.Err = fmt.Errorf("metadata.name: another %s has this namespace and name", kind)
-			all = append(all, &compiled{status: status, object: object})
+			c := &compiled{status: status, object: object}
+			c.scope, c.scopeErr = scopeOf(object)
+			all = append(all, c)
 			return
 		}
 		seen[name] = true
@@ -66,20 +70,24 @@ func (d *Discoverer) compile(before map[string]*compiled) []*compiled {
 	return all
 }
 
-// counts tells whether a monitor of the Source is among those selected.
-func (d *Discoverer) counts(m metav1.Object) bool {
+// leftOut tells why a monitor of the Source is not among those selected; it is empty
+// for one that is.
+func (d *Discoverer) leftOut(m metav1.Object) string {
 	if s := d.options.MonitorSelector; s != nil && !s.Matches(labels.Set(m.GetLabels())) {
-		return false
+		return fmt.Sprintf("it is not among those that --monitor-selector=%s chooses", s)
 	}
 	s := d.options.MonitorNamespaceSelector
 	if s == nil {
-		return true
+		return ""
 	}
 	var set labels.Set
 	if ns := get[corev1.Namespace](d.objects.namespaces, m.GetNamespace()); ns != nil {
 		set = ns.Labels
 	}
-	return s.Matches(set)
+	if s.Matches(set) {
+		return ""
+	}
+	return fmt.Sprintf("its namespace is not among those that --monitor-namespace-selector=%s chooses", s)
 }
 
 // compileOne returns before, unless the monitor or what it refers to has changed
@@ -99,23 +107,24 @@ func (d *Discoverer) compileOne(before *compiled, status MonitorStatus, object m
 	}
 	a := &assets{objects: d.objects, namespace: object.GetNamespace(), files: d.options.FileAccess, seen: map[reference]any{}}
 	c := &compiled{status: status, object: object, spec: spec, seen: a.seen}
-	switch m := object.(type) {
-	case *monitoringv1.ServiceMonitor:
-		c.jobs, c.status.Unsupported, c.status.Err = serviceMonitorJobs(m, d.defaults, a)
-	case *monitoringv1.PodMonitor:
-		c.jobs, c.status.Unsupported, c.status.Err = podMonitorJobs(m, d.defaults, a)
-	}
-	if reason != "" {
-		c.jobs, c.status.Err = nil, errors.New(reason)
+	c.scope, c.scopeErr = scopeOf(object)
+	c.status.Err = c.scopeErr
+	if c.scopeErr == nil {
+		switch m := object.(type) {
+		case *monitoringv1.ServiceMonitor:
+			c.jobs, c.status.Unsupported, c.status.Err = serviceMonitorJobs(m, c.scope, d.defaults, a)
+		case *monitoringv1.PodMonitor:
+			c.jobs, c.status.Unsupported, c.status.Err = podMonitorJobs(m, c.scope, d.defaults, a)
+		}
 	}
 	if object.GetName() == "" {
 		c.jobs, c.status.Err = nil, errors.New("metadata.name: empty")
 	}
-	if a.pending != nil && reason == "" {
+	if a.pending != nil {
 		// It will be known in a moment. Until then all goes on as before.
 		c.pending, c.jobs, c.status.Err = true, nil, a.pending
 		if before != nil && before.status.Err == nil {
-			c.jobs, c.status = before.jobs, before.status
+			c.scope, c.jobs, c.status = before.scope, before.jobs, before.status
 		}
 		return c
 	}
@@ -126,6 +135,24 @@ func (d *Discoverer) compileOne(before *compiled, status MonitorStatus, object m
 		c.status.Jobs = append(c.status.Jobs, j.name)
 	}
 	return c
+}
+
+// scopeOf says which objects a monitor is about, the same for all of its endpoints. On
+// error only the namespaces are known.
+func scopeOf(monitor metav1.Object) (s selection, err error) {
+	switch m := monitor.(type) {
+	case *monitoringv1.ServiceMonitor:
+		s.namespaces = monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace)
+		s.objects, err = newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
+	case *monitoringv1.PodMonitor:
+		s.byPod = true
+		s.namespaces = monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace)
+		s.objects, err = newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
+	}
+	if reason := monitor.GetAnnotations()[undecodable]; reason != "" {
+		err = errors.New(reason)
+	}
+	return s, err
 }
 
 // referred lists all that monitors refer to.

@@ -29,9 +29,17 @@ type endpointSpec struct {
 	validate                 func() error // the CRD package's own checks
 }
 
+// endpointField is the path of an endpoint in its monitor.
+func endpointField(pod bool, i int) string {
+	if pod {
+		return fmt.Sprintf("spec.podMetricsEndpoints[%d]", i)
+	}
+	return fmt.Sprintf("spec.endpoints[%d]", i)
+}
+
 func serviceEndpointSpec(i int, ep *monitoringv1.Endpoint) *endpointSpec {
 	s := &endpointSpec{
-		field:                    fmt.Sprintf("spec.endpoints[%d]", i),
+		field:                    endpointField(false, i),
 		path:                     ep.Path,
 		scheme:                   ep.Scheme,
 		params:                   ep.Params,
@@ -55,7 +63,7 @@ func serviceEndpointSpec(i int, ep *monitoringv1.Endpoint) *endpointSpec {
 
 func podEndpointSpec(i int, ep *monitoringv1.PodMetricsEndpoint) *endpointSpec {
 	return &endpointSpec{
-		field:                    fmt.Sprintf("spec.podMetricsEndpoints[%d]", i),
+		field:                    endpointField(true, i),
 		pod:                      true,
 		path:                     ep.Path,
 		scheme:                   ep.Scheme,

@@ -118,13 +118,9 @@ func endpointLabel(port string, target *intstr.IntOrString) string {
 	return string(re.ExpandString(nil, port, "", re.FindStringSubmatchIndex("")))
 }
 
-// serviceMonitorJobs makes the jobs of a monitor. On error the monitor is
-// rejected; unsupported are the fields because of which it is.
-func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults, a *assets) (jobs []*job, unsupported []string, err error) {
-	objects, err := newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
-	if err != nil {
-		return nil, nil, err
-	}
+// serviceMonitorJobs makes the jobs of a monitor, all of which have its scope. On error
+// the monitor is rejected; unsupported are the fields because of which it is.
+func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, sel selection, d defaults, a *assets) (jobs []*job, unsupported []string, err error) {
 	meta, endpointsRole := metaRule{endpointSlice: true, endpoints: true}, false
 	if role := m.Spec.ServiceDiscoveryRole; role != nil {
 		switch *role {
@@ -138,15 +134,11 @@ func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults, a *assets) (
 				monitoringv1.EndpointsRole, monitoringv1.EndpointSliceRole)
 		}
 	}
-	sel := selection{
-		namespaces:      monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace),
-		objects:         objects,
-		jobLabel:        labelKey(m.Spec.JobLabel),
-		targetLabels:    labelKeys(m.Spec.TargetLabels),
-		podTargetLabels: labelKeys(m.Spec.PodTargetLabels),
-		attachNode:      attachNode(m.Spec.AttachMetadata),
-		endpointsRole:   endpointsRole,
-	}
+	sel.jobLabel = labelKey(m.Spec.JobLabel)
+	sel.targetLabels = labelKeys(m.Spec.TargetLabels)
+	sel.podTargetLabels = labelKeys(m.Spec.PodTargetLabels)
+	sel.attachNode = attachNode(m.Spec.AttachMetadata)
+	sel.endpointsRole = endpointsRole
 	if err := checkLabelNames("spec.targetLabels", m.Spec.TargetLabels); err != nil {
 		return nil, nil, err
 	}
@@ -172,20 +164,11 @@ func serviceMonitorJobs(m *monitoringv1.ServiceMonitor, d defaults, a *assets) (
 }
 
 // podMonitorJobs is serviceMonitorJobs for a PodMonitor.
-func podMonitorJobs(m *monitoringv1.PodMonitor, d defaults, a *assets) (jobs []*job, unsupported []string, err error) {
-	objects, err := newObjectSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
-	if err != nil {
-		return nil, nil, err
-	}
-	sel := selection{
-		byPod:           true,
-		namespaces:      monitorNamespaces(m.Spec.NamespaceSelector, m.Namespace),
-		objects:         objects,
-		job:             m.Namespace + "/" + m.Name,
-		jobLabel:        labelKey(m.Spec.JobLabel),
-		podTargetLabels: labelKeys(m.Spec.PodTargetLabels),
-		attachNode:      attachNode(m.Spec.AttachMetadata),
-	}
+func podMonitorJobs(m *monitoringv1.PodMonitor, sel selection, d defaults, a *assets) (jobs []*job, unsupported []string, err error) {
+	sel.job = m.Namespace + "/" + m.Name
+	sel.jobLabel = labelKey(m.Spec.JobLabel)
+	sel.podTargetLabels = labelKeys(m.Spec.PodTargetLabels)
+	sel.attachNode = attachNode(m.Spec.AttachMetadata)
 	if err := checkLabelNames("spec.podTargetLabels", m.Spec.PodTargetLabels); err != nil {
 		return nil, nil, err
 	}

@@ -42,6 +42,14 @@ func jobLabelValue(name string, set map[string]string) model.LabelValue {
 	return model.LabelValue(v)
 }
 
+// nodeOf is the node of a pod if a job attaches nodes and the node is known, or nil.
+func (o *Objects) nodeOf(s *selection, pod *corev1.Pod) *corev1.Node {
+	if !s.attachNode {
+		return nil
+	}
+	return get[corev1.Node](o.nodes, pod.Spec.NodeName)
+}
+
 // podGroup makes the targets of one pod of a PodMonitor: one for each port that
 // its containers declare, and one for each container that declares none. It is
 // nil when no target is left. node is nil when nodes are not attached or the

@@ -209,29 +209,19 @@ func (s *state) resolvePod(j *jobTargets, key string) {
 		j.put(key, nil)
 		return
 	}
-	var node *corev1.Node
-	if j.sel.attachNode {
-		node = get[corev1.Node](s.objects.nodes, pod.Spec.NodeName)
-	}
-	j.put(key, j.sel.podGroup(pod, node))
+	j.put(key, j.sel.podGroup(pod, s.objects.nodeOf(&j.sel, pod)))
 }
 
 // resolveSlice computes the targets that a job of a ServiceMonitor has in one
 // EndpointSlice.
 func (s *state) resolveSlice(j *jobTargets, key string) {
-	slice := get[discoveryv1.EndpointSlice](s.objects.slices, key)
-	if slice == nil {
-		j.put(key, nil)
-		return
+	var g *targetgroup.Group
+	if slice := get[discoveryv1.EndpointSlice](s.objects.slices, key); slice != nil {
+		if in, ok := s.objects.sliceInputs(&j.sel, slice); ok {
+			g = j.sel.sliceGroup(in)
+		}
 	}
-	in := sliceInputs{slice: slice, service: s.objects.serviceOf(slice)}
-	if !j.sel.selectsSlice(&in) {
-		j.put(key, nil)
-		return
-	}
-	// Prometheus looks only into the namespaces it is given.
-	s.objects.readSlice(&in, j.sel.attachNode && j.sel.meta != nil, j.sel.namespaces == nil, j.sel.endpointsRole)
-	j.put(key, j.sel.sliceGroup(in))
+	j.put(key, g)
 }
 
 // setMonitors takes what the monitors were compiled to, and computes the targets of

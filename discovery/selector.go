@@ -37,6 +37,14 @@ func (p pattern) matches(s string) bool {
 	return p.regex.MatchString(s)
 }
 
+// String is the pattern as it was written.
+func (p pattern) String() string {
+	if p.regex == nil {
+		return p.literal
+	}
+	return p.regex.String()
+}
+
 // objectSelector is a monitor's selector under either of its mechanisms.
 type objectSelector struct {
 	// exact is the selector as Kubernetes understands it. It decides when the

@@ -29,6 +29,19 @@ func (o *Objects) serviceOf(slice *discoveryv1.EndpointSlice) *corev1.Service {
 	return get[corev1.Service](o.services, slice.Namespace+"/"+name)
 }
 
+// sliceInputs reads what the targets that a job has in a slice come from. ok is false
+// when the slice is not selected. That it is in a namespace the job looks into is for
+// the caller to see.
+func (o *Objects) sliceInputs(s *selection, slice *discoveryv1.EndpointSlice) (in sliceInputs, ok bool) {
+	in = sliceInputs{slice: slice, service: o.serviceOf(slice)}
+	if !s.selectsSlice(&in) {
+		return in, false
+	}
+	// Prometheus looks only into the namespaces it is given.
+	o.readSlice(&in, s.attachNode && s.meta != nil, s.namespaces == nil, s.endpointsRole)
+	return in, true
+}
+
 // readSlice finds the pods and nodes that belong to a slice. foreign says whether
 // pods of other namespaces are seen. Where an endpoint names a node and is one, the
 // endpointslice role takes the latter and the endpoints role the former.

@@ -1,0 +1,302 @@
+package discovery
+
+import (
+	"strings"
+	"testing"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// named is a monitor of any kind, name and namespace.
+func named(kind, namespace, name, spec string) string {
+	return `
+apiVersion: monitoring.coreos.com/v1
+kind: ` + kind + `
+metadata: {name: ` + name + `, namespace: ` + namespace + `}
+spec: ` + spec
+}
+
+// reachService asks for one Service after targets have been computed.
+func reachService(t *testing.T, opts Options, name string, objects ...string) Reach {
+	t.Helper()
+	d := New(load(t, objects...), opts)
+	resolve(t, d)
+	return d.ReachService("default", name)
+}
+
+func reachPod(t *testing.T, opts Options, name string, objects ...string) Reach {
+	t.Helper()
+	d := New(load(t, objects...), opts)
+	resolve(t, d)
+	return d.ReachPod("default", name)
+}
+
+// only returns the one job of the one monitor.
+func only(t *testing.T, r Reach) ReachedJob {
+	t.Helper()
+	require.Len(t, r.Monitors, 1)
+	require.Len(t, r.Monitors[0].Jobs, 1)
+	require.Nil(t, r.Nearest)
+	return r.Monitors[0].Jobs[0]
+}
+
+func TestReachServiceMissing(t *testing.T) {
+	const service = `
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {app: web}}
+spec: `
+	const noEndpoints = `
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+ports: [{name: http, port: 8080}]
+endpoints: []`
+	slice := func(rest string) string { return strings.Replace(noEndpoints, "endpoints: []", rest, 1) }
+	webPod := func(status string) string {
+		return `
+apiVersion: v1
+kind: Pod
+metadata: {name: web-a, labels: {app: web}}
+spec: {containers: [{name: c, ports: [{name: http, containerPort: 8080}, {containerPort: 9090}]}]}
+status: ` + status
+	}
+	const onPod = `endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: web-a}}]`
+	const http = `{selector: {matchLabels: {app: web}}, endpoints: [{port: http}]}`
+	const any = `{selector: {matchLabels: {app: web}}, endpoints: [{}]}`
+	running := webPod(`{podIP: 10.0.0.1, phase: Running}`)
+	f := func(want, spec string, objects ...string) {
+		t.Helper()
+		j := only(t, reachService(t, Options{}, "web", append(objects, monitor(spec))...))
+		require.Equal(t, ReachedJob{Name: "serviceMonitor/default/m/0", Field: "spec.endpoints[0]", Missing: want}, j)
+	}
+	target := func(port string) string {
+		return `{selector: {matchLabels: {app: web}}, endpoints: [{targetPort: ` + port + `}]}`
+	}
+
+	// The port.
+	const web1 = service + `{selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}, {name: grpc, port: 81}]}`
+	f(`the Service has no port named "metrics" (it has "grpc", "http")`, strings.Replace(http, "http", "metrics", 1), web1, slice(onPod), running)
+	f(`the Service has no port named "m.*" (it has 80)`, strings.Replace(http, "http", "m.*", 1), service+`{ports: [{port: 80}]}`, slice(onPod), running)
+	f(`the Service has no port named "metrics" (it has "http")`, strings.Replace(http, "http", "metrics", 1), service+`{}`, slice(onPod))
+	f(`the Service has no ports`, http, service+`{}`, strings.Replace(slice(onPod), "{name: http, port: 8080}", "", 1), running)
+	f(`the Service has no ports`, any, service+`{}`, strings.Replace(slice(onPod), "{name: http, port: 8080}", "", 1), running)
+	f(`no endpoint of the Service has its port "grpc"`, strings.Replace(http, "http", "grpc", 1), web1, slice(onPod), running)
+	f(`no endpoint of the Service has its port "http"`, http, service+`{}`, slice(`endpoints: []`),
+		strings.NewReplacer("web-1", "web-2", "http", "grpc").Replace(slice(onPod)), running)
+	f(`no endpoint of the Service has a container port named "prom", the targetPort of its port "metrics" (its pods have "http", 9090)`,
+		strings.Replace(http, "http", "metrics", 1), service+`{ports: [{name: metrics, port: 81, targetPort: prom}]}`, slice(onPod), running)
+	f(`no endpoint of the Service has a container port named "prom", the targetPort of its port 81 (its pods have "http", 9090)`,
+		target("prom"), service+`{ports: [{port: 81, targetPort: prom}]}`, strings.Replace(slice(onPod), "{name: http, port: 8080}", "", 1), running)
+	f(`no endpoint of the Service has a container port named "metrics" (its pods have "http", 9090)`, target("metrics"), web1, slice(onPod), running)
+	f(`no endpoint of the Service has a container port 8081 (its pods have 8080, 9090)`, target("8081"), web1, slice(onPod), running)
+	f(`no endpoint of the Service has a container port 8081 (no pod is known behind them)`, target("8081"), web1, slice(`endpoints: [{addresses: [10.0.0.1]}]`))
+	f(`no endpoint of the Service has a container port 8081 (its pods have none)`, target("8081"), web1, slice(onPod),
+		strings.Replace(running, ", ports: [{name: http, containerPort: 8080}, {containerPort: 9090}]", "", 1))
+	f(`the pods of the Service have a container port 9090, but none of its endpoints leads there`, target("9090"), web1, slice(onPod), webPod(`{}`))
+
+	// The endpoints.
+	f(`no pod matches the Service's selector app=web,tier=b`, http, service+`{selector: {tier: b, app: web}}`, noEndpoints, running)
+	f(`no pod matches the Service's selector app=web`, http, service+`{selector: {app: web}}`, strings.Replace(running, "name: web-a", "name: web-a, namespace: other", 1)+`
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-a, labels: {app: wev}}`)
+	f(`the Service has no endpoints: no pod that its selector matches has an IP address yet`, http, service+`{selector: {app: web}}`, webPod(`{phase: Pending}`))
+	f(`the Service has no EndpointSlice yet`, http, service+`{selector: {app: web}}`, running)
+	f(`the Service has no endpoints`, http, service+`{selector: {app: web}}`, noEndpoints, running)
+	f(`the Service has no endpoints`, http, service+`{}`, noEndpoints)
+	f(`the Service has no selector, and nobody has made an EndpointSlice for it`, http, service+`{}`)
+	f(`the Service is of type ExternalName, which has no endpoints`, http, service+`{type: ExternalName, externalName: example.com}`)
+	f(`no endpoint of the Service has an address`, http, web1, slice(`endpoints: [{addresses: []}]`))
+	f(`all endpoints of the Service with the port are terminating`, `{serviceDiscoveryRole: Endpoints, selector: {}, endpoints: [{port: http}]}`, web1,
+		slice(strings.Replace(onPod, "targetRef", "conditions: {terminating: true}, targetRef", 1)), running)
+	f(`all endpoints of the Service are terminating`, `{serviceDiscoveryRole: Endpoints, selector: {}, endpoints: [{}]}`, web1,
+		slice(strings.Replace(onPod, "targetRef", "conditions: {terminating: true}, targetRef", 1)), running)
+	f(`the endpoints of the Service have IPv6 addresses only, and of its two families the first is scraped, IPv4`, http,
+		service+`{ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6]}`, "addressType: IPv6"+slice(onPod))
+	f(`no EndpointSlice of the Service has the labels that the selector wants, and by RoleSelector theirs count`,
+		`{selectorMechanism: RoleSelector, selector: {matchLabels: {app: web}}, endpoints: [{port: http}]}`, web1, slice(onPod), running)
+
+	// The pods.
+	f(`no pod of the Service with the port is running (Succeeded)`, http, web1, slice(onPod), webPod(`{podIP: 10.0.0.1, phase: Succeeded}`))
+	f(`no pod of the Service is running (Failed)`, any, web1, slice(onPod), webPod(`{podIP: 10.0.0.1, phase: Failed}`))
+	f(`the Service has no port named "metrics" (it has "grpc", "http")`, strings.Replace(http, "http", "metrics", 1), web1, slice(onPod),
+		webPod(`{podIP: 10.0.0.1, phase: Succeeded}`))
+}
+
+func TestReachPodMissing(t *testing.T) {
+	f := func(want, name, spec string) {
+		t.Helper()
+		j := only(t, reachPod(t, Options{}, name, apps, podMonitorText(spec)))
+		require.Equal(t, ReachedJob{Name: "podMonitor/default/m/0", Field: "spec.podMetricsEndpoints[0]", Missing: want}, j)
+	}
+	f(`no container of the pod has a port named "web" (they have "http", "metrics")`, "a", `{selector: {}, podMetricsEndpoints: [{port: web}]}`)
+	f(`no container of the pod has a port 80 (they have 9090)`, "b", `{selector: {}, podMetricsEndpoints: [{portNumber: 80}]}`)
+	f(`the pod is not running (Succeeded)`, "ended", `{selector: {}, podMetricsEndpoints: [{port: metrics}]}`)
+	f(`no container of the pod has a port named "web" (they have "metrics")`, "ended", `{selector: {}, podMetricsEndpoints: [{port: web}]}`)
+	f(`the pod has no IP address yet`, "starting", `{selector: {}, podMetricsEndpoints: [{port: metrics}]}`)
+	f(`the pod is on no node, and attachMetadata.node wants one`, "a", `{attachMetadata: {node: true}, selector: {}, podMetricsEndpoints: [{port: metrics}]}`)
+	f(`the pod has no IP address yet`, "starting", `{attachMetadata: {node: true}, selector: {}, podMetricsEndpoints: [{port: metrics}]}`)
+
+	const bare = `{apiVersion: v1, kind: Pod, metadata: {name: bare}, spec: {nodeName: gone}, status: {podIP: 10.0.0.9, phase: Pending}}`
+	j := only(t, reachPod(t, Options{}, "bare", bare, podMonitorText(`{selector: {}, podMetricsEndpoints: [{}]}`)))
+	require.Equal(t, "the pod has no containers", j.Missing)
+	const placed = `{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: gone, containers: [{name: c}]}, status: {podIP: 10.0.0.9}}`
+	j = only(t, reachPod(t, Options{}, "p", placed, podMonitorText(`{attachMetadata: {node: true}, selector: {}, podMetricsEndpoints: [{}]}`)))
+	require.Equal(t, `the pod's node "gone" is not known, and attachMetadata.node wants it`, j.Missing)
+	j = only(t, reachPod(t, Options{}, "p", strings.Replace(placed, "podIP: 10.0.0.9", "phase: Pending", 1), podMonitorText(`{selector: {}, podMetricsEndpoints: [{}]}`)))
+	require.Equal(t, `the pod has no IP address yet (Pending)`, j.Missing)
+}
+
+func TestReachAnnotated(t *testing.T) {
+	const yes = `prometheus.io/scrape: "true"`
+	opts := Options{Annotations: true}
+	service := func(want ReachedJob, objects ...string) {
+		t.Helper()
+		want.Name, want.Field = "annotations/services", "metadata.annotations"
+		require.Equal(t, want, only(t, reachService(t, opts, "s", objects...)))
+	}
+	pod := func(want ReachedJob, objects ...string) {
+		t.Helper()
+		want.Name, want.Field = "annotations/pods", "metadata.annotations"
+		require.Equal(t, want, only(t, reachPod(t, opts, "s-a", objects...)))
+	}
+	annotated, tcp := annotatedService("s", yes), annotatedPod("s-a", yes, "")
+	service(ReachedJob{Targets: 4}, annotated)
+	service(ReachedJob{Missing: "the Service has no selector, and nobody has made an EndpointSlice for it"},
+		`{apiVersion: v1, kind: Service, metadata: {name: s, annotations: {prometheus.io/scrape: "true"}}}`)
+	noTCP := strings.NewReplacer("port: 8080}", "port: 8080, protocol: UDP}", "port: 9090}", "port: 9090, protocol: UDP}").Replace(annotated)
+	service(ReachedJob{Missing: "the Service has no TCP port, and the annotation prometheus.io/port names none"}, noTCP)
+	service(ReachedJob{Missing: "no endpoint of the Service has an address"}, strings.NewReplacer("[10.0.0.1]", "[]", "[10.0.0.9]", "[]").Replace(annotated))
+	ended := strings.Replace(tcp, "podIP: 10.0.0.1", "podIP: 10.0.0.1, phase: Failed", 1)
+	service(ReachedJob{Missing: "no pod of the Service is running (Failed)"}, strings.Replace(annotated, "- {addresses: [10.0.0.9]}\n", "", 1), ended)
+	service(ReachedJob{Missing: "the endpoints of the Service have IPv4 addresses only, and of its two families the first is scraped, IPv6"},
+		strings.Replace(annotated, `"true"}}`, `"true"}}`+"\nspec: {ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6, IPv4]}", 1))
+
+	pod(ReachedJob{Targets: 3}, tcp)
+	pod(ReachedJob{Missing: "the pod is scraped through the annotated Service s already"}, annotated, tcp)
+	pod(ReachedJob{Missing: "the pod is not running (Failed)"}, ended)
+	pod(ReachedJob{Missing: "the pod has no IP address yet"}, strings.Replace(tcp, "status: {podIP: 10.0.0.1}", "", 1))
+	pod(ReachedJob{Missing: "no container of the pod declares a TCP port, and the annotation prometheus.io/port names none"},
+		`{apiVersion: v1, kind: Pod, metadata: {name: s-a, annotations: {prometheus.io/scrape: "true"}}, spec: {containers: [{name: c}]}, status: {podIP: 10.0.0.1}}`)
+
+	bad := annotatedService("s", yes+`, prometheus.io/port: http`)
+	r := reachService(t, opts, "s", bad)
+	require.Len(t, r.Monitors, 1)
+	require.EqualError(t, r.Monitors[0].Err, `metadata.annotations[prometheus.io/port]: "http" is not a port number`)
+	require.Empty(t, r.Monitors[0].Jobs)
+	require.Equal(t, Reach{}, reachService(t, Options{}, "s", annotated), "annotations do not count")
+
+	// Monitors come beside the annotations.
+	all := `{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: http}]}`
+	r = reachService(t, opts, "s", annotated, named("ServiceMonitor", "default", "m", all))
+	require.Len(t, r.Monitors, 2)
+	require.Equal(t, []string{"Service", "ServiceMonitor"}, []string{r.Monitors[0].Kind, r.Monitors[1].Kind})
+	require.Equal(t, []Origin{OriginAnnotation, OriginCluster}, []Origin{r.Monitors[0].Origin, r.Monitors[1].Origin})
+}
+
+func TestReachListsAllThatSelect(t *testing.T) {
+	const two = `{namespaceSelector: {any: true}, selector: {matchLabels: {app: web}}, endpoints: [{port: metrics}, {port: nope}]}`
+	inline := monitorSpec(t, named("ServiceMonitor", "default", "b", two))
+	r := reachService(t, Options{ServiceMonitors: []*monitoringv1.ServiceMonitor{inline}}, "web", web,
+		named("ServiceMonitor", "default", "b", two), named("ServiceMonitor", "default", "a", two), named("ServiceMonitor", "afar", "z", two),
+		named("ServiceMonitor", "default", "bad", `{selector: {}, endpoints: [{interval: often}]}`),
+		named("ServiceMonitor", "default", "none", `{selector: {}, endpoints: []}`),
+		named("ServiceMonitor", "default", "unfit", `{selector: {matchLabels: {app: unfit}}, endpoints: [{}]}`),
+		named("ServiceMonitor", "afar", "looks-elsewhere", `{selector: {}, endpoints: [{}]}`),
+		named("PodMonitor", "default", "p", `{selector: {}, podMetricsEndpoints: [{}]}`))
+	require.Nil(t, r.Nearest)
+	require.Equal(t, 7, r.Counted, "all but what looks elsewhere")
+	jobs := func(name string) []ReachedJob {
+		return []ReachedJob{
+			{Name: "serviceMonitor/" + name + "/0", Field: "spec.endpoints[0]", Targets: 2},
+			{Name: "serviceMonitor/" + name + "/1", Field: "spec.endpoints[1]", Missing: `the Service has no port named "nope" (it has "http", "metrics")`},
+		}
+	}
+	require.Len(t, r.Monitors, 6)
+	for i := range r.Monitors {
+		if err := r.Monitors[i].Err; err != nil {
+			require.Contains(t, []string{`spec.endpoints[0].interval: not a valid duration string: "often"`,
+				`metadata.name: another ServiceMonitor has this namespace and name`}, err.Error())
+			r.Monitors[i].Err = nil
+			require.Empty(t, r.Monitors[i].Jobs)
+		}
+	}
+	require.Equal(t, []Reacher{
+		{Kind: "ServiceMonitor", Namespace: "afar", Name: "z", Origin: OriginCluster, Jobs: jobs("afar/z")},
+		{Kind: "ServiceMonitor", Namespace: "default", Name: "a", Origin: OriginCluster, Jobs: jobs("default/a")},
+		{Kind: "ServiceMonitor", Namespace: "default", Name: "b", Origin: OriginCluster, Jobs: jobs("default/b")},
+		{Kind: "ServiceMonitor", Namespace: "default", Name: "b", Origin: OriginInline},
+		{Kind: "ServiceMonitor", Namespace: "default", Name: "bad", Origin: OriginCluster},
+		{Kind: "ServiceMonitor", Namespace: "default", Name: "none", Origin: OriginCluster},
+	}, r.Monitors)
+
+	r = reachPod(t, Options{}, "a", apps, named("PodMonitor", "default", "p", `{selector: {matchLabels: {app: x}}, podMetricsEndpoints: [{port: http}, {port: metrics}]}`))
+	require.Equal(t, []ReachedJob{
+		{Name: "podMonitor/default/p/0", Field: "spec.podMetricsEndpoints[0]", Targets: 1},
+		{Name: "podMonitor/default/p/1", Field: "spec.podMetricsEndpoints[1]", Targets: 2},
+	}, r.Monitors[0].Jobs)
+}
+
+// TestReachOfWhatIsNotKnown: nothing is said of objects that there are not, and nothing
+// at all before targets have been computed.
+func TestReachOfWhatIsNotKnown(t *testing.T) {
+	d := New(load(t, web, webMonitor), Options{Annotations: true})
+	require.Equal(t, Reach{}, d.ReachService("default", "web"))
+	require.Equal(t, Reach{}, d.ReachPod("default", "web-a"))
+	resolve(t, d)
+	require.Len(t, d.ReachService("default", "web").Monitors, 1)
+	require.Equal(t, Reach{Counted: 1}, d.ReachService("default", "nope"))
+	require.Equal(t, Reach{}, d.ReachService("other", "web"))
+	require.Equal(t, Reach{}, d.ReachPod("default", "nope"))
+}
+
+// TestReachTellsNothingOfOtherNamespaces: an EndpointSlice may name a pod of another
+// namespace, and a monitor of all namespaces counts it.
+func TestReachTellsNothingOfOtherNamespaces(t *testing.T) {
+	const slice = `
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: s-1, labels: {kubernetes.io/service-name: s}}
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: secret, namespace: other}}]
+---
+{apiVersion: v1, kind: Service, metadata: {name: s}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: secret, namespace: other}, spec: {containers: [{name: c, ports: [{name: hidden, containerPort: 1}]}]}, status: {phase: Failed}}`
+	const any = `namespaceSelector: {any: true}, selector: {}`
+	j := only(t, reachService(t, Options{}, "s", slice, monitor(`{`+any+`, endpoints: [{targetPort: metrics}]}`)))
+	require.Equal(t, `no endpoint of the Service has a container port named "metrics" (no pod is known behind them)`, j.Missing)
+	j = only(t, reachService(t, Options{}, "s", slice, monitor(`{`+any+`, endpoints: [{port: http}]}`)))
+	require.Equal(t, `no pod of the Service with the port is running`, j.Missing)
+}
+
+// TestReachWhileThingsChange is for the race detector.
+func TestReachWhileThingsChange(t *testing.T) {
+	o := load(t, web, apps, webMonitor, podMonitorText(`{selector: {}, podMetricsEndpoints: [{port: metrics}]}`),
+		annotatedService("s", `prometheus.io/scrape: "true"`), annotatedPod("s-a", `prometheus.io/scrape: "true"`, ""))
+	d := New(o, Options{Annotations: true})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 200 {
+			p := get[corev1.Pod](o.pods, "default/s-a").DeepCopy()
+			p.Labels = map[string]string{"i": string(rune('a' + i%26))}
+			_ = o.pods.Update(p)
+			d.SetInline(nil, []*monitoringv1.PodMonitor{{ObjectMeta: metav1.ObjectMeta{Name: "inline"}}, nil}[:1+i%2])
+			_, _, _ = d.Resolve()
+		}
+	}()
+	for range 200 {
+		_ = d.ReachService("default", "web")
+		_ = d.ReachService("default", "s")
+		_ = d.ReachPod("default", "s-a")
+		_ = d.ReachPod("default", "a")
+	}
+	<-done
+	require.Equal(t, 2, only(t, d.ReachService("default", "web")).Targets)
+}
