@@ -37,5 +37,6 @@
 //     is not supported: there is no Prometheus object to define one.
 //
 // A monitor that is wrong, or wants what is not supported, is rejected whole; its
-// [MonitorStatus], the log and an Event on it say why.
+// [MonitorStatus], the log and an Event on it say why. [Discoverer.ReachService] and
+// [Discoverer.ReachPod] say why a Service or Pod is, or is not, scraped.
 package discovery
