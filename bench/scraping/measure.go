@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strconv"
-	"syscall"
 	"time"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
@@ -160,11 +159,11 @@ func (b *bench) count(ctx context.Context, c kase, to *sink, m *measured) (err e
 	var start, end runtime.MemStats
 	runtime.ReadMemStats(&start)
 	commits, samples := to.counts()
-	cpu, began := cpuTime(), time.Now()
+	cpu, began := harness.CPUTime(), time.Now()
 	if err := harness.Sleep(ctx, b.counting); err != nil {
 		return err
 	}
-	used, took := cpuTime()-cpu, time.Since(began)
+	used, took := harness.CPUTime()-cpu, time.Since(began)
 	endCommits, endSamples := to.counts()
 	m.scrapes, samples = endCommits-commits, endSamples-samples
 	runtime.ReadMemStats(&end)
@@ -267,13 +266,4 @@ func readStacks() uint64 {
 		least = min(least, m.StackInuse)
 	}
 	return least
-}
-
-// cpuTime is what the process has used in user and kernel mode.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0 // it fails for bad arguments only
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

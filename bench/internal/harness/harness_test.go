@@ -141,6 +141,12 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+func TestCPUTime(t *testing.T) {
+	before := CPUTime()
+	require.Positive(t, before)
+	require.Eventually(t, func() bool { return CPUTime() > before }, soon, time.Millisecond)
+}
+
 func TestSleep(t *testing.T) {
 	require.NoError(t, Sleep(t.Context(), time.Millisecond))
 	ctx, cancel := context.WithCancel(t.Context())
