@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -288,26 +289,8 @@ func (u *unmetRequirement) alike(set map[string]string) (key string, ok bool) {
 // longer.
 const maxCompared = 63
 
-// editDistance is the number of bytes to be changed, added or taken away to make one
-// text of another (Levenshtein's).
+// editDistance is the number of characters to be changed, added or taken away to make
+// one text of another.
 func editDistance(a, b string) int {
-	a, b = a[:min(len(a), maxCompared)], b[:min(len(b), maxCompared)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(diagonal+cost, above+1, row[j]+1)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
+	return levenshtein.ComputeDistance(a[:min(len(a), maxCompared)], b[:min(len(b), maxCompared)])
 }

@@ -54,5 +54,16 @@ func (m *Manager) Catalog() (metrics []Metric, version uint64) {
 	return metrics, version
 }
 
+// CatalogOf gives what the targets of a job expose, in no order.
+func (m *Manager) CatalogOf(job string) []Metric {
+	m.mu.Lock()
+	j := m.jobs[job]
+	m.mu.Unlock()
+	if j == nil {
+		return nil
+	}
+	return j.names.metrics(job, nil)
+}
+
 // CatalogVersion is that of Catalog, without the work.
 func (m *Manager) CatalogVersion() uint64 { return m.catalogVersion.Load() }

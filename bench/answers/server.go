@@ -134,9 +134,9 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 	return adapter.NewProvider(adapter.Options{
 		DB:       db,
 		Objects:  objects.Lister,
-		Rules:    adapter.DefaultRules(rateWindow),
+		Rules:    adapter.Rules{Custom: adapter.DefaultRules(rateWindow)},
 		Exposed:  func(uint64) ([]adapter.Exposed, uint64) { return names, 1 },
-		Interval: func() time.Duration { return scrapeInterval },
+		Interval: scrapeInterval,
 	})
 }
 

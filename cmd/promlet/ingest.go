@@ -67,11 +67,7 @@ func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
 		return nil, known
 	}
 	metrics, version := a.scraper.Catalog()
-	names := make([]adapter.Exposed, len(metrics))
-	for i, m := range metrics {
-		names[i] = adapter.Exposed{Name: m.Name, LabelNames: m.LabelNames}
-	}
-	return names, version
+	return adapterExposed(metrics), version
 }
 
 // wanted tells the scraper what is read.

@@ -143,15 +143,17 @@ type app struct {
 func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
 	rules := cfg.rules(a.opts)
 	provider, err := adapter.NewProvider(adapter.Options{
-		DB:       a.db,
-		Objects:  a.objects.Lister,
-		Mapper:   mapper,
-		Rules:    rules,
-		Exposed:  a.exposed,
-		Demand:   a.opts.demand(),
-		Targets:  a.targets,
-		Interval: a.opts.scrapeInterval,
-		Logger:   a.logger.With("component", "adapter"),
+		DB:      a.db,
+		Objects: a.objects.Lister,
+		Mapper:  mapper,
+		Rules:   rules,
+		Exposed: a.exposed,
+		Demand:  a.opts.demand(),
+		Targets: a.targets,
+
+		Explaining: a.explaining(),
+		Interval:   a.opts.scrapeInterval,
+		Logger:     a.logger.With("component", "adapter"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--config=%s: %w", a.opts.config, err)
@@ -224,6 +226,7 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func() error) (*adapter.Server, error) {
 	options := adapter.ServerOptions{
 		Provider:      provider,
+		Explain:       provider.Explain,
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
 		ShutdownDelay: a.opts.shutdownDelay,
