@@ -193,11 +193,13 @@ func (t *trail) walk(ctx context.Context, name string) {
 	if t.req.metric.api == customAPI {
 		values, err := t.evaluate(ctx, t.req)
 		if v, ok := values[name]; ok && v.err == nil {
-			t.arrive(name, v)
+			t.arrive(ctx, name, v)
 			return
 		} else if ok {
-			t.rule(ctx, name)
-			t.broken(LinkValue, "%v", v.err)
+			if t.rule(ctx, name) {
+				t.reached(name)
+				t.broken(LinkValue, "%v", v.err)
+			}
 			return
 		}
 		var gone *absence
@@ -210,9 +212,13 @@ func (t *trail) walk(ctx context.Context, name string) {
 }
 
 // arrive tells of what led to a value.
-func (t *trail) arrive(name string, v value) {
+func (t *trail) arrive(ctx context.Context, name string, v value) {
 	t.told.Value = v.quantity.String()
-	t.rule(context.Background(), name)
+	if found, err := t.stored(ctx, name); err == nil && found.series > 0 {
+		t.ok(LinkRule, "made by %s of %s", found.cand.rule, found.cand.series)
+	} else {
+		t.rule(ctx, name)
+	}
 	t.reached(name)
 	over := "the last sample of each series"
 	if v.window > 0 {

@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/discovery"
 )
 
 func newCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "check CONFIG",
 		Short: "Tell what is wrong with a configuration file",
 		Long: `Tell what is wrong, or odd, with a file for --config: prometheus-adapter's rules
@@ -29,6 +30,8 @@ of a cluster. The exit status is 0 when the file loads.`,
 			return err
 		},
 	}
+	cliflag.SetUsageAndHelpFunc(cmd, cliflag.NamedFlagSets{}, helpColumns)
+	return cmd
 }
 
 // checkConfig returns what there is in the file and what is odd about it. The error

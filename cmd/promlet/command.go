@@ -31,7 +31,7 @@ promlet version.`)
 	// What went wrong is printed once, by main.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."), newCheckCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."), newCheckCommand(), newExplainCommand(), newVersionCommand())
 	return root
 }
 
@@ -70,7 +70,7 @@ func newServeCommand(opts *options, use, long string) *cobra.Command {
 }
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
@@ -79,6 +79,8 @@ func newVersionCommand() *cobra.Command {
 			return err
 		},
 	}
+	cliflag.SetUsageAndHelpFunc(cmd, cliflag.NamedFlagSets{}, helpColumns)
+	return cmd
 }
 
 // buildVersion is what the go command stamped: a tag, a pseudo-version of the
