@@ -133,6 +133,13 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 		ask("default/pods/*/container_network_transmit_bytes_per_second", "web-1=100@120s web-2=200@120s",
 			`sum(rate(container_network_transmit_bytes_total{id=~".*.*",namespace="default",pod=~"web-1|web-2"}[2m])) by (pod)`),
 	)
+	tryRuleFile(t, "prometheus-engine", []string{
+		`http_requests_total{namespace="default",pod="web-1",code="200"} 0+150x30`,
+		`http_requests_total{namespace="default",pod="web-1",code="500"} 0+15x30`,
+	},
+		ask("default/pods/*/http_requests_per_second", "web-1=11@300s",
+			`sum(rate(http_requests_total{namespace="default",pod=~"web-1|web-2"}[5m])) by (pod)`),
+	)
 	tryRuleFile(t, "vllm", []string{
 		`vllm:num_requests_running{namespace="default",pod="web-1",model_name="llama"} 3x30`,
 		`vllm:num_requests_running{namespace="default",pod="web-1",model_name="gemma"} 2x30`,
