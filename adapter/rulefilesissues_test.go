@@ -192,3 +192,24 @@ func TestRuleFilesWithJoins(t *testing.T) {
 `),
 	)
 }
+
+func TestRuleFileOfOddities(t *testing.T) {
+	tryRuleFile(t, "oddities", []string{
+		`app_jobs_total{namespace="default",pod="web-1"} 0+150x30`,
+		`app_bytes_sum{namespace="default",pod="web-1"} 0+1500x30`,
+		`app_internal_jobs_total{namespace="default",pod="web-1"} 0+150x30`,
+		`app_jobs_count{namespace="default",pod="web-1"} 0+150x30`,
+		`queue_depth{namespace="default",app="web",queue="a"} 3x29 2`,
+		`queue_depth{namespace="other",app="web",queue="a"} 5x30`,
+	},
+		ask("default/pods/web-1/total_of_jobs", "web-1=10@60s",
+			`sum(rate({__name__=~"^app_jobs_total$",namespace="default",pod="web-1",}[1m])) by (pod,)`),
+		ask("default/pods/web-1/sum_of_bytes", "web-1=100@60s",
+			`sum(rate({__name__=~"^app_bytes_sum$",namespace="default",pod="web-1",}[1m])) by (pod,)`),
+		ask("default/pods/web-1/total_of_internal_jobs", "404 … no series has been collected that a rule serves under that name"),
+		ask("default/deployments.apps/web/worst_queue", "web=3@60s",
+			`max(max_over_time(queue_depth{namespace="default",app="web"}[1m])) by (app)`),
+		ask("/namespaces/default/worst_queue", "default=3@60s",
+			`max(max_over_time(queue_depth{namespace="default"}[1m])) by (namespace)`),
+	)
+}
