@@ -131,16 +131,19 @@ func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*e
 		}
 		e.scope = append(e.scope, equal(label, req.namespace))
 	}
+	// A query of an external metric need not be about the namespace it is asked for in.
+	within, known := req.namespace, promMatchers(e.scope)
+	if cand.api == externalAPI {
+		within, known = "", nil
+	}
 	var err error
-	if e.labelNames, err = p.catalog.labelNames(ctx, cand, promMatchers(e.scope)...); err != nil {
+	if e.labelNames, err = p.catalog.labelNames(ctx, cand, known...); err != nil {
 		return nil, err
 	}
 	if len(e.labelNames) == 0 {
-		return nil, absent("%s has no series%s that %s takes", cand.series, inNamespace(req.namespace), cand.rule)
+		return nil, absent("%s has no series%s that %s takes", cand.series, inNamespace(within), cand.rule)
 	}
-	e.facts, err = e.table.of(req.namespace, func() ([]string, error) {
-		return p.catalog.jobs(ctx, cand, promMatchers(e.scope)...)
-	})
+	e.facts, err = e.table.of(within, func() ([]string, error) { return p.catalog.jobs(ctx, cand, known...) })
 	return e, err
 }
 
