@@ -116,10 +116,14 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 
 // nothing is why a query over series that are there gave nothing.
 func (e *evaluation) nothing() string {
-	if e.cand.window > 0 {
-		return fmt.Sprintf("%s has no rate for it over the last %s: that needs two samples", e.cand.series, model.Duration(e.cand.window))
+	of := " for it"
+	if e.cand.api == externalAPI {
+		of = inNamespace(e.namespace)
 	}
-	return e.cand.series + " has no current sample for it"
+	if e.cand.window > 0 {
+		return fmt.Sprintf("%s has no rate%s over the last %s: that needs two samples", e.cand.series, of, model.Duration(e.cand.window))
+	}
+	return fmt.Sprintf("%s has no current sample%s", e.cand.series, of)
 }
 
 func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*evaluation, error) {

@@ -86,7 +86,7 @@ func TestExternalRuleFiles(t *testing.T) {
 		ask("default/queue_consumer_lag?name=mail", `{name="mail"}=7@instant`, `sum(queue_consumer_lag{name="mail",namespace="default"}) by (name)`),
 		ask("default/queue_consumer_lag?partition in (0,2),name!=mail", `{name="print"}=5@instant`, `sum(queue_consumer_lag{name!="mail",partition=~"0|2",namespace="default"}) by (name)`),
 		ask("default/queue_consumer_lag?name=none", "404 … queue_consumer_lag", `sum(queue_consumer_lag{name="none",namespace="default"}) by (name)`),
-		ask("empty/queue_consumer_lag", "404 … in namespace empty"),
+		ask("empty/queue_consumer_lag", "404 … in namespace empty", `sum(queue_consumer_lag{namespace="empty"}) by (name)`),
 		ask("default/queue_depth", `{name="my-sample-queue"}=57@instant`, `sum(queue_depth{}) by (name)`),
 		ask("default/queue_depth?name=my-sample-queue,namespace=queue", `{name="my-sample-queue"}=50@instant`, `sum(queue_depth{name="my-sample-queue",namespace="queue"}) by (name)`),
 		ask("default/nonsense", "404 … nonsense"),
