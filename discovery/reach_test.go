@@ -91,6 +91,8 @@ status: ` + status
 		strings.Replace(http, "http", "metrics", 1), service+`{ports: [{name: metrics, port: 81, targetPort: prom}]}`, slice(onPod), running)
 	f(`no endpoint of the Service has a container port named "prom", the targetPort of its port 81 (its pods have "http", 9090)`,
 		target("prom"), service+`{ports: [{port: 81, targetPort: prom}]}`, strings.Replace(slice(onPod), "{name: http, port: 8080}", "", 1), running)
+	f(`no endpoint of the Service has its port "metrics"`,
+		strings.Replace(http, "http", "metrics", 1), service+`{ports: [{name: metrics, port: 81, targetPort: http}]}`, slice(onPod), running)
 	f(`no endpoint of the Service has a container port named "metrics" (its pods have "http", 9090)`, target("metrics"), web1, slice(onPod), running)
 	f(`no endpoint of the Service has a container port 8081 (its pods have 8080, 9090)`, target("8081"), web1, slice(onPod), running)
 	f(`no endpoint of the Service has a container port 8081 (no pod is known behind them)`, target("8081"), web1, slice(`endpoints: [{addresses: [10.0.0.1]}]`))
@@ -253,6 +255,24 @@ func TestReachOfWhatIsNotKnown(t *testing.T) {
 	require.Equal(t, Reach{Counted: 1}, d.ReachService("default", "nope"))
 	require.Equal(t, Reach{}, d.ReachService("other", "web"))
 	require.Equal(t, Reach{}, d.ReachPod("default", "nope"))
+}
+
+// TestReachWhileASecretIsAwaited: until it has been read, the monitor goes on as it was,
+// and that is what is told.
+func TestReachWhileASecretIsAwaited(t *testing.T) {
+	o := load(t, web, webMonitor)
+	d := New(o, Options{})
+	resolve(t, d)
+	o.references.follow()
+	m := get[monitoringv1.ServiceMonitor](o.serviceMonitors, "default/m").DeepCopy()
+	m.Spec.Selector.MatchLabels["app"] = "other"
+	m.Spec.Endpoints[0].BasicAuth = &monitoringv1.BasicAuth{
+		Username: corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "s"}, Key: "user"},
+	}
+	require.NoError(t, o.serviceMonitors.Update(m))
+	_, groups := resolve(t, d)
+	require.Equal(t, wantLines(webTargets), lines(groups))
+	require.Equal(t, 2, only(t, d.ReachService("default", "web")).Targets)
 }
 
 // TestReachTellsNothingOfOtherNamespaces: an EndpointSlice may name a pod of another
