@@ -204,15 +204,17 @@ func TestReachAnnotated(t *testing.T) {
 func TestReachListsAllThatSelect(t *testing.T) {
 	const two = `{namespaceSelector: {any: true}, selector: {matchLabels: {app: web}}, endpoints: [{port: metrics}, {port: nope}]}`
 	inline := monitorSpec(t, named("ServiceMonitor", "default", "b", two))
-	r := reachService(t, Options{ServiceMonitors: []*monitoringv1.ServiceMonitor{inline}}, "web", web,
+	const unfit = `{selector: {matchLabels: {app: unfit}}, endpoints: [{}]}`
+	inlineUnfit := monitorSpec(t, named("ServiceMonitor", "default", "unfit", unfit))
+	r := reachService(t, Options{ServiceMonitors: []*monitoringv1.ServiceMonitor{inline, inlineUnfit}}, "web", web,
 		named("ServiceMonitor", "default", "b", two), named("ServiceMonitor", "default", "a", two), named("ServiceMonitor", "afar", "z", two),
 		named("ServiceMonitor", "default", "bad", `{selector: {}, endpoints: [{interval: often}]}`),
 		named("ServiceMonitor", "default", "none", `{selector: {}, endpoints: []}`),
-		named("ServiceMonitor", "default", "unfit", `{selector: {matchLabels: {app: unfit}}, endpoints: [{}]}`),
+		named("ServiceMonitor", "default", "unfit", unfit),
 		named("ServiceMonitor", "afar", "looks-elsewhere", `{selector: {}, endpoints: [{}]}`),
 		named("PodMonitor", "default", "p", `{selector: {}, podMetricsEndpoints: [{}]}`))
 	require.Nil(t, r.Nearest)
-	require.Equal(t, 7, r.Counted, "all but what looks elsewhere")
+	require.Equal(t, 8, r.Counted, "all but what looks elsewhere")
 	jobs := func(name string) []ReachedJob {
 		return []ReachedJob{
 			{Name: "serviceMonitor/" + name + "/0", Field: "spec.endpoints[0]", Targets: 2},

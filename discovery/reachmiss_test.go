@@ -96,7 +96,7 @@ func TestNearest(t *testing.T) {
 	f("a", wants("b", "app: cart"), wants("a", "app: cart"))
 	f("b", wants("a", "run: checkout"), wants("b", "aps: checkout"))
 	f("ns", wants("a", "app: checkou"), named("ServiceMonitor", "default", "ns", `{namespaceSelector: {matchNames: [x]}, selector: {}}`))
-	f("a", wants("a", "app: checkou"), named("ServiceMonitor", "default", "ns", `{namespaceSelector: {matchNames: [x]}, selector: {matchLabels: {tier: wep}}}`))
+	f("a", wants("a", "app: another"), named("ServiceMonitor", "default", "ns", `{namespaceSelector: {matchNames: [x]}, selector: {matchLabels: {tier: wep}}}`))
 	f("b", wants("b", "app: another"), wants("a", "-: x"))
 	f("a", wants("b", "app: x, tier: v"), wants("a", "-: x"))
 	f("b", out("a", "app: checkout"), wants("b", "app: x, tier: v"))
