@@ -29,7 +29,7 @@ func (t *trail) monitors(name string) bool {
 	var good, rejected []string
 	for _, m := range reach.Monitors {
 		if m.Err != nil {
-			rejected = append(rejected, fmt.Sprintf("%s is rejected: %v", t.nameOf(m), m.Err))
+			rejected = append(rejected, t.tell(m, "is rejected", ": "+m.Err.Error()))
 			continue
 		}
 		good = append(good, t.nameOf(m))
@@ -57,6 +57,14 @@ func (t *trail) nameOf(m Reaching) string {
 	return m.Kind + " " + m.Name
 }
 
+// tell says something of a monitor, with details of one of the namespace only.
+func (t *trail) tell(m Reaching, what, details string) string {
+	if m.Namespace != t.req.namespace {
+		details = ""
+	}
+	return t.nameOf(m) + " " + what + details
+}
+
 // forbidden tells which objects promlet may not see.
 func (t *trail) forbidden() string {
 	if t.explaining.Problems == nil {
@@ -65,13 +73,14 @@ func (t *trail) forbidden() string {
 	var refused []string
 	for _, problem := range t.explaining.Problems() {
 		if strings.Contains(problem, "forbidden") {
-			refused = append(refused, problem)
+			attempt, _, _ := strings.Cut(problem, ": ") // such as "list services"
+			refused = append(refused, "promlet may not "+attempt)
 		}
 	}
 	if len(refused) == 0 {
 		return ""
 	}
-	return "; permission missing: " + strings.Join(refused, "; ")
+	return fmt.Sprintf("; permission missing: %s (applying deploy/ again grants it)", strings.Join(refused, ", "))
 }
 
 // findJobs finds which monitors select the object, or else the pods behind it and the
@@ -160,7 +169,7 @@ func (t *trail) endpoints(name string) bool {
 		for _, j := range m.Jobs {
 			targets += j.Targets
 			if j.Missing != "" && m.Err == nil {
-				missing = append(missing, fmt.Sprintf("%s: %s", t.nameOf(m), j.Missing))
+				missing = append(missing, t.tell(m, "finds no target in it", ": "+j.Missing))
 			}
 		}
 	}

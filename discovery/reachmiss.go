@@ -78,16 +78,13 @@ func (d *Discoverer) leftOutCandidates(kind, namespace string, of reachable) []*
 	return out
 }
 
-// nearest picks the one that comes closest: of those that count, or else of those left
-// out, the one with the fewest differences; then that with the smallest; then the first
-// by name.
+// nearest picks the one that comes closest: the one with the fewest differences; then
+// that with the smallest; then the first by name.
 func nearest(all []*candidate, of reachable) *Miss {
 	if len(all) == 0 {
 		return nil
 	}
-	order := func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(min(len(a.leftOut), 1), min(len(b.leftOut), 1)), cmp.Compare(a.differences(), b.differences()))
-	}
+	order := func(a, b *candidate) int { return cmp.Compare(a.differences(), b.differences()) }
 	slices.SortStableFunc(all, func(a, b *candidate) int { return cmp.Or(order(a, b), cmp.Compare(a.name, b.name)) })
 	var best *candidate
 	closest := 0
@@ -103,9 +100,12 @@ func nearest(all []*candidate, of reachable) *Miss {
 }
 
 // differences is how many things would have to change for the monitor to select the
-// object, its being left out aside. What is not known counts as one.
+// object. What is not known counts as one; so does being left out.
 func (c *candidate) differences() int {
 	n := len(c.unmet)
+	if c.leftOut != "" {
+		n++
+	}
 	if c.named != nil || c.err != nil {
 		n++
 	}

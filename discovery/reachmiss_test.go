@@ -99,7 +99,8 @@ func TestNearest(t *testing.T) {
 	f("a", wants("a", "app: another"), named("ServiceMonitor", "default", "ns", `{namespaceSelector: {matchNames: [x]}, selector: {matchLabels: {tier: wep}}}`))
 	f("b", wants("b", "app: another"), wants("a", "-: x"))
 	f("a", wants("b", "app: x, tier: v"), wants("a", "-: x"))
-	f("b", out("a", "app: checkout"), wants("b", "app: x, tier: v"))
+	f("a", out("a", "app: checkout"), wants("b", "app: x"))
+	f("b", out("a", "app: checkouts"), wants("b", "app: x"))
 	f("a", out("a", "app: checkout"), out("b", "app: chekout"))
 
 	// Of several values the nearest counts.
@@ -129,7 +130,7 @@ func TestMissOfMonitorsLeftOut(t *testing.T) {
 	// Inline monitors always count.
 	opts := byLabels
 	opts.ServiceMonitors = []*monitoringv1.ServiceMonitor{monitorSpec(t, monitor(`{selector: {matchLabels: {app: z}}}`))}
-	r = reachService(t, opts, "s", service, strings.Replace(fits, "name: m", "name: other", 1))
+	r = reachService(t, opts, "s", service, strings.Replace(monitor(`{selector: {matchLabels: {app: v}}}`), "name: m", "name: other", 1))
 	require.Equal(t, Reach{Counted: 1, Nearest: &Miss{Kind: "ServiceMonitor", Namespace: "default", Name: "m",
 		Reason: "it wants the label app=z, the Service has app=x"}}, r)
 }
