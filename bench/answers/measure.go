@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,8 +80,9 @@ func (b *bench) measure(ctx context.Context, s *server, q question) (m measured,
 	return m, err
 }
 
-// polls are what HorizontalPodAutoscalers of a fleet's applications ask: the pods of one,
-// the Service of the next.
+// polls are what HorizontalPodAutoscalers of a fleet's applications ask, half for the pods
+// of one, half for its Service, in no order: one in step with a profile's samples would
+// show one half only.
 func (f fleet) polls() []question {
 	var questions []question
 	_ = f.each(func(namespace, app string, number int) error { // it has no error
@@ -92,6 +94,8 @@ func (f fleet) polls() []question {
 		questions = append(questions, q)
 		return nil
 	})
+	random := rand.New(rand.NewPCG(1, 2))
+	random.Shuffle(len(questions), func(i, j int) { questions[i], questions[j] = questions[j], questions[i] })
 	return questions
 }
 
