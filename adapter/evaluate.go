@@ -103,7 +103,7 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 		}
 	}
 	podLabel := cand.assoc.label(podKind())
-	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(e.labelNames, podLabel)
+	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(e.labelNames, podLabel) && !cand.allPods
 	switch {
 	case behind:
 		return e.byPods(ctx, podLabel)

@@ -25,6 +25,9 @@ type rule struct {
 	query    *template.Template
 	assoc    *association
 	parser   parser.Parser
+	// allPods: the query is the same for any pods, and so tells nothing of those
+	// behind an object.
+	allPods bool
 	// window is the longest range that the query looks back over, 0 for a
 	// query over instant values.
 	window time.Duration
@@ -116,7 +119,26 @@ func (r *rule) probe() error {
 		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
 	}
 	r.window = window(parsed)
-	return nil
+	r.allPods, err = r.sameForAll(podKind())
+	return err
+}
+
+// sameForAll tells whether the query is the same for all objects of a kind that the
+// rule has a label for: its template uses no matcher, nor the value of that label.
+func (r *rule) sameForAll(k kind) (bool, error) {
+	label := r.assoc.label(k)
+	if label == "" {
+		return false, nil
+	}
+	args := queryArgs{Series: "placeholder", TargetLabels: targetLabels(scrapeFacts{}, "")}
+	var queries [2]string
+	for i, name := range []string{"x", "y"} {
+		var err error
+		if queries[i], err = r.expand(args, []matcher{equal(label, name)}, "placeholder"); err != nil {
+			return false, err
+		}
+	}
+	return queries[0] == queries[1], nil
 }
 
 // placeholder gives the PromQL of the rule for a series and some object.

@@ -98,6 +98,8 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 	},
 		ask("default/pods/*/test", "", `sum(kube_pod_status_ready{pod=~"metrics-server.*",condition="true"})by(pod)`),
 		ask("/namespaces/default/test", "default=2@instant", `sum(kube_pod_status_ready{pod=~"metrics-server.*",condition="true"})by(namespace)`),
+		// It is not about the pods of web, which the series names as well.
+		ask("default/deployments.apps/web/test", "404 … kube_pod_status_ready carries no label that names deployments.apps"),
 	)
 	tryRuleFile(t, "issue-375-join", []string{
 		`kube_deployment_labels{namespace="default",label_app="web",label_celeryQueueName="mail"} 1x30`,
