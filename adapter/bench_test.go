@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,8 @@ func crowd(b *testing.B, pods int) *fixture {
 	var names, series []string
 	for i := range pods {
 		name := fmt.Sprintf("app-6d4cf56db6-%05d", i)
+		f.targets = append(f.targets, Target{Interval: step, Labels: labels.FromStrings("namespace", "default", "pod", name, "service", "app", "job", "app",
+			"endpoint", "web", "container", "app", "instance", fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256))})
 		target := fmt.Sprintf(`namespace="default",pod=%q,service="app",job="app",endpoint="web",container="app",instance="10.0.%d.%d:8080"`, name, i/256, i%256)
 		for j := range 4 {
 			series = append(series, fmt.Sprintf(`http_requests_total{%s,method=%q,code=%q} 0+15x20`, target, []string{"GET", "POST"}[j%2], []string{"200", "500"}[j/2]))

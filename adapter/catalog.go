@@ -72,6 +72,18 @@ type candidate struct {
 	series string
 }
 
+// seriesMatchers select the series of the name that the rule takes. Those of the rule
+// on the name have been asked already.
+func (c candidate) seriesMatchers() []*labels.Matcher {
+	matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, c.series)}
+	for _, m := range c.matchers {
+		if m.Name != model.MetricNameLabel {
+			matchers = append(matchers, m)
+		}
+	}
+	return matchers
+}
+
 // candidates returns the ways to a metric, best first: the later rule wins, as
 // in prometheus-adapter, and then the earlier series name.
 func (c *catalog) candidates(ctx context.Context, metric metricKey) ([]candidate, error) {
@@ -150,7 +162,7 @@ func (c *catalog) reads(metric metricKey) (all [][]*labels.Matcher) {
 	defer c.mu.Unlock()
 	for _, cand := range c.byMetric[metric] {
 		if _, known := c.readBy[cand][""]; !known {
-			expr, err := cand.placeholder(cand.series)
+			expr, err := cand.placeholder(cand.series, true)
 			if err != nil {
 				continue // evaluating it will say so
 			}
@@ -222,7 +234,7 @@ func (c *catalog) read(cand candidate, more []*labels.Matcher, from func(storage
 	if err != nil {
 		return nil, err
 	}
-	matchers := slices.Concat(cand.matchers, more, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, cand.series)})
+	matchers := append(cand.seriesMatchers(), more...)
 	found, err := from(q, matchers)
 	found = slices.Clone(found)
 	if closeErr := q.Close(); err == nil {

@@ -20,11 +20,11 @@ func RateWindow(asked, scrapeInterval time.Duration) time.Duration {
 // collapseContainers counts each container of a pod once: its series by whatever
 // port, Service or monitor they came, and those for which no container is known only
 // where there are none of a container. What belongs to no pod is told apart by its
-// instance. %[1]s is the value of the series with the matchers in its place.
-const collapseContainers = `sum by (<<.GroupBy>>) (` +
+// instance. Where nothing is scraped twice there is nothing to collapse, %[4]s.
+const collapseContainers = `sum by (<<.GroupBy>>) (<<if .Duplicates>>` +
 	`max without (instance, <<.TargetLabels>>) (%[1]s) or ignoring (container) ` +
 	`max without (instance, <<.TargetLabels>>) (%[2]s)` +
-	`<<if ne .GroupBy "pod">> or max without (<<.TargetLabels>>) (%[3]s)<<end>>)`
+	`<<if ne .GroupBy "pod">> or max without (<<.TargetLabels>>) (%[3]s)<<end>><<else>>%[4]s<<end>>)`
 
 // collapseCgroups is for cAdvisor's series: those of the whole pod count where it
 // has none of its containers.
@@ -49,7 +49,7 @@ func DefaultRules(window time.Duration) []Rule {
 		return fmt.Sprintf(collapse, matchers...)
 	}
 	queries := func(value string) (app, cgroup string) {
-		return query(collapseContainers, value, onePod+`,container!=""`, onePod+`,container=""`, `,pod=""`),
+		return query(collapseContainers, value, onePod+`,container!=""`, onePod+`,container=""`, `,pod=""`, ``),
 			query(collapseCgroups, value, `,container!="",container!="POD"`, `,container=""`)
 	}
 	rate, containerRate := queries(fmt.Sprintf("rate(%%s[%s])", model.Duration(window)))

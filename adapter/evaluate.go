@@ -80,11 +80,11 @@ func (p *Provider) firstCandidate(ctx context.Context, req request, try func(can
 type evaluation struct {
 	*Provider
 	request
-	cand       candidate
-	scope      []matcher   // on the namespace
-	labelNames []string    // that the series have
-	table      scrapeTable // of all targets
-	facts      scrapeFacts // of those behind the series
+	cand  candidate
+	scope []matcher   // on the namespace
+	table scrapeTable // of all targets
+	facts scrapeFacts // of those behind the series
+	ended bool        // a series was used that has ended
 }
 
 // evaluateCandidate looks for the objects' own label first, and then for the
@@ -95,23 +95,79 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 		return nil, err
 	}
 	label := cand.assoc.label(req.kind)
-	named := label != "" && slices.Contains(e.labelNames, label)
-	if named {
+	if !e.implies(label) {
+		if _, err := e.labelNames(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if label != "" {
 		values, err := e.byLabel(ctx, label)
 		if err != nil || len(values) > 0 {
 			return values, err
 		}
 	}
+	names, err := e.labelNames(ctx)
+	if err != nil {
+		return nil, err
+	}
 	podLabel := cand.assoc.label(podKind())
-	behind := req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(e.labelNames, podLabel) && !cand.allPods
 	switch {
-	case behind:
+	case req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(names, podLabel) && !cand.allPods:
 		return e.byPods(ctx, podLabel)
-	case named:
+	case label != "" && slices.Contains(names, label):
 		return nil, absent("%s", e.nothing())
 	default:
 		return nil, absent("%s carries no label that names %s", cand.series, req.kind.GroupResource)
 	}
+}
+
+func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*evaluation, error) {
+	e := &evaluation{Provider: p, request: req, cand: cand, table: p.scrapes.current()}
+	if req.namespace != "" {
+		label := cand.assoc.label(namespaceKind())
+		if label == "" {
+			return nil, absent("%s, which serves %s, has no label for namespaces", cand.rule, cand.series)
+		}
+		e.scope = append(e.scope, equal(label, req.namespace))
+	}
+	within, known := e.within()
+	var err error
+	e.facts, err = e.table.of(within, func() ([]string, error) { return p.catalog.jobs(ctx, cand, known...) })
+	return e, err
+}
+
+// implies tells whether all series that can answer, by the label that names objects,
+// are such as the rule takes: most rules only want the labels that are asked for.
+func (e *evaluation) implies(label string) bool {
+	for _, m := range e.cand.matchers {
+		switch {
+		case m.Name == model.MetricNameLabel:
+		case len(e.scope) > 0 && m.Name == e.scope[0].Name && m.Matches(e.namespace):
+		case m.Name == label && !slices.ContainsFunc(e.names, func(name string) bool { return !m.Matches(name) }):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// within is where the series of a metric are. A query of an external metric need not be
+// about the namespace it is asked for in.
+func (e *evaluation) within() (namespace string, known []*labels.Matcher) {
+	if e.cand.api == externalAPI {
+		return "", nil
+	}
+	return e.namespace, promMatchers(e.scope)
+}
+
+// labelNames returns those of the series, which there are, or else an absence.
+func (e *evaluation) labelNames(ctx context.Context) ([]string, error) {
+	within, known := e.within()
+	names, err := e.catalog.labelNames(ctx, e.cand, known...)
+	if err == nil && len(names) == 0 {
+		err = absent("%s has no series%s that %s takes", e.cand.series, inNamespace(within), e.cand.rule)
+	}
+	return names, err
 }
 
 // nothing is why a query over series that are there gave nothing.
@@ -126,31 +182,6 @@ func (e *evaluation) nothing() string {
 	return fmt.Sprintf("%s has no current sample%s", e.cand.series, of)
 }
 
-func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*evaluation, error) {
-	e := &evaluation{Provider: p, request: req, cand: cand, table: p.scrapes.current()}
-	if req.namespace != "" {
-		label := cand.assoc.label(namespaceKind())
-		if label == "" {
-			return nil, absent("%s, which serves %s, has no label for namespaces", cand.rule, cand.series)
-		}
-		e.scope = append(e.scope, equal(label, req.namespace))
-	}
-	// A query of an external metric need not be about the namespace it is asked for in.
-	within, known := req.namespace, promMatchers(e.scope)
-	if cand.api == externalAPI {
-		within, known = "", nil
-	}
-	var err error
-	if e.labelNames, err = p.catalog.labelNames(ctx, cand, known...); err != nil {
-		return nil, err
-	}
-	if len(e.labelNames) == 0 {
-		return nil, absent("%s has no series%s that %s takes", cand.series, inNamespace(within), cand.rule)
-	}
-	e.facts, err = e.table.of(within, func() ([]string, error) { return p.catalog.jobs(ctx, cand, known...) })
-	return e, err
-}
-
 // byLabel asks for all objects at once by the label that names them.
 func (e *evaluation) byLabel(ctx context.Context, label string) (map[string]value, error) {
 	matchers := slices.Concat(e.matchers, e.scope, []matcher{namesMatcher(label, e.names)})
@@ -161,6 +192,9 @@ func (e *evaluation) byLabel(ctx context.Context, label string) (map[string]valu
 	values := make(map[string]value, len(vector))
 	for _, sample := range vector {
 		name := sample.Labels.Get(label)
+		if name == "" {
+			return nil, absent("%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, label)
+		}
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("%s gives several samples for %s %q: aggregate by (<<.GroupBy>>)", expr, label, name)
 		}
@@ -203,7 +237,17 @@ func (e *evaluation) byPods(ctx context.Context, podLabel string) (map[string]va
 
 // query also returns the window that the values are over.
 func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy string) (string, tsdb.Vector, time.Duration, error) {
-	expr, err := e.cand.expand(queryArgs{Series: e.cand.series, TargetLabels: targetLabels(e.facts, groupBy)}, matchers, groupBy)
+	expr, vector, window, err := e.queryOnce(ctx, matchers, groupBy, e.facts.duplicates)
+	if err == nil && e.ended && !e.facts.duplicates {
+		// It may be the container's that another one is of as well, by new labels.
+		return e.queryOnce(ctx, matchers, groupBy, true)
+	}
+	return expr, vector, window, err
+}
+
+func (e *evaluation) queryOnce(ctx context.Context, matchers []matcher, groupBy string, duplicates bool) (string, tsdb.Vector, time.Duration, error) {
+	args := queryArgs{Series: e.cand.series, TargetLabels: targetLabels(e.facts, groupBy), Duplicates: duplicates}
+	expr, err := e.cand.expand(args, matchers, groupBy)
 	if err != nil {
 		return "", nil, 0, err
 	}
@@ -229,12 +273,14 @@ func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy stri
 // that have not been refreshed for two intervals, and those that ended with their
 // pod.
 func (e *evaluation) counts(s tsdb.Series) bool {
-	if e.now().Sub(s.Last) > lookBackIntervals*e.table.intervalOf(s.Labels) {
+	age := e.now().Sub(s.Last)
+	if age > lookBackIntervals*e.facts.shortest && age > lookBackIntervals*e.table.intervalOf(s.Labels) {
 		return false
 	}
 	if !s.Stale {
 		return true
 	}
+	e.ended = true
 	pod, namespace := e.cand.assoc.label(podKind()), e.cand.assoc.label(namespaceKind())
 	if pod == "" || namespace == "" || !s.Labels.Has(pod) {
 		return true

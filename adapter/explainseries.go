@@ -153,13 +153,17 @@ func (t *trail) stored(ctx context.Context, name string) (storedSeries, error) {
 		}
 		e, err := t.prepare(ctx, req, cand)
 		var gone *absence
+		var names []string
+		if err == nil {
+			names, err = e.labelNames(ctx)
+		}
 		if errors.As(err, &gone) {
 			continue
 		}
 		if err != nil {
 			return storedSeries{}, err
 		}
-		for _, of := range t.selections(e, name) {
+		for _, of := range t.selections(e, name, names) {
 			if found, err := e.stored(ctx, of); err != nil || found.series > 0 {
 				return found, err
 			}
@@ -169,11 +173,11 @@ func (t *trail) stored(ctx context.Context, name string) (storedSeries, error) {
 }
 
 // selections are the ways in which series may be the object's.
-func (t *trail) selections(e *evaluation, name string) (ways [][]matcher) {
+func (t *trail) selections(e *evaluation, name string, labelNames []string) (ways [][]matcher) {
 	if t.req.metric.api == externalAPI {
 		return [][]matcher{e.scope}
 	}
-	if label := e.cand.assoc.label(t.req.kind); label != "" && slices.Contains(e.labelNames, label) {
+	if label := e.cand.assoc.label(t.req.kind); label != "" && slices.Contains(labelNames, label) {
 		ways = append(ways, append(slices.Clone(e.scope), equal(label, name)))
 	}
 	if label := e.cand.assoc.label(podKind()); label != "" && len(t.pods) > 0 {
@@ -191,8 +195,7 @@ func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, er
 	if err != nil {
 		return found, err
 	}
-	ms := slices.Concat(e.cand.matchers, promMatchers(of), []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, e.cand.series)})
-	set := q.Select(ctx, false, nil, ms...)
+	set := q.Select(ctx, false, nil, append(e.cand.seriesMatchers(), promMatchers(of)...)...)
 	since := now.Add(-RateWindow(e.cand.window, e.facts.longest))
 	var it chunkenc.Iterator
 	for set.Next() {

@@ -59,6 +59,9 @@ func (p *Provider) externalCandidate(ctx context.Context, req request, cand cand
 		return nil, err
 	}
 	if len(vector) == 0 {
+		if _, err := e.labelNames(ctx); err != nil {
+			return nil, err
+		}
 		return nil, absent("%s", e.nothing())
 	}
 	list := &external_metrics.ExternalMetricValueList{Items: []external_metrics.ExternalMetricValue{}}

@@ -186,7 +186,7 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 	if len(req.names) == 0 {
 		return nil, absent("the selector %q matches no %s%s", selector, req.kind.GroupResource, inNamespace(req.namespace))
 	}
-	list := &custom_metrics.MetricValueList{Items: []custom_metrics.MetricValue{}}
+	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, 0, len(req.names))}
 	values, err := p.evaluate(ctx, req)
 	var gone *absence
 	if err != nil && (!errors.As(err, &gone) || gone.unknownMetric || gone.starting) {

@@ -25,6 +25,9 @@ type queryArgs struct {
 	// TargetLabels is promlet's own: the labels by which only targets differ, save
 	// for the one in GroupBy.
 	TargetLabels string
+	// Duplicates is promlet's own: whether what a container exposes may be there
+	// several times, from several targets.
+	Duplicates bool
 }
 
 // matcher is a PromQL matcher together with the values it was made from, joined

@@ -107,18 +107,21 @@ func (r *rule) compile(kinds *kinds) error {
 // probe runs the template with placeholders, so that a query that is no PromQL
 // is found now, and reads the window from the result.
 func (r *rule) probe() error {
-	expr, err := r.placeholder("placeholder")
-	if err != nil {
-		return err
+	for _, duplicates := range []bool{false, true} {
+		expr, err := r.placeholder("placeholder", duplicates)
+		if err != nil {
+			return err
+		}
+		parsed, err := r.parser.ParseExpr(expr)
+		if err != nil {
+			return fmt.Errorf("metricsQuery gives no PromQL: %w (it gave %q)", err, expr)
+		}
+		if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
+			return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
+		}
+		r.window = window(parsed)
 	}
-	parsed, err := r.parser.ParseExpr(expr)
-	if err != nil {
-		return fmt.Errorf("metricsQuery gives no PromQL: %w (it gave %q)", err, expr)
-	}
-	if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
-		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
-	}
-	r.window = window(parsed)
+	var err error
 	r.allPods, err = r.sameForAll(podKind())
 	return err
 }
@@ -142,8 +145,8 @@ func (r *rule) sameForAll(k kind) (bool, error) {
 }
 
 // placeholder gives the PromQL of the rule for a series and some object.
-func (r *rule) placeholder(series string) (string, error) {
-	args := queryArgs{Series: series, TargetLabels: targetLabels(scrapeFacts{}, "")}
+func (r *rule) placeholder(series string, duplicates bool) (string, error) {
+	args := queryArgs{Series: series, TargetLabels: targetLabels(scrapeFacts{}, ""), Duplicates: duplicates}
 	return r.expand(args, []matcher{equal("placeholder", "x")}, "placeholder")
 }
 

@@ -99,13 +99,15 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 		ask("default/pods/*/test", "", `sum(kube_pod_status_ready{pod=~"metrics-server.*",condition="true"})by(pod)`),
 		ask("/namespaces/default/test", "default=2@instant", `sum(kube_pod_status_ready{pod=~"metrics-server.*",condition="true"})by(namespace)`),
 		// It is not about the pods of web, which the series names as well.
-		ask("default/deployments.apps/web/test", "404 … kube_pod_status_ready carries no label that names deployments.apps"),
+		ask("default/deployments.apps/web/test", "404 … keeps no label deployment: aggregate by (<<.GroupBy>>)", `sum(kube_pod_status_ready{pod=~"metrics-server.*",condition="true"})by(deployment)`),
 	)
 	tryRuleFile(t, "issue-375-join", []string{
 		`kube_deployment_labels{namespace="default",label_app="web",label_celeryQueueName="mail"} 1x30`,
 		`rabbitmq_queue_messages{queue="mail"} 5x30`,
 	},
-		ask("default/deployments.apps/web/celery_queue_messages", "404 … rabbitmq_queue_messages has no series in namespace default that rules[0] takes"),
+		// There it is a metric of no deployment, for the series of seriesQuery names none.
+		ask("default/deployments.apps/web/celery_queue_messages", "web=5@instant",
+			`label_replace( kube_deployment_labels{label_celeryQueueName=~".+", label_app!~".*-apm-.*"}, "queue", "$1", "label_celeryQueueName", "(.+)" ) * on (queue) group_right (label_app, namespace) rabbitmq_queue_messages`),
 	)
 }
 

@@ -20,6 +20,9 @@ type Target struct {
 	// Labels are those that it gives to its series; Discovered are the same before
 	// the relabelings that its monitor asks for.
 	Labels, Discovered labels.Labels
+	// OwnLabels says that its series may have other values of these labels: their own
+	// (honorLabels), or those that metric relabelings give.
+	OwnLabels bool
 	// Interval is the time between scrapes.
 	Interval time.Duration
 	// LastScrape is zero before the first.
@@ -61,15 +64,21 @@ type scrapeFacts struct {
 	shortest, longest time.Duration // intervals
 	// extra are the names of the labels that are neither ordinary nor name objects.
 	extra []string
+	// duplicates: what a container exposes may be there several times.
+	duplicates bool
 }
 
-func (f *scrapeFacts) plain() bool { return f.shortest == f.longest && len(f.extra) == 0 }
+// uniform tells whether all are alike, so that none need be looked at by itself.
+func (f *scrapeFacts) uniform() bool {
+	return f.shortest == f.longest && len(f.extra) == 0 && !f.duplicates
+}
 
 func (f *scrapeFacts) add(other *scrapeFacts) {
 	if f.longest == 0 {
 		f.shortest = other.shortest
 	}
 	f.shortest, f.longest = min(f.shortest, other.shortest), max(f.longest, other.longest)
+	f.duplicates = f.duplicates || other.duplicates
 	for _, name := range other.extra {
 		if at, known := slices.BinarySearch(f.extra, name); !known {
 			f.extra = slices.Insert(f.extra, at, name)
@@ -86,9 +95,9 @@ func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrape
 		whole = t.by[scrapeScope{}]
 	}
 	if whole == nil {
-		return scrapeFacts{shortest: t.interval, longest: t.interval}, nil
+		return scrapeFacts{shortest: t.interval, longest: t.interval, duplicates: true}, nil
 	}
-	if whole.plain() {
+	if whole.uniform() {
 		return *whole, nil
 	}
 	names, err := jobs()
@@ -137,9 +146,13 @@ func (s *scrapes) current() scrapeTable {
 
 func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
 	table := scrapeTable{by: map[scrapeScope]*scrapeFacts{}, interval: interval}
+	times := countScraped(targets)
 	for i := range targets {
 		t := &targets[i]
-		facts := &scrapeFacts{shortest: t.Interval, longest: t.Interval, extra: extraLabels(t.Labels)}
+		facts := &scrapeFacts{
+			shortest: t.Interval, longest: t.Interval, extra: extraLabels(t.Labels),
+			duplicates: t.OwnLabels || times.several(t),
+		}
 		namespace, job := t.Labels.Get("namespace"), t.Labels.Get(model.JobLabel)
 		for _, scope := range []scrapeScope{{namespace, job}, {namespace: namespace}, {job: job}, {}} {
 			if table.by[scope] == nil {
@@ -149,6 +162,40 @@ func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
 		}
 	}
 	return table
+}
+
+// scraped is a container of a pod, or what has the address where there is no pod.
+type scraped struct{ namespace, pod, container, instance string }
+
+// scrapedTimes counts the targets of each, and those of each pod without a container.
+type scrapedTimes map[scraped]int
+
+func countScraped(targets []Target) scrapedTimes {
+	times := scrapedTimes{}
+	for i := range targets {
+		what, pod := scrapedBy(&targets[i])
+		times[what]++
+		if pod != what {
+			times[pod]++
+		}
+	}
+	return times
+}
+
+func scrapedBy(t *Target) (what, pod scraped) {
+	pod = scraped{namespace: t.Labels.Get("namespace"), pod: t.Labels.Get("pod")}
+	what = pod
+	if what.container = t.Labels.Get("container"); pod.pod == "" {
+		what.instance = t.Labels.Get(model.InstanceLabel)
+	}
+	return what, pod
+}
+
+// several tells whether what a target scrapes, or may scrape, is scraped by another as
+// well. A port that the pod does not declare may be any container's.
+func (s scrapedTimes) several(t *Target) bool {
+	what, pod := scrapedBy(t)
+	return s[what] > 1 || what == pod && s[pod] > 1
 }
 
 func extraLabels(of labels.Labels) (names []string) {

@@ -52,6 +52,12 @@ type recordingQuerier struct {
 func (q *recordingQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
 	sel := newSelection(hints)
 	q.to.selections = append(q.to.selections, sel)
+	if hints != nil {
+		// The engine and saw leave out what is outside; cutting it off costs more.
+		untrimmed := *hints
+		untrimmed.DisableTrimming = true
+		hints = &untrimmed
+	}
 	return &recordingSet{SeriesSet: q.Querier.Select(ctx, sorted, hints, ms...), to: sel, skip: q.to.skip}
 }
 
