@@ -44,9 +44,9 @@ func NewObjects() *Objects {
 	o := &Objects{
 		namespaces:      newIndexer(nil),
 		nodes:           newIndexer(nil),
-		pods:            newIndexer(nil),
+		pods:            newIndexer(cache.Indexers{labelIndex: indexByLabel}),
 		services:        newIndexer(nil),
-		slices:          newIndexer(cache.Indexers{serviceIndex: indexByService}),
+		slices:          newIndexer(cache.Indexers{serviceIndex: indexByService, labelIndex: indexByLabel}),
 		serviceMonitors: newIndexer(nil),
 		podMonitors:     newIndexer(nil),
 		hpas:            newIndexer(nil),
@@ -100,6 +100,9 @@ func (o *Objects) Lister(gr schema.GroupResource) (lister cache.GenericLister, o
 	indexer, ok := o.byResource[gr]
 	if !ok {
 		return nil, false
+	}
+	if _, byLabel := indexer.GetIndexers()[labelIndex]; byLabel {
+		return newLabelLister(indexer, gr), true
 	}
 	return cache.NewGenericLister(indexer, gr), true
 }

@@ -87,6 +87,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
 	}
 	app.targetsVersion.Store(1)
+	app.ownLabels.Store(&map[string]bool{})
 	provider, err := app.provider(mapper, cfg)
 	if err != nil {
 		return err
@@ -137,7 +138,8 @@ type app struct {
 	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
 	reloader       *reloader
-	targetsVersion atomic.Uint64 // counts the changes of what is scraped; never 0
+	ownLabels      atomic.Pointer[map[string]bool] // by job, see adapter.Target
+	targetsVersion atomic.Uint64                   // counts the changes of what is scraped; never 0
 }
 
 func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
@@ -290,6 +292,11 @@ func (a *app) otherReplicaAnswers() bool {
 
 // apply passes what was discovered on to be scraped.
 func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
+	own := map[string]bool{}
+	for _, c := range configs {
+		own[c.JobName] = c.HonorLabels || slices.ContainsFunc(c.MetricRelabelConfigs, givesLabels)
+	}
+	a.ownLabels.Store(&own)
 	defer a.targetsVersion.Add(1)
 	return a.scraper.Apply(configs, groups)
 }

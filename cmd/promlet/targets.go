@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/adapter"
@@ -16,10 +17,13 @@ func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
 		return nil, known
 	}
 	var all []adapter.Target
+	own := *a.ownLabels.Load()
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	for job, targets := range a.scraper.TargetsActive() {
 		for _, t := range targets {
-			all = append(all, adapterTarget(job, t, builder))
+			target := adapterTarget(job, t, builder)
+			target.OwnLabels = own[job]
+			all = append(all, target)
 		}
 	}
 	return all, version
@@ -38,4 +42,10 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) ad
 		LastScrape: t.LastScrape(),
 		Err:        t.LastError(),
 	}
+}
+
+// givesLabels tells whether a metric relabeling may change by which labels series are
+// told apart.
+func givesLabels(c *relabel.Config) bool {
+	return c.Action != relabel.Keep && c.Action != relabel.Drop && c.Action != relabel.KeepEqual && c.Action != relabel.DropEqual
 }
