@@ -23,7 +23,8 @@ func (t *trail) monitors(name string) bool {
 		return t.broken(LinkObject, "no series names it, and it owns no pods%s", inNamespace(t.req.namespace))
 	}
 	what := "the " + t.req.kind.GVK.Kind
-	if ofPods && t.req.kind.GroupResource != podResource {
+	throughPods := ofPods && len(reach.Monitors) > 0 || t.req.kind.GroupResource != serviceResource
+	if throughPods && t.req.kind.GroupResource != podResource {
 		what = "its pods, or a Service of theirs"
 	}
 	var good, rejected []string

@@ -78,6 +78,10 @@ const (
 	// defaultSeriesLimit is some 300 MB of memory, the most that an edge node can be
 	// asked for. On demand it is not met.
 	defaultSeriesLimit = 100_000
+	// defaultAllowCacheTTL spares the API server a review of each request: an HPA asks
+	// every 15 s, and the library's 10 s would remember none. Whoever loses a permission
+	// reads metrics for that long.
+	defaultAllowCacheTTL = time.Minute
 	// defaultServiceName is what deploy/ calls it.
 	defaultServiceName = "promlet"
 )
@@ -133,6 +137,7 @@ func newOptions() *options {
 		authentication:      genericoptions.NewDelegatingAuthenticationOptions(),
 		authorization:       genericoptions.NewDelegatingAuthorizationOptions(),
 	}
+	o.authorization.AllowCacheTTL = defaultAllowCacheTTL
 	o.serving.BindPort = defaultSecurePort
 	// No directory: the certificate is held in memory, and the root may be
 	// read-only.

@@ -1,0 +1,241 @@
+package adapter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+)
+
+// theatre is a fixture of which each link of the chain can be broken.
+type theatre struct {
+	*fixture
+	services map[string]Reach
+	pods     map[string]Reach
+	exposed  map[string][]Exposed
+	problems []string
+}
+
+// newTheatre has the Service shop with one pod, a monitor that selects it, and a target
+// that exposes http_requests_total. Nothing is stored yet.
+func newTheatre(t *testing.T) *theatre {
+	th := &theatre{
+		services: map[string]Reach{"shop": {Counted: 1, Monitors: []Reaching{{
+			Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []ReachedJob{{Name: "job", Targets: 1}},
+		}}}},
+		pods: map[string]Reach{},
+		exposed: map[string][]Exposed{"job": {
+			{Name: "http_requests_total", LabelNames: []string{"container", "instance", "job", "namespace", "pod", "service"}},
+			{Name: "queue_depth", LabelNames: []string{"instance", "job", "namespace", "pod", "service"}},
+		}},
+	}
+	th.fixture = newFixtureWith(t, Options{Explaining: Explaining{
+		Service:   func(_, name string) Reach { return th.services[name] },
+		Pod:       func(_, name string) Reach { return th.pods[name] },
+		ExposedBy: func(job string) []Exposed { return th.exposed[job] },
+		Problems:  func() []string { return th.problems },
+	}})
+	th.objects[schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	th.namespaces("default", "other")
+	th.pod("shop-1", "shop")
+	th.service("shop", "shop-1")
+	of := labels.FromStrings("namespace", "default", "pod", "shop-1", "service", "shop", "container", "app", "job", "shop", "instance", "10.0.0.1:80")
+	th.targets = []Target{{Job: "job", Address: "10.0.0.1:80/metrics", Labels: of, Discovered: of, Interval: step, LastScrape: th.now}}
+	return th
+}
+
+// reason is why the Service shop has no value, in the message of the 404.
+func (th *theatre) reason(metric string) string {
+	th.t.Helper()
+	got := th.ask("default/services/shop/" + metric)
+	_, reason, ok := strings.Cut(got, "404: the server could not find the metric "+metric+" for services shop: ")
+	require.True(th.t, ok, got)
+	return reason
+}
+
+// Each broken link, as the message of the 404 has it.
+func TestExplanations(t *testing.T) {
+	f := func(name, want string, breakIt func(th *theatre)) {
+		t.Run(name, func(t *testing.T) {
+			th := newTheatre(t)
+			breakIt(th)
+			require.Equal(t, want, th.reason("http_requests"))
+		})
+	}
+	up := func(th *theatre) *Target { return &th.targets[0] }
+	f("no monitor", "no monitor selects the Service: there is none for namespace default", func(th *theatre) {
+		th.services, th.targets = nil, nil
+	})
+	f("nearest monitor", "no monitor selects the Service; the closest is ServiceMonitor shops: it wants the label app=shops", func(th *theatre) {
+		th.services["shop"] = Reach{Counted: 1, Nearest: "ServiceMonitor shops: it wants the label app=shops"}
+		th.targets = nil
+	})
+	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list servicemonitors (applying deploy/ again grants it)", func(th *theatre) {
+		th.services, th.targets = nil, nil
+		th.problems = []string{"watch pods: connection refused", "list servicemonitors: servicemonitors is forbidden: User x cannot"}
+	})
+	f("rejected", "ServiceMonitor shop is rejected: spec.endpoints[0].port: empty", func(th *theatre) {
+		th.services["shop"].Monitors[0].Err = errors.New("spec.endpoints[0].port: empty")
+	})
+	f("rejected elsewhere", "a ServiceMonitor of another namespace is rejected", func(th *theatre) {
+		m := &th.services["shop"].Monitors[0]
+		m.Namespace, m.Err = "other", errors.New("secret-of-other")
+	})
+	f("no port", `ServiceMonitor shop finds no target in it: the Service has no port named "web" (it has "http")`, func(th *theatre) {
+		th.services["shop"].Monitors[0].Jobs[0] = ReachedJob{Name: "job", Missing: `the Service has no port named "web" (it has "http")`}
+		th.targets = nil
+	})
+	f("not ready", "no ready endpoints: not ready: shop-1", func(th *theatre) {
+		up(th).Err = errors.New("connection refused")
+		obj, _, err := th.objects[endpointSliceResource].GetByKey("default/shop-x")
+		require.NoError(th.t, err)
+		no := false
+		slice := obj.(*discoveryv1.EndpointSlice).DeepCopy() //nolint:forcetypeassert // Added above.
+		slice.Endpoints[0].Conditions.Ready = &no
+		th.add(endpointSliceResource, slice)
+	})
+	f("down", "target 10.0.0.1:80/metrics is down: dial tcp 10.0.0.1:80: connect: connection refused", func(th *theatre) {
+		up(th).Err = errors.New("Get http://10.0.0.1:80/metrics?token=secret: dial tcp 10.0.0.1:80: connect: connection refused")
+	})
+	f("several down", "target 10.0.0.1:80/metrics is down: line 12: expected value (and 1 more)", func(th *theatre) {
+		up(th).Err = errors.New("line 12: expected value")
+		th.targets = append(th.targets, th.targets[0])
+	})
+	f("not scraped yet", "none of its 1 targets has been scraped yet", func(th *theatre) { up(th).LastScrape = time.Time{} })
+	f("relabelings drop it", "the relabelings of its monitor drop all of its targets", func(th *theatre) { th.targets = nil })
+	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest: http_request_total)", func(th *theatre) {
+		th.exposed["job"][0].Name = "http_request_total"
+	})
+	f("not exposed, and the job has targets elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", func(th *theatre) {
+		th.exposed["job"][0].Name = "http_request_total"
+		th.targets = append(th.targets, Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
+	})
+	f("label dropped by metricRelabelings", "http_requests_total is exposed, but without a label namespace, by which rules[4] knows the namespace: metricRelabelings of its monitor drop it", func(th *theatre) {
+		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
+	})
+	f("label dropped by relabelings", "http_requests_total is exposed, but without a label namespace, by which rules[4] knows the namespace: relabelings of its monitor drop it", func(th *theatre) {
+		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
+		up(th).Labels = labels.FromStrings("pod", "shop-1")
+	})
+	f("not stored", "nothing of it is stored for this object yet", func(*theatre) {})
+	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *theatre) {
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
+	})
+	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *theatre) {
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
+		th.now = th.now.Add(time.Minute)
+	})
+	f("not refreshed, and down", "target 10.0.0.1:80/metrics is down: timed out after 10s", func(th *theatre) {
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
+		th.now = th.now.Add(time.Minute)
+		up(th).Err = errors.New("timed out after 10s")
+	})
+}
+
+// An object, a metric, a value or a selector may be what is wrong.
+func TestExplanationsOfRequests(t *testing.T) {
+	th := newTheatre(t)
+	th.load(`queue_depth{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 3x4`)
+	f := func(path, want string) {
+		t.Helper()
+		require.Contains(t, th.ask(path), want)
+	}
+	f("default/services/shops/queue_depth", "for services shops: there is no service shops in namespace default (closest: shop)")
+	f("default/services/nothing/queue_depth", "for services nothing: there is no service nothing in namespace default")
+	f("default/services/shop/queue_dept", "is up, but exposes no queue_dept or queue_dept_total (closest: queue_depth)")
+	f("default/services/shop/queue_depth??code=5", "none of its 1 series of queue_depth matches the metric selector")
+	f("default/deployments.apps/shops/queue_depth", "no series names it, and it owns no pods in namespace default")
+	f("default/pods/*/queue_depths", "is up, but exposes no queue_depths")
+	th.now = th.now.Add(namesMaxAge)
+	th.append("ratio", "shop-1", math.NaN())
+	f("default/pods/shop-1/ratio", "the value is NaN")
+	f("default/services/shop/queue_depth", "shop=3@instant")
+}
+
+// The whole chain, to a value and to where it ends.
+func TestExplain(t *testing.T) {
+	th := newTheatre(t)
+	hpas := th.objects[schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}]
+	require.NoError(t, hpas.Add(&autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{Metrics: []autoscalingv2.MetricSpec{{Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{Kind: "Service", Name: "shop"},
+			Metric:          autoscalingv2.MetricIdentifier{Name: "http_requests"},
+		}}}},
+	}))
+	chain := func(q Question) string {
+		t.Helper()
+		told, err := th.Explain(t.Context(), q)
+		require.NoError(t, err)
+		var steps []string
+		for _, s := range told.Steps {
+			steps = append(steps, fmt.Sprintf("%s %s", s.State, s.Link))
+		}
+		return strings.Join(steps, ", ") + " = " + told.Value + told.Reason
+	}
+	service := Question{Metric: "http_requests", Object: serviceResource, Namespace: "default", Name: "shop"}
+	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, ok targets, ok series, broken samples = nothing of it is stored for this object yet", chain(service))
+	th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+15x16`)
+	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, ok targets, ok value = 1", chain(service))
+	th.targets[0].Err = errors.New("refused")
+	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, note targets, ok value = 1", chain(service), "there is a value all the same")
+	require.Equal(t, "ok object, ok value = 1 values", chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
+	require.Equal(t, `broken object = the selector "app=x" matches no pods in namespace default`,
+		chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default", Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "x"})}))
+	th.pod("shop-2", "shop")
+	require.Contains(t, chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default"}), "ok object, note object, ok object, note autoscaler, ok rule, broken monitor")
+	require.Contains(t, chain(Question{Metric: "x", Object: schema.GroupResource{Resource: "widgets"}, Namespace: "default", Name: "x"}), "broken object = ")
+	require.Equal(t, "note autoscaler, broken rule = no rule makes a metric called x", chain(Question{Metric: "x", Namespace: "default", External: true}))
+	_, err := th.Explain(t.Context(), Question{})
+	require.ErrorContains(t, err, "name the metric and the object")
+
+	told, err := th.Explain(t.Context(), service)
+	require.NoError(t, err)
+	written, err := json.Marshal(told)
+	require.NoError(t, err)
+	require.Contains(t, string(written), `{"metric":"http_requests","object":"services/shop","namespace":"default","value":"1","steps":[{"link":"object","state":"ok",`)
+}
+
+// What is true of other namespaces is not told.
+func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
+	th := newTheatre(t)
+	th.add(podResource, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "treasure-1"}})
+	th.add(serviceResource, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "treasure"}})
+	of := labels.FromStrings("namespace", "other", "pod", "treasure-1", "service", "treasure", "job", "treasure")
+	th.targets = append(th.targets, Target{Job: "treasure-job", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, Err: errors.New("treasure")})
+	th.exposed["treasure-job"] = []Exposed{{Name: "treasure_total", LabelNames: []string{"namespace"}}}
+	m := &th.services["shop"].Monitors[0]
+	m.Namespace, m.Name = "other", "treasure"
+	th.load(`treasure_total{namespace="other",pod="treasure-1",service="treasure",job="treasure"} 0+15x16`)
+	for _, q := range []Question{
+		{Metric: "treasure", Object: serviceResource, Name: "shop"},
+		{Metric: "treasur", Object: serviceResource, Name: "shop"},
+		{Metric: "treasure", Object: serviceResource, Name: "treasur"},
+		{Metric: "treasure", Object: podResource, Name: "treasure-1"},
+		{Metric: "treasure", Object: podResource},
+		{Metric: "treasure", Object: namespaceResource, Name: "default"},
+	} {
+		asked := q.Metric + q.Name
+		q.Namespace = "default"
+		told, err := th.Explain(t.Context(), q)
+		require.NoError(t, err)
+		for _, s := range told.Steps {
+			text := strings.NewReplacer(q.Metric, "", q.Name, "").Replace(s.Text)
+			require.NotContains(t, text, "treasure", asked)
+			require.NotContains(t, text, "10.9.9.9", asked)
+		}
+	}
+}
