@@ -220,6 +220,10 @@ func (p *Provider) list() *listing {
 	return listed
 }
 
+// Shadowed tells of metrics that several rules make for the same objects out of series
+// that there are: only one of them answers.
+func (p *Provider) Shadowed() []string { return p.list().shadows }
+
 // request is what is asked, with its resource resolved.
 type request struct {
 	kind      kind

@@ -92,6 +92,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	app.shadowed = provider.Shadowed
 	app.reloader = newReloader(opts.config, configData, func(cfg fileConfig) error { return app.configure(provider, cfg) },
 		opts.reload, registry, logger)
 	return app.run(ctx, provider)
@@ -138,6 +139,7 @@ type app struct {
 	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
 	reloader       *reloader
+	shadowed       func() []string                 // metrics, by other rules
 	ownLabels      atomic.Pointer[map[string]bool] // by job, see adapter.Target
 	targetsVersion atomic.Uint64                   // counts the changes of what is scraped; never 0
 }
@@ -304,6 +306,9 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 // problems tells what stands between people and their metrics.
 func (a *app) problems() []string {
 	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused())
+	for _, shadowed := range a.shadowed() {
+		problems = append(problems, "rules: "+shadowed)
+	}
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)
 	}
