@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
+	"sync"
+	"time"
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +19,10 @@ import (
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 )
 
+// documentMaxAge is how old the list of metrics may be that the aggregated document is
+// made of; the list itself may be as old as listMaxAge.
+const documentMaxAge = time.Second
+
 // liveDiscovery serves aggregated discovery (/apis with
 // as=APIGroupDiscoveryList) from the metrics there are now. The library knows
 // them for the older /apis/GROUP/VERSION only: its aggregated document is
@@ -24,6 +31,10 @@ import (
 type liveDiscovery struct {
 	aggregated.ResourceManager
 	listers map[string]discovery.APIResourceLister // by group
+
+	mu     sync.Mutex
+	made   time.Time
+	listed map[string][]metav1.APIResource // by group, as they were then
 }
 
 func newLiveDiscovery(listers map[string]discovery.APIResourceLister) *liveDiscovery {
@@ -31,26 +42,40 @@ func newLiveDiscovery(listers map[string]discovery.APIResourceLister) *liveDisco
 }
 
 func (d *liveDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	groups, err := d.groups()
-	if err != nil {
+	if err := d.refresh(); err != nil {
 		// The document served last stays.
 		utilruntime.HandleErrorWithContext(r.Context(), err, "make aggregated discovery")
-	} else {
-		d.SetGroups(groups)
 	}
 	d.ResourceManager.ServeHTTP(w, r)
 }
 
-func (d *liveDiscovery) groups() ([]apidiscoveryv2.APIGroupDiscovery, error) {
+// refresh makes the document anew when it is old and the metrics are others: with
+// thousands of them that takes a tenth of a second.
+func (d *liveDiscovery) refresh() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.made) < documentMaxAge {
+		return nil
+	}
+	listed := make(map[string][]metav1.APIResource, len(d.listers))
+	for name, lister := range d.listers {
+		listed[name] = lister.ListAPIResources()
+	}
+	d.made = time.Now()
+	if d.listed != nil && reflect.DeepEqual(listed, d.listed) {
+		return nil
+	}
 	var groups []apidiscoveryv2.APIGroupDiscovery
-	for _, name := range slices.Sorted(maps.Keys(d.listers)) {
-		group, err := aggregatedGroup(cmapiserver.Scheme, name, d.listers[name].ListAPIResources())
+	for _, name := range slices.Sorted(maps.Keys(listed)) {
+		group, err := aggregatedGroup(cmapiserver.Scheme, name, listed[name])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		groups = append(groups, group)
 	}
-	return groups, nil
+	d.SetGroups(groups)
+	d.listed = listed
+	return nil
 }
 
 func aggregatedGroup(scheme *runtime.Scheme, name string, resources []metav1.APIResource) (apidiscoveryv2.APIGroupDiscovery, error) {

@@ -25,8 +25,8 @@ const (
 	// Samples begin before the server does, and go on for as long as it is asked.
 	past, future = 5 * time.Minute, 5 * time.Minute
 
-	// Each pod exposes podSeries series of a counter, which grow by one a second, and
-	// a gauge.
+	// Each pod exposes podSeries series of a counter, which grow by one a second, if the
+	// fleet says nothing else, and a gauge.
 	podSeries   = 4
 	counter     = "http_requests_total"
 	counterRate = "http_requests" // the name of its rate
@@ -38,6 +38,7 @@ type fleet struct {
 	Namespaces int
 	Apps       int // Deployments in each namespace, each behind a Service of its name
 	Pods       int // of each
+	Series     int // of the counter in each pod; 0 is podSeries
 	Names      int // of further metrics, which targets expose and nobody has asked for
 }
 
@@ -136,7 +137,7 @@ func (f fleet) load(ctx context.Context, db *tsdb.DB, now time.Time) error {
 	var all []labels.Labels
 	err := f.each(func(namespace, app string, number int) error {
 		for i := range f.Pods {
-			all = append(all, podLabels(namespace, app, pod(app, i), number*f.Pods+i)...)
+			all = append(all, podLabels(namespace, app, pod(app, i), number*f.Pods+i, f.series())...)
 		}
 		return nil
 	})
@@ -163,10 +164,33 @@ func (f fleet) load(ctx context.Context, db *tsdb.DB, now time.Time) error {
 	return nil
 }
 
-// podLabels are those of a pod's series.
-func podLabels(namespace, app, pod string, number int) []labels.Labels {
-	target := labels.FromStrings("namespace", namespace, "pod", pod, "service", app, "job", app, "endpoint", "web", "container", "app",
+func (f fleet) series() int {
+	if f.Series == 0 {
+		return podSeries
+	}
+	return f.Series
+}
+
+// targets are how the pods are scraped: each once.
+func (f fleet) targets() (targets []adapter.Target) {
+	_ = f.each(func(namespace, app string, number int) error {
+		for i := range f.Pods {
+			of := targetLabels(namespace, app, pod(app, i), number*f.Pods+i)
+			targets = append(targets, adapter.Target{Job: app, Labels: of, Discovered: of, Interval: scrapeInterval})
+		}
+		return nil
+	})
+	return targets
+}
+
+func targetLabels(namespace, app, pod string, number int) labels.Labels {
+	return labels.FromStrings("namespace", namespace, "pod", pod, "service", app, "job", app, "endpoint", "web", "container", "app",
 		"instance", fmt.Sprintf("10.%d.%d.%d:8080", number>>16&255, number>>8&255, number&255))
+}
+
+// podLabels are those of a pod's series.
+func podLabels(namespace, app, pod string, number, counters int) []labels.Labels {
+	target := targetLabels(namespace, app, pod, number)
 	with := func(pairs ...string) labels.Labels {
 		b := labels.NewBuilder(target)
 		for i := 0; i < len(pairs); i += 2 {
@@ -175,7 +199,7 @@ func podLabels(namespace, app, pod string, number int) []labels.Labels {
 		return b.Labels()
 	}
 	series := []labels.Labels{with(model.MetricNameLabel, gauge)}
-	for i := range podSeries {
+	for i := range counters {
 		series = append(series, with(model.MetricNameLabel, counter,
 			"method", []string{"GET", "POST"}[i%2], "code", []string{"200", "500"}[i/2]))
 	}

@@ -86,9 +86,9 @@ func (b *bench) measure(ctx context.Context, s *server, q question) (m measured,
 func (f fleet) polls() []question {
 	var questions []question
 	_ = f.each(func(namespace, app string, number int) error { // it has no error
-		q := podsOf(namespace, app, f.Pods)
+		q := podsOf(namespace, app, f)
 		if number%2 == 1 {
-			q = serviceOf(namespace, app, f.Pods)
+			q = serviceOf(namespace, app, f)
 		}
 		q.accept = acceptAutoscaler
 		questions = append(questions, q)

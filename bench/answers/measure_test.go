@@ -44,7 +44,7 @@ func TestMeasure(t *testing.T) {
 	b := newBench(t)
 	f := fleet{Namespaces: 1, Apps: 1, Pods: 3}
 	require.NoError(t, b.with(t.Context(), f, func(server *server) error {
-		m, err := b.measure(t.Context(), server, podsOf("default", "app-0", 3))
+		m, err := b.measure(t.Context(), server, podsOf("default", "app-0", fleet{Pods: 3}))
 		require.NoError(t, err)
 		require.Greater(t, len(m.latencies), clients)
 		require.Positive(t, m.percentile(50))
@@ -57,9 +57,9 @@ func TestMeasure(t *testing.T) {
 		require.NoError(t, err)
 		require.Positive(t, profile.Size())
 
-		_, err = b.measure(t.Context(), server, podsOf("default", "app-0", 4))
-		require.EqualError(t, err, "check "+podsOf("default", "app-0", 4).path+": 3 values instead of 4")
-		_, err = b.measure(t.Context(), server, podsOf("default", "none", 3))
+		_, err = b.measure(t.Context(), server, podsOf("default", "app-0", fleet{Pods: 4}))
+		require.EqualError(t, err, "check "+podsOf("default", "app-0", fleet{Pods: 4}).path+": 3 values instead of 4")
+		_, err = b.measure(t.Context(), server, podsOf("default", "none", f))
 		require.ErrorContains(t, err, ": 404 Not Found instead of 200: ")
 		return nil
 	}))

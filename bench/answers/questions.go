@@ -34,12 +34,16 @@ type subject struct {
 // subjects are in the order of the table's rows.
 func subjects() []subject {
 	var out []subject
+	single := fleet{Namespaces: 1, Apps: 1, Pods: 100, Series: 1}
+	one := podsOf("default", "app-0", single)
+	one.name, one.expected = one.name+", a series each", true
+	out = append(out, subject{single, []question{one}})
 	for _, n := range []int{10, 100, 1000} {
 		f := fleet{Namespaces: 1, Apps: 1, Pods: n}
-		questions := []question{podsOf("default", "app-0", n), serviceOf("default", "app-0", n), namespaceOf("default", n)}
+		questions := []question{podsOf("default", "app-0", f), serviceOf("default", "app-0", f), namespaceOf("default", f)}
 		if n == 100 {
 			questions[0].expected = true
-			binary := podsOf("default", "app-0", n)
+			binary := podsOf("default", "app-0", f)
 			binary.name, binary.accept, binary.expected = binary.name+", protobuf", acceptAutoscaler, true
 			questions = append(questions, binary, missing())
 		}
@@ -49,27 +53,27 @@ func subjects() []subject {
 }
 
 // podsOf asks for the pods of an application.
-func podsOf(namespace, app string, pods int) question {
+func podsOf(namespace, app string, of fleet) question {
 	return question{
-		name:   fmt.Sprintf("pods/*, %s pods", harness.Grouped(pods)),
+		name:   fmt.Sprintf("pods/*, %s pods", harness.Grouped(of.Pods)),
 		path:   version + "/namespaces/" + namespace + "/pods/*/" + counterRate + "?labelSelector=app%3D" + app,
-		accept: acceptJSON, status: http.StatusOK, check: checkValues(pods, podSeries),
+		accept: acceptJSON, status: http.StatusOK, check: checkValues(of.Pods, of.series()),
 	}
 }
 
-func serviceOf(namespace, app string, pods int) question {
+func serviceOf(namespace, app string, of fleet) question {
 	return question{
-		name:   fmt.Sprintf("services/x, %s pods", harness.Grouped(pods)),
+		name:   fmt.Sprintf("services/x, %s pods", harness.Grouped(of.Pods)),
 		path:   version + "/namespaces/" + namespace + "/services/" + app + "/" + counterRate,
-		accept: acceptJSON, status: http.StatusOK, check: checkValues(1, pods*podSeries),
+		accept: acceptJSON, status: http.StatusOK, check: checkValues(1, of.Pods*of.series()),
 	}
 }
 
-func namespaceOf(namespace string, pods int) question {
+func namespaceOf(namespace string, of fleet) question {
 	return question{
-		name:   fmt.Sprintf("namespaces/x, %s pods", harness.Grouped(pods)),
+		name:   fmt.Sprintf("namespaces/x, %s pods", harness.Grouped(of.Pods)),
 		path:   version + "/namespaces/" + namespace + "/metrics/" + counterRate,
-		accept: acceptJSON, status: http.StatusOK, check: checkValues(1, pods*podSeries),
+		accept: acceptJSON, status: http.StatusOK, check: checkValues(1, of.Pods*of.series()),
 	}
 }
 

@@ -30,6 +30,9 @@ const (
 	askProfiled = "profiled"
 )
 
+// allowCacheTTL is promlet's.
+const allowCacheTTL = time.Minute
+
 // state is what the server says of itself, since its start.
 type state struct {
 	Address                string
@@ -116,6 +119,7 @@ func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string
 	authentication.SkipInClusterLookup = true // all of it is here
 	authorization := genericoptions.NewDelegatingAuthorizationOptions()
 	authorization.RemoteKubeConfigFile = authentication.RemoteKubeConfigFile
+	authorization.AllowCacheTTL = allowCacheTTL
 	return adapter.NewServer(adapter.ServerOptions{
 		Provider:       provider,
 		SecureServing:  serving,
@@ -132,10 +136,16 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 	}
 	names := f.exposed()
 	return adapter.NewProvider(adapter.Options{
-		DB:       db,
-		Objects:  objects.Lister,
-		Rules:    adapter.Rules{Custom: adapter.DefaultRules(rateWindow)},
-		Exposed:  func(uint64) ([]adapter.Exposed, uint64) { return names, 1 },
+		DB:      db,
+		Objects: objects.Lister,
+		Rules:   adapter.Rules{Custom: adapter.DefaultRules(rateWindow)},
+		Exposed: func(uint64) ([]adapter.Exposed, uint64) { return names, 1 },
+		Targets: func(known uint64) ([]adapter.Target, uint64) {
+			if known == 1 {
+				return nil, 1
+			}
+			return f.targets(), 1
+		},
 		Interval: scrapeInterval,
 	})
 }
