@@ -54,7 +54,7 @@ whoever may read a metric may have it explained. Nothing is told of other namesp
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+		RunE: o.run,
 	}
 	var sets cliflag.NamedFlagSets
 	cluster := sets.FlagSet("cluster")
