@@ -31,7 +31,7 @@ func startServer(t *testing.T, f *fixture, checks ...healthz.HealthChecker) stri
 	serving.Listener = listener
 	serving.BindAddress = net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = ""
-	server, err := NewServer(ServerOptions{Provider: f.Provider, SecureServing: serving, ReadyChecks: checks})
+	server, err := NewServer(ServerOptions{Provider: f.Provider, Explain: f.Explain, SecureServing: serving, ReadyChecks: checks})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
