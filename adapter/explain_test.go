@@ -85,12 +85,16 @@ func TestExplanations(t *testing.T) {
 	})
 	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list servicemonitors (applying deploy/ again grants it)", func(th *theatre) {
 		th.services, th.targets = nil, nil
-		th.problems = []string{"watch pods: connection refused", "list servicemonitors: servicemonitors is forbidden: User x cannot"}
+		th.problems = []string{"watch pods: connection refused", "list servicemonitors: servicemonitors is forbidden: User x cannot", "read Secret other/s: secrets is forbidden"}
+	})
+	f("no monitor of its namespace", "no monitor selects the Service: there is none in namespace default, and none of another namespace does", func(th *theatre) {
+		th.services["shop"], th.targets = Reach{Counted: 1}, nil
+		th.pods["shop-1"] = Reach{Counted: 1}
 	})
 	f("rejected", "ServiceMonitor shop is rejected: spec.endpoints[0].port: empty", func(th *theatre) {
 		th.services["shop"].Monitors[0].Err = errors.New("spec.endpoints[0].port: empty")
 	})
-	f("rejected elsewhere", "a ServiceMonitor of another namespace is rejected", func(th *theatre) {
+	f("rejected elsewhere", "a ServiceMonitor of another namespace is rejected: its Events say why", func(th *theatre) {
 		m := &th.services["shop"].Monitors[0]
 		m.Namespace, m.Err = "other", errors.New("secret-of-other")
 	})
@@ -107,6 +111,9 @@ func TestExplanations(t *testing.T) {
 		slice.Endpoints[0].Conditions.Ready = &no
 		th.add(endpointSliceResource, slice)
 	})
+	f("timed out", "target 10.0.0.1:80/metrics is down: timed out after 10s without an answer", func(th *theatre) {
+		up(th).Err = errors.New("timed out after 10s without an answer: context deadline exceeded")
+	})
 	f("down", "target 10.0.0.1:80/metrics is down: dial tcp 10.0.0.1:80: connect: connection refused", func(th *theatre) {
 		up(th).Err = errors.New("Get http://10.0.0.1:80/metrics?token=secret: dial tcp 10.0.0.1:80: connect: connection refused")
 	})
@@ -114,10 +121,14 @@ func TestExplanations(t *testing.T) {
 		up(th).Err = errors.New("line 12: expected value")
 		th.targets = append(th.targets, th.targets[0])
 	})
-	f("not scraped yet", "none of its 1 targets has been scraped yet", func(th *theatre) { up(th).LastScrape = time.Time{} })
+	f("not scraped yet", "its target has not been scraped yet", func(th *theatre) { up(th).LastScrape = time.Time{} })
 	f("relabelings drop it", "the relabelings of its monitor drop all of its targets", func(th *theatre) { th.targets = nil })
 	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest: http_request_total)", func(th *theatre) {
 		th.exposed["job"][0].Name = "http_request_total"
+	})
+	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest: http_request_total)", func(th *theatre) {
+		th.exposed["job"][0].Name = "http_request_total"
+		th.targets = append(th.targets, th.targets[0])
 	})
 	f("not exposed, and the job has targets elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", func(th *theatre) {
 		th.exposed["job"][0].Name = "http_request_total"
@@ -133,6 +144,10 @@ func TestExplanations(t *testing.T) {
 	f("not stored", "nothing of it is stored for this object yet", func(*theatre) {})
 	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *theatre) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
+	})
+	f("one sample, and down", "target 10.0.0.1:80/metrics is down: refused", func(th *theatre) {
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
+		up(th).Err = errors.New("refused")
 	})
 	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *theatre) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
@@ -156,7 +171,7 @@ func TestExplanationsOfRequests(t *testing.T) {
 	f("default/services/shops/queue_depth", "for services shops: there is no service shops in namespace default (closest: shop)")
 	f("default/services/nothing/queue_depth", "for services nothing: there is no service nothing in namespace default")
 	f("default/services/shop/queue_dept", "is up, but exposes no queue_dept or queue_dept_total (closest: queue_depth)")
-	f("default/services/shop/queue_depth??code=5", "none of its 1 series of queue_depth matches the metric selector")
+	f("default/services/shop/queue_depth??code=5", "of its 1 series of queue_depth none matches the metric selector")
 	f("default/deployments.apps/shops/queue_depth", "no series names it, and it owns no pods in namespace default")
 	f("default/pods/*/queue_depths", "is up, but exposes no queue_depths")
 	th.now = th.now.Add(namesMaxAge)
@@ -198,7 +213,7 @@ func TestExplain(t *testing.T) {
 	th.pod("shop-2", "shop")
 	require.Contains(t, chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default"}), "ok object, note object, ok object, note autoscaler, ok rule, broken monitor")
 	require.Contains(t, chain(Question{Metric: "x", Object: schema.GroupResource{Resource: "widgets"}, Namespace: "default", Name: "x"}), "broken object = ")
-	require.Equal(t, "note autoscaler, broken rule = no rule makes a metric called x", chain(Question{Metric: "x", Namespace: "default", External: true}))
+	require.Equal(t, "note autoscaler, broken rule = no rule of externalRules makes a metric called x", chain(Question{Metric: "x", Namespace: "default", External: true}))
 	_, err := th.Explain(t.Context(), Question{})
 	require.ErrorContains(t, err, "name the metric and the object")
 

@@ -70,7 +70,7 @@ func (t *trail) autoscalers(name string) {
 		t.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it", inNamespace(t.req.namespace))
 		return
 	}
-	t.ok(LinkAutoscaler, "HorizontalPodAutoscaler %s scales on it", listed(names))
+	t.ok(LinkAutoscaler, "HorizontalPodAutoscaler %s %s on it", listed(names), plural(len(names), "scales", "scale"))
 }
 
 // asks tells whether an HPA reads the metric of the object.
@@ -99,7 +99,11 @@ func (t *trail) rule(ctx context.Context, name string) bool {
 		return t.broken(LinkRule, "%v", err)
 	}
 	if len(sources) == 0 {
-		return t.broken(LinkRule, "no rule makes a metric called %s%s", t.req.metric.name, closestOf(t.metricsOf(name), t.req.metric.name))
+		of := ""
+		if t.req.metric.api == externalAPI {
+			of = " of externalRules"
+		}
+		return t.broken(LinkRule, "no rule%s makes a metric called %s%s", of, t.req.metric.name, closestOf(t.metricsOf(name), t.req.metric.name))
 	}
 	var made []string
 	for _, s := range sources {
@@ -148,7 +152,7 @@ func (t *trail) sources(ctx context.Context) ([]candidate, error) {
 func (t *trail) metricsOf(name string) []string {
 	t.findJobs(name)
 	var metrics []string
-	for _, e := range t.exposedBy(t.jobs) {
+	for _, e := range t.exposedBy(t.ownJobs()) {
 		for _, r := range t.catalog.currentRules() {
 			if metric, ok := r.metricName(e.Name); ok && r.api == t.req.metric.api {
 				metrics = append(metrics, metric)

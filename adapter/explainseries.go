@@ -50,11 +50,11 @@ func (t *trail) series(name string) bool {
 	if nearest := closest(all, names...); nearest != "" {
 		near = fmt.Sprintf(" (closest: %s)", nearest)
 	}
-	return t.broken(LinkSeries, "%s up, but exposes no %s%s", t.subject(), strings.Join(names[:min(len(names), 2)], " or "), near)
+	return t.broken(LinkSeries, "%s%s%s", t.exposers(), strings.Join(names[:min(len(names), 2)], " or "), near)
 }
 
-// subject is what is up.
-func (t *trail) subject() string {
+// exposers are the targets that are up, of which none exposes what follows.
+func (t *trail) exposers() string {
 	up := 0
 	var address string
 	for _, target := range t.targetsOf("") {
@@ -64,9 +64,9 @@ func (t *trail) subject() string {
 		}
 	}
 	if up == 1 {
-		return "target " + address + " is"
+		return "target " + address + " is up, but exposes no "
 	}
-	return fmt.Sprintf("each of %d targets is", up)
+	return fmt.Sprintf("%d targets are up, but none of them exposes ", up)
 }
 
 // unfit tells why a series that is exposed is not taken for the object, "" when it is.
@@ -245,7 +245,7 @@ func (t *trail) samples(found storedSeries) {
 	next := max(time.Second, min(found.newest.Add(found.interval).Sub(now), cmp.Or(t.demand.starting(t.req.metric), found.interval))).Round(time.Second)
 	switch {
 	case found.matched == 0:
-		t.broken(LinkSeries, "none of its %d series of %s matches the metric selector", found.series, name)
+		t.broken(LinkSeries, "of its %d series of %s none matches the metric selector", found.series, name)
 	case found.newest.IsZero():
 		t.broken(LinkSamples, "%s has no current sample for it", name)
 	case age > lookBackIntervals*found.interval:
@@ -254,6 +254,10 @@ func (t *trail) samples(found storedSeries) {
 			t.broken(LinkSamples, "the last sample of %s is %s old: it has not been refreshed within two scrape intervals of %s", name, age.Round(time.Second), model.Duration(found.interval))
 		}
 	case found.cand.window > 0 && found.samples == 1:
+		// Where its targets are known to be down, that is the reason.
+		if t.findJobs(t.req.names[0]); len(t.jobs) > 0 && !t.targetsUp(t.req.names[0]) {
+			return
+		}
 		t.broken(LinkSamples, "one sample of %s so far, first rate in about %s", name, next)
 	default:
 		t.broken(LinkSamples, "the query of %s gives nothing for it: %s", found.cand.rule, found.cand.MetricsQuery)

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,20 +25,23 @@ func (t *trail) monitors(name string) bool {
 	}
 	what := "the " + t.req.kind.GVK.Kind
 	throughPods := ofPods && len(reach.Monitors) > 0 || t.req.kind.GroupResource != serviceResource
-	if throughPods && t.req.kind.GroupResource != podResource {
+	switch {
+	case t.req.kind.GroupResource == podResource:
+		what = "the Pod, or a Service of it"
+	case throughPods:
 		what = "its pods, or a Service of theirs"
 	}
 	var good, rejected []string
 	for _, m := range reach.Monitors {
 		if m.Err != nil {
-			rejected = append(rejected, t.tell(m, "is rejected", ": "+m.Err.Error()))
+			rejected = append(rejected, t.tell(m, "is rejected", ": "+m.Err.Error(), ": its Events say why"))
 			continue
 		}
 		good = append(good, t.nameOf(m))
 	}
 	switch {
 	case len(good) > 0:
-		t.ok(LinkMonitor, "%s selects %s", listed(good), what)
+		t.ok(LinkMonitor, "%s %s %s", listed(good), plural(len(good), "selects", "select"), what)
 		return true
 	case len(rejected) > 0:
 		return t.broken(LinkMonitor, "%s", strings.Join(rejected, "; "))
@@ -46,7 +50,7 @@ func (t *trail) monitors(name string) bool {
 	case reach.Counted == 0:
 		return t.broken(LinkMonitor, "no monitor selects %s: there is none for namespace %s%s", what, t.req.namespace, t.forbidden())
 	default:
-		return t.broken(LinkMonitor, "no monitor selects %s%s", what, t.forbidden())
+		return t.broken(LinkMonitor, "no monitor selects %s: there is none in namespace %s, and none of another namespace does%s", what, t.req.namespace, t.forbidden())
 	}
 }
 
@@ -58,10 +62,11 @@ func (t *trail) nameOf(m Reaching) string {
 	return m.Kind + " " + m.Name
 }
 
-// tell says something of a monitor, with details of one of the namespace only.
-func (t *trail) tell(m Reaching, what, details string) string {
+// tell says something of a monitor, with details of one of the namespace only, and
+// otherwise what is to be said elsewhere.
+func (t *trail) tell(m Reaching, what, details, elsewhere string) string {
 	if m.Namespace != t.req.namespace {
-		details = ""
+		details = elsewhere
 	}
 	return t.nameOf(m) + " " + what + details
 }
@@ -73,8 +78,9 @@ func (t *trail) forbidden() string {
 	}
 	var refused []string
 	for _, problem := range t.explaining.Problems() {
-		if strings.Contains(problem, "forbidden") {
-			attempt, _, _ := strings.Cut(problem, ": ") // such as "list services"
+		attempt, _, _ := strings.Cut(problem, ": ") // such as "list services"
+		// A Secret or ConfigMap is for the Events of its monitor: it has a namespace.
+		if strings.Contains(problem, "forbidden") && !strings.HasPrefix(attempt, "read ") {
 			refused = append(refused, "promlet may not "+attempt)
 		}
 	}
@@ -170,7 +176,7 @@ func (t *trail) endpoints(name string) bool {
 		for _, j := range m.Jobs {
 			targets += j.Targets
 			if j.Missing != "" && m.Err == nil {
-				missing = append(missing, t.tell(m, "finds no target in it", ": "+j.Missing))
+				missing = append(missing, t.tell(m, "finds no target in it", ": "+j.Missing, ""))
 			}
 		}
 	}
@@ -249,6 +255,8 @@ func (t *trail) targetsUp(name string) bool {
 		return t.broken(LinkTargets, "no target%s is scraped%s", inNamespace(t.req.namespace), t.forbidden())
 	case up == 0 && len(down) > 0:
 		return t.broken(LinkTargets, "%s", some(down))
+	case up == 0 && waiting == 1:
+		return t.broken(LinkTargets, "its target has not been scraped yet")
 	case up == 0:
 		return t.broken(LinkTargets, "none of its %d targets has been scraped yet", waiting)
 	case len(down) > 0:
@@ -257,6 +265,13 @@ func (t *trail) targetsUp(name string) bool {
 		t.ok(LinkTargets, "%d of %d are up", up, len(targets))
 	}
 	return true
+}
+
+func plural(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
 }
 
 // some shows one of several, and how many more there are.
@@ -272,10 +287,10 @@ func whyDown(err error) string {
 	text := err.Error()
 	if strings.HasPrefix(text, "Get ") {
 		if _, rest, ok := strings.Cut(text, ": "); ok {
-			return rest
+			text = rest
 		}
 	}
-	return text
+	return strings.TrimSuffix(text, ": "+context.DeadlineExceeded.Error()) // it says already what took too long
 }
 
 // reachedNow looks along the way to the object's targets.
