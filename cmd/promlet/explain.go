@@ -184,11 +184,12 @@ func ask(cmd *cobra.Command, config *rest.Config, path string, parameters url.Va
 			request = request.Param(name, value)
 		}
 	}
-	body, err := request.Do(cmd.Context()).Raw()
-	if err != nil {
+	answer := request.Do(cmd.Context())
+	// What Raw returns leaves out what the error says.
+	if err := answer.Error(); err != nil {
 		return nil, fmt.Errorf("ask the metrics API: %w", err)
 	}
-	return body, nil
+	return answer.Raw()
 }
 
 // mark is what a state looks like.
@@ -215,6 +216,9 @@ func printExplanation(out io.Writer, told *adapter.Explanation) error {
 		return err
 	}
 	of := fmt.Sprintf("%s of %s", told.Metric, told.Object)
+	if told.Object == "external" {
+		of = "external metric " + told.Metric
+	}
 	if told.Namespace != "" {
 		of += " in namespace " + told.Namespace
 	}
