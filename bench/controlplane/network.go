@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -118,7 +120,11 @@ func (n *Network) handle(client net.Conn) {
 		return
 	}
 	pod, err := n.DialContext(context.Background(), "tcp", request.Host)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		_, _ = io.WriteString(client, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
+		return
+	case err != nil:
 		_, _ = io.WriteString(client, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
 		return
 	}
@@ -157,7 +163,11 @@ func DialThrough(socket string) func(ctx context.Context, network, address strin
 		// Nothing follows the answer before we have written, so that no byte is
 		// lost in the reader.
 		response, err := connect(conn, address)
-		if err == nil && response != http.StatusOK {
+		switch {
+		case err != nil || response == http.StatusOK:
+		case response == http.StatusServiceUnavailable: // as if the pod itself had said so
+			err = fmt.Errorf("dial tcp %s: %w", address, os.NewSyscallError("connect", syscall.ECONNREFUSED))
+		default:
 			err = fmt.Errorf("dial %s: no pod listens there", address)
 		}
 		if err != nil {
