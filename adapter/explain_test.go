@@ -83,9 +83,9 @@ func TestExplanations(t *testing.T) {
 		th.services["shop"] = Reach{Counted: 1, Nearest: "ServiceMonitor shops: it wants the label app=shops"}
 		th.targets = nil
 	})
-	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list servicemonitors (applying deploy/ again grants it)", func(th *theatre) {
+	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list podmonitors, list servicemonitors (applying deploy/ again grants it)", func(th *theatre) {
 		th.services, th.targets = nil, nil
-		th.problems = []string{"watch pods: connection refused", "list servicemonitors: servicemonitors is forbidden: User x cannot", "read Secret other/s: secrets is forbidden"}
+		th.problems = []string{"watch pods: connection refused", "list podmonitors: podmonitors is forbidden: User x cannot", "list servicemonitors: servicemonitors is forbidden: User x cannot", "read Secret other/s: secrets is forbidden"}
 	})
 	f("no monitor of its namespace", "no monitor selects the Service: there is none in namespace default, and none of another namespace does", func(th *theatre) {
 		th.services["shop"], th.targets = Reach{Counted: 1}, nil

@@ -81,13 +81,13 @@ func (t *trail) forbidden() string {
 		attempt, _, _ := strings.Cut(problem, ": ") // such as "list services"
 		// A Secret or ConfigMap is for the Events of its monitor: it has a namespace.
 		if strings.Contains(problem, "forbidden") && !strings.HasPrefix(attempt, "read ") {
-			refused = append(refused, "promlet may not "+attempt)
+			refused = append(refused, attempt)
 		}
 	}
 	if len(refused) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; permission missing: %s (applying deploy/ again grants it)", strings.Join(refused, ", "))
+	return fmt.Sprintf("; permission missing: promlet may not %s (applying deploy/ again grants it)", strings.Join(refused, ", "))
 }
 
 // findJobs finds which monitors select the object, or else the pods behind it and the
