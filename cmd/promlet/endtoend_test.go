@@ -148,6 +148,10 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), asSecureApp+"="+e.logs, secureAppListen+"="+c.Listen[8443])
 		return cmd, nil
+	case "odd-app":
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), asOddApp+"="+c.Listen[8080], oddAppRefuse+"="+c.Listen[9999], oddAppMixed+"="+strings.Join(c.Args, ""))
+		return cmd, nil
 	case "promlet":
 	default:
 		return nil, fmt.Errorf("there is no program for container %s", c.Spec.Name)
@@ -167,7 +171,11 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 	e.mtx.Lock()
 	e.webs[c.Pod.Name] = "http://" + web
 	e.mtx.Unlock()
-	args := slices.Concat(c.Args, []string{"--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+	config, err := filepath.Abs(filepath.Join("testdata", "e2e", "config.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	args := slices.Concat(c.Args, []string{"--kubeconfig", c.Kubeconfig, "--config", config, "--bind-address", "127.0.0.1", "--secure-port", port,
 		"--web-listen-address", web, "--data-dir", filepath.Join(c.Dir, "data")})
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asPromlet+"=1", podNetwork+"="+e.plane.Network().Socket())
@@ -299,8 +307,12 @@ func repository(t *testing.T, dir string) string {
 
 // metric asks the aggregator for a metric, as the HPA does: namespaces/NS/….
 func (e *endToEnd) metric(ctx context.Context, path string) ([]v1beta2.MetricValue, error) {
-	// Not DoRaw, which leaves out what the error says.
-	body, err := e.client.RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx).Raw()
+	answer := e.client.RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx)
+	// What Raw and DoRaw return leaves out what the error says.
+	if err := answer.Error(); err != nil {
+		return nil, err
+	}
+	body, err := answer.Raw()
 	if err != nil {
 		return nil, err
 	}

@@ -11,12 +11,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -256,6 +258,7 @@ func scrapes(t *testing.T, web string) error {
 
 // permissionMissing takes the ClusterRole away: a new replica says which
 // permission it lacks, the old ones go on answering, and giving it back mends it.
+// While the part about monitors is still missing, promlet is ready, and HPAs say so.
 func (e *endToEnd) permissionMissing(t *testing.T) {
 	ctx := t.Context()
 	role, err := e.client.RbacV1().ClusterRoles().Get(ctx, "promlet", metav1.GetOptions{})
@@ -284,9 +287,26 @@ func (e *endToEnd) permissionMissing(t *testing.T) {
 		return err
 	})
 	role.ResourceVersion, role.UID = "", ""
-	_, err = e.client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
+	all := role.Rules
+	role.Rules = slices.DeleteFunc(slices.Clone(all), func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "servicemonitors") })
+	require.Less(t, len(role.Rules), len(all))
+	role, err = e.client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
 	require.NoError(t, err)
-	e.eventually(t, "given the permission, it gets ready", func(ctx context.Context) error { return e.replicas(ctx, "promlet", "promlet", 2) })
+	e.eventually(t, "an HPA says which permission is missing", func(ctx context.Context) error {
+		return e.explained(ctx, []absence{{
+			namespace: "default", name: "sample-metrics-app",
+			says: "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list podmonitors, list servicemonitors",
+		}}, map[string][]string{})
+	})
+	t.Log(e.kubectl(t, "describe", "hpa", "sample-metrics-app"))
+	role.Rules = all
+	_, err = e.client.RbacV1().ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	e.eventually(t, "given the permission, the HPA has a value", func(ctx context.Context) error {
+		_, err := e.number(ctx, serviceMetric)
+		return err
+	})
+	e.eventually(t, "and promlet is ready", func(ctx context.Context) error { return e.replicas(ctx, "promlet", "promlet", 2) })
 }
 
 func (e *endToEnd) started(t *testing.T, pod string) bool {

@@ -51,6 +51,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if listen := os.Getenv(asOddApp); listen != "" {
+		if err := oddApp(listen, os.Getenv(oddAppRefuse), os.Getenv(oddAppMixed)); err != nil {
+			panic(err)
+		}
+		return
+	}
 	// The apiserver library starts these with the first server of a process
 	// and has no way to end them.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))

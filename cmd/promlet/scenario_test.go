@@ -38,6 +38,7 @@ func TestEndToEnd(t *testing.T) {
 			together["WrongMonitor"] = e.wrongMonitor
 			together["TargetsFollowPods"] = e.targetsFollowPods
 			together["CredentialsFromSecrets"] = e.credentialsFromSecrets
+			together["Absences"] = e.absences
 		}
 		for name, part := range together {
 			t.Run(name, func(t *testing.T) {
