@@ -24,6 +24,9 @@ const (
 	listTimeout = 3 * time.Second
 	// seriesMaxAge is how far back a series counts as one that is there.
 	seriesMaxAge = 5 * time.Minute
+	// jobsMaxAge is how long a job may be unknown that begins to expose a name. Finding
+	// the jobs looks at all series of a name in a namespace.
+	jobsMaxAge = 5 * time.Second
 )
 
 // catalog knows which metrics the rules make of the series that targets expose or
@@ -44,6 +47,9 @@ type catalog struct {
 	// readBy is what rules read, by the label that they group by ("" for a placeholder),
 	// as far as it was asked for.
 	readBy map[candidate]map[string][][]*labels.Matcher
+	jobsOf map[jobsKey]jobNames
+
+	stale bool // the rules are others than byMetric was made of
 
 	listMu sync.Mutex
 	listed *listing
@@ -56,6 +62,18 @@ type Exposed struct {
 	Name string
 	// LabelNames are those of one of the series, sorted, without the name.
 	LabelNames []string
+}
+
+// jobsKey is the series of a candidate in a namespace.
+type jobsKey struct {
+	candidate
+	namespace string
+}
+
+// jobNames are the jobs of series as they were at some time.
+type jobNames struct {
+	names []string
+	at    time.Time
 }
 
 // candidate is a series name that a rule serves under some metric name.
@@ -99,7 +117,7 @@ func (c *catalog) all(ctx context.Context) (map[metricKey][]candidate, error) {
 
 func (c *catalog) refresh(ctx context.Context) error {
 	now := c.now()
-	if age := now.Sub(c.namesAt); c.byMetric != nil && age >= 0 && age < namesMaxAge {
+	if age := now.Sub(c.namesAt); c.byMetric != nil && !c.stale && age >= 0 && age < namesMaxAge {
 		return nil
 	}
 	q, err := c.querier()
@@ -107,12 +125,13 @@ func (c *catalog) refresh(ctx context.Context) error {
 		return err
 	}
 	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
-	if exposedAnew := c.readExposed(); err == nil && (c.byMetric == nil || exposedAnew || !slices.Equal(names, c.names)) {
+	if exposedAnew := c.readExposed(); err == nil && (c.byMetric == nil || c.stale || exposedAnew || !slices.Equal(names, c.names)) {
 		c.names = slices.Clone(names)
 		all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
 		slices.Sort(all)
-		c.byMetric = candidatesByMetric(c.rules, slices.Compact(all))
-		c.readBy = map[candidate]map[string][][]*labels.Matcher{}
+		all = slices.Compact(all)
+		c.byMetric, c.stale = candidatesByMetric(c.rules, all), false
+		c.keepRead(all)
 	}
 	if closeErr := q.Close(); err == nil {
 		err = closeErr
@@ -122,6 +141,17 @@ func (c *catalog) refresh(ctx context.Context) error {
 	}
 	c.namesAt = now
 	return nil
+}
+
+// keepRead forgets what is read by candidates that there are no more.
+func (c *catalog) keepRead(names []string) {
+	kept := make(map[candidate]map[string][][]*labels.Matcher, len(c.readBy))
+	for cand, reads := range c.readBy {
+		if _, there := slices.BinarySearch(names, cand.series); there && slices.Contains(c.rules, cand.rule) {
+			kept[cand] = reads
+		}
+	}
+	c.readBy = kept
 }
 
 // readExposed tells whether targets expose other names than before.
@@ -213,12 +243,31 @@ func (c *catalog) labelNames(ctx context.Context, cand candidate, more ...*label
 	})
 }
 
-// jobs returns the job labels of the candidate's series.
-func (c *catalog) jobs(ctx context.Context, cand candidate, more ...*labels.Matcher) ([]string, error) {
-	return c.read(cand, more, func(q storage.Querier, matchers []*labels.Matcher) ([]string, error) {
+// jobs returns the job labels of the candidate's series in a namespace, which more
+// selects, as they were a moment ago.
+func (c *catalog) jobs(ctx context.Context, cand candidate, namespace string, more ...*labels.Matcher) ([]string, error) {
+	key := jobsKey{cand, namespace}
+	now := c.now()
+	c.mu.Lock()
+	known, ok := c.jobsOf[key]
+	c.mu.Unlock()
+	if age := now.Sub(known.at); ok && age >= 0 && age < jobsMaxAge {
+		return known.names, nil
+	}
+	names, err := c.read(cand, more, func(q storage.Querier, matchers []*labels.Matcher) ([]string, error) {
 		names, _, err := q.LabelValues(ctx, model.JobLabel, nil, matchers...)
 		return names, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.jobsOf == nil || len(c.jobsOf) >= maxReads {
+		c.jobsOf = map[jobsKey]jobNames{}
+	}
+	c.jobsOf[key] = jobNames{names, now}
+	return names, nil
 }
 
 func (c *catalog) read(cand candidate, more []*labels.Matcher, from func(storage.Querier, []*labels.Matcher) ([]string, error)) ([]string, error) {
@@ -253,7 +302,8 @@ func (c *catalog) setRules(rules []*rule) {
 	defer c.listMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rules, c.byMetric = rules, nil
+	// Until it is refreshed, what the old rules read is still wanted.
+	c.rules, c.stale = rules, true
 	c.listAt = time.Time{}
 }
 

@@ -30,11 +30,14 @@ func (e *evaluation) covered(ctx context.Context, expr string, window time.Durat
 	if missing <= all.Spacing*11/10 {
 		return vector, window, nil
 	}
-	// At a moment when all have been scraped as often. One that is not scraped any
+	// At a moment when all have been scraped as often, or at least twice. One that is not scraped any
 	// more does not hold up the others.
 	at := all.Last.Add(coveredSlack)
 	if earliest := all.Newest.Add(-min(e.facts.longest, window/MinIntervalsPerWindow)); at.Before(earliest) {
 		at = earliest
+	}
+	if at.Before(all.Paired) {
+		at = all.Paired // one that began later has its rate then
 	}
 	if at.After(now) {
 		at = now
@@ -45,10 +48,7 @@ func (e *evaluation) covered(ctx context.Context, expr string, window time.Durat
 		return vector, window, nil
 	}
 	again, err := e.db.Instant(ctx, shorter, at, lookBackIntervals*e.facts.longest, e.counts)
-	if err != nil || len(again) < len(vector) {
-		return vector, window, err
-	}
-	return again, over, nil
+	return again, over, err
 }
 
 // together is when the samples behind all results were taken.
@@ -60,6 +60,9 @@ func together(vector tsdb.Vector) tsdb.Sample {
 		}
 		if s.Last.Before(all.Last) {
 			all.Last = s.Last
+		}
+		if s.Paired.After(all.Paired) {
+			all.Paired = s.Paired
 		}
 		if s.Newest.After(all.Newest) {
 			all.Newest = s.Newest

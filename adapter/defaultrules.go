@@ -22,15 +22,15 @@ func RateWindow(asked, scrapeInterval time.Duration) time.Duration {
 // where there are none of a container. What belongs to no pod is told apart by its
 // instance. Where nothing is scraped twice there is nothing to collapse, %[4]s.
 const collapseContainers = `sum by (<<.GroupBy>>) (<<if .Duplicates>>` +
-	`max without (instance, <<.TargetLabels>>) (%[1]s) or ignoring (container) ` +
-	`max without (instance, <<.TargetLabels>>) (%[2]s)` +
+	`max without (<<.EndpointLabels>>) (%[1]s) or ignoring (container) ` +
+	`max without (<<.EndpointLabels>>) (%[2]s)` +
 	`<<if ne .GroupBy "pod">> or max without (<<.TargetLabels>>) (%[3]s)<<end>><<else>>%[4]s<<end>>)`
 
 // collapseCgroups is for cAdvisor's series: those of the whole pod count where it
 // has none of its containers.
 const collapseCgroups = `sum by (<<.GroupBy>>) (` +
-	`max without (instance, <<.TargetLabels>>) (%[1]s) or on (namespace, pod) ` +
-	`max without (instance, <<.TargetLabels>>) (%[2]s))`
+	`max without (<<.EndpointLabels>>) (%[1]s) or on (namespace, pod) ` +
+	`max without (<<.EndpointLabels>>) (%[2]s))`
 
 // DefaultRules serve every series that carries a namespace, by the names that
 // prometheus-adapter's Helm chart gives: http_requests_total becomes

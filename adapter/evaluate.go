@@ -132,7 +132,7 @@ func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*e
 	}
 	within, known := e.within()
 	var err error
-	e.facts, err = e.table.of(within, func() ([]string, error) { return p.catalog.jobs(ctx, cand, known...) })
+	e.facts, err = e.table.of(within, func() ([]string, error) { return p.catalog.jobs(ctx, cand, within, known...) })
 	return e, err
 }
 
@@ -151,11 +151,15 @@ func (e *evaluation) implies(label string) bool {
 	return true
 }
 
-// within is where the series of a metric are. A query of an external metric need not be
-// about the namespace it is asked for in.
+// within is where the series of a metric are. A query need not be about the namespace
+// that it is asked for in.
 func (e *evaluation) within() (namespace string, known []*labels.Matcher) {
-	if e.cand.api == externalAPI {
+	label := e.cand.assoc.label(namespaceKind())
+	switch {
+	case e.cand.allNamespaces:
 		return "", nil
+	case e.kind.GroupResource == namespaceResource && len(e.names) == 1 && label != "":
+		return e.names[0], []*labels.Matcher{equal(label, e.names[0]).Matcher}
 	}
 	return e.namespace, promMatchers(e.scope)
 }
@@ -246,8 +250,9 @@ func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy stri
 }
 
 func (e *evaluation) queryOnce(ctx context.Context, matchers []matcher, groupBy string, duplicates bool) (string, tsdb.Vector, time.Duration, error) {
-	args := queryArgs{Series: e.cand.series, TargetLabels: targetLabels(e.facts, groupBy), Duplicates: duplicates}
-	expr, err := e.cand.expand(args, matchers, groupBy)
+	facts := e.facts
+	facts.duplicates = duplicates
+	expr, err := e.cand.expand(newQueryArgs(e.cand.series, facts, groupBy), matchers, groupBy)
 	if err != nil {
 		return "", nil, 0, err
 	}
@@ -273,7 +278,7 @@ func (e *evaluation) queryOnce(ctx context.Context, matchers []matcher, groupBy 
 // that have not been refreshed for two intervals, and those that ended with their
 // pod.
 func (e *evaluation) counts(s tsdb.Series) bool {
-	age := e.now().Sub(s.Last)
+	age := s.Until.Sub(s.Last)
 	if age > lookBackIntervals*e.facts.shortest && age > lookBackIntervals*e.table.intervalOf(s.Labels) {
 		return false
 	}

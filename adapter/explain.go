@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -155,8 +156,11 @@ type trail struct {
 	req  request
 	told Explanation
 
-	pods []string // behind the object
-	jobs []string // that scrape them
+	pods   []string // behind the object
+	jobs   []string // that scrape them
+	source string   // series that they expose, of which the metric is made
+
+	targets []Target // all, once they were asked for
 }
 
 func (t *trail) add(link Link, state State, format string, args ...any) {
@@ -178,6 +182,9 @@ func (t *trail) ask(q Question) bool {
 	info := provider.CustomMetricInfo{GroupResource: q.Object, Metric: q.Metric, Namespaced: q.Namespace != ""}
 	req, err := t.request(info, q.Namespace, q.MetricSelector)
 	if err != nil {
+		return t.broken(LinkObject, "%v", err)
+	}
+	if err := req.own(q.Name); q.Name != "" && err != nil {
 		return t.broken(LinkObject, "%v", err)
 	}
 	t.req = req
@@ -241,9 +248,20 @@ func (t *trail) search(ctx context.Context, name string) {
 		t.samples(found)
 		return
 	}
-	if t.monitors(name) && t.endpoints(name) && t.targetsUp(name) && t.series(name) {
+	switch {
+	case t.req.metric.api == externalAPI && !t.ofNamespace(ctx):
+		// Its series may be of any namespace; evaluating it has found a reason.
+	case t.req.metric.api == customAPI && !t.req.kind.Namespaced && t.req.kind.GroupResource != namespaceResource:
+		t.broken(LinkSeries, "no series of the metric names %s %s", t.req.kind.Singular, name)
+	case t.monitors(name) && t.endpoints(name) && t.targetsUp(name) && t.series(name):
 		t.uncollected()
 	}
+}
+
+// ofNamespace tells whether the metric is made of series of the namespace only.
+func (t *trail) ofNamespace(ctx context.Context) bool {
+	sources, err := t.sources(ctx)
+	return err == nil && !slices.ContainsFunc(sources, func(c candidate) bool { return !c.namespaced() || c.allNamespaces })
 }
 
 // walkExternal goes from the rule to the values.
@@ -292,7 +310,7 @@ func (t *trail) walkAll(ctx context.Context, q Question) {
 	if !t.ask(q) {
 		return
 	}
-	names, err := t.objects.names(t.req.kind, t.req.namespace, q.Selector)
+	names, err := t.picked(t.req, q.Selector)
 	if err != nil {
 		t.broken(LinkObject, "%v", err)
 		return

@@ -36,7 +36,7 @@ func TestExplainParameter(t *testing.T) {
 	ask(custom+"namespaces/default/widgets/x/queue_depth?explain=true", "widgets/x", "", "widgets")
 	ask(custom+"nodes/none/queue_depth?explain=true", "nodes/none", "", "there is no node none")
 	ask(external+"namespaces/default/m?explain=true", "external", "7", "")
-	ask(external+"namespaces/default/none?explain=true", "external", "", "no rule makes a metric called none")
+	ask(external+"namespaces/default/none?explain=true", "external", "", "makes a metric called none")
 
 	refused := func(path string, want int) {
 		t.Helper()

@@ -25,7 +25,8 @@ func (t *trail) series(name string) bool {
 	if t.explaining.ExposedBy == nil || len(t.jobs) == 0 {
 		return true
 	}
-	exposed := t.exposedBy(t.jobs)
+	own := t.ownJobs()
+	exposed := t.exposedBy(own)
 	var missing string
 	var names []string
 	for _, source := range sources {
@@ -35,6 +36,7 @@ func (t *trail) series(name string) bool {
 			continue
 		}
 		if missing = t.unfit(source, exposed[at], name); missing == "" {
+			t.source = source.series
 			t.ok(LinkSeries, "%s is exposed", source.series)
 			return true
 		}
@@ -42,8 +44,11 @@ func (t *trail) series(name string) bool {
 	if missing != "" {
 		return t.broken(LinkSeries, "%s", missing)
 	}
+	if len(own) < len(t.jobs) && t.demand.starting(t.req.metric) > 0 {
+		return true // they may expose it; what they have is not told apart from others' yet
+	}
 	var all []string
-	for _, e := range t.exposedBy(t.ownJobs()) {
+	for _, e := range exposed {
 		all = append(all, e.Name)
 	}
 	near := ""
@@ -124,7 +129,7 @@ func (t *trail) exposedBy(jobs []string) []Exposed {
 // uncollected tells of series that are exposed and not stored.
 func (t *trail) uncollected() {
 	if wait := t.demand.starting(t.req.metric); wait > 0 {
-		t.broken(LinkSamples, "collection has started, first value in about %s", wait.Round(time.Second))
+		t.broken(LinkSamples, "collection of %s has started, first value in about %s", cmp.Or(t.source, "it"), wait.Round(time.Second))
 		return
 	}
 	t.broken(LinkSamples, "nothing of it is stored for this object yet")
@@ -186,6 +191,9 @@ func (t *trail) selections(e *evaluation, name string, labelNames []string) (way
 	return ways
 }
 
+// maxExplainedSeries bounds the series that are looked at.
+const maxExplainedSeries = 500
+
 // stored looks at the series that matchers select.
 func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, error) {
 	found := storedSeries{evaluation: e, interval: e.facts.longest}
@@ -198,7 +206,7 @@ func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, er
 	set := q.Select(ctx, false, nil, append(e.cand.seriesMatchers(), promMatchers(of)...)...)
 	since := now.Add(-RateWindow(e.cand.window, e.facts.longest))
 	var it chunkenc.Iterator
-	for set.Next() {
+	for found.series < maxExplainedSeries && set.Next() {
 		series := set.At()
 		it = series.Iterator(it)
 		found.add(it, since)

@@ -203,15 +203,14 @@ func (t *trail) endpoints(name string) bool {
 // targetsOf are the targets of the object, by the labels that they were found with; or
 // of all that is asked about, without a name.
 func (t *trail) targetsOf(name string) (of []Target) {
-	k := t.req.kind
-	for _, target := range t.scrapes.targets() {
+	k, namespace := t.req.kind, t.within()
+	for _, target := range t.allTargets() {
 		has := func(label, want string) bool { return want == "" || target.Discovered.Get(label) == want }
 		switch {
-		case !has("namespace", t.req.namespace):
+		case !has("namespace", namespace):
 		case len(t.jobs) > 0 && !slices.Contains(t.jobs, target.Job):
 		case len(t.pods) > 0 && !slices.Contains(t.pods, target.Discovered.Get("pod")):
 		case len(t.pods) == 0 && k.GroupResource == serviceResource && !has("service", name):
-		case k.GroupResource == namespaceResource && !has("namespace", name):
 		default:
 			of = append(of, target)
 		}
@@ -220,12 +219,28 @@ func (t *trail) targetsOf(name string) (of []Target) {
 	return of
 }
 
+// within is the namespace that the explanation may tell of.
+func (t *trail) within() string {
+	if t.req.kind.GroupResource == namespaceResource && len(t.req.names) == 1 {
+		return t.req.names[0]
+	}
+	return t.req.namespace
+}
+
+// allTargets are those of all namespaces.
+func (t *trail) allTargets() []Target {
+	if t.targets == nil {
+		t.targets = t.scrapes.targets()
+	}
+	return t.targets
+}
+
 // ownJobs are those of which all targets are in the namespace asked about: what they
 // expose tells of no other.
 func (t *trail) ownJobs() []string {
 	jobs := slices.Clone(t.jobs)
-	for _, target := range t.scrapes.targets() {
-		if t.req.namespace != "" && target.Discovered.Get("namespace") != t.req.namespace {
+	for _, target := range t.allTargets() {
+		if target.Discovered.Get("namespace") != t.within() {
 			jobs = slices.DeleteFunc(jobs, func(job string) bool { return job == target.Job })
 		}
 	}
@@ -252,7 +267,7 @@ func (t *trail) targetsUp(name string) bool {
 	case len(targets) == 0 && len(t.jobs) > 0:
 		return t.broken(LinkTargets, "the relabelings of its monitor drop all of its targets")
 	case len(targets) == 0:
-		return t.broken(LinkTargets, "no target%s is scraped%s", inNamespace(t.req.namespace), t.forbidden())
+		return t.broken(LinkTargets, "no target%s is scraped%s", inNamespace(t.within()), t.forbidden())
 	case up == 0 && len(down) > 0:
 		return t.broken(LinkTargets, "%s", some(down))
 	case up == 0 && waiting == 1:

@@ -40,10 +40,11 @@ func (p *Provider) external(ctx context.Context, namespace string, sel apilabels
 	}
 	var list *external_metrics.ExternalMetricValueList
 	err = p.firstCandidate(ctx, req, func(cand candidate) (bool, error) {
+		asked := req
 		if !cand.namespaced() {
-			req.namespace = ""
+			asked.namespace = ""
 		}
-		list, err = p.externalCandidate(ctx, req, cand)
+		list, err = p.externalCandidate(ctx, asked, cand)
 		return err == nil, err
 	})
 	return list, err

@@ -48,7 +48,7 @@ func (k *kinds) resolve(gr schema.GroupResource) (kind, error) {
 // mayComeLater tells whether a resource that is not known may be a custom one, whose
 // CRD is not installed yet.
 func (k *kinds) mayComeLater(gr schema.GroupResource) bool {
-	return strings.Contains(gr.Group, ".") && !strings.HasSuffix(gr.Group, ".k8s.io")
+	return strings.Contains(gr.Group, ".") && gr.Group != "networking.k8s.io"
 }
 
 func (k *kinds) lookUp(gr schema.GroupResource) (kind, error) {

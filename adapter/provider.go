@@ -135,8 +135,8 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info p
 	if err != nil {
 		return nil, err
 	}
-	if req.kind.GroupResource == namespaceResource && name.Namespace != "" && name.Namespace != name.Name {
-		return nil, absent("namespace %s tells nothing about others: ask under namespaces/%s/metrics", name.Namespace, name.Name)
+	if err := req.own(name.Name); err != nil {
+		return nil, err
 	}
 	gone, err := p.objects.missing(req.kind, req.namespace, name.Name)
 	if err != nil {
@@ -176,12 +176,8 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 	if err != nil {
 		return nil, err
 	}
-	if req.names, err = p.objects.names(req.kind, req.namespace, selector); err != nil {
+	if req.names, err = p.picked(req, selector); err != nil {
 		return nil, err
-	}
-	if req.kind.GroupResource == namespaceResource && namespace != "" {
-		// Whoever may ask here need not know of other namespaces.
-		req.names = slices.DeleteFunc(req.names, func(name string) bool { return name != namespace })
 	}
 	if len(req.names) == 0 {
 		return nil, absent("the selector %q matches no %s%s", selector, req.kind.GroupResource, inNamespace(req.namespace))
@@ -228,6 +224,7 @@ func (p *Provider) Shadowed() []string { return p.list().shadows }
 type request struct {
 	kind      kind
 	namespace string // "" for a cluster-scoped kind
+	through   string // the namespace that it was asked for in, "" for none
 	names     []string
 	metric    metricKey
 	matchers  []matcher
@@ -242,7 +239,7 @@ func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel
 	if k.Namespaced && namespace == "" {
 		return request{}, absent("%s are namespaced: ask under namespaces/NAMESPACE/%s", k.GroupResource, k.GroupResource)
 	}
-	req := request{kind: k, namespace: namespace, metric: metricKey{customAPI, info.Metric}}
+	req := request{kind: k, namespace: namespace, through: namespace, metric: metricKey{customAPI, info.Metric}}
 	if !k.Namespaced {
 		// The HPA asks for nodes through its own namespace.
 		req.namespace = ""
@@ -252,6 +249,21 @@ func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel
 	}
 	req.selector = labelSelector(sel)
 	return req, nil
+}
+
+// own refuses what is about another namespace than the one asked in: whoever may ask
+// there need not know of it.
+func (r request) own(name string) error {
+	if r.kind.GroupResource == namespaceResource && r.through != "" && r.through != name {
+		return absent("namespace %s tells nothing about others: ask under namespaces/%s/metrics", r.through, name)
+	}
+	return nil
+}
+
+// picked returns the names of the objects that a selector picks.
+func (p *Provider) picked(req request, selector apilabels.Selector) ([]string, error) {
+	names, err := p.objects.names(req.kind, req.namespace, selector)
+	return slices.DeleteFunc(names, func(name string) bool { return req.own(name) != nil }), err
 }
 
 func (r request) answer(name string, v value) *custom_metrics.MetricValue {

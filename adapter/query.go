@@ -25,9 +25,19 @@ type queryArgs struct {
 	// TargetLabels is promlet's own: the labels by which only targets differ, save
 	// for the one in GroupBy.
 	TargetLabels string
+	// EndpointLabels is promlet's own: TargetLabels, and the instance, by which only the
+	// endpoints of a container differ.
+	EndpointLabels string
 	// Duplicates is promlet's own: whether what a container exposes may be there
 	// several times, from several targets.
 	Duplicates bool
+}
+
+// newQueryArgs are those that do not depend on the request but for what it groups by.
+func newQueryArgs(series string, of scrapeFacts, groupBy string) queryArgs {
+	return queryArgs{
+		Series: series, TargetLabels: targetLabels(of, groupBy), EndpointLabels: endpointLabels(of, groupBy), Duplicates: of.duplicates,
+	}
 }
 
 // matcher is a PromQL matcher together with the values it was made from, joined

@@ -28,6 +28,8 @@ type rule struct {
 	// allPods: the query is the same for any pods, and so tells nothing of those
 	// behind an object.
 	allPods bool
+	// allNamespaces: likewise, and so its series may be of any.
+	allNamespaces bool
 	// window is the longest range that the query looks back over, 0 for a
 	// query over instant values.
 	window time.Duration
@@ -122,7 +124,10 @@ func (r *rule) probe() error {
 		r.window = window(parsed)
 	}
 	var err error
-	r.allPods, err = r.sameForAll(podKind())
+	if r.allPods, err = r.sameForAll(podKind()); err != nil {
+		return err
+	}
+	r.allNamespaces, err = r.sameForAll(namespaceKind())
 	return err
 }
 
@@ -133,7 +138,7 @@ func (r *rule) sameForAll(k kind) (bool, error) {
 	if label == "" {
 		return false, nil
 	}
-	args := queryArgs{Series: "placeholder", TargetLabels: targetLabels(scrapeFacts{}, "")}
+	args := newQueryArgs("placeholder", scrapeFacts{}, "")
 	var queries [2]string
 	for i, name := range []string{"x", "y"} {
 		var err error
@@ -146,7 +151,7 @@ func (r *rule) sameForAll(k kind) (bool, error) {
 
 // placeholder gives the PromQL of the rule for a series and some object.
 func (r *rule) placeholder(series string, duplicates bool) (string, error) {
-	args := queryArgs{Series: series, TargetLabels: targetLabels(scrapeFacts{}, ""), Duplicates: duplicates}
+	args := newQueryArgs(series, scrapeFacts{duplicates: duplicates}, "")
 	return r.expand(args, []matcher{equal("placeholder", "x")}, "placeholder")
 }
 
@@ -204,6 +209,10 @@ func compileName(n Name) (*regexp.Regexp, string, error) {
 // metricName returns what the rule calls a series in the API, and whether the
 // rule takes a series of that name at all.
 func (r *rule) metricName(series string) (string, bool) {
+	// Whoever is scraped chooses the name, and templates put it into queries as it is.
+	if !model.LegacyValidation.IsValidMetricName(series) {
+		return "", false
+	}
 	for _, m := range r.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(series) {
 			return "", false

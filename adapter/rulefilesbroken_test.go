@@ -72,7 +72,7 @@ func TestBrokenRules(t *testing.T) {
 	f(rule("name: {matches: '^(.*)_(total|sum)$'}"), `rules[0]: name.matches "^(.*)_(total|sum)$" has 2 groups`)
 
 	f(resources("{overrides: {topic: {resource: topic}}}"), "rules[0]: resources.overrides[topic]: resolve resource topic")
-	f(resources("{overrides: {pod: {group: metrics.k8s.io, resource: pods}}}"), "rules[0]: resources.overrides[pod]: resolve resource pods.metrics.k8s.io")
+	f(resources("{overrides: {pod: {group: apps, resource: pods}}}"), "rules[0]: resources.overrides[pod]: resolve resource pods.apps")
 	f(resources("{overrides: {pod: {}}}"), "rules[0]: resources.overrides[pod]: ")
 	f(resources("{template: kube_pod}"), "rules[0]: resources.template: it must use <<.Resource>>")
 	f(resources("{template: '<<.Resource'}"), "rules[0]: resources.template: ")

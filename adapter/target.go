@@ -52,6 +52,7 @@ type scrapes struct {
 // scrapeTable is what is known of all targets at some moment. It does not change.
 type scrapeTable struct {
 	by       map[scrapeScope]*scrapeFacts
+	own      bool          // the series of some are of other namespaces than their target
 	interval time.Duration // where it is not known
 }
 
@@ -66,6 +67,9 @@ type scrapeFacts struct {
 	extra []string
 	// duplicates: what a container exposes may be there several times.
 	duplicates bool
+	// instances: some have an instance label that is not their address, as those have
+	// that one exporter is asked about.
+	instances bool
 }
 
 // uniform tells whether all are alike, so that none need be looked at by itself.
@@ -79,6 +83,7 @@ func (f *scrapeFacts) add(other *scrapeFacts) {
 	}
 	f.shortest, f.longest = min(f.shortest, other.shortest), max(f.longest, other.longest)
 	f.duplicates = f.duplicates || other.duplicates
+	f.instances = f.instances || other.instances
 	for _, name := range other.extra {
 		if at, known := slices.BinarySearch(f.extra, name); !known {
 			f.extra = slices.Insert(f.extra, at, name)
@@ -97,7 +102,7 @@ func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrape
 	if whole == nil {
 		return scrapeFacts{shortest: t.interval, longest: t.interval, duplicates: true}, nil
 	}
-	if whole.uniform() {
+	if whole.uniform() && !t.own {
 		return *whole, nil
 	}
 	names, err := jobs()
@@ -106,11 +111,7 @@ func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrape
 	}
 	var found scrapeFacts
 	for _, job := range names {
-		f := t.by[scrapeScope{namespace, job}]
-		if f == nil {
-			return *whole, nil
-		}
-		found.add(f)
+		found.add(t.find(namespace, job))
 	}
 	if len(names) == 0 {
 		return *whole, nil
@@ -118,15 +119,20 @@ func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrape
 	return found, nil
 }
 
-// intervalOf returns the scrape interval of the targets behind a series.
-func (t scrapeTable) intervalOf(series labels.Labels) time.Duration {
-	namespace, job := series.Get("namespace"), series.Get(model.JobLabel)
+// find returns what is known of targets with a job label, in the namespace or else
+// anywhere; or of all.
+func (t scrapeTable) find(namespace, job string) *scrapeFacts {
 	for _, scope := range []scrapeScope{{namespace, job}, {job: job}, {}} {
 		if f := t.by[scope]; f != nil {
-			return f.longest
+			return f
 		}
 	}
-	return t.interval
+	return &scrapeFacts{shortest: t.interval, longest: t.interval, duplicates: true}
+}
+
+// intervalOf returns the scrape interval of the targets behind a series.
+func (t scrapeTable) intervalOf(series labels.Labels) time.Duration {
+	return t.find(series.Get("namespace"), series.Get(model.JobLabel)).longest
 }
 
 // current returns the table of the targets there are now.
@@ -151,8 +157,9 @@ func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
 		t := &targets[i]
 		facts := &scrapeFacts{
 			shortest: t.Interval, longest: t.Interval, extra: extraLabels(t.Labels),
-			duplicates: t.OwnLabels || times.several(t),
+			duplicates: t.OwnLabels || times.several(t), instances: t.ownInstance(),
 		}
+		table.own = table.own || t.OwnLabels
 		namespace, job := t.Labels.Get("namespace"), t.Labels.Get(model.JobLabel)
 		for _, scope := range []scrapeScope{{namespace, job}, {namespace: namespace}, {job: job}, {}} {
 			if table.by[scope] == nil {
@@ -185,10 +192,16 @@ func countScraped(targets []Target) scrapedTimes {
 func scrapedBy(t *Target) (what, pod scraped) {
 	pod = scraped{namespace: t.Labels.Get("namespace"), pod: t.Labels.Get("pod")}
 	what = pod
-	if what.container = t.Labels.Get("container"); pod.pod == "" {
+	if what.container = t.Labels.Get("container"); pod.pod == "" || t.ownInstance() {
 		what.instance = t.Labels.Get(model.InstanceLabel)
 	}
 	return what, pod
+}
+
+// ownInstance tells whether the instance label is another than the address: what the
+// target tells of, where one exporter tells of several.
+func (t *Target) ownInstance() bool {
+	return t.Address != "" && !strings.HasPrefix(t.Address, t.Labels.Get(model.InstanceLabel))
 }
 
 // several tells whether what a target scrapes, or may scrape, is scraped by another as
@@ -207,11 +220,20 @@ func extraLabels(of labels.Labels) (names []string) {
 	return names
 }
 
+// endpointLabels are targetLabels of what belongs to a pod: there the instance, too, only
+// tells by which port it was scraped.
+func endpointLabels(of scrapeFacts, groupBy string) string {
+	if of.instances {
+		return targetLabels(of, groupBy)
+	}
+	return targetLabels(of, groupBy, model.InstanceLabel)
+}
+
 // targetLabels are the labels by which an endpoint's series differ that is scraped
 // several times, as PromQL lists them, without the one that is grouped by.
-func targetLabels(of scrapeFacts, groupBy string) string {
+func targetLabels(of scrapeFacts, groupBy string, more ...string) string {
 	var listed []string
-	for _, name := range slices.Concat(ordinaryLabels(), of.extra) {
+	for _, name := range slices.Concat(ordinaryLabels(), of.extra, more) {
 		switch {
 		case name == groupBy:
 		case model.LegacyValidation.IsValidLabelName(name):

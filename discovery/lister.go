@@ -41,6 +41,9 @@ func newLabelLister(indexer cache.Indexer, gr schema.GroupResource) labelLister 
 
 // ByNamespace implements [cache.GenericLister].
 func (l labelLister) ByNamespace(namespace string) cache.GenericNamespaceLister {
+	if namespace == "" { // all of them
+		return l.GenericLister.ByNamespace(namespace)
+	}
 	return labelNamespaceLister{GenericNamespaceLister: l.GenericLister.ByNamespace(namespace), indexer: l.indexer, namespace: namespace}
 }
 

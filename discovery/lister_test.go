@@ -42,7 +42,7 @@ func TestListerByLabels(t *testing.T) {
 	} {
 		sel, err := labels.Parse(text)
 		require.NoError(t, err)
-		for _, namespace := range []string{"ns-a", "ns-b", "none"} {
+		for _, namespace := range []string{"ns-a", "ns-b", "none", ""} {
 			want, err := whole.ByNamespace(namespace).List(sel)
 			require.NoError(t, err)
 			got, err := lister.ByNamespace(namespace).List(sel)

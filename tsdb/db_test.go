@@ -29,7 +29,7 @@ func TestSamplesSurviveClose(t *testing.T) {
 	require.Empty(t, db.Damage())
 	got, err := db.Instant(context.Background(), "up", at(10), 0, nil)
 	require.NoError(t, err)
-	require.Equal(t, Vector{{Labels: parseLabels(t, `up{pod="a"}`), Value: 1, Last: at(0).Local(), First: at(0).Local(), Newest: at(0).Local()}}, got)
+	require.Equal(t, Vector{{Labels: parseLabels(t, `up{pod="a"}`), Value: 1, Last: at(0).Local(), First: at(0).Local(), Paired: at(0).Local(), Newest: at(0).Local()}}, got)
 }
 
 func TestClosed(t *testing.T) {

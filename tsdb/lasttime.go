@@ -39,23 +39,24 @@ type usedSelection struct {
 type span struct {
 	first, last     oldest
 	newest, spacing int64 // milliseconds
+	paired          int64
 }
 
 // sample is a result that these times are behind.
 func (s span) sample(ls labels.Labels, v float64) Sample {
 	sample := Sample{Labels: ls, Value: v, Last: s.last.time(), First: s.first.time(), Spacing: time.Duration(s.spacing) * time.Millisecond}
 	if s.last.set {
-		sample.Newest = time.UnixMilli(s.newest)
+		sample.Newest, sample.Paired = time.UnixMilli(s.newest), time.UnixMilli(s.paired)
 	}
 	return sample
 }
 
 func (s span) and(r *recordedSeries) span {
-	first := r.first
+	first, next := r.first, r.next
 	if r.in.latestWins {
-		first = r.last // The engine reads those before it as well.
+		first, next = r.last, r.last // The engine reads those before it as well.
 	}
-	t := span{first: oldest{t: first, set: true}, last: oldest{t: r.last, set: true}, newest: r.last}
+	t := span{first: oldest{t: first, set: true}, last: oldest{t: r.last, set: true}, newest: r.last, paired: next}
 	if r.n > 1 {
 		t.spacing = (r.last - first) / int64(r.n-1)
 	}
@@ -73,7 +74,7 @@ func (s span) or(t span) span {
 	if spacing == 0 || t.spacing > 0 && t.spacing < spacing {
 		spacing = t.spacing
 	}
-	return span{first: s.first.or(t.first), last: s.last.or(t.last), newest: max(s.newest, t.newest), spacing: spacing}
+	return span{first: s.first.or(t.first), last: s.last.or(t.last), newest: max(s.newest, t.newest), paired: max(s.paired, t.paired), spacing: spacing}
 }
 
 // oldest is the earliest of the times it was given; its zero value was given none.

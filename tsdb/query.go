@@ -43,6 +43,9 @@ type Sample struct {
 	// computed from. Zero when Last is.
 	First time.Time
 
+	// Paired is when the last of the series got its second sample.
+	Paired time.Time
+
 	// Newest is when the last sample was taken of the series that has the newest, and Spacing the average
 	// distance between the samples of the one that has them closest: 0 when none has two.
 	Newest  time.Time
@@ -57,6 +60,7 @@ type Series struct {
 	Labels labels.Labels
 	Last   time.Time // when the last sample used was taken
 	Stale  bool      // a stale marker comes after it
+	Until  time.Time // up to when samples were used: before the query's time for an offset
 }
 
 // Instant evaluates a PromQL expression at a time. A scalar becomes one sample without labels.

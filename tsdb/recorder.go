@@ -26,7 +26,7 @@ func (r *recorder) without(counts func(Series) bool) map[string]bool {
 	skip := map[string]bool{}
 	for _, sel := range r.selections {
 		for _, s := range sel.series {
-			if s.contributed() && !counts(Series{Labels: s.Labels(), Last: time.UnixMilli(s.last), Stale: s.stale}) {
+			if s.contributed() && !counts(Series{Labels: s.Labels(), Last: time.UnixMilli(s.last), Stale: s.stale, Until: time.UnixMilli(sel.maxt)}) {
 				skip[string(s.Labels().Bytes(nil))] = true
 			}
 		}
@@ -142,6 +142,7 @@ type recordedSeries struct {
 	seen  int64 // time of the last sample read
 	stale bool  // that sample was a stale marker
 	first int64 // time of the first sample read that was none
+	next  int64 // of the one after it
 	last  int64 // and of the last
 	n     int   // number of samples read, markers not counted
 }
@@ -164,8 +165,11 @@ func (s *recordedSeries) saw(t int64, stale bool) {
 	}
 	s.seen, s.stale = t, stale
 	if !stale {
-		if s.n == 0 {
-			s.first = t
+		switch s.n {
+		case 0:
+			s.first, s.next = t, t
+		case 1:
+			s.next = t
 		}
 		s.last = t
 		s.n++

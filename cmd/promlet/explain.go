@@ -130,6 +130,9 @@ func (o *explainOptions) path(config *rest.Config, namespace string, args []stri
 	if name == "" {
 		name = "*"
 	}
+	if gr.Resource == "namespaces" && gr.Group == "" {
+		return fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/metrics/%s", name, args[1]), nil
+	}
 	within := ""
 	if namespaced {
 		within = "namespaces/" + namespace + "/"

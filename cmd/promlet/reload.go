@@ -27,6 +27,7 @@ type reloader struct {
 	succeeded, succeededAt prometheus.Gauge
 
 	seen    []byte // the file when it was last applied, or tried to be
+	again   bool   // to be tried again though it is the same
 	mtx     sync.Mutex
 	problem string
 }
@@ -72,10 +73,10 @@ func (r *reloader) reload(force bool) {
 		return
 	}
 	data, err := readConfig(r.path)
-	if err == nil && bytes.Equal(data, r.seen) && !force {
+	if err == nil && !r.again && bytes.Equal(data, r.seen) && !force {
 		return
 	}
-	r.seen = data // nil: to be loaded as soon as it can be read again
+	r.seen, r.again = data, err != nil
 	if err == nil {
 		err = r.load(data)
 	}
@@ -86,6 +87,7 @@ func (r *reloader) load(data []byte) error {
 	cfg, err := parseConfig(data)
 	if err == nil {
 		err = r.apply(cfg)
+		r.again = err != nil // it may be for want of an API server, say
 	}
 	if err != nil {
 		return fmt.Errorf("--config=%s: %w", r.path, err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -139,7 +140,9 @@ type app struct {
 	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
 	reloader       *reloader
-	shadowed       func() []string                 // metrics, by other rules
+	shadowed       func() []string // metrics, by other rules
+	scrapedMtx     sync.Mutex
+	scraped        scraped
 	ownLabels      atomic.Pointer[map[string]bool] // by job, see adapter.Target
 	targetsVersion atomic.Uint64                   // counts the changes of what is scraped; never 0
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	promscrape "github.com/prometheus/prometheus/scrape"
@@ -16,32 +18,59 @@ func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
 	if version == known {
 		return nil, known
 	}
-	var all []adapter.Target
+	a.scrapedMtx.Lock()
+	defer a.scrapedMtx.Unlock()
+	if a.scraped.version != version {
+		a.scraped = a.listTargets(version)
+	}
+	all := make([]adapter.Target, len(a.scraped.targets))
+	for i, t := range a.scraped.targets {
+		all[i] = a.scraped.shown[i]
+		all[i].LastScrape, all[i].Err = t.LastScrape(), t.LastError()
+	}
+	return all, version
+}
+
+// scraped are the targets of a version, and what the adapter is told of them that does
+// not change.
+type scraped struct {
+	version uint64
+	targets []*promscrape.Target
+	shown   []adapter.Target
+}
+
+func (a *app) listTargets(version uint64) scraped {
+	s := scraped{version: version}
 	own := *a.ownLabels.Load()
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	for job, targets := range a.scraper.TargetsActive() {
 		for _, t := range targets {
-			target := adapterTarget(job, t, builder)
-			target.OwnLabels = own[job]
-			all = append(all, target)
+			shown := adapterTarget(job, t, builder)
+			shown.OwnLabels = own[job]
+			s.targets, s.shown = append(s.targets, t), append(s.shown, shown)
 		}
 	}
-	return all, version
+	return s
 }
 
 func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) adapter.Target {
 	// Discovery has parsed it; were it wrong, the job would not be scraped.
 	interval, _ := time.ParseDuration(t.GetValue("__scrape_interval__"))
 	url := t.URL() // Its parameters may be secrets.
-	return adapter.Target{
-		Job:        job,
-		Address:    url.Host + url.Path,
-		Labels:     t.Labels(builder),
-		Discovered: t.DiscoveredLabels(builder),
-		Interval:   interval,
-		LastScrape: t.LastScrape(),
-		Err:        t.LastError(),
+	target := adapter.Target{
+		Job:      job,
+		Address:  url.Host + url.Path,
+		Labels:   t.Labels(builder),
+		Interval: interval,
 	}
+	// Without what only relabelings read.
+	t.DiscoveredLabels(builder).Range(func(l labels.Label) {
+		if strings.HasPrefix(l.Name, model.ReservedLabelPrefix) {
+			builder.Del(l.Name)
+		}
+	})
+	target.Discovered = builder.Labels()
+	return target
 }
 
 // givesLabels tells whether a metric relabeling may change by which labels series are
