@@ -158,3 +158,48 @@ func TestScrapeTable(t *testing.T) {
 	require.Equal(t, time.Minute, table.intervalOf(labels.EmptyLabels()))
 	require.Equal(t, time.Hour, scrapeTable{interval: time.Hour}.intervalOf(labels.EmptyLabels()))
 }
+
+// An exporter that is asked about several things has an instance for each: these are
+// not one container's.
+func TestInstancesOfAnExporter(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	target := func(job, instance string) Target {
+		of := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "exporter", "job", job, "instance", instance)
+		return Target{Job: job, Address: "10.0.0.1:9121/scrape", Labels: of, Discovered: of, Interval: step}
+	}
+	f.targets = []Target{target("a", "redis-a"), target("a", "redis-b")}
+	for _, target := range f.targets {
+		f.load(`redis_keys` + target.Labels.String() + map[string]string{"redis-a": " 10x8", "redis-b": " 30x8"}[target.Labels.Get("instance")])
+	}
+	require.Equal(t, "sample-1=40@instant", f.ask("default/pods/*/redis_keys"))
+
+	again := target("b", "redis-a")
+	f.targets = append(f.targets, again)
+	f.targetsVersion++
+	f.load(`redis_keys` + again.Labels.String() + " 10x8")
+	require.Equal(t, "sample-1=40@instant", f.ask("default/pods/*/redis_keys"), "one of them twice")
+}
+
+// What an exporter in another namespace tells of a pod goes by the exporter's targets.
+func TestSeriesOfOtherNamespacesTargets(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	exporter := func(instance string) Target {
+		of := labels.FromStrings("namespace", "monitoring", "job", "kube-state-metrics", "instance", instance)
+		return Target{Job: "ksm", Address: instance + "/metrics", Labels: of, Discovered: of, OwnLabels: true, Interval: time.Minute}
+	}
+	app := labels.FromStrings("namespace", "default", "pod", "sample-1", "job", "app", "instance", "10.0.0.1:80")
+	f.targets = []Target{exporter("10.1.0.1:80"), exporter("10.1.0.2:80"), {Job: "app", Address: "10.0.0.1:80/metrics", Labels: app, Discovered: app, Interval: step}}
+	f.load(
+		`kube_pod_weight{namespace="default",pod="sample-1",job="kube-state-metrics",instance="10.1.0.1:80"} 5 _ _ _ 5 _ _ _ 5`,
+		`kube_pod_weight{namespace="default",pod="sample-1",job="kube-state-metrics",instance="10.1.0.2:80"} 5 _ _ _ 5 _ _ _ 5`,
+		`kube_pod_restarts_total{namespace="default",pod="sample-1",job="kube-state-metrics",instance="10.1.0.1:80"} 0 _ _ _ 60 _ _ _ 120 _ _ _ 180 _ _ _ 240`,
+	)
+	f.now = f.now.Add(45 * time.Second)
+	require.Equal(t, "sample-1=1@240s", f.ask("default/pods/*/kube_pod_restarts"))
+	f.now = f.start.Add(8*step + 50*time.Second)
+	require.Equal(t, "sample-1=5@instant", f.ask("default/pods/*/kube_pod_weight"))
+}

@@ -352,3 +352,25 @@ func TestRatesWhileTheWindowFills(t *testing.T) {
 		}
 	}
 }
+
+// A pod that joins while nothing is as old as the window takes nothing from the others.
+func TestAPodThatJoinsWhileTheWindowFills(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("elder", "app")
+	f.pod("younger", "app")
+	const before = 1000.
+	for _, at := range []float64{0, 3, 15, 30} {
+		f.put("elder", time.Duration(at)*time.Second, before+10*at)
+	}
+	for _, at := range []float64{30, 33} {
+		f.put("younger", time.Duration(at)*time.Second, before+10*at)
+	}
+	for _, later := range []time.Duration{34, 40, 44} {
+		f.now = f.start.Add(later * time.Second)
+		list, err := f.GetMetricBySelector(t.Context(), "default", apilabels.Everything(), provider.CustomMetricInfo{GroupResource: podResource, Metric: "http_requests", Namespaced: true}, apilabels.Everything())
+		require.NoError(t, err)
+		require.Equal(t, "elder", list.Items[0].DescribedObject.Name)
+		require.InDelta(t, 10, list.Items[0].Value.AsApproximateFloat64(), 1, later)
+	}
+}

@@ -177,3 +177,24 @@ func TestNamespacesThroughAnother(t *testing.T) {
 	require.Empty(t, f.ask("empty/namespaces/*/http_requests"))
 	require.Equal(t, "default=30@120s", f.ask("/namespaces/*/http_requests"))
 }
+
+// Samples that a query looks back for are as fresh as it asks for.
+func TestQueriesThatLookBack(t *testing.T) {
+	query := func(name, text string) Rule {
+		return aRule("queue_depth", func(r *Rule) { r.Name.As, r.MetricsQuery = name, text })
+	}
+	f := newFixture(t,
+		query("before", `sum(<<.Series>>{<<.LabelMatchers>>} offset 1m) by (<<.GroupBy>>)`),
+		query("change", `sum(<<.Series>>{<<.LabelMatchers>>} - <<.Series>>{<<.LabelMatchers>>} offset 1m) by (<<.GroupBy>>)`),
+		query("most", `max_over_time(sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)[2m:1m])`),
+	)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	f.load(`queue_depth{namespace="default",pod="sample-1"} 1+1x20`)
+	for range 5 {
+		f.now = f.now.Add(-7 * time.Second)
+		require.Contains(t, f.ask("default/pods/*/before"), "sample-1=")
+		require.Contains(t, f.ask("default/pods/*/change"), "sample-1=4")
+		require.Contains(t, f.ask("default/pods/*/most"), "sample-1=")
+	}
+}

@@ -1,0 +1,80 @@
+package adapter
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// One rule that asks for all namespaces does not open the others.
+func TestOneExternalRuleIsNotNamespaced(t *testing.T) {
+	no := false
+	named := func(series string, namespaced *bool) Rule {
+		return aRule(series, func(r *Rule) { r.Name.As, r.Resources.Namespaced = "q", namespaced })
+	}
+	f := newFixtureWith(t, Options{Rules: Rules{External: []Rule{named("queue_a", nil), named("queue_b", &no)}}})
+	f.load(`queue_b{namespace="other"} 5`, `queue_a{namespace="mine"} 1x8`, `queue_a{namespace="other"} 100x8`)
+	require.Equal(t, "{}=1@instant", f.askExternal("mine/q"))
+	require.Contains(t, f.askExternal("nobody/q"), "404: ")
+}
+
+// A pod chooses what its series are called; a name that PromQL would read as more than a
+// name is a metric of nobody.
+func TestSeriesNamesThatAreQueries(t *testing.T) {
+	const name = `label_replace(sum(secret{namespace="other"}),"pod","spy","","") or x`
+	f := newFixture(t)
+	f.namespaces("mine")
+	f.add(podResource, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "mine", Name: "spy"}})
+	f.load(`secret{namespace="other"} 77x4`, `{"http.server.requests",namespace="mine",pod="spy"} 1x4`)
+	f.now = f.now.Add(time.Second)
+	f.append(name, "spy", 1)
+	require.Contains(t, f.ask("mine/pods/spy/"+name), "404: ")
+	require.Contains(t, f.ask("mine/pods/spy/http.server.requests"), "404: ")
+	for _, listed := range f.ListAllMetrics() {
+		require.Equal(t, "secret", listed.Metric)
+	}
+	_, ok := mustCompile(t, DefaultRules(time.Minute)...)[3].metricName(name)
+	require.False(t, ok)
+}
+
+// Whoever asks in a namespace is told of that one, also about namespaces and nodes.
+func TestExplanationsThroughANamespace(t *testing.T) {
+	th := newTheatre(t)
+	of := labels.FromStrings("namespace", "other", "pod", "treasure-1", "job", "treasure", "node", "node-1")
+	th.targets = append(th.targets, Target{Job: "treasure", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, LastScrape: th.now, Err: errors.New("treasure")})
+	th.exposed["treasure"] = []Exposed{{Name: "treasure_total", LabelNames: []string{"namespace", "node"}}}
+	th.add(schema.GroupResource{Resource: "nodes"}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
+	th.load(`treasure_total{namespace="other",pod="treasure-1",job="treasure"} 0+15x16`, `gold{namespace="other"} 77x16`)
+	nodes := schema.GroupResource{Resource: "nodes"}
+	for _, q := range []Question{
+		{Metric: "gold", Object: namespaceResource, Namespace: "default", Name: "other"},
+		{Metric: "gold", Object: namespaceResource, Namespace: "default"},
+		{Metric: "treasur", Object: nodes, Namespace: "default", Name: "node-1"},
+		{Metric: "gold", Object: nodes, Namespace: "default", Name: "node-1"},
+		{Metric: "treasur", Object: namespaceResource, Namespace: "default", Name: "default"},
+		{Metric: "treasur", Object: namespaceResource, Name: "default"},
+	} {
+		told, err := th.Explain(t.Context(), q)
+		require.NoError(t, err)
+		require.NotEqual(t, "77", told.Value, q)
+		for _, s := range told.Steps {
+			text := strings.NewReplacer(q.Metric, "").Replace(s.Text)
+			for _, secret := range []string{"treasure", "10.9.9.9", "77"} {
+				require.NotContains(t, text, secret, q)
+			}
+		}
+	}
+	told, err := th.Explain(t.Context(), Question{Metric: "gold", Object: nodes, Namespace: "default", Name: "node-1"})
+	require.NoError(t, err)
+	require.Equal(t, "no series of the metric names node node-1", told.Reason)
+	told, err = th.Explain(t.Context(), Question{Metric: "gold", Object: namespaceResource, Name: "other"})
+	require.NoError(t, err)
+	require.Equal(t, "77", told.Value)
+}
