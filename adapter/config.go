@@ -30,6 +30,8 @@ type Rule struct {
 	// fields are Series, LabelMatchers, LabelValuesByName, GroupBy and
 	// GroupBySlice.
 	MetricsQuery string `json:"metricsQuery"`
+
+	byDefault bool // of DefaultRules: no configuration has it
 }
 
 // Filter holds exactly one unanchored regular expression.

@@ -62,6 +62,8 @@ func DefaultRules(window time.Duration) []Rule {
 			Resources:    Resources{Overrides: defaultOverrides()},
 			Name:         Name{Matches: matches},
 			MetricsQuery: query,
+
+			byDefault: true,
 		}
 		if isNot != "" {
 			r.SeriesFilters = []Filter{{IsNot: isNot}}

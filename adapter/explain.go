@@ -222,7 +222,7 @@ func (t *trail) walk(ctx context.Context, name string) {
 func (t *trail) arrive(ctx context.Context, name string, v value) {
 	t.told.Value = v.quantity.String()
 	if found, err := t.stored(ctx, name); err == nil && found.series > 0 {
-		t.ok(LinkRule, "made by %s of %s", found.cand.rule, found.cand.series)
+		t.ok(LinkRule, "made by %s of %s", found.cand.origin(), found.cand.series)
 	} else {
 		t.rule(ctx, name)
 	}

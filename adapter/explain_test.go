@@ -134,10 +134,10 @@ func TestExplanations(t *testing.T) {
 		th.exposed["job"][0].Name = "http_request_total"
 		th.targets = append(th.targets, Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
 	})
-	f("label dropped by metricRelabelings", "http_requests_total is exposed, but without a label namespace, by which rules[4] knows the namespace: metricRelabelings of its monitor drop it", func(th *theatre) {
+	f("label dropped by metricRelabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: metricRelabelings of its monitor drop it", func(th *theatre) {
 		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
 	})
-	f("label dropped by relabelings", "http_requests_total is exposed, but without a label namespace, by which rules[4] knows the namespace: relabelings of its monitor drop it", func(th *theatre) {
+	f("label dropped by relabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: relabelings of its monitor drop it", func(th *theatre) {
 		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
 		up(th).Labels = labels.FromStrings("pod", "shop-1")
 	})

@@ -107,10 +107,18 @@ func (t *trail) rule(ctx context.Context, name string) bool {
 	}
 	var made []string
 	for _, s := range sources {
-		made = append(made, fmt.Sprintf("%s of %s", s.rule, s.series))
+		made = append(made, fmt.Sprintf("%s of %s", s.origin(), s.series))
 	}
 	t.ok(LinkRule, "made by %s", strings.Join(made[:min(len(made), 3)], ", or "))
 	return true
+}
+
+// origin is where a rule comes from, for people who may have no configuration.
+func (r *rule) origin() string {
+	if r.byDefault {
+		return "a default rule"
+	}
+	return r.String()
 }
 
 // sources are the series that rules make the metric of: those that there are, or else

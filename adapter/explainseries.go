@@ -80,15 +80,15 @@ func (t *trail) unfit(source candidate, e Exposed, name string) string {
 	if t.req.namespace != "" && source.namespaced() {
 		label := source.assoc.label(namespaceKind())
 		if label == "" {
-			return fmt.Sprintf("%s is exposed, but %s has no label for namespaces", source.series, source.rule)
+			return fmt.Sprintf("%s is exposed, but %s has no label for namespaces", source.series, source.origin())
 		}
 		if !has(label) {
-			return fmt.Sprintf("%s is exposed, but without a label %s, by which %s knows the namespace: %s", source.series, label, source.rule, t.whyWithout(label, e))
+			return fmt.Sprintf("%s is exposed, but without a label %s, by which %s knows the namespace: %s", source.series, label, source.origin(), t.whyWithout(label, e))
 		}
 	}
 	for _, m := range source.matchers {
 		if m.Name != model.MetricNameLabel && !mayMatch(m, has(m.Name)) {
-			return fmt.Sprintf("%s is exposed, but %s wants %s, and its series have the labels %s", source.series, source.rule, m, strings.Join(e.LabelNames, ", "))
+			return fmt.Sprintf("%s is exposed, but %s wants %s, and its series have the labels %s", source.series, source.origin(), m, strings.Join(e.LabelNames, ", "))
 		}
 	}
 	if t.req.metric.api == externalAPI || len(t.pods) > 0 && has(source.assoc.label(podKind())) {
@@ -268,6 +268,6 @@ func (t *trail) samples(found storedSeries) {
 		}
 		t.broken(LinkSamples, "one sample of %s so far, first rate in about %s", name, next)
 	default:
-		t.broken(LinkSamples, "the query of %s gives nothing for it: %s", found.cand.rule, found.cand.MetricsQuery)
+		t.broken(LinkSamples, "the query of %s gives nothing for it: %s", found.cand.origin(), found.cand.MetricsQuery)
 	}
 }
