@@ -51,9 +51,9 @@ type scrapes struct {
 
 // scrapeTable is what is known of all targets at some moment. It does not change.
 type scrapeTable struct {
-	by       map[scrapeScope]*scrapeFacts
-	own      bool          // the series of some are of other namespaces than their target
-	interval time.Duration // where it is not known
+	by        map[scrapeScope]*scrapeFacts
+	elsewhere map[string]bool // jobs whose series may be of other namespaces than their targets
+	interval  time.Duration   // where it is not known
 }
 
 // scrapeScope is a set of targets: those of a namespace with a job label; of all
@@ -67,8 +67,8 @@ type scrapeFacts struct {
 	extra []string
 	// duplicates: what a container exposes may be there several times.
 	duplicates bool
-	// instances: some have an instance label that is not their address, as those have
-	// that one exporter is asked about.
+	// instances: some are of an exporter that is asked about several things, which their
+	// instance label tells apart.
 	instances bool
 }
 
@@ -102,7 +102,7 @@ func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrape
 	if whole == nil {
 		return scrapeFacts{shortest: t.interval, longest: t.interval, duplicates: true}, nil
 	}
-	if whole.uniform() && !t.own {
+	if whole.uniform() && len(t.elsewhere) == 0 {
 		return *whole, nil
 	}
 	names, err := jobs()
@@ -123,7 +123,7 @@ func (t scrapeTable) of(namespace string, jobs func() ([]string, error)) (scrape
 // anywhere; or of all.
 func (t scrapeTable) find(namespace, job string) *scrapeFacts {
 	for _, scope := range []scrapeScope{{namespace, job}, {job: job}, {}} {
-		if f := t.by[scope]; f != nil {
+		if f := t.by[scope]; f != nil && (scope.namespace == "" || !t.elsewhere[job]) {
 			return f
 		}
 	}
@@ -151,16 +151,18 @@ func (s *scrapes) current() scrapeTable {
 }
 
 func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
-	table := scrapeTable{by: map[scrapeScope]*scrapeFacts{}, interval: interval}
-	times := countScraped(targets)
+	table := scrapeTable{by: map[scrapeScope]*scrapeFacts{}, elsewhere: map[string]bool{}, interval: interval}
+	counted := takeCensus(targets)
 	for i := range targets {
 		t := &targets[i]
 		facts := &scrapeFacts{
 			shortest: t.Interval, longest: t.Interval, extra: extraLabels(t.Labels),
-			duplicates: t.OwnLabels || times.several(t), instances: t.ownInstance(),
+			duplicates: t.OwnLabels || counted.several(t), instances: counted.exporter(t),
 		}
-		table.own = table.own || t.OwnLabels
 		namespace, job := t.Labels.Get("namespace"), t.Labels.Get(model.JobLabel)
+		if t.OwnLabels {
+			table.elsewhere[job] = true
+		}
 		for _, scope := range []scrapeScope{{namespace, job}, {namespace: namespace}, {job: job}, {}} {
 			if table.by[scope] == nil {
 				table.by[scope] = &scrapeFacts{}
@@ -174,41 +176,53 @@ func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
 // scraped is a container of a pod, or what has the address where there is no pod.
 type scraped struct{ namespace, pod, container, instance string }
 
-// scrapedTimes counts the targets of each, and those of each pod without a container.
-type scrapedTimes map[scraped]int
-
-func countScraped(targets []Target) scrapedTimes {
-	times := scrapedTimes{}
-	for i := range targets {
-		what, pod := scrapedBy(&targets[i])
-		times[what]++
-		if pod != what {
-			times[pod]++
-		}
-	}
-	return times
+// census counts the targets of each.
+type census struct {
+	times map[scraped]int // those of a pod without a container, too
+	// exporters are the addresses that a job asks about several things.
+	exporters map[string]bool
 }
 
-func scrapedBy(t *Target) (what, pod scraped) {
+func takeCensus(targets []Target) census {
+	type endpoint struct{ job, address string }
+	c := census{times: map[scraped]int{}, exporters: map[string]bool{}}
+	instances := make(map[endpoint]string, len(targets))
+	for i := range targets {
+		t := &targets[i]
+		at, instance := endpoint{t.Job, t.Address}, t.Labels.Get(model.InstanceLabel)
+		if first, known := instances[at]; known && first != instance && t.Address != "" {
+			c.exporters[t.Address] = true
+		}
+		instances[at] = instance
+	}
+	for i := range targets {
+		what, pod := c.of(&targets[i])
+		c.times[what]++
+		if pod != what {
+			c.times[pod]++
+		}
+	}
+	return c
+}
+
+// exporter tells whether a target is one of several that the same endpoint is asked
+// about: then its instance label says of what it tells.
+func (c census) exporter(t *Target) bool { return c.exporters[t.Address] }
+
+func (c census) of(t *Target) (what, pod scraped) {
 	pod = scraped{namespace: t.Labels.Get("namespace"), pod: t.Labels.Get("pod")}
 	what = pod
-	if what.container = t.Labels.Get("container"); pod.pod == "" || t.ownInstance() {
+	if what.container = t.Labels.Get("container"); pod.pod == "" || c.exporter(t) {
 		what.instance = t.Labels.Get(model.InstanceLabel)
 	}
 	return what, pod
 }
 
-// ownInstance tells whether the instance label is another than the address: what the
-// target tells of, where one exporter tells of several.
-func (t *Target) ownInstance() bool {
-	return t.Address != "" && !strings.HasPrefix(t.Address, t.Labels.Get(model.InstanceLabel))
-}
-
 // several tells whether what a target scrapes, or may scrape, is scraped by another as
 // well. A port that the pod does not declare may be any container's.
-func (s scrapedTimes) several(t *Target) bool {
-	what, pod := scrapedBy(t)
-	return s[what] > 1 || what == pod && s[pod] > 1
+func (c census) several(t *Target) bool {
+	what, pod := c.of(t)
+	return c.times[what] > 1 || what == pod && c.times[pod] > 1
 }
 
 func extraLabels(of labels.Labels) (names []string) {
