@@ -25,7 +25,7 @@ import (
 // namespaces is what their containers serve: each that is scraped counts once, however
 // often and in whatever ways it is.
 func TestTopologies(t *testing.T) {
-	clusters := 150
+	clusters := 200
 	if testing.Short() {
 		clusters = 20
 	}
@@ -97,7 +97,7 @@ func checkTopology(t *testing.T, seed uint64, met *metCases) {
 		Now:    func() time.Time { return a.now },
 	})
 	require.NoError(t, err)
-	for _, q := range []question{{metric: topologyGauge}, {metric: "http_requests"}, {metric: "http_requests", code: "200"}} {
+	for _, q := range []question{{metric: topologyGauge}, {metric: "http_requests"}, {metric: "http_requests", code: "200"}, {metric: topologyAbout}} {
 		a.ask(q)
 	}
 }

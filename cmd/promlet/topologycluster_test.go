@@ -26,6 +26,7 @@ type topology struct {
 	t          *testing.T
 	objects    *discovery.Objects
 	namespaces []string
+	small      bool           // little of everything, so that many things are scraped once
 	names      map[string]int // how many were given, by namespace and prefix
 	ownJob     bool           // what containers serve has a job label of its own
 	honors     bool           // some monitors honor labels
@@ -50,6 +51,9 @@ type registry struct {
 	namespace, pod, container string
 	listens                   []string
 	series                    []exposed
+	// about are the containers of other pods that an exporter tells of: what they come
+	// to where its labels are honored.
+	about []*registry
 }
 
 // exposed is a series without the labels of its target: a gauge, or a counter with its
@@ -63,6 +67,8 @@ type exposed struct {
 const (
 	topologyCounter = "http_requests_total"
 	topologyGauge   = "queue_depth"
+	// topologyAbout is of other pods than the one that exposes it.
+	topologyAbout = "pod_backlog"
 )
 
 func pick[T any](c *topology, from ...T) T { return from[c.IntN(len(from))] }
@@ -85,7 +91,8 @@ func newTopology(t *testing.T, seed uint64) *topology {
 		Rand: rand.New(rand.NewPCG(seed, 11)), t: t, objects: discovery.NewObjects(),
 		names: map[string]int{}, listening: map[string]*registry{}, external: map[string][]string{},
 	}
-	c.namespaces = []string{"shop", "blue", "green"}[:1+c.IntN(3)]
+	c.small = c.oneIn(2)
+	c.namespaces = []string{"shop", "blue", "green"}[:1+c.IntN(min(3, c.many()))]
 	c.ownJob = c.oneIn(4)
 	c.honors = !c.ownJob && c.oneIn(2)
 	for _, ns := range c.namespaces {
@@ -94,18 +101,29 @@ func newTopology(t *testing.T, seed uint64) *topology {
 	for _, node := range []string{"n1", "n2"} {
 		c.store(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node, Labels: map[string]string{"zone": "zone-" + node}}})
 	}
-	for i := range 2 + c.IntN(4) {
+	for i := range c.many() {
 		c.addWorkload(i)
 	}
-	for range 2 + c.IntN(4) {
+	for range c.many() {
 		c.addService()
 	}
 	if c.oneIn(3) {
 		c.addExternal()
 	}
+	if c.oneIn(4) {
+		c.addExporter()
+	}
 	c.settleSlices()
 	c.addMonitors()
 	return c
+}
+
+// many is 1 or 2 in a small cluster, and up to 5 in others.
+func (c *topology) many() int {
+	if c.small {
+		return 1 + c.IntN(2)
+	}
+	return 2 + c.IntN(4)
 }
 
 // newName is one that an object of another namespace may have too.

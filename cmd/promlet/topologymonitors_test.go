@@ -95,7 +95,7 @@ func portsKey(ports []discoveryv1.EndpointPort) string {
 // times, others once, and others not at all.
 func (c *topology) addMonitors() {
 	intervals := pick(c, []monitoringv1.Duration{"15s"}, []monitoringv1.Duration{"15s", "30s"}, []monitoringv1.Duration{"10s", "60s"}, []monitoringv1.Duration{"", "15s", "1m"})
-	for i := range 1 + c.IntN(4) {
+	for i := range c.many() {
 		m := &monitoringv1.ServiceMonitor{ObjectMeta: metav1.ObjectMeta{Namespace: pick(c, c.namespaces...), Name: fmt.Sprint("sm", i)}}
 		m.Spec = monitoringv1.ServiceMonitorSpec{
 			Selector: c.monitorSelector("app", "team"), NamespaceSelector: c.monitorNamespaces(), AttachMetadata: c.attach(),
@@ -105,7 +105,7 @@ func (c *topology) addMonitors() {
 			role := monitoringv1.EndpointSliceRole
 			m.Spec.ServiceDiscoveryRole = &role
 		}
-		for range 1 + c.IntN(3) {
+		for range 1 + c.IntN(min(3, c.many())) {
 			number, name := intstr.FromInt32(pick[int32](c, 3000, 8080, 9090)), intstr.FromString(pick(c, "http", "metrics"))
 			ep := monitoringv1.Endpoint{Interval: pick(c, intervals...), HonorLabels: c.honors && c.oneIn(3), RelabelConfigs: c.relabelings()}
 			switch c.IntN(5) {

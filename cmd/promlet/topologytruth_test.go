@@ -97,24 +97,30 @@ func (a *asking) forgotten(x *topologyTarget) (forgotten bool) {
 
 // eachReached visits what a target tells of.
 func (a *asking) eachReached(x *topologyTarget, visit func(object, *registry)) {
-	r, pod := x.registry, a.pod(x.registry)
-	visit(objectOf("namespaces", "", r.namespace), r)
-	if node := x.Labels.Get("node"); node != "" {
-		visit(objectOf("nodes", "", node), r)
+	told := []*registry{x.registry}
+	if x.honor && len(x.registry.about) > 0 {
+		told = x.registry.about
 	}
-	if x.service != "" {
-		visit(objectOf("services", r.namespace, x.service), r)
-	}
-	if pod == nil {
-		return
-	}
-	visit(objectOf("pods", r.namespace, r.pod), r)
-	for _, owner := range ownersOf(pod) {
-		visit(owner, r)
-	}
-	for _, s := range a.services {
-		if slices.Contains(a.selected(s), pod) {
-			visit(objectOf(endpoints, s.Namespace, s.Name), r)
+	for _, r := range told {
+		visit(objectOf("namespaces", "", r.namespace), r)
+		if node := x.Labels.Get("node"); node != "" {
+			visit(objectOf("nodes", "", node), r)
+		}
+		if x.service != "" {
+			visit(objectOf("services", r.namespace, x.service), r)
+		}
+		pod := a.pod(r)
+		if pod == nil {
+			continue
+		}
+		visit(objectOf("pods", r.namespace, r.pod), r)
+		for _, owner := range ownersOf(pod) {
+			visit(owner, r)
+		}
+		for _, s := range a.services {
+			if slices.Contains(a.selected(s), pod) {
+				visit(objectOf(endpoints, s.Namespace, s.Name), r)
+			}
 		}
 	}
 }
