@@ -134,6 +134,16 @@ func TestExplanations(t *testing.T) {
 		th.exposed["job"][0].Name = "http_request_total"
 		th.targets = append(th.targets, Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
 	})
+	starting := func(series string) func(*theatre) {
+		return func(th *theatre) {
+			th.exposed["job"][0].Name = series
+			th.targets = append(th.targets, Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
+			th.demand.opts.FirstValue = 5 * time.Second
+			th.demand.read(metricKey{customAPI, "http_requests"})
+		}
+	}
+	f("collection has started, perhaps elsewhere", "collection of it has started, first value in about 5s", starting("http_requests_total"))
+	f("nothing to be collected, here or elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", starting("http_request_total"))
 	f("label dropped by metricRelabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: metricRelabelings of its monitor drop it", func(th *theatre) {
 		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
 	})

@@ -44,7 +44,10 @@ func (t *trail) series(name string) bool {
 	if missing != "" {
 		return t.broken(LinkSeries, "%s", missing)
 	}
-	if len(own) < len(t.jobs) && t.demand.starting(t.req.metric) > 0 {
+	byAny := func() bool {
+		return slices.ContainsFunc(t.exposedBy(t.jobs), func(e Exposed) bool { return slices.Contains(names, e.Name) })
+	}
+	if len(own) < len(t.jobs) && t.demand.starting(t.req.metric) > 0 && byAny() {
 		return true // they may expose it; what they have is not told apart from others' yet
 	}
 	var all []string
