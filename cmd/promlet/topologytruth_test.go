@@ -83,16 +83,32 @@ func (a *asking) truth() (all map[object]registries, unsure map[object]bool) {
 }
 
 // forgotten tells whether the rates of a target that has ended get in the way of those
-// that go on. It may have had a label that no other of its job has: then it is no longer
-// known that only targets differ by it. Or it had the container's name, which goes before
-// those without.
-func (a *asking) forgotten(x *topologyTarget) (forgotten bool) {
+// that go on. It may have had a label that no other of its job, or else of its namespace,
+// has: then it is no longer known that only targets differ by it. Or it had the
+// container's name, which goes before those without.
+func (a *asking) forgotten(x *topologyTarget) bool {
+	var job, namespace []*topologyTarget
+	for _, y := range a.targets {
+		if y.registry == x.registry && x.Labels.Has("container") && !y.Labels.Has("container") {
+			return true
+		}
+		if y.scope() == x.scope() {
+			job = append(job, y)
+		}
+		if y.Labels.Get("namespace") == x.Labels.Get("namespace") {
+			namespace = append(namespace, y)
+		}
+	}
+	peers := job
+	if len(job) == 0 {
+		peers = namespace
+	}
+	forgotten := false
 	x.Labels.Range(func(l labels.Label) {
-		forgotten = forgotten || !slices.ContainsFunc(a.targets, func(y *topologyTarget) bool { return y.scope() == x.scope() && y.Labels.Has(l.Name) })
+		known := l.Name == "job" || l.Name == "endpoint" || l.Name == "service" || l.Name == "container"
+		forgotten = forgotten || !known && !slices.ContainsFunc(peers, func(y *topologyTarget) bool { return y.Labels.Has(l.Name) })
 	})
-	return forgotten || x.Labels.Has("container") && slices.ContainsFunc(a.targets, func(y *topologyTarget) bool {
-		return y.registry == x.registry && !y.Labels.Has("container")
-	})
+	return forgotten
 }
 
 // eachReached visits what a target tells of.
