@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -58,19 +55,7 @@ func oddApp(listen, refuse, mixed string) error {
 	mux.Handle("GET /garbled", exposition(func() string { return strings.Repeat("in_order 1\n", 11) + "http_requests_total one\n" }))
 	mux.HandleFunc("GET /slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	server := &http.Server{Addr: listen, ReadHeaderTimeout: 10 * time.Second, Handler: mux}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
-	ended := make(chan error, 1)
-	go func() { ended <- server.ListenAndServe() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-stop:
-	}
-	if err := errors.Join(server.Close(), <-ended); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return serveUntilTold(server, server.ListenAndServe)
 }
 
 func exposition(text func() string) http.HandlerFunc {

@@ -50,10 +50,15 @@ func secureApp(dir, listen string) error {
 	}
 	// A scraper with other credentials is to meet another certificate.
 	server.SetKeepAlivesEnabled(false)
+	return serveUntilTold(server, func() error { return server.ListenAndServeTLS("", "") })
+}
+
+// serveUntilTold serves until the process is told to end.
+func serveUntilTold(server *http.Server, serve func() error) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	ended := make(chan error, 1)
-	go func() { ended <- server.ListenAndServeTLS("", "") }()
+	go func() { ended <- serve() }()
 	select {
 	case err := <-ended:
 		return err
