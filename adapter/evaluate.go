@@ -84,7 +84,7 @@ type evaluation struct {
 	scope []matcher   // on the namespace
 	table scrapeTable // of all targets
 	facts scrapeFacts // of those behind the series
-	ended bool        // a series was used that has ended
+	ended bool        // the last query used a series that has ended
 }
 
 // evaluateCandidate looks for the objects' own label first, and then for the
@@ -241,6 +241,7 @@ func (e *evaluation) byPods(ctx context.Context, podLabel string) (map[string]va
 
 // query also returns the window that the values are over.
 func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy string) (string, tsdb.Vector, time.Duration, error) {
+	e.ended = false
 	expr, vector, window, err := e.queryOnce(ctx, matchers, groupBy, e.facts.duplicates)
 	if err == nil && e.ended && !e.facts.duplicates {
 		// It may be the container's that another one is of as well, by new labels.
