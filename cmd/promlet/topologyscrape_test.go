@@ -39,9 +39,14 @@ type topologyTarget struct {
 // live tells whether its series count.
 func (x *topologyTarget) live() bool { return x.registry != nil && x.until.IsZero() }
 
-// scope is by what the adapter knows the targets behind a series.
-func (x *topologyTarget) scope() string {
-	return x.Labels.Get("namespace") + " " + x.Labels.Get(model.JobLabel)
+// scope is by what the adapter knows the targets behind a series: its namespace and job,
+// or the job alone where labels are honored and the namespace may be another.
+func (c *topology) scope(x *topologyTarget) string {
+	job := x.Labels.Get(model.JobLabel)
+	if c.honoring[job] {
+		return job
+	}
+	return x.Labels.Get("namespace") + " " + job
 }
 
 // resolve returns the targets that discovery makes of the objects, by job, labels and
@@ -112,7 +117,10 @@ type turn struct {
 func (c *topology) schedule(before, after map[string]*topologyTarget, now, deaths time.Time) (all []*topologyTarget) {
 	longest := map[string]time.Duration{}
 	for _, x := range after {
-		longest[x.scope()] = max(longest[x.scope()], x.Interval)
+		c.honoring[x.Labels.Get(model.JobLabel)] = c.honoring[x.Labels.Get(model.JobLabel)] || x.honor
+	}
+	for _, x := range after {
+		longest[c.scope(x)] = max(longest[c.scope(x)], x.Interval)
 	}
 	turns := map[string]turn{}
 	for _, id := range sortedKeysOf(before) {
@@ -121,7 +129,7 @@ func (c *topology) schedule(before, after map[string]*topologyTarget, now, death
 		if !known {
 			own = turn{
 				offset:  time.Duration(c.IntN(60_000)) * time.Millisecond,
-				silence: 2*longest[x.scope()] + time.Duration(1+c.IntN(20))*time.Second,
+				silence: 2*longest[c.scope(x)] + time.Duration(1+c.IntN(20))*time.Second,
 				alone:   c.oneIn(15), marked: c.oneIn(2),
 			}
 			turns[x.Labels.String()] = own

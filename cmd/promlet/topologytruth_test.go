@@ -92,7 +92,7 @@ func (a *asking) forgotten(x *topologyTarget) bool {
 		if y.registry == x.registry && x.Labels.Has("container") && !y.Labels.Has("container") {
 			return true
 		}
-		if y.scope() == x.scope() {
+		if a.scope(y) == a.scope(x) {
 			job = append(job, y)
 		}
 		if y.Labels.Get("namespace") == x.Labels.Get("namespace") {
