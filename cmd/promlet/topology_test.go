@@ -25,7 +25,7 @@ import (
 // namespaces is what their containers serve: each that is scraped counts once, however
 // often and in whatever ways it is.
 func TestTopologies(t *testing.T) {
-	clusters := 200
+	clusters := 150
 	if testing.Short() {
 		clusters = 20
 	}
