@@ -120,15 +120,15 @@ func TestContainersOfCadvisor(t *testing.T) {
 }
 
 func TestTargetLabels(t *testing.T) {
-	f := func(groupBy, want string, extra ...string) {
+	f := func(groupBy, want string, labels ...string) {
 		t.Helper()
-		require.Equal(t, want, targetLabels(scrapeFacts{extra: extra}, groupBy))
+		require.Equal(t, want, targetLabels(scrapeFacts{labels: labels}, groupBy))
 	}
 	f("pod", "job, endpoint, service")
 	f("service", "job, endpoint")
-	f("pod", `job, endpoint, service, node, team`, "node", "team")
-	f("node", `job, endpoint, service, team`, "node", "team")
-	f("pod", `job, endpoint, service, "app.kubernetes.io/name"`, "app.kubernetes.io/name")
+	f("pod", "job, node, team", "job", "node", "team")
+	f("node", "job, team", "job", "node", "team")
+	f("pod", `job, "app.kubernetes.io/name"`, "job", "app.kubernetes.io/name")
 }
 
 func TestScrapeTable(t *testing.T) {
@@ -144,15 +144,15 @@ func TestScrapeTable(t *testing.T) {
 		asked := false
 		got, err := table.of(namespace, func() ([]string, error) { asked = true; return jobs, nil })
 		require.NoError(t, err)
-		require.Equal(t, want, fmt.Sprint(got.shortest, got.longest, got.extra, asked))
+		require.Equal(t, want, fmt.Sprint(got.shortest, got.longest, got.labels, asked))
 	}
-	f("b", "5s 5s [] false")
-	f("a", "1m0s 1m0s [] true", "x")
-	f("a", "1s 2s [team] true", "y")
-	f("a", "1s 1m0s [team] true", "x", "y")
-	f("a", "1s 1m0s [team] true", "unknown")
-	f("a", "1s 1m0s [team] true")
-	f("elsewhere", "1s 1m0s [team] true")
+	f("b", "5s 5s [job] false")
+	f("a", "1m0s 1m0s [job] true", "x")
+	f("a", "1s 2s [job team] true", "y")
+	f("a", "1s 1m0s [job team] true", "x", "y")
+	f("a", "1s 1m0s [job team] true", "unknown")
+	f("a", "1s 1m0s [job team] true")
+	f("elsewhere", "1s 1m0s [job team] true")
 	require.Equal(t, time.Minute, table.intervalOf(labels.FromStrings("namespace", "a", "job", "x")))
 	require.Equal(t, time.Minute, table.intervalOf(labels.FromStrings("job", "x")))
 	require.Equal(t, time.Minute, table.intervalOf(labels.EmptyLabels()))
@@ -202,4 +202,48 @@ func TestSeriesOfOtherNamespacesTargets(t *testing.T) {
 	require.Equal(t, "sample-1=1@240s", f.ask("default/pods/*/kube_pod_restarts"))
 	f.now = f.start.Add(8*step + 50*time.Second)
 	require.Equal(t, "sample-1=5@instant", f.ask("default/pods/*/kube_pod_weight"))
+}
+
+// An application's own label of the name is not collapsed where no target has it.
+func TestLabelsThatNoTargetHas(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	port := func(instance string) Target {
+		of := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "app", "job", "default/pods", "instance", instance)
+		return Target{Job: "pods", Address: instance + "/metrics", Labels: of, Discovered: of, Interval: step}
+	}
+	f.targets = []Target{port("10.0.0.1:80"), port("10.0.0.1:81")}
+	for _, target := range f.targets {
+		for _, endpoint := range []string{"/a", "/b"} {
+			f.load(`queue_depth` + labels.NewBuilder(target.Labels).Set("endpoint", endpoint).Labels().String() + " 10x8")
+		}
+	}
+	require.Equal(t, "sample-1=20@instant", f.ask("default/pods/*/queue_depth"))
+}
+
+// Of several Services each has the value that it has by its name.
+func TestServicesAreListedAsTheyAreNamed(t *testing.T) {
+	f := scenario(t)
+	f.service("headless", "sample-2")
+	f.service("empty")
+	require.Equal(t, "headless=20@120s", f.ask("default/services/headless/http_requests"))
+	require.Equal(t, "headless=20@120s sample=30@120s", f.ask("default/services/*/http_requests"))
+}
+
+// A Service whose monitor has gone, and whose pods are reached by another's, has what
+// these have at once: not what is left of its own series.
+func TestServiceWhoseMonitorHasGone(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	f.service("sample", "sample-1")
+	of := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "app", "job", "default/pods", "endpoint", "web", "instance", "10.0.0.1:80")
+	f.targets = []Target{{Job: "pods", Address: "10.0.0.1:80/metrics", Labels: of, Discovered: of, Interval: step}}
+	f.load(
+		`http_requests_total`+of.String()+` 0+150x16`,
+		`http_requests_total`+labels.NewBuilder(of).Set("job", "sample").Set("service", "sample").Labels().String()+` 0+150x15 stale`,
+	)
+	require.Equal(t, "sample=10@120s", f.ask("default/services/sample/http_requests"))
+	require.Equal(t, "sample-1=10@120s", f.ask("default/pods/*/http_requests"))
 }

@@ -100,9 +100,10 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 			return nil, err
 		}
 	}
+	var values map[string]value
 	if label != "" {
-		values, err := e.byLabel(ctx, label)
-		if err != nil || len(values) > 0 {
+		values, err = e.byLabel(ctx, label)
+		if err != nil || len(values) > 0 && (req.kind.GroupResource == podResource || len(values) >= len(req.names)) {
 			return values, err
 		}
 	}
@@ -113,7 +114,9 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 	podLabel := cand.assoc.label(podKind())
 	switch {
 	case req.namespace != "" && req.kind.GroupResource != podResource && podLabel != "" && slices.Contains(names, podLabel) && !cand.allPods:
-		return e.byPods(ctx, podLabel)
+		return e.byPods(ctx, podLabel, values)
+	case len(values) > 0:
+		return values, nil
 	case label != "" && slices.Contains(names, label):
 		return nil, absent("%s", e.nothing())
 	default:
@@ -207,11 +210,17 @@ func (e *evaluation) byLabel(ctx context.Context, label string) (map[string]valu
 	return values, nil
 }
 
-// byPods asks for each object by the pods that are behind it now.
-func (e *evaluation) byPods(ctx context.Context, podLabel string) (map[string]value, error) {
-	values := make(map[string]value, len(e.names))
+// byPods asks for each object by the pods that are behind it now, but for those that
+// have a value.
+func (e *evaluation) byPods(ctx context.Context, podLabel string, values map[string]value) (map[string]value, error) {
+	if values == nil {
+		values = make(map[string]value, len(e.names))
+	}
 	var reasons reasons
 	for _, name := range e.names {
+		if _, known := values[name]; known {
+			continue
+		}
 		pods, err := e.objects.pods(e.kind, e.namespace, name)
 		if err != nil {
 			return nil, err
@@ -277,7 +286,7 @@ func (e *evaluation) queryOnce(ctx context.Context, matchers []matcher, groupBy 
 
 // counts leaves out of ranges what would be in them for as long as they are: series
 // that have not been refreshed for two intervals, and those that ended with their
-// pod.
+// target or their pod.
 func (e *evaluation) counts(s tsdb.Series) bool {
 	age := s.Until.Sub(s.Last)
 	if age > lookBackIntervals*e.facts.shortest && age > lookBackIntervals*e.table.intervalOf(s.Labels) {
@@ -285,6 +294,9 @@ func (e *evaluation) counts(s tsdb.Series) bool {
 	}
 	if !s.Stale {
 		return true
+	}
+	if e.table.gone(s.Labels) {
+		return false
 	}
 	e.ended = true
 	pod, namespace := e.cand.assoc.label(podKind()), e.cand.assoc.label(namespaceKind())

@@ -53,7 +53,16 @@ type scrapes struct {
 type scrapeTable struct {
 	by        map[scrapeScope]*scrapeFacts
 	elsewhere map[string]bool // jobs whose series may be of other namespaces than their targets
-	interval  time.Duration   // where it is not known
+	there     map[identity]bool
+	interval  time.Duration // where it is not known
+}
+
+// identity is what a target's series are known by.
+type identity struct{ job, instance string }
+
+// gone tells whether there is no target any more that a series can be of.
+func (t scrapeTable) gone(series labels.Labels) bool {
+	return len(t.by) > 0 && !t.there[identity{series.Get(model.JobLabel), series.Get(model.InstanceLabel)}]
 }
 
 // scrapeScope is a set of targets: those of a namespace with a job label; of all
@@ -63,8 +72,9 @@ type scrapeScope struct{ namespace, job string }
 // scrapeFacts are what is to be known of a set of targets. They do not change.
 type scrapeFacts struct {
 	shortest, longest time.Duration // intervals
-	// extra are the names of the labels that are neither ordinary nor name objects.
-	extra []string
+	// labels are the names of those that do not name objects; nil where they are not
+	// known.
+	labels []string
 	// duplicates: what a container exposes may be there several times.
 	duplicates bool
 	// instances: some are of an exporter that is asked about several things, which their
@@ -74,7 +84,8 @@ type scrapeFacts struct {
 
 // uniform tells whether all are alike, so that none need be looked at by itself.
 func (f *scrapeFacts) uniform() bool {
-	return f.shortest == f.longest && len(f.extra) == 0 && !f.duplicates
+	extra := func(name string) bool { return !slices.Contains(ordinaryLabels(), name) }
+	return f.shortest == f.longest && !slices.ContainsFunc(f.labels, extra) && !f.duplicates
 }
 
 func (f *scrapeFacts) add(other *scrapeFacts) {
@@ -84,9 +95,9 @@ func (f *scrapeFacts) add(other *scrapeFacts) {
 	f.shortest, f.longest = min(f.shortest, other.shortest), max(f.longest, other.longest)
 	f.duplicates = f.duplicates || other.duplicates
 	f.instances = f.instances || other.instances
-	for _, name := range other.extra {
-		if at, known := slices.BinarySearch(f.extra, name); !known {
-			f.extra = slices.Insert(f.extra, at, name)
+	for _, name := range other.labels {
+		if at, known := slices.BinarySearch(f.labels, name); !known {
+			f.labels = slices.Insert(f.labels, at, name)
 		}
 	}
 }
@@ -151,15 +162,16 @@ func (s *scrapes) current() scrapeTable {
 }
 
 func newScrapeTable(targets []Target, interval time.Duration) scrapeTable {
-	table := scrapeTable{by: map[scrapeScope]*scrapeFacts{}, elsewhere: map[string]bool{}, interval: interval}
+	table := scrapeTable{by: map[scrapeScope]*scrapeFacts{}, elsewhere: map[string]bool{}, there: map[identity]bool{}, interval: interval}
 	counted := takeCensus(targets)
 	for i := range targets {
 		t := &targets[i]
 		facts := &scrapeFacts{
-			shortest: t.Interval, longest: t.Interval, extra: extraLabels(t.Labels),
+			shortest: t.Interval, longest: t.Interval, labels: namesOfOthers(t.Labels),
 			duplicates: t.OwnLabels || counted.several(t), instances: counted.exporter(t),
 		}
 		namespace, job := t.Labels.Get("namespace"), t.Labels.Get(model.JobLabel)
+		table.there[identity{job, t.Labels.Get(model.InstanceLabel)}] = true
 		if t.OwnLabels {
 			table.elsewhere[job] = true
 		}
@@ -225,9 +237,10 @@ func (c census) several(t *Target) bool {
 	return c.times[what] > 1 || what == pod && c.times[pod] > 1
 }
 
-func extraLabels(of labels.Labels) (names []string) {
+// namesOfOthers are those of the labels that do not name objects.
+func namesOfOthers(of labels.Labels) (names []string) {
 	of.Range(func(l labels.Label) {
-		if !slices.Contains(ordinaryLabels(), l.Name) && !slices.Contains(objectLabels(), l.Name) {
+		if !slices.Contains(objectLabels(), l.Name) {
 			names = append(names, l.Name)
 		}
 	})
@@ -247,7 +260,11 @@ func endpointLabels(of scrapeFacts, groupBy string) string {
 // several times, as PromQL lists them, without the one that is grouped by.
 func targetLabels(of scrapeFacts, groupBy string, more ...string) string {
 	var listed []string
-	for _, name := range slices.Concat(ordinaryLabels(), of.extra, more) {
+	names := of.labels
+	if names == nil {
+		names = ordinaryLabels()
+	}
+	for _, name := range slices.Concat(names, more) {
 		switch {
 		case name == groupBy:
 		case model.LegacyValidation.IsValidLabelName(name):
