@@ -116,7 +116,7 @@ func TestOverlaysOfTheReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```yaml\n(# kustomization.yaml\n.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Len(t, blocks, 2)
+	require.Len(t, blocks, 3)
 
 	own := find[appsv1.Deployment](t, overlay(t, blocks[0][1], nil), "Deployment promlet/promlet")
 	container := own.Spec.Template.Spec.Containers[0]
@@ -126,7 +126,13 @@ func TestOverlaysOfTheReadme(t *testing.T) {
 	require.Contains(t, container.Args, "--serving-cert-secret=promlet-serving-cert")
 	require.Equal(t, "512Mi", container.Resources.Limits.Memory().String())
 
-	certManager := overlay(t, blocks[1][1], map[string]string{
+	configured := find[appsv1.Deployment](t, overlay(t, blocks[1][1], nil), "Deployment promlet/promlet").Spec.Template.Spec
+	require.Contains(t, configured.Containers[0].Args, "--config=/config/config.yaml")
+	require.Equal(t, "prometheus-adapter", configured.Volumes[len(configured.Volumes)-1].ConfigMap.Name)
+	mounts := configured.Containers[0].VolumeMounts
+	require.Equal(t, corev1.VolumeMount{Name: "config", MountPath: "/config", ReadOnly: true}, mounts[len(mounts)-1])
+
+	certManager := overlay(t, blocks[2][1], map[string]string{
 		"certificate.yaml": "apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: promlet, namespace: promlet}\n",
 	})
 	injected := 0

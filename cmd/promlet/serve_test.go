@@ -87,7 +87,9 @@ func TestServeAfterKill(t *testing.T) {
 		fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total %f\n", 100*time.Since(start).Seconds())
 	})
 	writeManifests(t, manifests, map[string]string{"app-1": address})
-	p := startProcess(t, manifests, data)
+	// What is older than two intervals is no value any more.
+	flags := []string{"--scrape-interval=20s", "--rate-window=1m20s"}
+	p := startProcess(t, manifests, data, flags...)
 	require.Eventually(t, func() bool {
 		_, items := p.metric("services/app/http_requests")
 		return len(items) == 1
@@ -96,7 +98,7 @@ func TestServeAfterKill(t *testing.T) {
 	p.kill()
 
 	broken.Store(true) // nothing new can be learnt
-	p = startProcess(t, manifests, data)
+	p = startProcess(t, manifests, data, flags...)
 	message, after := p.metric("services/app/http_requests")
 	require.Len(t, after, 1, message)
 	require.InDelta(t, before[0].Value.AsApproximateFloat64(), after[0].Value.AsApproximateFloat64(), 20)
