@@ -30,6 +30,11 @@ func (e *evaluation) covered(ctx context.Context, expr string, window time.Durat
 	if missing <= all.Spacing*11/10 {
 		return vector, window, nil
 	}
+	// A sum of those that happened to be scraped twice first is not the object's. Pods
+	// are no sums of others.
+	if len(vector) == 1 && all.Waiting > 0 && e.kind.GroupResource != podResource {
+		return nil, window, nil
+	}
 	// At a moment when all have been scraped as often, or at least twice. One that is not scraped any
 	// more does not hold up the others.
 	at := all.Last.Add(coveredSlack)

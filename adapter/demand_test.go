@@ -374,3 +374,21 @@ func TestAPodThatJoinsWhileTheWindowFills(t *testing.T) {
 		require.InDelta(t, 10, list.Items[0].Value.AsApproximateFloat64(), 1, later)
 	}
 }
+
+// A Service has no value yet while only some of its pods have two samples, rather than
+// that of these.
+func TestASumWaitsForAll(t *testing.T) {
+	f := newFixture(t)
+	f.namespaces("default")
+	f.pod("one", "app")
+	f.pod("two", "app")
+	f.service("app", "one", "two")
+	f.put("one", 0, 1000)
+	f.put("two", 0, 1000)
+	f.put("one", 3*time.Second, 1030)
+	f.now = f.start.Add(3100 * time.Millisecond)
+	require.Contains(t, f.ask("default/services/app/http_requests"), "404: ")
+	require.Contains(t, f.ask("default/pods/*/http_requests"), "one=")
+	f.put("two", 3*time.Second, 1030)
+	require.Contains(t, f.ask("default/services/app/http_requests"), "app=20@")
+}

@@ -20,8 +20,9 @@ const maxTables = 64
 // that it has not). A result that agrees with no series gets the oldest time of all: too old
 // is honest, too new is not.
 type lastTimes struct {
-	used []*usedSelection
-	all  span
+	used    []*usedSelection
+	all     span
+	waiting int // series with samples, of which there are too few
 }
 
 // usedSelection is a selector with the series that gave it something.
@@ -114,6 +115,8 @@ func (r *recorder) times() *lastTimes {
 			if s.contributed() {
 				u.series = append(u.series, s)
 				u.all = u.all.and(s)
+			} else if s.n > 0 && !s.stale {
+				l.waiting++
 			}
 		}
 		if len(u.series) > 0 {

@@ -46,6 +46,10 @@ type Sample struct {
 	// Paired is when the last of the series got its second sample.
 	Paired time.Time
 
+	// Waiting is how many series the query has read that have too few samples yet to count: one where a
+	// rate takes two.
+	Waiting int
+
 	// Newest is when the last sample was taken of the series that has the newest, and Spacing the average
 	// distance between the samples of the one that has them closest: 0 when none has two.
 	Newest  time.Time
@@ -129,7 +133,9 @@ func toVector(v parser.Value, rec *recorder) (Vector, error) {
 			if s.H != nil {
 				return nil, fmt.Errorf("%s: %w", s.Metric, ErrHistogram)
 			}
-			vector = append(vector, times.of(s.Metric).sample(s.Metric, s.F))
+			sample := times.of(s.Metric).sample(s.Metric, s.F)
+			sample.Waiting = times.waiting
+			vector = append(vector, sample)
 		}
 		return vector, nil
 	default:
