@@ -124,7 +124,7 @@ scraped every %v; the pods of an application are behind one Service. Rows of so 
 answer of each kind was checked: all values, and that they are the rate.
 %d clients ask without a pause for %v, each over a connection of its own, as kube-apiserver does: HTTP/2 and TLS, by its
 certificate, for the HorizontalPodAutoscaler's account; on loopback, side by side with the server on %d CPUs. What that account
-may do promlet asks the cluster's API server, which is the clients' process here, and remembers for ten seconds: that is
+may do promlet asks the cluster's API server, which is the clients' process here, and remembers for a minute: that is
 reviews. Protobuf is what the HorizontalPodAutoscaler asks for, JSON what people do. Large answers are compressed, as every
 program in Go asks for: sizes are as sent. Discovery lists %s names that targets expose, each for three kinds of object; not
 modified is what kube-apiserver hears when it asks again.
