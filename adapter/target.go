@@ -233,8 +233,8 @@ func (c census) of(t *Target) (what, pod scraped) {
 // several tells whether what a target scrapes, or may scrape, is scraped by another as
 // well. A port that the pod does not declare may be any container's.
 func (c census) several(t *Target) bool {
-	what, pod := c.of(t)
-	return c.times[what] > 1 || what == pod && c.times[pod] > 1
+	what, _ := c.of(t)
+	return c.times[what] > 1
 }
 
 // namesOfOthers are those of the labels that do not name objects.
