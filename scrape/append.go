@@ -32,7 +32,8 @@ const (
 type counts struct {
 	scraped     int        // samples in the body
 	kept        int        // of those, left by metric relabelling
-	seriesAdded int        // of those, not in the scrape before
+	stored      int        // of those, that the storage took
+	seriesAdded int        // of those left, not in the scrape before
 	bytes       int        // of the body; -1 above the limit
 	refused     [needs]int // series, for lack of room
 }

@@ -38,6 +38,19 @@ func (n *names) metrics(job string, to []Metric) []Metric {
 	return to
 }
 
+// exposed counts the names that have series, and these.
+func (n *names) exposed() (exposed, series int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.entries {
+		if e := &n.entries[i]; e.used() && e.series > 0 {
+			exposed++
+			series += e.series
+		}
+	}
+	return exposed, series
+}
+
 // Catalog gives what the targets expose, in no order, and its version: as long as
 // that is the same, no name has come or gone.
 func (m *Manager) Catalog() (metrics []Metric, version uint64) {

@@ -71,7 +71,7 @@ func TestLimits(t *testing.T) {
 			l.scrape(time.Now())
 			require.NoError(t, l.target.LastError())
 			require.EqualValues(t, 1, testutil.ToFloat64(m.metrics.exceeded.WithLabelValues(c.limit)))
-			require.EqualValues(t, 2, testutil.ToFloat64(m.metrics.scrapes.WithLabelValues("success")))
+			require.EqualValues(t, 2, testutil.ToFloat64(m.metrics.succeeded))
 		})
 	}
 }

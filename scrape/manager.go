@@ -43,7 +43,7 @@ func NewManager(opts Options) (*Manager, error) {
 	}
 	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, filters: &filters{}, demand: newDemand(Demand{}), jobs: map[string]*job{}}
 	var err error
-	if m.metrics, err = newMetrics(opts.Registerer, m.countTargets); err != nil {
+	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
 	}
 	m.bodies = newBodies(m.opts.BodyMemory, m.metrics.bodies)

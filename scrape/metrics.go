@@ -1,6 +1,8 @@
 package scrape
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -10,56 +12,111 @@ type metrics struct {
 	registerer prometheus.Registerer
 	collectors []prometheus.Collector
 
-	scrapes  *prometheus.CounterVec // result: success, failure
-	rejected *prometheus.CounterVec // reason: out_of_order, duplicate, out_of_bounds, exemplar_out_of_order
-	exceeded *prometheus.CounterVec // limit: body_size, sample, label, bucket, target
-	panics   prometheus.Counter
-	bodies   prometheus.Gauge
+	succeeded, failed       prometheus.Counter     // scrapes
+	duration                prometheus.Histogram   // seconds
+	samplesSeen, samplesPut prometheus.Counter     // samples of bodies, and those of them that were stored
+	rejected                *prometheus.CounterVec // reason: one of rejectReasons
+	exceeded                *prometheus.CounterVec // limit: one of limitNames
+	panics                  prometheus.Counter
+	bodies                  prometheus.Gauge
 }
 
-// newMetrics registers the metrics. targets is called on every collection.
-func newMetrics(r prometheus.Registerer, targets func() float64) (*metrics, error) {
-	m := &metrics{
+// rejectReasons are why the storage does not take a sample.
+func rejectReasons() []string {
+	return []string{"out_of_order", "duplicate", "out_of_bounds", "exemplar_out_of_order"}
+}
+
+// limitNames are the limits that a scrape may fail by.
+func limitNames() []string { return []string{"body_size", "sample", "label", "bucket", "target"} }
+
+// newMetrics registers the metrics of m, which is asked on every collection.
+func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
+	scrapes := counterVec("promlet_scrape_scrapes_total", "Scrapes that ran to their end, by result.", "result")
+	c := &metrics{
 		registerer: r,
-		scrapes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "promlet_scrape_scrapes_total",
-			Help: "Scrapes that ran to their end, by result.",
-		}, []string{"result"}),
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "promlet_scrape_samples_rejected_total",
-			Help: "Samples that the storage did not take while the rest of their scrape was stored, by reason.",
-		}, []string{"reason"}),
-		exceeded: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "promlet_scrape_limits_exceeded_total",
-			Help: "Scrapes that failed because of a limit, by limit.",
-		}, []string{"limit"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "promlet_scrape_panics_total",
-			Help: "Scrapes that failed because of a panic, which is a bug.",
+		succeeded:  scrapes.WithLabelValues("success"),
+		failed:     scrapes.WithLabelValues("failure"),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "promlet_scrape_duration_seconds",
+			Help: "How long scrapes took, from the request until the samples were stored.",
+			// A target on the node, a slow one, one that meets the default timeout.
+			Buckets: []float64{.005, .02, .1, .5, 2, 10},
 		}),
+		samplesSeen: counter("promlet_scrape_samples_seen_total", "Samples in the bodies that were scraped."),
+		samplesPut:  counter("promlet_scrape_samples_stored_total", "Samples of these bodies that were stored: on demand, those that somebody reads."),
+		rejected:    counterVec("promlet_scrape_samples_rejected_total", "Samples that the storage did not take while the rest of their scrape was stored, by reason.", "reason"),
+		exceeded:    counterVec("promlet_scrape_limits_exceeded_total", "Scrapes that failed because of a limit, by limit.", "limit"),
+		panics:      counter("promlet_scrape_panics_total", "Scrapes that failed because of a panic, which is a bug."),
 		bodies: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "promlet_scrape_body_memory_bytes",
 			Help: "Memory held at this moment by bodies above 256 KiB.",
 		}),
 	}
-	m.collectors = []prometheus.Collector{
-		m.scrapes, m.rejected, m.exceeded, m.panics, m.bodies,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "promlet_scrape_targets",
-			Help: "Targets that have a running scrape loop.",
-		}, targets),
+	// All are there from the beginning, so that the first is an increase.
+	for _, reason := range rejectReasons() {
+		c.rejected.WithLabelValues(reason)
 	}
+	for _, limit := range limitNames() {
+		c.exceeded.WithLabelValues(limit)
+	}
+	c.collectors = append(m.gauges(), scrapes, c.duration, c.samplesSeen, c.samplesPut, c.rejected, c.exceeded, c.panics, c.bodies)
 	if r == nil {
-		return m, nil
+		return c, nil
 	}
-	for i, c := range m.collectors {
-		if err := r.Register(c); err != nil {
-			m.collectors = m.collectors[:i]
-			m.unregister()
+	for i, collector := range c.collectors {
+		if err := r.Register(collector); err != nil {
+			c.collectors = c.collectors[:i]
+			c.unregister()
 			return nil, err
 		}
 	}
-	return m, nil
+	return c, nil
+}
+
+// gauges are computed when they are collected.
+func (m *Manager) gauges() []prometheus.Collector {
+	refused := func(unread bool) func() float64 {
+		return func() float64 {
+			unneeded, needed := m.Refused()
+			if unread {
+				return float64(unneeded)
+			}
+			return float64(needed)
+		}
+	}
+	const refusedHelp = "Series in the last scrapes of all targets that were not stored, for the series limit is near; by whether anybody reads them."
+	return []prometheus.Collector{
+		gauge("promlet_scrape_targets", "Targets that have a running scrape loop.", nil, m.countTargets),
+		gauge("promlet_scrape_exposed_names", "Metric names that targets expose, stored or not, counted for each job.", nil, func() float64 {
+			exposed, _ := m.countExposed()
+			return float64(exposed)
+		}),
+		gauge("promlet_scrape_exposed_series", "Series that targets expose, stored or not.", nil, func() float64 {
+			_, series := m.countExposed()
+			return float64(series)
+		}),
+		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "no"}, refused(true)),
+		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "yes"}, refused(false)),
+		gauge("promlet_scrape_series_limit", "How many series may be stored in all, 0 for no limit.", nil, func() float64 {
+			return float64(max(0, m.opts.SeriesLimit))
+		}),
+	}
+}
+
+// countExposed counts what Catalog gives.
+func (m *Manager) countExposed() (exposed, series int) {
+	m.mu.Lock()
+	all := make([]*names, 0, len(m.jobs))
+	for _, j := range m.jobs {
+		all = append(all, j.names)
+	}
+	m.mu.Unlock()
+	for _, n := range all {
+		inJob, seriesInJob := n.exposed()
+		exposed += inJob
+		series += seriesInJob
+	}
+	return exposed, series
 }
 
 func (m *metrics) unregister() {
@@ -72,13 +129,26 @@ func (m *metrics) unregister() {
 }
 
 // scraped counts one finished scrape.
-func (m *metrics) scraped(err error) {
-	result := "success"
-	if err != nil {
-		result = "failure"
+func (m *metrics) scraped(took time.Duration, err error) {
+	m.duration.Observe(took.Seconds())
+	if err == nil {
+		m.succeeded.Inc()
+		return
 	}
-	m.scrapes.WithLabelValues(result).Inc()
+	m.failed.Inc()
 	if limit := limitOf(err); limit != "" {
 		m.exceeded.WithLabelValues(limit).Inc()
 	}
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+}
+
+func counterVec(name, help, label string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+}
+
+func gauge(name, help string, labels prometheus.Labels, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value)
 }

@@ -77,6 +77,7 @@ func (a *appending) sample(isHistogram bool) error {
 		return fmt.Errorf("append %s: %w", excerptOf(text), err)
 	}
 	if added {
+		a.counts.stored++
 		a.remember(key, place, cached, ref, number, s.explicit)
 	}
 	// Also of samples that were not taken: it counts what relabelling left.

@@ -35,7 +35,11 @@ func (l *loop) scrape(at time.Time) {
 		err = rerr
 		l.target.Report(at, took, err)
 	}
-	l.metrics.scraped(err)
+	l.metrics.scraped(took, err)
+	l.metrics.samplesSeen.Add(float64(c.scraped))
+	if err == nil {
+		l.metrics.samplesPut.Add(float64(c.stored))
+	}
 	l.logChange(err)
 }
 

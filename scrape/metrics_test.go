@@ -1,0 +1,60 @@
+package scrape
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+)
+
+// One target that serves four series and then fails; one of its names is read, and
+// one of the series of that finds no room.
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	server := serveSequence(t, textType, "a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\nc 1\n", "!")
+	r := &recorder{}
+	held := 88
+	m := newManager(t, r, onDemand, func(o *Options) {
+		o.Registerer, o.SeriesLimit = registry, 100
+		o.StoredSeries = func() int { held++; return held } // asked for each new one
+	})
+	m.SetDemand(wants("a"))
+	target := model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(server.Server))}
+	require.NoError(t, m.Apply(one(jobConfig("j", slow)), groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{target}})))
+	eventually(t, func() bool { return testutil.ToFloat64(m.metrics.failed) == 1 }, "the quick second scrape fails")
+
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP promlet_scrape_exposed_names Metric names that targets expose, stored or not, counted for each job.
+# TYPE promlet_scrape_exposed_names gauge
+promlet_scrape_exposed_names 3
+# HELP promlet_scrape_exposed_series Series that targets expose, stored or not.
+# TYPE promlet_scrape_exposed_series gauge
+promlet_scrape_exposed_series 4
+# HELP promlet_scrape_samples_seen_total Samples in the bodies that were scraped.
+# TYPE promlet_scrape_samples_seen_total counter
+promlet_scrape_samples_seen_total 4
+# HELP promlet_scrape_samples_stored_total Samples of these bodies that were stored: on demand, those that somebody reads.
+# TYPE promlet_scrape_samples_stored_total counter
+promlet_scrape_samples_stored_total 1
+# HELP promlet_scrape_series_limit How many series may be stored in all, 0 for no limit.
+# TYPE promlet_scrape_series_limit gauge
+promlet_scrape_series_limit 100
+# HELP promlet_scrape_series_refused Series in the last scrapes of all targets that were not stored, for the series limit is near; by whether anybody reads them.
+# TYPE promlet_scrape_series_refused gauge
+promlet_scrape_series_refused{read="no"} 0
+promlet_scrape_series_refused{read="yes"} 1
+# HELP promlet_scrape_scrapes_total Scrapes that ran to their end, by result.
+# TYPE promlet_scrape_scrapes_total counter
+promlet_scrape_scrapes_total{result="failure"} 1
+promlet_scrape_scrapes_total{result="success"} 1
+`), "promlet_scrape_exposed_names", "promlet_scrape_exposed_series", "promlet_scrape_samples_seen_total",
+		"promlet_scrape_samples_stored_total", "promlet_scrape_series_limit", "promlet_scrape_series_refused", "promlet_scrape_scrapes_total"))
+	problems, err := testutil.GatherAndLint(registry)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
