@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	apilabels "k8s.io/apimachinery/pkg/labels"
 )
 
 const (
@@ -259,30 +258,28 @@ func (p *Provider) RunDemand(ctx context.Context, apply func(*Demand)) error {
 
 // scaledMetrics returns the metrics that HPAs scale on.
 func (o objects) scaledMetrics() ([]metricKey, error) {
-	lister, ok := o.lister(autoscalingv2.Resource("horizontalpodautoscalers"))
-	if !ok {
-		return nil, nil
-	}
-	hpas, err := lister.List(apilabels.Everything())
+	hpas, err := o.hpas()
 	if err != nil {
-		return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
+		return nil, err
 	}
 	var metrics []metricKey
-	for _, obj := range hpas {
-		hpa, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler)
-		if !ok {
-			continue
-		}
-		for _, m := range hpa.Spec.Metrics {
-			switch {
-			case m.Pods != nil:
-				metrics = append(metrics, metricKey{customAPI, m.Pods.Metric.Name})
-			case m.Object != nil:
-				metrics = append(metrics, metricKey{customAPI, m.Object.Metric.Name})
-			case m.External != nil:
-				metrics = append(metrics, metricKey{externalAPI, m.External.Metric.Name})
-			}
-		}
+	for _, hpa := range hpas {
+		metrics = append(metrics, scaledBy(hpa)...)
 	}
 	return metrics, nil
+}
+
+// scaledBy returns the metrics that an HPA scales on.
+func scaledBy(hpa *autoscalingv2.HorizontalPodAutoscaler) (metrics []metricKey) {
+	for _, m := range hpa.Spec.Metrics {
+		switch {
+		case m.Pods != nil:
+			metrics = append(metrics, metricKey{customAPI, m.Pods.Metric.Name})
+		case m.Object != nil:
+			metrics = append(metrics, metricKey{customAPI, m.Object.Metric.Name})
+		case m.External != nil:
+			metrics = append(metrics, metricKey{externalAPI, m.External.Metric.Name})
+		}
+	}
+	return metrics
 }

@@ -45,6 +45,23 @@ func (k *kinds) resolve(gr schema.GroupResource) (kind, error) {
 	return found, nil
 }
 
+// ofObject is resolve for the apiVersion and kind that name an object.
+func (k *kinds) ofObject(apiVersion, kindName string) (kind, error) {
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return kind{}, err
+	}
+	gk := gv.WithKind(kindName).GroupKind()
+	mapping, err := k.mapper.RESTMapping(gk, gv.Version)
+	if meta.IsNoMatchError(err) && k.reset() {
+		mapping, err = k.mapper.RESTMapping(gk, gv.Version)
+	}
+	if err != nil {
+		return kind{}, fmt.Errorf("resolve kind %s of %s: %w", kindName, apiVersion, err)
+	}
+	return k.resolve(mapping.Resource.GroupResource())
+}
+
 // mayComeLater tells whether a resource that is not known may be a custom one, whose
 // CRD is not installed yet.
 func (k *kinds) mayComeLater(gr schema.GroupResource) bool {

@@ -3,6 +3,7 @@ package adapter
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -143,16 +144,24 @@ func ownersOf(pod metav1.Object, k kind) []string {
 		if err != nil {
 			continue
 		}
-		hash := pod.GetLabels()["pod-template-hash"]
-		suffix := len(ref.Name) - len(hash) - 1
-		switch {
-		case gv.Group == k.GVK.Group && ref.Kind == k.GVK.Kind:
+		if gv.Group == k.GVK.Group && ref.Kind == k.GVK.Kind {
 			names = append(names, ref.Name)
-		case k.GroupResource == deploymentResource && ref.Kind == "ReplicaSet" && hash != "" && suffix > 0 && ref.Name[suffix:] == "-"+hash:
-			names = append(names, ref.Name[:suffix])
+		} else if name, ok := deploymentOf(pod, ref); ok && k.GroupResource == deploymentResource {
+			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// deploymentOf returns the Deployment behind an owner of a pod, if it is a
+// Deployment's ReplicaSet.
+func deploymentOf(pod metav1.Object, ref metav1.OwnerReference) (name string, ok bool) {
+	hash := pod.GetLabels()["pod-template-hash"]
+	if ref.Kind != "ReplicaSet" || hash == "" {
+		return "", false
+	}
+	name, ok = strings.CutSuffix(ref.Name, "-"+hash)
+	return name, ok && name != ""
 }
 
 var (

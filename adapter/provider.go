@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -69,6 +70,8 @@ type Provider struct {
 	kinds   *kinds
 	demand  *demand
 	scrapes *scrapes
+	history history
+	rules   atomic.Pointer[Rules] // in force
 	logger  *slog.Logger
 	now     func() time.Time
 

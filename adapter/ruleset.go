@@ -54,5 +54,12 @@ func (p *Provider) SetRules(rules Rules) error {
 	}
 	p.catalog.setRules(compiled)
 	p.demand.setKeep(keep)
+	if rules.Custom == nil {
+		rules.Custom = DefaultRules(DefaultRateWindow)
+	}
+	p.rules.Store(&rules)
 	return nil
 }
+
+// Rules are those in force. They are shared: read only.
+func (p *Provider) Rules() Rules { return *p.rules.Load() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
@@ -26,6 +27,8 @@ type loop struct {
 	metrics    *metrics
 	metadata   *metadataStore
 	manager    *Manager
+
+	lastSamples atomic.Pointer[Samples] // of the last scrape, nil before the first
 
 	ctx    context.Context // ends when the loop is to stop
 	cancel context.CancelFunc

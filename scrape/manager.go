@@ -190,6 +190,25 @@ func stopAll(loops []*loop) {
 	}
 }
 
+// Samples counts those of a scrape: in the body, and those of them that were stored.
+type Samples struct{ Seen, Stored int }
+
+// LastSamples gives those of the last scrapes of the targets that TargetsActive gives.
+// A target that has not been scraped yet has none.
+func (m *Manager) LastSamples() map[*promscrape.Target]Samples {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[*promscrape.Target]Samples{}
+	for _, j := range m.jobs {
+		for _, l := range j.loops {
+			if last := l.lastSamples.Load(); last != nil {
+				all[l.target] = *last
+			}
+		}
+	}
+	return all
+}
+
 // TargetsActive gives, by job name, the targets that have a loop, in no order. The
 // targets are live: their health changes with every scrape.
 func (m *Manager) TargetsActive() map[string][]*promscrape.Target {

@@ -36,10 +36,12 @@ func (l *loop) scrape(at time.Time) {
 		l.target.Report(at, took, err)
 	}
 	l.metrics.scraped(took, err)
-	l.metrics.samplesSeen.Add(float64(c.scraped))
-	if err == nil {
-		l.metrics.samplesPut.Add(float64(c.stored))
+	if err != nil {
+		c.stored = 0
 	}
+	l.metrics.samplesSeen.Add(float64(c.scraped))
+	l.metrics.samplesPut.Add(float64(c.stored))
+	l.lastSamples.Store(&Samples{Seen: c.scraped, Stored: c.stored})
 	l.logChange(err)
 }
 

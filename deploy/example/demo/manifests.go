@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -86,6 +87,17 @@ func (e *example) write(dir, from string, applications []string) error {
 	return nil
 }
 
+// podMeta is that of a pod of the Deployment that the HPA scales.
+func (e *example) podMeta(name string) metav1.ObjectMeta {
+	const hash = "demo"
+	labels := maps.Clone(e.service.Spec.Selector)
+	labels["pod-template-hash"] = hash
+	return metav1.ObjectMeta{
+		Name: name, Namespace: e.service.Namespace, Labels: labels,
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: e.hpa.Spec.ScaleTargetRef.Name + "-" + hash, UID: hash}},
+	}
+}
+
 // behind renders the Pod and the EndpointSlice of an application.
 func (e *example) behind(name, address string) ([]byte, error) {
 	ip, p, err := net.SplitHostPort(address)
@@ -97,10 +109,9 @@ func (e *example) behind(name, address string) ([]byte, error) {
 		return nil, err
 	}
 	port, ready, portName := int32(number), true, e.service.Spec.Ports[0].Name
-	meta := metav1.ObjectMeta{Name: name, Namespace: e.service.Namespace, Labels: e.service.Spec.Selector}
 	pod := corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: meta,
+		ObjectMeta: e.podMeta(name),
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
 			Name: e.service.Name, Image: e.service.Name + ":dev",
 			Ports: []corev1.ContainerPort{{Name: portName, ContainerPort: port}},

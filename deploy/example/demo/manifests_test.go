@@ -101,7 +101,8 @@ func TestWriteManifests(t *testing.T) {
 
 		require.Equal(t, name, pod.Name)
 		require.Equal(t, "default", pod.Namespace)
-		require.Equal(t, e.service.Spec.Selector, pod.Labels)
+		require.Equal(t, map[string]string{"app": "sample-metrics-app", "pod-template-hash": "demo"}, pod.Labels)
+		require.Equal(t, "sample-metrics-app-demo", pod.OwnerReferences[0].Name, "a ReplicaSet of the Deployment that the HPA scales")
 		require.Equal(t, "127.0.0.1", pod.Status.PodIP)
 		require.Equal(t, corev1.PodRunning, pod.Status.Phase)
 		require.Equal(t, corev1.ConditionTrue, pod.Status.Conditions[0].Status)

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+
+	"github.com/promlet/promlet/adapter/replicas"
 )
 
 // loadMetric is the metric that the demo's load makes, and so can be compared with it.
@@ -136,7 +138,7 @@ func (d *demo) asks(target autoscalingv2.MetricTarget, milli int64) string {
 	if spec.MinReplicas != nil {
 		least = *spec.MinReplicas
 	}
-	return fmt.Sprintf("%d replicas (has %d, may %d-%d)", desired(spec, target, milli, ready), ready, least, spec.MaxReplicas)
+	return fmt.Sprintf("%d replicas (has %d, may %d-%d)", replicas.ForTotal(&spec, target, milli, ready), ready, least, spec.MaxReplicas)
 }
 
 func targetOf(t autoscalingv2.MetricTarget) string {

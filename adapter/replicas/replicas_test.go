@@ -1,4 +1,4 @@
-package main
+package replicas
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-func TestDesired(t *testing.T) {
+func TestForTotal(t *testing.T) {
 	two := int32(2)
 	spec := autoscalingv2.HorizontalPodAutoscalerSpec{MinReplicas: &two, MaxReplicas: 10}
 	f := func(value string, kind autoscalingv2.MetricTargetType, target string, ready, want int) {
@@ -19,7 +19,7 @@ func TestDesired(t *testing.T) {
 			m.Value, m.AverageValue = nil, &q
 		}
 		v := resource.MustParse(value)
-		require.Equal(t, want, desired(spec, m, v.MilliValue(), ready))
+		require.Equal(t, want, ForTotal(&spec, m, v.MilliValue(), ready))
 	}
 	const value, average = autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType
 	f("150", value, "100", 2, 3)
@@ -41,4 +41,27 @@ func TestDesired(t *testing.T) {
 
 	spec.MinReplicas = nil
 	f("0", value, "100", 5, 1)
+}
+
+func TestForPods(t *testing.T) {
+	spec := &autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 10}
+	f := func(milli int64, with, missing, want int) {
+		t.Helper()
+		target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(50, resource.DecimalSI)}
+		require.Equal(t, want, ForPods(spec, target, milli, with, missing))
+	}
+	f(150_000, 2, 0, 3)
+	f(105_000, 2, 0, 2) // within the tolerance
+	f(40_000, 4, 0, 1)  //
+	f(150_000, 2, 1, 3) // 75 each, but 50 when the third counts as idle
+	f(300_000, 2, 1, 6) //
+	f(40_000, 2, 2, 3)  // 20 each; with the others on their target 140 of 200
+	f(0, 0, 3, 3)       // nothing is known
+	f(1_000_000_000, 1, 0, 10)
+
+	strict := resource.MustParse("0.01")
+	spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Tolerance: &strict}}
+	f(105_000, 2, 0, 3)
+	f(95_000, 2, 0, 2) // down it is as it was
+	require.Equal(t, 7, ForPods(spec, autoscalingv2.MetricTarget{}, 1, 7, 0))
 }
