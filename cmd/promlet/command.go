@@ -65,6 +65,7 @@ func newServeCommand(opts *options, use, long string) *cobra.Command {
 	for _, set := range flags.FlagSets {
 		cmd.Flags().AddFlagSet(set)
 	}
+	opts.given = flagsOf(cmd.Flags())
 	cliflag.SetUsageAndHelpFunc(cmd, flags, helpColumns)
 	return cmd
 }

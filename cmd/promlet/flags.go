@@ -9,6 +9,7 @@ import (
 	"time"
 
 	config_util "github.com/prometheus/common/config"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -54,6 +55,8 @@ type options struct {
 	logLevel         string
 	logFormat        string
 
+	// given are all flags as they were parsed; not a flag.
+	given []*pflag.Flag
 	// reload asks for the configuration file to be read again; not a flag.
 	reload <-chan os.Signal
 	// scrapeClient is added to how targets are reached; not a flag.

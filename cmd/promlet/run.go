@@ -26,6 +26,7 @@ import (
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/servingcert"
+	"github.com/promlet/promlet/cmd/promlet/web"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
@@ -87,6 +88,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
 		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
 	}
+	app.lacking = &lacking{events: events, logger: logger.With("component", "autoscalers"), now: time.Now}
 	app.targetsVersion.Store(1)
 	app.ownLabels.Store(&map[string]bool{})
 	provider, err := app.provider(mapper, cfg)
@@ -140,6 +142,7 @@ type app struct {
 	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
 
 	reloader       *reloader
+	lacking        *lacking
 	shadowed       func() []string // metrics, by other rules
 	scrapedMtx     sync.Mutex
 	scraped        scraped
@@ -209,19 +212,17 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	})
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
 	group.Go(func() error { return provider.RunDemand(background, a.wanted) })
+	group.Go(func() error { return provider.RunAutoscalers(background, a.lacking.note) })
 	group.Go(func() error { return a.reloader.run(background) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
 	if listener != nil {
-		web := &web{
-			targets:  a.scraper.TargetsActive,
-			problems: a.problems,
-			ready:    ready,
-			gatherer: a.registry,
-			logger:   a.logger.With("component", "web"),
+		pages, err := web.New(a.pages(provider, ready))
+		if err != nil {
+			return errors.Join(err, listener.Close())
 		}
-		group.Go(func() error { return web.run(background, listener) })
+		group.Go(func() error { return pages.Run(background, listener) })
 	}
 	a.logger.Info("promlet started", "version", buildVersion(), "api", fmt.Sprintf("https://%s:%d", a.opts.serving.BindAddress, a.opts.serving.BindPort), "web", a.opts.webListenAddress)
 	err = group.Wait()

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/promlet/promlet/adapter"
+)
+
+// lacking tells of metrics that HPAs scale on and that have no value, as Events on the
+// HPAs: their own conditions say so only for Object metrics.
+type lacking struct {
+	events record.EventRecorder // nil: none
+	logger *slog.Logger
+	now    func() time.Time
+
+	since map[string]*lack // by HPA and metric
+}
+
+// lack is about one metric.
+type lack struct {
+	looks  int // in a row without a value
+	told   string
+	toldAt time.Time
+}
+
+const (
+	eventNoValue = "MetricHasNoValue"
+	// patienceLooks is for how many looks a metric may be without a value: pods come and
+	// go, and collection has to start.
+	patienceLooks = 3
+	// tellAgain is when the API server forgets an Event.
+	tellAgain = time.Hour
+	// tellOther is how long another reason may go untold: reasons may hold numbers that
+	// change.
+	tellOther = 10 * time.Minute
+)
+
+// note is told of all HPAs at each look.
+func (l *lacking) note(all []adapter.Autoscaler) {
+	before := l.since
+	l.since = map[string]*lack{}
+	for i := range all {
+		a := &all[i]
+		for j := range a.Metrics {
+			m := &a.Metrics[j]
+			if !m.Served() || m.Value != nil {
+				continue
+			}
+			key := fmt.Sprintf("%s %d %s %s", a.UID, j, m.Object, m.Metric)
+			of := before[key]
+			if of == nil {
+				of = &lack{}
+			}
+			of.looks++
+			l.since[key] = of
+			l.tell(a, m, of)
+		}
+	}
+}
+
+func (l *lacking) tell(a *adapter.Autoscaler, m *adapter.ScaledMetric, of *lack) {
+	age := l.now().Sub(of.toldAt)
+	if of.looks < patienceLooks || of.told == m.Reason && age < tellAgain || of.told != "" && age < tellOther {
+		return
+	}
+	of.told, of.toldAt = m.Reason, l.now()
+	l.logger.Warn("an autoscaler has no value of a metric", "namespace", a.Namespace, "hpa", a.Name, "metric", m.Metric, "object", m.Object, "reason", m.Reason)
+	if l.events == nil {
+		return
+	}
+	l.events.Event(&corev1.ObjectReference{
+		APIVersion: autoscalingv2.SchemeGroupVersion.String(), Kind: "HorizontalPodAutoscaler", Namespace: a.Namespace, Name: a.Name, UID: a.UID,
+	}, corev1.EventTypeWarning, eventNoValue, shortened(fmt.Sprintf("promlet has no value of %s of %s: %s", m.Metric, m.Object, m.Reason)))
+}
+
+// maxEventMessage is what the API server takes, in bytes.
+const maxEventMessage = 1024
+
+func shortened(text string) string {
+	if len(text) <= maxEventMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxEventMessage-len("...")], "") + "..."
+}

@@ -1,0 +1,141 @@
+// Package web is what promlet shows of itself on its web port: pages for people, each with a JSON twin, its
+// own metrics, and the Prometheus HTTP API that it is given. It reads and changes nothing, and lets every caller in:
+// it is to listen on loopback.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/scrape"
+)
+
+const (
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 2 * time.Minute // a query may take that long, see --query-timeout
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 5 * time.Second
+	maxHeaderBytes  = 64 << 10
+)
+
+// Options are where the pages get what they show. All functions are called anew for each page, at the same time by
+// several requests, and must be there, unless said otherwise.
+type Options struct {
+	// Version is promlet's.
+	Version string
+	// Ready tells why promlet is not ready, nil when it is.
+	Ready func() error
+	// Problems tells what stands between people and their metrics, a line each.
+	Problems func() []string
+	// Autoscalers are those that a filter takes.
+	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]adapter.Autoscaler, error)
+	Explain     func(context.Context, adapter.Question) (*adapter.Explanation, error)
+	Usage       func(context.Context) (*adapter.Usage, error)
+	Monitors    func() []discovery.MonitorStatus
+	Targets     func() []Target
+	// Metrics are all that targets expose.
+	Metrics       func() []scrape.Metric
+	Configuration func() Configuration
+	// API serves the paths under /api/v1/. Nil: there are none.
+	API http.Handler
+	// Gatherer has what /metrics shows.
+	Gatherer prometheus.Gatherer
+	Logger   *slog.Logger
+}
+
+// Server serves the web port.
+type Server struct {
+	opts  Options
+	pages []page
+	views *views
+	now   func() time.Time
+}
+
+// New returns a Server. The error is that of a template: of promlet itself.
+func New(opts Options) (*Server, error) {
+	s := &Server{opts: opts, now: time.Now}
+	s.pages = []page{
+		{path: "/autoscalers", title: "Autoscalers", data: s.autoscalers},
+		{path: "/targets", title: "Targets", data: s.targets},
+		{path: "/catalog", title: "Metrics", data: s.metrics},
+		{path: "/explain", title: "Explain", data: s.explain},
+		{path: "/configuration", title: "Configuration", data: s.configuration},
+	}
+	var err error
+	s.views, err = parseViews(s.pages, func() time.Time { return s.now() })
+	return s, err
+}
+
+// Handler serves the pages.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for i := range s.pages {
+		p := &s.pages[i]
+		mux.HandleFunc("GET "+p.path, func(w http.ResponseWriter, r *http.Request) { s.servePage(w, r, p) })
+		mux.HandleFunc("GET "+p.path+".json", func(w http.ResponseWriter, r *http.Request) { s.serveTwin(w, r, p) })
+	}
+	mux.Handle("GET /{$}", http.RedirectHandler(s.pages[0].path, http.StatusFound))
+	mux.Handle("GET /assets/", http.FileServerFS(assets))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	if s.opts.API != nil {
+		mux.Handle("/api/v1/", s.opts.API)
+	}
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { s.write(w, []byte("promlet is healthy.\n")) })
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.opts.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		s.write(w, []byte("promlet is ready.\n"))
+	})
+	return guarded(mux)
+}
+
+// guarded keeps what is served from being used by pages of other origins.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Run serves on the listener until ctx is done.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler: s.Handler(), ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the web port: %w", err)
+	case <-ctx.Done():
+	}
+	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(shutdown)
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	return err
+}
+
+func (s *Server) write(w http.ResponseWriter, body []byte) {
+	if _, err := w.Write(body); err != nil {
+		s.opts.Logger.Debug("answer interrupted", "err", err)
+	}
+}
