@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -56,13 +57,13 @@ func gaugeRule(as string) string {
 `, as)
 }
 
-// page is what a person with curl reads at a path of the web port.
+// page is a page of the web port, without HTML's escapes.
 func (p *process) page(path string) string {
 	p.t.Helper()
 	code, body, err := p.get(p.web + path)
 	require.NoError(p.t, err)
 	require.Equal(p.t, http.StatusOK, code)
-	return string(body)
+	return html.UnescapeString(string(body))
 }
 
 // eventuallyOn waits until a page of the web port holds a text.
@@ -100,9 +101,9 @@ func TestReload(t *testing.T) {
   spec: {selector: {matchLabels: {app: app}}, endpoints: [{port: web, path: /inline}]}
 `
 	file.replace(monitor + "rules:\n" + gaugeRule("queued"))
-	p.eventuallyOn("/", "/inline")
+	p.eventuallyOn("/targets", "/inline")
 	file.replace("rules:\n" + gaugeRule("queued"))
-	require.Eventually(t, func() bool { return !strings.Contains(p.page("/"), "/inline") }, patience, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return !strings.Contains(p.page("/targets"), "/inline") }, patience, 100*time.Millisecond)
 
 	p.wrongConfigs(file)
 	p.eventually("services/app/queued", "app=3")
@@ -110,7 +111,7 @@ func TestReload(t *testing.T) {
 	// What is right again is in force, and the problem is gone.
 	file.replace("rules:\n" + gaugeRule("deep"))
 	p.eventually("services/app/deep", "app=3")
-	require.NotContains(t, p.page("/"), "problem:")
+	require.NotContains(t, p.page("/"), `id="problems"`)
 	require.Contains(t, p.page("/metrics"), "promlet_config_last_reload_successful 1")
 
 	// Asked to, it loads the same again.
@@ -129,7 +130,7 @@ func (p *process) wrongConfigs(file *mountedConfig) {
 	f := func(content, want string) {
 		p.t.Helper()
 		file.replace(content)
-		p.eventuallyOn("/", "problem: --config="+file.path()+": "+want)
+		p.eventuallyOn("/", "<li>--config="+file.path()+": "+want)
 		require.Contains(p.t, p.page("/"), "(the configuration in force stays)")
 		require.Contains(p.t, p.page("/metrics"), "promlet_config_last_reload_successful 0")
 		require.Equal(p.t, "app=3", first(p.metric("services/app/queued")))
@@ -141,5 +142,5 @@ func (p *process) wrongConfigs(file *mountedConfig) {
 	f("keep: ['(']\nrules:\n"+gaugeRule("other"), "keep[0]: ")
 	f("serviceMonitors: [{}]\nrules:\n"+gaugeRule("other"), "serviceMonitors[0]: give it a metadata.name")
 	require.NoError(p.t, os.Remove(filepath.Join(file.dir, "..data"))) // as when the ConfigMap loses the key
-	p.eventuallyOn("/", "problem: --config="+file.path()+": open ")
+	p.eventuallyOn("/", "<li>--config="+file.path()+": open ")
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,15 +62,23 @@ func (d *explainData) question() (q adapter.Question, err error) {
 	} else {
 		q.Name = ""
 	}
-	if d.Selector != "" {
-		if q.Selector, err = apilabels.Parse(d.Selector); err != nil {
-			return q, err
-		}
+	if q.Selector, err = parseSelector("labels of objects", d.Selector); err != nil {
+		return q, err
 	}
-	if d.MetricSelector != "" {
-		q.MetricSelector, err = apilabels.Parse(d.MetricSelector)
-	}
+	q.MetricSelector, err = parseSelector("labels of series", d.MetricSelector)
 	return q, err
+}
+
+// parseSelector returns nil for an empty one.
+func parseSelector(field, text string) (apilabels.Selector, error) {
+	if text == "" {
+		return nil, nil
+	}
+	selector, err := apilabels.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w: give labels as kubectl takes them, such as app=shop", field, text, err)
+	}
+	return selector, nil
 }
 
 // explainURL is the page that explains a question.

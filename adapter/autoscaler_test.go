@@ -1,0 +1,212 @@
+package adapter
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+func target(kind autoscalingv2.MetricTargetType, quantity string) autoscalingv2.MetricTarget {
+	q := resource.MustParse(quantity)
+	if kind == autoscalingv2.AverageValueMetricType {
+		return autoscalingv2.MetricTarget{Type: kind, AverageValue: &q}
+	}
+	return autoscalingv2.MetricTarget{Type: kind, Value: &q}
+}
+
+func ofObject(kind, name, metric string, of autoscalingv2.MetricTarget) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+		DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: kind, Name: name},
+		Metric:          autoscalingv2.MetricIdentifier{Name: metric}, Target: of,
+	}}
+}
+
+// scaling makes an HPA of the Deployment sample, of 1 to 10 replicas.
+func (f *fixture) scaling(name string, metrics ...autoscalingv2.MetricSpec) *autoscalingv2.HorizontalPodAutoscaler {
+	hpa := f.hpa(name, metrics...)
+	hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "sample"}
+	hpa.Spec.MaxReplicas = 10
+	return hpa
+}
+
+// ready makes pods of the fixture so.
+func (f *fixture) ready(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		obj, ok, err := f.objects[podResource].GetByKey("default/" + name)
+		require.NoError(f.t, err)
+		require.True(f.t, ok)
+		pod := obj.(*corev1.Pod).DeepCopy()
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		f.add(podResource, pod)
+	}
+}
+
+// told writes what an HPA is told, in a line.
+func told(a *Autoscaler) string {
+	var parts []string
+	for i := range a.Metrics {
+		m := &a.Metrics[i]
+		value := "none (" + m.Reason + ")"
+		if m.Value != nil {
+			value = fmt.Sprintf("%d of %d asks %d", *m.Value, m.Target, m.Asks)
+		}
+		if m.Pods > 0 {
+			value = fmt.Sprintf("%d/%d pods ", m.With, m.Pods) + value
+		}
+		parts = append(parts, fmt.Sprintf("%s %s: %s", m.Object, m.Metric, value))
+	}
+	return fmt.Sprintf("%s %d-%d has %d asks %d; %s", a.Target, a.Min, a.Max, a.Replicas, a.Asks, strings.Join(parts, "; "))
+}
+
+func TestAutoscalers(t *testing.T) {
+	const value, average = autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType
+	f := scenario(t)
+	f.again(func(o *Options) {
+		o.Rules.External = []Rule{{
+			SeriesQuery: `queue_depth{namespace!=""}`, Resources: Resources{Overrides: map[string]GroupResource{"namespace": {Resource: "namespace"}}},
+			MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (job)`,
+		}}
+	})
+	f.ready("sample-1", "sample-2")
+	cpu := autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}}
+	pods := podsMetric("queue_depth")
+	pods.Pods.Target = target(average, "1")
+	external := autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "queue_depth"}, Target: target(average, "1")}}
+	filtered := ofObject("Service", "sample", "http_requests", target(value, "10"))
+	filtered.Object.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"pod": "sample-1"}}
+
+	for _, c := range []struct {
+		metrics []autoscalingv2.MetricSpec
+		want    string
+	}{
+		{[]autoscalingv2.MetricSpec{ofObject("Service", "sample", "http_requests", target(value, "10"))}, "asks 6; services/sample http_requests: 30000 of 10000 asks 6"},
+		{[]autoscalingv2.MetricSpec{ofObject("Service", "sample", "http_requests", target(average, "10"))}, "asks 3; services/sample http_requests: 15000 of 10000 asks 3"},
+		{[]autoscalingv2.MetricSpec{filtered}, "asks 2; services/sample http_requests: 10000 of 10000 asks 2"},
+		{[]autoscalingv2.MetricSpec{pods}, "asks 7; pods queue_depth: 2/2 pods 3500 of 1000 asks 7"},
+		{[]autoscalingv2.MetricSpec{external}, "asks 7; external queue_depth: 3500 of 1000 asks 7"},
+		{[]autoscalingv2.MetricSpec{cpu}, "asks 0; resource cpu: none (metrics-server's, not promlet's)"},
+		// One that is missing keeps replicas from being taken away, and no others from being added.
+		{
+			[]autoscalingv2.MetricSpec{ofObject("Service", "sample", "http_requests", target(value, "1000")), ofObject("Service", "sample", "nonsense", target(value, "1"))},
+			"asks 2; services/sample http_requests: 30000 of 1000000 asks 1; services/sample nonsense: none (no series has been collected that a rule serves under that name)",
+		},
+		{[]autoscalingv2.MetricSpec{ofObject("Unicorn", "x", "http_requests", target(value, "1"))}, `asks 0; Unicorn/x http_requests: none (resolve kind Unicorn of v1: no matches for kind "Unicorn" in version "v1")`},
+	} {
+		f.scaling("sample", c.metrics...)
+		all, err := f.Autoscalers(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+		require.Equal(t, "Deployment/sample 1-10 has 2 "+c.want, told(&all[0]))
+	}
+}
+
+func TestAutoscalersWithPodsMissing(t *testing.T) {
+	f := scenario(t)
+	metric := podsMetric("queue_depth")
+	metric.Pods.Target = target(autoscalingv2.AverageValueMetricType, "1")
+	f.scaling("sample", metric)
+	f.pod("sample-3", "sample")
+	f.pod("other-1", "other")
+	of := func() (string, Question) {
+		all, err := f.Autoscalers(t.Context(), nil)
+		require.NoError(t, err)
+		return told(&all[0]), all[0].Metrics[0].Question
+	}
+	got, question := of()
+	require.Equal(t, "Deployment/sample 1-10 has 3 asks 7; pods queue_depth: 2/3 pods 3500 of 1000 asks 7", got)
+	require.Equal(t, "sample-3", question.Name, "the one that has none is to be explained")
+
+	f.now = f.now.Add(10 * time.Minute)
+	got, _ = of()
+	require.Contains(t, got, "has 3 asks 0; pods queue_depth: 0/3 pods none (pod sample-1: ")
+	for _, pod := range []string{"sample-1", "sample-2", "sample-3"} {
+		obj, _, err := f.objects[podResource].GetByKey("default/" + pod)
+		require.NoError(t, err)
+		require.NoError(t, f.objects[podResource].Delete(obj))
+	}
+	got, _ = of()
+	require.Contains(t, got, "has 0 asks 0; pods queue_depth: none (Deployment sample owns no pods)")
+
+	all, err := f.Autoscalers(t.Context(), func(_, name string) bool { return name != "sample" })
+	require.NoError(t, err)
+	require.Empty(t, all)
+}
+
+// The history holds what HPAs were told, and only as long as they are there.
+func TestAutoscalerHistory(t *testing.T) {
+	f := scenario(t)
+	f.ready("sample-1", "sample-2")
+	metric := ofObject("Service", "sample", "queue_depth", target(autoscalingv2.ValueMetricType, "10"))
+	f.scaling("sample", metric)
+	look := func() Autoscaler {
+		all, err := f.Autoscalers(t.Context(), nil)
+		require.NoError(t, err)
+		f.history.note(all, f.now)
+		all, err = f.Autoscalers(t.Context(), nil)
+		require.NoError(t, err)
+		return all[0]
+	}
+	begun := f.now
+	require.Equal(t, []Point{{At: time.Unix(begun.Unix(), 0), Milli: 7000}}, look().Metrics[0].History)
+	f.now = f.now.Add(20 * time.Second)
+	require.Len(t, look().Metrics[0].History, 2)
+	f.now = f.now.Add(2 * time.Minute)
+	require.Len(t, look().Metrics[0].History, 2, "there is no value to remember")
+	f.now = begun.Add(time.Hour + time.Second)
+	require.Len(t, look().Metrics[0].History, 1, "an hour is kept")
+	for range 2 * historyLooks {
+		f.now = f.now.Add(time.Millisecond)
+		look()
+	}
+	require.Empty(t, look().Metrics[0].History, "the ring is bounded")
+
+	f.scaling("sample", ofObject("Service", "sample", "http_requests", target(autoscalingv2.ValueMetricType, "10")))
+	look()
+	require.Len(t, f.history.looks, 1, "another metric in its place is another")
+	obj := f.hpa("sample")
+	require.NoError(t, f.objects[autoscalingv2.Resource("horizontalpodautoscalers")].Delete(obj))
+	f.history.note(nil, f.now)
+	require.Empty(t, f.history.looks)
+}
+
+func TestRunAutoscalers(t *testing.T) {
+	f := scenario(t)
+	f.scaling("sample", podsMetric("queue_depth"))
+	ctx, cancel := context.WithCancel(t.Context())
+	var seen []Autoscaler
+	require.NoError(t, f.RunAutoscalers(ctx, func(all []Autoscaler) {
+		seen = all
+		cancel()
+	}))
+	require.Len(t, seen, 1)
+	require.Len(t, f.history.looks, 1)
+}
+
+func TestUsage(t *testing.T) {
+	f := scenario(t)
+	f.again(func(o *Options) { o.Rules.Keep = []string{"node_.*"} }, exposing("node_load1", "unread_total"))
+	f.scaling("sample", ofObject("Service", "sample", "http_requests", target(autoscalingv2.ValueMetricType, "10")))
+	f.scaling("second", podsMetric("http_requests"))
+	_, err := f.GetMetricBySelector(t.Context(), "default", apilabels.Everything(), provider.CustomMetricInfo{GroupResource: podResource, Metric: "queue_depth", Namespaced: true}, nil)
+	require.NoError(t, err)
+	f.now = f.now.Add(3 * time.Second)
+	u, err := f.Usage(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"HPA default/sample", "HPA default/second"}, u.Readers("http_requests_total"))
+	require.Equal(t, []string{"API, 3s ago"}, u.Readers("queue_depth"))
+	require.Equal(t, []string{"keep"}, u.Readers("node_load1"))
+	require.Empty(t, u.Readers("unread_total"))
+	require.Equal(t, []ServedMetric{{Metric: "unread", Rule: "a default rule"}}, u.Served("unread_total"))
+	require.Empty(t, u.Served("no name"))
+}

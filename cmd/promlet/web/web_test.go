@@ -1,0 +1,285 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// nothing is what a promlet shows that knows nothing.
+func nothing(t *testing.T) Options {
+	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	provider, err := adapter.NewProvider(adapter.Options{DB: db, Objects: func(schema.GroupResource) (cache.GenericLister, bool) { return nil, false }})
+	require.NoError(t, err)
+	return Options{
+		Version:     "v0",
+		Ready:       func() error { return nil },
+		Problems:    func() []string { return nil },
+		Autoscalers: provider.Autoscalers,
+		Explain:     provider.Explain,
+		Usage:       provider.Usage,
+		Monitors:    func() []discovery.MonitorStatus { return nil },
+		Targets:     func() []Target { return nil },
+		Metrics:     func() []scrape.Metric { return nil },
+		Configuration: func() Configuration {
+			return Configuration{Rules: provider.Rules().Custom, Flags: []Flag{{Name: "log-level", Value: "info", Usage: "One of them."}}}
+		},
+		Gatherer: prometheus.NewRegistry(),
+		Logger:   slog.New(slog.DiscardHandler),
+	}
+}
+
+// get asks for a path, and returns the body.
+func get(t *testing.T, opts Options, path string, want int) string {
+	t.Helper()
+	s, err := New(opts)
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	require.Equal(t, want, w.Code, w.Body)
+	require.Contains(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'")
+	return w.Body.String()
+}
+
+func TestPagesOfNothing(t *testing.T) {
+	opts := nothing(t)
+	for path, want := range map[string]string{
+		"/autoscalers":                  "There is no HorizontalPodAutoscaler.",
+		"/autoscalers?q=x":              "No HorizontalPodAutoscaler has “x” in its name.",
+		"/targets":                      "There are no monitors",
+		"/targets?bad=yes":              "Nothing is like that.",
+		"/catalog":                      "Nothing has been scraped yet.",
+		"/catalog?q=a&from=-7":          "No name or help has “a” in it.",
+		"/explain":                      "Name a metric",
+		"/explain?metric=x&name=a":      "has no value",
+		"/explain?metric=x&selector=((": "labels of objects &#34;((&#34;: found",
+		"/configuration":                "rules[0]",
+		"/metrics":                      "",
+		"/assets/style.css":             "prefers-color-scheme",
+		"/-/healthy":                    "promlet is healthy.",
+		"/-/ready":                      "promlet is ready.",
+	} {
+		require.Contains(t, get(t, opts, path, http.StatusOK), want, path)
+	}
+	get(t, opts, "/", http.StatusFound)
+	get(t, opts, "/nowhere", http.StatusNotFound)
+	get(t, opts, "/api/v1/query", http.StatusNotFound)
+	opts.API = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) })
+	require.Equal(t, "/api/v1/query", get(t, opts, "/api/v1/query", http.StatusOK))
+}
+
+func TestNotReadyAndProblems(t *testing.T) {
+	opts := nothing(t)
+	opts.Ready = func() error { return errors.New("waiting for <samples>") }
+	opts.Problems = func() []string { return []string{"web.yaml:3: <script>"} }
+	for _, path := range []string{"/autoscalers", "/targets", "/catalog", "/explain", "/configuration"} {
+		page := get(t, opts, path, http.StatusOK)
+		require.Contains(t, page, "waiting for &lt;samples&gt;")
+		require.Contains(t, page, "<summary>1 problem</summary>")
+		require.Contains(t, page, "web.yaml:3: &lt;script&gt;", "what others choose is escaped")
+	}
+	require.Contains(t, get(t, opts, "/-/ready", http.StatusServiceUnavailable), "waiting for")
+}
+
+func TestPageThatFails(t *testing.T) {
+	opts := nothing(t)
+	opts.Autoscalers = func(context.Context, func(string, string) bool) ([]adapter.Autoscaler, error) {
+		return nil, errors.New("the index is broken")
+	}
+	page := get(t, opts, "/autoscalers", http.StatusInternalServerError)
+	require.Contains(t, page, "the index is broken")
+	require.Contains(t, page, "</html>", "in the frame, with the way to the other pages")
+	require.Contains(t, get(t, opts, "/autoscalers.json", http.StatusInternalServerError), "the index is broken")
+}
+
+func TestAutoscalersPage(t *testing.T) {
+	opts := nothing(t)
+	now := time.Now()
+	v := int64(140_010)
+	all := []adapter.Autoscaler{{
+		Namespace: "default", Name: "shop", Target: "Deployment/shop", Min: 2, Max: 10, Replicas: 2, Asks: 3,
+		Metrics: []adapter.ScaledMetric{
+			{
+				Metric: "http_requests", Object: "services/shop", Value: &v, Target: 100_000, Asks: 3, Last: now, Window: 2 * time.Minute,
+				Question: adapter.Question{Metric: "http_requests", Namespace: "default", Name: "shop", Object: schema.GroupResource{Resource: "services"}},
+				History:  []adapter.Point{{At: now.Add(-30 * time.Minute), Milli: 50_000}, {At: now.Add(-time.Minute), Milli: 120_000}},
+			},
+			{Metric: "queue<b>", Object: "pods", Target: 15_000, Average: true, Reason: "no monitor selects it", Question: adapter.Question{Metric: "queue<b>", Namespace: "default", External: true}},
+			{Metric: "cpu", Object: "resource", Reason: "metrics-server's, not promlet's"},
+		},
+	}}
+	opts.Autoscalers = func(_ context.Context, filter func(string, string) bool) (shown []adapter.Autoscaler, err error) {
+		for _, a := range all {
+			if filter(a.Namespace, a.Name) {
+				shown = append(shown, a)
+			}
+		}
+		return shown, nil
+	}
+	page := get(t, opts, "/autoscalers", http.StatusOK)
+	for _, want := range []string{
+		"140.01", "of 100<", "would ask for <b class=\"asks\">3</b>", "over 2m0s", "<svg class=\"spark\"",
+		"between 50 and 140.01; the target is 100", "1 metric without a value", "no monitor selects it", "a pod", "queue&lt;b&gt;",
+		"/explain?metric=http_requests&amp;name=shop&amp;namespace=default&amp;resource=services",
+		"/explain?external=yes&amp;metric=queue%3Cb%3E&amp;namespace=default", "metrics-server&#39;s",
+	} {
+		require.Contains(t, page, want)
+	}
+	var twin struct {
+		Autoscalers []adapter.Autoscaler `json:"autoscalers"`
+		Lacking     int                  `json:"lacking"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/autoscalers.json", http.StatusOK)), &twin))
+	require.Equal(t, 1, twin.Lacking)
+	require.Equal(t, v, *twin.Autoscalers[0].Metrics[0].Value)
+
+	for i := range 250 {
+		all = append(all, adapter.Autoscaler{Namespace: "many", Name: fmt.Sprintf("hpa-%03d", i)})
+	}
+	page = get(t, opts, "/autoscalers?q=MANY/&from=100", http.StatusOK)
+	require.Contains(t, page, "101–200 of 250")
+	require.Contains(t, page, "from=200&amp;q=MANY%2F")
+	require.Equal(t, 100, strings.Count(page, "<article"))
+}
+
+func TestTargetsPage(t *testing.T) {
+	opts := nothing(t)
+	opts.Monitors = func() []discovery.MonitorStatus {
+		return []discovery.MonitorStatus{
+			{Kind: "PodMonitor", Namespace: "default", Name: "empty"},
+			{Kind: "ServiceMonitor", Namespace: "default", Name: "legacy", Err: errors.New("spec.endpoints[0].bearerTokenFile: refused")},
+			{Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []string{"shop/0", "shop/1"}},
+		}
+	}
+	targets := []Target{
+		{Job: "shop/0", Address: "10.0.0.1:80/metrics", Health: "up", Seen: 154, Stored: 3, Took: 38 * time.Millisecond, LastScrape: time.Now(), Labels: labels.FromStrings("pod", "a"), Discovered: labels.FromStrings("__meta_pod", "a")},
+		{Job: "shop/0", Address: "10.0.0.2:80/metrics", Health: "down", Err: "connection refused"},
+		{Job: "shop/1", Address: "10.0.0.1:81/metrics", Health: "unknown"},
+	}
+	opts.Targets = func() []Target { return targets }
+	page := get(t, opts, "/targets", http.StatusOK)
+	for _, want := range []string{
+		"1 down", "1 monitor rejected", "waiting for the first scrape", "bearerTokenFile: refused", "1 of 3 up", "3 of 154", "38ms", "connection refused",
+		"It has no targets.", "never", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
+	} {
+		require.Contains(t, page, want)
+	}
+	require.Less(t, strings.Index(page, "default-legacy"), strings.Index(page, "default-empty"), "what is wrong comes first")
+	require.Less(t, strings.Index(page, "10.0.0.2:80"), strings.Index(page, "10.0.0.1:80"))
+
+	page = get(t, opts, "/targets?bad=yes&q=10.0.0", http.StatusOK)
+	require.NotContains(t, page, "10.0.0.1:80/")
+	require.NotContains(t, page, "legacy")
+	require.Contains(t, page, "10.0.0.2:80")
+	require.Contains(t, get(t, opts, "/targets?q=pod%3D%22a", http.StatusOK), "10.0.0.1:80/", "by label")
+
+	for i := range 500 {
+		targets = append(targets, Target{Job: "shop/1", Address: fmt.Sprintf("10.1.%d.%d:80/metrics", i/250, i%250), Health: "up"})
+	}
+	seen := map[string]bool{}
+	for range 3 {
+		var twin targetsData
+		require.NoError(t, json.Unmarshal([]byte(get(t, opts, fmt.Sprintf("/targets.json?from=%d", len(seen)), http.StatusOK)), &twin))
+		require.Equal(t, 505, twin.Of)
+		for _, m := range twin.Monitors {
+			if len(m.Targets) == 0 {
+				seen[m.Name] = true
+			}
+			for _, target := range m.Targets {
+				seen[target.Address] = true
+			}
+		}
+	}
+	require.Len(t, seen, 505, "the parts are the whole")
+}
+
+func TestMetricsPage(t *testing.T) {
+	opts := nothing(t)
+	opts.Metrics = func() []scrape.Metric {
+		return []scrape.Metric{
+			{Job: "b", Name: "http_requests_total", Series: 2, Stored: true},
+			{Job: "a", Name: "http_requests_total", Series: 3, Metadata: metadata.Metadata{Type: "counter", Help: "Requests & more."}, LabelNames: []string{"code"}},
+			{Job: "a", Name: "go_threads", Series: 1, Metadata: metadata.Metadata{Type: "gauge"}},
+		}
+	}
+	var twin metricsData
+	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/catalog.json", http.StatusOK)), &twin))
+	require.Equal(t, 2, twin.Names)
+	require.Equal(t, 1, twin.Stored)
+	require.Equal(t, metric{
+		Name: "http_requests_total", Type: "counter", Help: "Requests & more.", Jobs: []string{"a", "b"}, Series: 5, Stored: true, Labels: []string{"code"},
+		Served: []adapter.ServedMetric{{Metric: "http_requests", Rule: "a default rule"}},
+	}, twin.Metrics[1])
+	page := get(t, opts, "/catalog?stored=yes", http.StatusOK)
+	require.Contains(t, page, "Requests &amp; more.")
+	require.NotContains(t, page, "go_threads")
+	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 are like that")
+	require.Contains(t, get(t, opts, "/explain", http.StatusOK), `<option value="http_requests">`)
+}
+
+func TestSparkline(t *testing.T) {
+	now := time.Now()
+	at := func(ago time.Duration, milli int64) adapter.Point {
+		return adapter.Point{At: now.Add(-ago), Milli: milli}
+	}
+	require.Empty(t, sparkline(&adapter.ScaledMetric{Target: 5}, now))
+	v := int64(-3000)
+	svg := string(sparkline(&adapter.ScaledMetric{Target: 1000, Value: &v, History: []adapter.Point{at(59*time.Minute, 0), at(58*time.Minute+30*time.Second, 10_000), at(time.Minute, 0)}}, now))
+	require.Equal(t, 2, strings.Count(svg, "M"), "a gap is a gap")
+	require.NotContains(t, svg, "NaN")
+	require.Contains(t, svg, "between -3 and 10; the target is 1.")
+	require.Contains(t, string(sparkline(&adapter.ScaledMetric{Value: new(int64)}, now)), `<circle cx="256.0" cy="52.0"`)
+}
+
+func TestMilli(t *testing.T) {
+	for m, want := range map[int64]string{0: "0", 1: "0.001", 140_010: "140.01", 100_000: "100", -1500: "-1.5"} {
+		require.Equal(t, want, milli(m))
+	}
+}
+
+// Run ends with its context, and says so when it cannot serve.
+func TestRun(t *testing.T) {
+	s, err := New(nothing(t))
+	require.NoError(t, err)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, listener) }()
+	resp, err := http.Get("http://" + listener.Addr().String() + "/targets")
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Contains(t, string(body), "</html>")
+	http.DefaultClient.CloseIdleConnections()
+	cancel()
+	require.NoError(t, <-done)
+	require.ErrorContains(t, s.Run(t.Context(), listener), "serve the web port")
+}
