@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -26,13 +27,19 @@ annotations, scrapes their /metrics into an embedded TSDB, and answers
 custom.metrics.k8s.io from it. With --manifests it does the same for what a
 directory of YAML files describes, without a cluster.
 
-Commands: promlet serve (also without saying so), promlet check, promlet explain,
-promlet version.`)
+Commands: promlet serve (also without saying so), promlet top, promlet metrics,
+promlet explain, promlet check, promlet version.`)
+	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."))
+	addCommands(root)
+	return root
+}
+
+// addCommands adds those that serve nothing.
+func addCommands(root *cobra.Command) {
 	// What went wrong is printed once, by main.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."), newCheckCommand(), newExplainCommand(), newVersionCommand())
-	return root
+	root.AddCommand(newTopCommand(time.Now), newMetricsCommand(), newExplainCommand(), newCheckCommand(), newVersionCommand())
 }
 
 func newServeCommand(opts *options, use, long string) *cobra.Command {

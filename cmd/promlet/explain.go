@@ -5,29 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	clientdiscovery "k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
-	"k8s.io/client-go/tools/clientcmd"
 	cliflag "k8s.io/component-base/cli/flag"
-	"k8s.io/klog/v2"
 
 	"github.com/promlet/promlet/adapter"
 )
 
 // explainOptions are the flags of promlet explain: kubectl's where it has them.
 type explainOptions struct {
-	kubeconfig     string
-	overrides      clientcmd.ConfigOverrides
+	cluster        clusterOptions
 	selector       string
 	metricSelector string
 	external       bool
@@ -56,42 +45,35 @@ whoever may read a metric may have it explained. Nothing is told of other namesp
 		},
 		RunE: o.run,
 	}
+	cmd.ValidArgsFunction = completeMetrics(&o.cluster)
+	addSets(cmd, o.flags())
+	return cmd
+}
+
+func (o *explainOptions) flags() cliflag.NamedFlagSets {
 	var sets cliflag.NamedFlagSets
-	cluster := sets.FlagSet("cluster")
-	cluster.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to a kubeconfig file. Empty: as kubectl finds it.")
-	clientcmd.BindOverrideFlags(&o.overrides, cluster, clientcmd.RecommendedConfigOverrideFlags(""))
+	o.cluster.addFlags(sets.FlagSet("cluster"))
 	flags := sets.FlagSet("explain")
 	flags.StringVarP(&o.selector, "selector", "l", "", "Labels of the objects, without a NAME: the first one without a value is explained.")
 	flags.StringVar(&o.metricSelector, "metric-selector", "", "Labels of the series, as the HPA's metric.selector has them.")
 	flags.BoolVar(&o.external, "external", false, "Explain a metric of external.metrics.k8s.io.")
 	flags.StringVarP(&o.output, "output", "o", "text", "One of text, json.")
-	cmd.Flags().AddFlagSet(cluster)
-	cmd.Flags().AddFlagSet(flags)
-	cliflag.SetUsageAndHelpFunc(cmd, sets, helpColumns)
-	return cmd
+	return sets
 }
 
 func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if o.output != "text" && o.output != "json" {
 		return fmt.Errorf("--output=%s: choose text or json", o.output)
 	}
-	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // errors are returned as well
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = o.kubeconfig
-	loading := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &o.overrides)
-	config, err := loading.ClientConfig()
-	if err != nil {
-		return fmt.Errorf("find the API server: %w: give --kubeconfig, or --server", err)
-	}
-	namespace, _, err := loading.Namespace()
-	if err != nil {
-		return fmt.Errorf("find the namespace: %w: give it as --namespace", err)
-	}
-	path, err := o.path(config, namespace, args)
+	client, err := o.cluster.client()
 	if err != nil {
 		return err
 	}
-	body, err := ask(cmd, config, path, o.parameters())
+	path, err := o.path(client, args)
+	if err != nil {
+		return err
+	}
+	body, err := client.get(cmd.Context(), path, o.parameters())
 	if err != nil {
 		return err
 	}
@@ -99,14 +81,22 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 		_, err := cmd.OutOrStdout().Write(body)
 		return err
 	}
-	var told adapter.Explanation
-	if err := json.Unmarshal(body, &told); err != nil || len(told.Steps) == 0 {
-		return errors.New("the metrics API does not explain: is it promlet's, of this version?")
+	told, err := readExplanation(body)
+	if err != nil {
+		return err
 	}
-	return printExplanation(cmd.OutOrStdout(), &told)
+	return printExplanation(cmd.OutOrStdout(), told)
 }
 
-func (o *explainOptions) parameters() url.Values {
+func readExplanation(body []byte) (*adapter.Explanation, error) {
+	var told adapter.Explanation
+	if err := json.Unmarshal(body, &told); err != nil || len(told.Steps) == 0 {
+		return nil, errors.New("the metrics API does not explain: is it promlet's, of this version?")
+	}
+	return &told, nil
+}
+
+func (o explainOptions) parameters() url.Values {
 	parameters := url.Values{adapter.ExplainParameter: {"true"}}
 	if o.selector != "" {
 		parameters.Set("labelSelector", o.selector)
@@ -118,81 +108,19 @@ func (o *explainOptions) parameters() url.Values {
 }
 
 // path is that of the metric.
-func (o *explainOptions) path(config *rest.Config, namespace string, args []string) (string, error) {
-	if o.external {
-		return fmt.Sprintf("/apis/external.metrics.k8s.io/v1beta1/namespaces/%s/%s", namespace, args[0]), nil
+func (o *explainOptions) path(c *client, args []string) (string, error) {
+	metric := args[len(args)-1]
+	if err := c.checkMetric(metric); err != nil {
+		return "", err
 	}
-	resource, name, _ := strings.Cut(args[0], "/")
-	gr, namespaced, err := resolve(config, schema.ParseGroupResource(resource))
+	if o.external {
+		return externalPath(c.namespace, metric), nil
+	}
+	of, err := c.described(args[0])
 	if err != nil {
 		return "", err
 	}
-	if name == "" {
-		name = "*"
-	}
-	if gr.Resource == "namespaces" && gr.Group == "" {
-		return fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/metrics/%s", name, args[1]), nil
-	}
-	within := ""
-	if namespaced {
-		within = "namespaces/" + namespace + "/"
-	}
-	return fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/%s%s/%s/%s", within, gr, name, args[1]), nil
-}
-
-// resolve finds what a resource is, by whatever of its names; those of Kubernetes
-// itself without asking.
-func resolve(config *rest.Config, named schema.GroupResource) (gr schema.GroupResource, namespaced bool, err error) {
-	if long, ok := shortNames()[named.Resource]; ok {
-		named = long
-	}
-	discovery, err := clientdiscovery.NewDiscoveryClientForConfig(config)
-	if err != nil {
-		return gr, false, fmt.Errorf("make API discovery client: %w", err)
-	}
-	installed := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery))
-	mapper := meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{adapter.BuiltinMapper(), installed}}
-	gvk, err := mapper.KindFor(named.WithVersion(""))
-	if err != nil {
-		return gr, false, fmt.Errorf("resource %s: %w", named, err)
-	}
-	mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if err != nil {
-		return gr, false, fmt.Errorf("resource %s: %w", named, err)
-	}
-	return mapping.Resource.GroupResource(), mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
-}
-
-// shortNames are kubectl's.
-func shortNames() map[string]schema.GroupResource {
-	short := map[string]schema.GroupResource{}
-	for name, resource := range map[string]string{
-		"po": "pods", "svc": "services", "ns": "namespaces", "no": "nodes", "deploy": "deployments.apps", "sts": "statefulsets.apps",
-		"ds": "daemonsets.apps", "rs": "replicasets.apps", "cj": "cronjobs.batch", "ing": "ingresses.networking.k8s.io",
-		"pv": "persistentvolumes", "pvc": "persistentvolumeclaims", "hpa": "horizontalpodautoscalers.autoscaling",
-	} {
-		short[name] = schema.ParseGroupResource(resource)
-	}
-	return short
-}
-
-func ask(cmd *cobra.Command, config *rest.Config, path string, parameters url.Values) ([]byte, error) {
-	client, err := clientdiscovery.NewDiscoveryClientForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("make API client: %w", err)
-	}
-	request := client.RESTClient().Get().AbsPath(path)
-	for name, values := range parameters {
-		for _, value := range values {
-			request = request.Param(name, value)
-		}
-	}
-	answer := request.Do(cmd.Context())
-	// What Raw returns leaves out what the error says.
-	if err := answer.Error(); err != nil {
-		return nil, fmt.Errorf("ask the metrics API: %w", err)
-	}
-	return answer.Raw()
+	return of.path(c.namespace, metric), nil
 }
 
 // mark is what a state looks like.

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/yaml"
+)
+
+// print writes values in the order asked for.
+func (o *topOptions) print(out io.Writer, values []topValue) error {
+	slices.SortStableFunc(values, func(a, b topValue) int {
+		byName := cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.order, b.order), cmp.Compare(a.of, b.of))
+		if o.sortBy == "value" {
+			return cmp.Or(b.quantity.Cmp(a.quantity), byName)
+		}
+		return byName
+	})
+	switch o.output {
+	case "json", "yaml":
+		return o.printList(out, values)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	line := func(columns []string) {
+		// The table keeps the first error for Flush.
+		_, _ = fmt.Fprintln(table, strings.Join(columns, "\t"))
+	}
+	if !o.noHeaders {
+		line(o.headers())
+	}
+	for _, v := range values {
+		line(o.row(v))
+	}
+	return table.Flush()
+}
+
+func (o *topOptions) headers() []string {
+	headers := []string{"OBJECT", "VALUE", "WINDOW", "AGE"}
+	if o.external {
+		headers[0] = "LABELS"
+	}
+	if o.allNamespaces {
+		headers = slices.Insert(headers, 0, "NAMESPACE")
+	}
+	if o.output == "wide" {
+		headers = append(headers, "QUANTITY", "LAST SAMPLE")
+	}
+	return headers
+}
+
+func (o *topOptions) row(v topValue) []string {
+	window, age, at := "-", "-", "-"
+	if v.window != nil {
+		window = duration.HumanDuration(time.Duration(*v.window) * time.Second)
+	}
+	if !v.at.IsZero() {
+		age, at = duration.HumanDuration(max(0, o.now().Sub(v.at))), v.at.UTC().Format(time.RFC3339)
+	}
+	row := []string{v.of, decimal(v.quantity.AsApproximateFloat64()), window, age}
+	if o.allNamespaces {
+		row = slices.Insert(row, 0, cmp.Or(v.namespace, "-"))
+	}
+	if o.output == "wide" {
+		row = append(row, v.quantity.String(), at)
+	}
+	return row
+}
+
+// decimal is a number for a person: two places behind the point, or three digits of
+// what is smaller than 1.
+func decimal(v float64) string {
+	if math.Abs(v) >= 1 || v == 0 {
+		return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 2, 64), ".00")
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+// printList writes the API's own list, of all that was asked.
+func (o *topOptions) printList(out io.Writer, values []topValue) error {
+	list := struct {
+		metav1.TypeMeta `json:",inline"`
+		metav1.ListMeta `json:"metadata"`
+		Items           []any `json:"items"`
+	}{TypeMeta: metav1.TypeMeta{APIVersion: customMetricsAPI, Kind: "MetricValueList"}}
+	if o.external {
+		list.TypeMeta = metav1.TypeMeta{APIVersion: externalMetricsAPI, Kind: "ExternalMetricValueList"}
+	}
+	for _, v := range values {
+		list.Items = append(list.Items, v.answered)
+	}
+	text, err := json.MarshalIndent(list, "", "    ")
+	if err == nil && o.output == "yaml" {
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err != nil {
+		return fmt.Errorf("write values: %w", err)
+	}
+	_, err = fmt.Fprintf(out, "%s\n", strings.TrimSuffix(string(text), "\n"))
+	return err
+}
