@@ -34,8 +34,9 @@ GO_BUILD := go build -ldflags '-s -w'
 help: ## Show these commands.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build bin/promlet, the sample application and its demonstration.
+build: ## Build bin/promlet, also as the plugin bin/kubectl-promlet, the sample application and its demonstration.
 	$(GO_BUILD) -o bin/promlet ./cmd/promlet
+	ln -sf promlet bin/kubectl-promlet
 	$(GO_BUILD) -o bin/sample-metrics-app ./deploy/example/app
 	$(GO_BUILD) -o bin/demo ./deploy/example/demo
 

@@ -17,7 +17,7 @@ func run(defaults func() *options) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := newCommand(defaults).ExecuteContext(ctx); err != nil {
+	if err := commandFor(os.Args, defaults).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "promlet:", err)
 		os.Exit(1)
 	}
