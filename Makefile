@@ -95,8 +95,9 @@ image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/a
 		$(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) .
 	$(if $(PLATFORMS),,docker buildx build -f deploy/Dockerfile --target sample-metrics-app -t sample-metrics-app:dev --load .)
 
-generate: ## Make the CRDs and deploy/install.yaml again.
+generate: ## Make the CRDs, deploy/install.yaml and deploy/REFERENCE.md again.
 	KUBECTL="go -C $(CURDIR)/bench/controlplane/kube run . kubectl" deploy/generate.sh
+	go test ./cmd/promlet -run '^TestReference$$' -count=1 -update
 
 clean: ## Remove what was built.
 	rm -rf bin

@@ -25,7 +25,12 @@ type association struct {
 }
 
 // labelArgs are the fields of a resources template.
-type labelArgs struct{ Group, Resource string }
+type labelArgs struct {
+	// Group is the API group, empty for Kubernetes's first.
+	Group string
+	// Resource is the resource, singular.
+	Resource string
+}
 
 func newAssociation(r Resources, kinds *kinds) (*association, error) {
 	a := &association{kinds: kinds, labelOf: map[schema.GroupResource]string{}, kindOf: map[string]kind{}, later: map[string]schema.GroupResource{}}

@@ -36,7 +36,9 @@ type Rule struct {
 
 // Filter holds exactly one unanchored regular expression.
 type Filter struct {
-	Is    string `json:"is,omitempty"`
+	// Is must match the series name.
+	Is string `json:"is,omitempty"`
+	// IsNot must not match it.
 	IsNot string `json:"isNot,omitempty"`
 }
 
@@ -53,7 +55,9 @@ type Resources struct {
 
 // GroupResource names a resource, singular or plural: {group: apps, resource: deployment}.
 type GroupResource struct {
-	Group    string `json:"group,omitempty"`
+	// Group is the API group, empty for Kubernetes's first.
+	Group string `json:"group,omitempty"`
+	// Resource is singular or plural.
 	Resource string `json:"resource"`
 }
 

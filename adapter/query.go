@@ -17,11 +17,18 @@ var errUnsupportedOperator = errors.New("unsupported operator")
 
 // queryArgs are the fields a metricsQuery template may use.
 type queryArgs struct {
-	Series            string
-	LabelMatchers     string
+	// Series is the name of the series.
+	Series string
+	// LabelMatchers are those of the objects, of the namespace and of the metric
+	// selector, as PromQL, without braces.
+	LabelMatchers string
+	// LabelValuesByName are the values of these matchers by label; several of a label
+	// are joined by "|".
 	LabelValuesByName map[string]string
-	GroupBy           string
-	GroupBySlice      []string
+	// GroupBy is the label that names the objects asked for.
+	GroupBy string
+	// GroupBySlice is GroupBy as a list.
+	GroupBySlice []string
 	// TargetLabels is promlet's own: the labels by which only targets differ, save
 	// for the one in GroupBy.
 	TargetLabels string

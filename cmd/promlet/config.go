@@ -16,9 +16,10 @@ import (
 // promlet's own beside them.
 type fileConfig struct {
 	adapter.Config `json:",inline"`
-	// ServiceMonitors and PodMonitors count as if they were in the cluster.
+	// ServiceMonitors count as if they were in the cluster.
 	ServiceMonitors []*monitoringv1.ServiceMonitor `json:"serviceMonitors,omitempty"`
-	PodMonitors     []*monitoringv1.PodMonitor     `json:"podMonitors,omitempty"`
+	// PodMonitors count as if they were in the cluster.
+	PodMonitors []*monitoringv1.PodMonitor `json:"podMonitors,omitempty"`
 	// Keep are regular expressions, anchored, of series names that are stored
 	// whether anybody reads them or not.
 	Keep []string `json:"keep,omitempty"`
