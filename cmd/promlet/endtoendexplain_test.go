@@ -146,7 +146,9 @@ func (e *endToEnd) absences(t *testing.T) {
 	}
 	t.Log(e.kubectl(t, "-n", "absences", "describe", "hpa", "shop"))
 	t.Run("Widgets", e.widgets)
-	t.Run("Explain", e.explain)
+	viewer := e.viewerOf(t, "absences")
+	t.Run("Explain", func(t *testing.T) { e.explain(t, viewer) })
+	t.Run("Plugin", func(t *testing.T) { e.plugin(t, viewer) })
 }
 
 // explained is an error unless each HPA has said what is missing. What it says is
@@ -230,8 +232,7 @@ spec:
 }
 
 // explain runs promlet explain as a person who may view one namespace.
-func (e *endToEnd) explain(t *testing.T) {
-	kubeconfig := e.viewerOf(t, "absences")
+func (e *endToEnd) explain(t *testing.T, kubeconfig string) {
 	explain := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"explain", "--kubeconfig", kubeconfig}, args...)...)
 		cmd.Env = append(os.Environ(), asPromlet+"=1")
