@@ -17,12 +17,23 @@ type absence struct {
 	unknownMetric bool
 	// starting: there will be one in a moment.
 	starting bool
+	// as is what it counts as; "" leaves that to the other fields.
+	as answer
 }
 
 func (a *absence) Error() string { return a.reason }
 
 func absent(format string, args ...any) error {
 	return &absence{reason: fmt.Sprintf(format, args...)}
+}
+
+func absentAs(as answer, format string, args ...any) error {
+	return &absence{reason: fmt.Sprintf(format, args...), as: as}
+}
+
+// isNotFound tells of what is no absence and is not there either.
+func isNotFound(err error) bool {
+	return errors.Is(err, errUnsupportedOperator) || meta.IsNoMatchError(err)
 }
 
 // apiStatus chooses the API status of an error, here and nowhere else: what is
@@ -34,7 +45,7 @@ func apiStatus(err error, metric, object string) error {
 	switch {
 	case err == nil || errors.As(err, &status):
 		return err
-	case errors.As(err, &gone), errors.Is(err, errUnsupportedOperator), meta.IsNoMatchError(err):
+	case errors.As(err, &gone), isNotFound(err):
 		return &apierrors.StatusError{ErrStatus: metav1.Status{
 			Status:  metav1.StatusFailure,
 			Code:    http.StatusNotFound,

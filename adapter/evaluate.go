@@ -63,7 +63,7 @@ func (p *Provider) firstCandidate(ctx context.Context, req request, try func(can
 		var gone *absence
 		switch {
 		case errors.As(err, &gone):
-			reasons.add(gone.reason)
+			reasons.addAs(gone.as, gone.reason)
 		case err != nil:
 			return err
 		case answered:
@@ -118,7 +118,7 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 	case len(values) > 0:
 		return values, nil
 	case label != "" && slices.Contains(names, label):
-		return nil, absent("%s", e.nothing())
+		return nil, e.nothing()
 	default:
 		return nil, absent("%s carries no label that names %s", cand.series, req.kind.GroupResource)
 	}
@@ -178,15 +178,15 @@ func (e *evaluation) labelNames(ctx context.Context) ([]string, error) {
 }
 
 // nothing is why a query over series that are there gave nothing.
-func (e *evaluation) nothing() string {
+func (e *evaluation) nothing() error {
 	of := " for it"
 	if e.cand.api == externalAPI {
 		of = inNamespace(e.namespace)
 	}
 	if e.cand.window > 0 {
-		return fmt.Sprintf("%s has no rate%s over the last %s: that needs two samples", e.cand.series, of, model.Duration(e.cand.window))
+		return absentAs(answerTooFewSamples, "%s has no rate%s over the last %s: that needs two samples", e.cand.series, of, model.Duration(e.cand.window))
 	}
-	return fmt.Sprintf("%s has no current sample%s", e.cand.series, of)
+	return absentAs(answerNoSamples, "%s has no current sample%s", e.cand.series, of)
 }
 
 // byLabel asks for all objects at once by the label that names them.
@@ -239,7 +239,7 @@ func (e *evaluation) byPods(ctx context.Context, podLabel string, values map[str
 		case len(vector) == 1:
 			values[name] = e.value(vector[0], window)
 		default:
-			reasons.add(fmt.Sprintf("%s has no value yet for its pods %s", e.cand.series, strings.Join(pods, ", ")))
+			reasons.addAs(answerNoSamples, fmt.Sprintf("%s has no value yet for its pods %s", e.cand.series, strings.Join(pods, ", ")))
 		}
 	}
 	if len(values) == 0 {
@@ -276,11 +276,15 @@ func (e *evaluation) queryOnce(ctx context.Context, matchers []matcher, groupBy 
 		}
 	}
 	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.rule, "query", expr)
+	start := time.Now()
 	vector, err := e.db.Instant(ctx, expr, e.now(), lookBackIntervals*e.facts.longest, e.counts)
+	if err == nil {
+		vector, window, err = e.covered(ctx, expr, window, vector)
+	}
+	e.metrics.queried(start, len(vector), err)
 	if err != nil {
 		return expr, nil, 0, err // it names the expression
 	}
-	vector, window, err = e.covered(ctx, expr, window, vector)
 	return expr, vector, window, err
 }
 
@@ -324,10 +328,19 @@ func promMatchers(matchers []matcher) []*labels.Matcher {
 	return plain
 }
 
-// reasons collects why there is no value, each once and in order.
-type reasons struct{ all []string }
+// reasons collects why there is no value, each once and in order. They count as the
+// first.
+type reasons struct {
+	all []string
+	as  answer
+}
 
-func (r *reasons) add(reason string) {
+func (r *reasons) add(reason string) { r.addAs("", reason) }
+
+func (r *reasons) addAs(as answer, reason string) {
+	if len(r.all) == 0 {
+		r.as = as
+	}
 	if !slices.Contains(r.all, reason) {
 		r.all = append(r.all, reason)
 	}
@@ -338,5 +351,5 @@ func (r *reasons) err() error {
 	if len(r.all) > most {
 		r.all = append(r.all[:most:most], "…")
 	}
-	return absent("%s", strings.Join(r.all, "; "))
+	return absentAs(r.as, "%s", strings.Join(r.all, "; "))
 }

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,8 @@ type Explanation struct {
 	Value  string `json:"value,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Steps  []Step `json:"steps"`
+
+	as answer // of Reason, where it says more than what was found before
 }
 
 // Step is a link of the chain.
@@ -147,7 +150,7 @@ func (p *Provider) why(ctx context.Context, req request, name string, found erro
 	if t.told.Reason == "" {
 		return found
 	}
-	return &absence{reason: t.told.Reason, unknownMetric: gone.unknownMetric, starting: gone.starting}
+	return &absence{reason: t.told.Reason, unknownMetric: gone.unknownMetric, starting: gone.starting, as: cmp.Or(t.told.as, gone.as)}
 }
 
 // trail is an explanation in the making.
@@ -174,6 +177,7 @@ func (t *trail) note(link Link, format string, args ...any) { t.add(link, StateN
 func (t *trail) broken(link Link, format string, args ...any) bool {
 	t.add(link, StateBroken, format, args...)
 	t.told.Reason = t.told.Steps[len(t.told.Steps)-1].Text
+	t.told.as = answerOfLink(link)
 	return false
 }
 
@@ -302,7 +306,7 @@ func (p *Provider) whyExternal(ctx context.Context, namespace string, sel apilab
 	if err != nil || told.Reason == "" {
 		return found
 	}
-	return absent("%s", told.Reason)
+	return absentAs(cmp.Or(told.as, gone.as), "%s", told.Reason)
 }
 
 // walkAll explains for the first object without a value among several.

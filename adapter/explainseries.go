@@ -133,6 +133,7 @@ func (t *trail) exposedBy(jobs []string) []Exposed {
 func (t *trail) uncollected() {
 	if wait := t.demand.starting(t.req.metric); wait > 0 {
 		t.broken(LinkSamples, "collection of %s has started, first value in about %s", cmp.Or(t.source, "it"), wait.Round(time.Second))
+		t.told.as = answerStarting
 		return
 	}
 	t.broken(LinkSamples, "nothing of it is stored for this object yet")
@@ -270,6 +271,7 @@ func (t *trail) samples(found storedSeries) {
 			return
 		}
 		t.broken(LinkSamples, "one sample of %s so far, first rate in about %s", name, next)
+		t.told.as = answerTooFewSamples
 	default:
 		t.broken(LinkSamples, "the query of %s gives nothing for it: %s", found.cand.origin(), found.cand.MetricsQuery)
 	}

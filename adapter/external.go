@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -19,9 +20,17 @@ var _ provider.ExternalMetricsProvider = (*Provider)(nil)
 // each result of its rule's query, with the result's labels: 404 with the reason when
 // there is none, 500 when they cannot be computed.
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sel apilabels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	start := time.Now()
 	list, err := p.external(ctx, namespace, sel, info.Metric)
 	if err != nil {
-		return nil, apiStatus(p.whyExternal(ctx, namespace, sel, info.Metric, err), info.Metric, "namespace "+namespace)
+		err = p.whyExternal(ctx, namespace, sel, info.Metric, err)
+	}
+	p.metrics.answered(externalAPI, start, answerOf(err))
+	if err != nil {
+		return nil, apiStatus(err, info.Metric, "namespace "+namespace)
+	}
+	for i := range list.Items {
+		p.metrics.valueOf(externalAPI, p.now().Sub(list.Items[i].Timestamp.Time))
 	}
 	return list, nil
 }
@@ -63,14 +72,14 @@ func (p *Provider) externalCandidate(ctx context.Context, req request, cand cand
 		if _, err := e.labelNames(ctx); err != nil {
 			return nil, err
 		}
-		return nil, absent("%s", e.nothing())
+		return nil, e.nothing()
 	}
 	list := &external_metrics.ExternalMetricValueList{Items: []external_metrics.ExternalMetricValue{}}
 	var reasons reasons
 	for _, sample := range vector {
 		v := e.value(sample, window)
 		if v.err != nil {
-			reasons.add(fmt.Sprintf("%s: %v", sample.Labels, v.err))
+			reasons.addAs(answerNotANumber, fmt.Sprintf("%s: %v", sample.Labels, v.err))
 			continue
 		}
 		list.Items = append(list.Items, externalValue(req.metric.name, sample, v))

@@ -81,7 +81,7 @@ func (o objects) names(k kind, namespace string, sel apilabels.Selector) ([]stri
 		}
 	} else {
 		if !sel.Empty() {
-			return nil, absent("%s are known by the pods they own, not by their labels: ask for one by name", k.GroupResource)
+			return nil, absentAs(answerRefused, "%s are known by the pods they own, not by their labels: ask for one by name", k.GroupResource)
 		}
 		pods, err := o.list(podKind(), namespace, apilabels.Everything())
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -50,6 +51,9 @@ type Options struct {
 	Interval time.Duration
 	// Logger gets what nobody else is told; nil is silent.
 	Logger *slog.Logger
+	// Registerer receives the Provider's own metrics, promlet_api_*, promlet_rule*
+	// and promlet_demand, for good. Nil: none are exported. Two Providers need two.
+	Registerer prometheus.Registerer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -74,6 +78,7 @@ type Provider struct {
 	rules   atomic.Pointer[Rules] // in force
 	logger  *slog.Logger
 	now     func() time.Time
+	metrics *metrics
 
 	explaining Explaining
 }
@@ -109,7 +114,14 @@ func NewProvider(opts Options) (*Provider, error) {
 	p.kinds = &kinds{mapper: opts.Mapper, now: p.now}
 	p.catalog = &catalog{queryable: opts.DB, exposed: opts.Exposed, now: p.now}
 	p.demand = newDemand(opts.Demand, p.logger, p.now)
-	return p, p.SetRules(opts.Rules)
+	if err := p.SetRules(opts.Rules); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.metrics, err = newMetrics(opts.Registerer, p); err != nil {
+		return nil, fmt.Errorf("new provider: %w", err)
+	}
+	return p, nil
 }
 
 // LongestWindow is the longest range that any rule looks back over, 0 when none
@@ -126,10 +138,13 @@ func (p *Provider) LongestWindow() time.Duration {
 // reason when there is none, 500 when it cannot be computed.
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValue, error) {
 	object := fmt.Sprintf("%s %s", info.GroupResource, name.Name)
+	start := time.Now()
 	value, err := p.byName(ctx, name, info, sel)
+	p.metrics.answered(customAPI, start, answerOf(err))
 	if err != nil {
 		return nil, apiStatus(err, info.Metric, object)
 	}
+	p.metrics.valueOf(customAPI, p.now().Sub(value.Timestamp.Time))
 	return value, nil
 }
 
@@ -147,7 +162,7 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info p
 	}
 	req.names = []string{name.Name}
 	if gone {
-		return nil, p.why(ctx, req, name.Name, absent("there is no such object%s", inNamespace(req.namespace)))
+		return nil, p.why(ctx, req, name.Name, absentAs(answerNoObject, "there is no such object%s", inNamespace(req.namespace)))
 	}
 	values, err := p.evaluate(ctx, req)
 	if err != nil {
@@ -155,10 +170,10 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info p
 	}
 	v, ok := values[name.Name]
 	if !ok {
-		return nil, absent("no value")
+		return nil, absentAs(answerNoSamples, "no value")
 	}
 	if v.err != nil {
-		return nil, absent("%v", v.err)
+		return nil, absentAs(answerNotANumber, "%v", v.err)
 	}
 	return req.answer(name.Name, v), nil
 }
@@ -167,31 +182,40 @@ func (p *Provider) byName(ctx context.Context, name types.NamespacedName, info p
 // selector picks: those that have one. Picking no object is 404; picking some
 // of which none has a value is an empty list.
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
-	list, err := p.bySelector(ctx, namespace, selector, info, sel)
+	start := time.Now()
+	list, none, err := p.bySelector(ctx, namespace, selector, info, sel)
+	p.metrics.answered(customAPI, start, answerOf(errors.Join(none, err)))
 	if err != nil {
 		return nil, apiStatus(err, info.Metric, info.GroupResource.String())
+	}
+	for i := range list.Items {
+		p.metrics.valueOf(customAPI, p.now().Sub(list.Items[i].Timestamp.Time))
 	}
 	return list, nil
 }
 
-func (p *Provider) bySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
+// bySelector also says why a list is empty: that is no error.
+func (p *Provider) bySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (list *custom_metrics.MetricValueList, none, err error) {
 	req, err := p.request(info, namespace, sel)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if req.names, err = p.picked(req, selector); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(req.names) == 0 {
-		return nil, absent("the selector %q matches no %s%s", selector, req.kind.GroupResource, inNamespace(req.namespace))
+		return nil, nil, absentAs(answerNoObject, "the selector %q matches no %s%s", selector, req.kind.GroupResource, inNamespace(req.namespace))
 	}
-	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, 0, len(req.names))}
+	list = &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, 0, len(req.names))}
 	values, err := p.evaluate(ctx, req)
 	var gone *absence
 	if err != nil && (!errors.As(err, &gone) || gone.unknownMetric || gone.starting) {
 		all := req.names
 		req.names = all[:1]
-		return nil, p.why(ctx, req, all[0], err)
+		return nil, nil, p.why(ctx, req, all[0], err)
+	}
+	if none = err; none == nil {
+		none = absentAs(answerNotANumber, "no value")
 	}
 	for _, name := range req.names {
 		switch v, ok := values[name]; {
@@ -202,7 +226,10 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 			list.Items = append(list.Items, *req.answer(name, v))
 		}
 	}
-	return list, nil
+	if len(list.Items) > 0 {
+		none = nil
+	}
+	return list, none, nil
 }
 
 // ListAllMetrics returns every metric that a request could ask for now. It
@@ -240,7 +267,7 @@ func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel
 		return request{}, err
 	}
 	if k.Namespaced && namespace == "" {
-		return request{}, absent("%s are namespaced: ask under namespaces/NAMESPACE/%s", k.GroupResource, k.GroupResource)
+		return request{}, absentAs(answerRefused, "%s are namespaced: ask under namespaces/NAMESPACE/%s", k.GroupResource, k.GroupResource)
 	}
 	req := request{kind: k, namespace: namespace, through: namespace, metric: metricKey{customAPI, info.Metric}}
 	if !k.Namespaced {
@@ -258,7 +285,7 @@ func (p *Provider) request(info provider.CustomMetricInfo, namespace string, sel
 // there need not know of it.
 func (r request) own(name string) error {
 	if r.kind.GroupResource == namespaceResource && r.through != "" && r.through != name {
-		return absent("namespace %s tells nothing about others: ask under namespaces/%s/metrics", r.through, name)
+		return absentAs(answerRefused, "namespace %s tells nothing about others: ask under namespaces/%s/metrics", r.through, name)
 	}
 	return nil
 }

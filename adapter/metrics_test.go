@@ -1,0 +1,164 @@
+package adapter
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// countedAs returns what an answer counts as.
+func (f *fixture) countedAs(a api, ask func()) (counted answer) {
+	f.t.Helper()
+	before := map[answer]float64{}
+	for as, counter := range f.metrics.answers[a] {
+		before[as] = testutil.ToFloat64(counter)
+	}
+	ask()
+	for as, counter := range f.metrics.answers[a] {
+		if more := testutil.ToFloat64(counter) - before[as]; more != 0 {
+			require.EqualValues(f.t, 1, more, as)
+			require.Empty(f.t, counted, "one answer counts once")
+			counted = as
+		}
+	}
+	require.NotEmpty(f.t, counted)
+	return counted
+}
+
+// Each reason, as the message tells it, too.
+func TestAnswersAreCountedByReason(t *testing.T) {
+	service := "default/services/shop/http_requests"
+	f := func(path string, want answer, change func(th *theatre)) {
+		t.Helper()
+		th := newTheatre(t)
+		change(th)
+		require.Equal(t, want, th.countedAs(customAPI, func() { t.Log(th.ask(path)) }), path)
+	}
+	stored := func(th *theatre) {
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+15x16`)
+	}
+	asItIs := func(*theatre) {}
+	f(service, answerValue, stored)
+	f("default/pods/*/http_requests", answerValue, stored)
+	f("default/services/shops/http_requests", answerNoObject, stored)
+	f("default/pods/*/http_requests?app=none", answerNoObject, stored)
+	f("/services/shop/http_requests", answerRefused, stored)
+	f("default/services/shop/http_requests??code<5", answerRefused, stored)
+	f("default/widgets.example.com/x/http_requests", answerRefused, stored)
+	f("default/services/shop/http_requests??code=5", answerNoSeries, stored)
+	f("default/pods/*/http_requests??code=5", answerTooFewSamples, stored)
+	f(service, answerNoMonitor, func(th *theatre) { th.services, th.targets = nil, nil })
+	f(service, answerNoEndpoints, func(th *theatre) {
+		th.services["shop"].Monitors[0].Jobs[0] = ReachedJob{Name: "job", Missing: "the Service has no such port"}
+		th.targets = nil
+	})
+	f(service, answerTargetDown, func(th *theatre) { th.targets[0].Err = errors.New("refused") })
+	f(service, answerNoSeries, func(th *theatre) { th.exposed["job"][0].Name = "x" })
+	f(service, answerNoSamples, asItIs)
+	f(service, answerStarting, func(th *theatre) {
+		th.demand.opts.FirstValue = 5 * time.Second
+		th.demand.read(metricKey{customAPI, "http_requests"})
+	})
+	f(service, answerTooFewSamples, func(th *theatre) {
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
+	})
+	f(service, answerNoSamples, func(th *theatre) { stored(th); th.now = th.now.Add(time.Minute) })
+	nan := func(th *theatre) { th.append("http_requests", "shop-1", math.NaN()) }
+	f("default/pods/shop-1/http_requests", answerNotANumber, nan)
+	f("default/pods/*/http_requests", answerNotANumber, nan)
+}
+
+// A Provider that has nothing to explain with tells what evaluation has found.
+func TestAnswersAreCountedWithoutExplanations(t *testing.T) {
+	f := newFixtureWith(t, Options{Rules: Rules{External: []Rule{{
+		SeriesQuery: `queue_depth`, Name: Name{As: "several"}, MetricsQuery: `<<.Series>>{<<.LabelMatchers>>}`,
+		Resources: Resources{Overrides: defaultOverrides()},
+	}}}})
+	f.namespaces("default")
+	f.pod("sample-1", "sample")
+	f.load(`queue_depth{namespace="default",pod="sample-1"} 1x4`, `once_total{namespace="default",pod="sample-1"} _x3 1`)
+	custom := func(path string, want answer) {
+		t.Helper()
+		require.Equal(t, want, f.countedAs(customAPI, func() { t.Log(f.ask(path)) }), path)
+	}
+	external := func(path string, want answer) {
+		t.Helper()
+		require.Equal(t, want, f.countedAs(externalAPI, func() { t.Log(f.askExternal(path)) }), path)
+	}
+	custom("default/pods/sample-1/queue_depth", answerValue)
+	custom("default/pods/sample-2/queue_depth", answerNoObject)
+	custom("default/pods/sample-1/nonsense", answerNoMetric)
+	custom("default/pods/sample-1/once", answerTooFewSamples)
+	external("default/several", answerValue)
+	external("other/several", answerNoSeries)
+	external("default/nonsense", answerNoMetric)
+	require.NoError(t, f.db.Close())
+	custom("default/pods/sample-1/queue_depth", answerError)
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	f := scenario(t)
+	f.again(func(o *Options) {
+		o.Registerer, o.Rules.Keep = registry, []string{"node_load1", "node_load5"}
+	})
+	f.hpa("app", podsMetric("http_requests"), objectMetric("http_requests"), podsMetric("later"))
+	f.now = f.now.Add(7 * time.Second)
+	require.NotContains(t, f.ask("default/pods/*/queue_depth"), "404")
+	require.NoError(t, f.Query("sum(x)"))
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP promlet_demand What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), queries on the database (query), and patterns of keep in the configuration (keep).
+# TYPE promlet_demand gauge
+promlet_demand{reader="api"} 1
+promlet_demand{reader="hpa"} 2
+promlet_demand{reader="keep"} 2
+promlet_demand{reader="query"} 1
+# HELP promlet_api_value_age_seconds How old the last sample behind a value was when it was answered.
+# TYPE promlet_api_value_age_seconds histogram
+promlet_api_value_age_seconds_bucket{api="custom",le="1"} 0
+promlet_api_value_age_seconds_bucket{api="custom",le="2.5"} 0
+promlet_api_value_age_seconds_bucket{api="custom",le="5"} 0
+promlet_api_value_age_seconds_bucket{api="custom",le="10"} 2
+promlet_api_value_age_seconds_bucket{api="custom",le="15"} 2
+promlet_api_value_age_seconds_bucket{api="custom",le="30"} 2
+promlet_api_value_age_seconds_bucket{api="custom",le="60"} 2
+promlet_api_value_age_seconds_bucket{api="custom",le="120"} 2
+promlet_api_value_age_seconds_bucket{api="custom",le="+Inf"} 2
+promlet_api_value_age_seconds_sum{api="custom"} 14
+promlet_api_value_age_seconds_count{api="custom"} 2
+promlet_api_value_age_seconds_bucket{api="external",le="1"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="2.5"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="5"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="10"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="15"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="30"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="60"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="120"} 0
+promlet_api_value_age_seconds_bucket{api="external",le="+Inf"} 0
+promlet_api_value_age_seconds_sum{api="external"} 0
+promlet_api_value_age_seconds_count{api="external"} 0
+`), "promlet_demand", "promlet_api_value_age_seconds"))
+	problems, err := testutil.GatherAndLint(registry)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+
+	_, err = NewProvider(Options{DB: f.db, Objects: f.lister, Registerer: registry})
+	require.ErrorContains(t, err, "register metrics")
+}
+
+// What each evaluation costs for being counted, and each value.
+func BenchmarkCounting(b *testing.B) {
+	m, err := newMetrics(nil, &Provider{catalog: &catalog{}})
+	require.NoError(b, err)
+	for b.Loop() {
+		m.queried(time.Now(), 1, nil)
+		m.answered(customAPI, time.Now(), answerValue)
+		m.valueOf(customAPI, time.Second)
+	}
+}
