@@ -44,6 +44,8 @@ type catalog struct {
 	labels         map[string][]string // of what targets expose, by series name
 	namesAt        time.Time
 	byMetric       map[metricKey][]candidate
+	version        uint64 // counts the changes of byMetric
+	unmatched      unmatched
 	// readBy is what rules read, by the label that they group by ("" for a placeholder),
 	// as far as it was asked for.
 	readBy map[candidate]map[string][][]*labels.Matcher
@@ -127,10 +129,9 @@ func (c *catalog) refresh(ctx context.Context) error {
 	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
 	if exposedAnew := c.readExposed(); err == nil && (c.byMetric == nil || c.stale || exposedAnew || !slices.Equal(names, c.names)) {
 		c.names = slices.Clone(names)
-		all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
-		slices.Sort(all)
-		all = slices.Compact(all)
+		all := c.allNames()
 		c.byMetric, c.stale = candidatesByMetric(c.rules, all), false
+		c.version++
 		c.keepRead(all)
 	}
 	if closeErr := q.Close(); err == nil {
@@ -141,6 +142,13 @@ func (c *catalog) refresh(ctx context.Context) error {
 	}
 	c.namesAt = now
 	return nil
+}
+
+// allNames are those that are stored or exposed, sorted. c.mu is held.
+func (c *catalog) allNames() []string {
+	all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // keepRead forgets what is read by candidates that there are no more.
@@ -304,6 +312,7 @@ func (c *catalog) setRules(rules []*rule) {
 	defer c.mu.Unlock()
 	// Until it is refreshed, what the old rules read is still wanted.
 	c.rules, c.stale = rules, true
+	c.unmatched = unmatched{loaded: c.now()}
 	c.listAt = time.Time{}
 }
 

@@ -152,6 +152,15 @@ func (p *Provider) gauges() []prometheus.Collector {
 			}
 			return n
 		})
+		add("promlet_rules_unmatched", "Rules of the configuration that match no series that targets expose or that is stored, by API.", "api", a.label(), func() int {
+			n := 0
+			for _, r := range p.unmatchedRules() {
+				if r.api == a {
+					n++
+				}
+			}
+			return n
+		})
 	}
 	const help = "What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), queries on the database (query), and patterns of keep in the configuration (keep)."
 	reader := func(name string, value func() int) { add("promlet_demand", help, "reader", name, value) }

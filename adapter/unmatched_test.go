@@ -1,0 +1,122 @@
+package adapter
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// forSeries is a rule for what a selector takes.
+func forSeries(query string, filters ...Filter) Rule {
+	return Rule{
+		SeriesQuery: query, SeriesFilters: filters, Resources: Resources{Overrides: defaultOverrides()},
+		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)`,
+	}
+}
+
+// pass lets targets be scraped and names be read.
+func (f *fixture) pass() {
+	f.now = f.now.Add(10 * time.Second)
+	for i := range f.targets {
+		f.targets[i].LastScrape = f.now
+	}
+	f.UnmatchedRules() // finds that they were scraped
+	f.now = f.now.Add(10 * time.Second)
+}
+
+func TestUnmatchedRules(t *testing.T) {
+	f := scenario(t)
+	registry := prometheus.NewRegistry()
+	exposed := []string{"http_requests_total", "queue_depth", "queue_length"}
+	version := uint64(1)
+	f.again(func(o *Options) {
+		o.Registerer, o.Targets = registry, f.scraped
+		o.Exposed = func(known uint64) (names []Exposed, _ uint64) {
+			if known == version {
+				return nil, known
+			}
+			for _, name := range exposed {
+				names = append(names, Exposed{Name: name})
+			}
+			return names, version
+		}
+		o.Rules.Custom = []Rule{
+			forSeries(`queue_depth{namespace!=""}`),
+			forSeries(`http_request_total{namespace!=""}`),
+			forSeries(`{__name__=~"^container_.*"}`),
+			forSeries(`{namespace!=""}`),
+			forSeries(`{__name__=~"queue_.*"}`, Filter{IsNot: "^queue"}),
+		}
+		external := forSeries(`{__name__=~"queue_.+"}`)
+		external.Name = Name{Matches: "^(.*)_total$"}
+		o.Rules.External = []Rule{external, forSeries("lag")}
+	})
+	f.targets = []Target{{Job: "a"}, {Job: "b"}}
+	f.targets[0].LastScrape = f.now.Add(time.Second)
+	f.now = f.now.Add(time.Minute)
+	require.Empty(t, f.UnmatchedRules(), "a target has not been scraped yet")
+	f.wanted() // reads the names
+	f.now = f.now.Add(namesMaxAge / 2)
+	f.targets[1].LastScrape = f.now
+	require.Empty(t, f.UnmatchedRules(), "the names were read before that")
+	f.now = f.now.Add(namesMaxAge)
+	want := []string{
+		`rules[1]: seriesQuery "http_request_total{namespace!=\"\"}" matches no series (closest: http_requests_total)`,
+		`rules[2]: seriesQuery "{__name__=~\"^container_.*\"}" matches no series`,
+		`rules[4]: seriesQuery "{__name__=~\"queue_.*\"}" matches series, such as queue_depth, but seriesFilters leave none of them`,
+		`externalRules[0]: seriesQuery "{__name__=~\"queue_.+\"}" matches series, such as queue_depth, but name.matches "^(.*)_total$" gives none of them a name`,
+		`externalRules[1]: seriesQuery "lag" matches no series`,
+	}
+	require.Equal(t, want, f.UnmatchedRules())
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP promlet_rules_unmatched Rules of the configuration that match no series that targets expose or that is stored, by API.
+# TYPE promlet_rules_unmatched gauge
+promlet_rules_unmatched{api="custom"} 3
+promlet_rules_unmatched{api="external"} 2
+# HELP promlet_rules Rules in force, by API.
+# TYPE promlet_rules gauge
+promlet_rules{api="custom"} 5
+promlet_rules{api="external"} 2
+`), "promlet_rules_unmatched", "promlet_rules"))
+
+	// A new target takes nothing back.
+	f.targets = append(f.targets, Target{Job: "c"})
+	f.targetsVersion++
+	require.Equal(t, want, f.UnmatchedRules())
+	exposed = append(exposed, "lag", "container_cpu_usage_seconds_total")
+	version++
+	f.now = f.now.Add(time.Minute)
+	require.Equal(t, []string{want[0], want[2], want[3]}, f.UnmatchedRules())
+
+	// New rules are judged by scrapes of their own time.
+	require.NoError(t, f.SetRules(Rules{Custom: []Rule{forSeries("nothing_total")}}))
+	f.now = f.now.Add(time.Minute)
+	require.Empty(t, f.UnmatchedRules())
+	f.pass()
+	require.Equal(t, []string{`rules[0]: seriesQuery "nothing_total" matches no series`}, f.UnmatchedRules())
+}
+
+// Nobody has written the default rules.
+func TestDefaultRulesNeedNotMatch(t *testing.T) {
+	f := newFixture(t)
+	f.targets = []Target{{Job: "a"}}
+	f.pass()
+	require.Empty(t, f.UnmatchedRules())
+	require.NoError(t, f.SetRules(Rules{External: []Rule{forSeries("lag")}}))
+	f.pass()
+	require.Equal(t, []string{`externalRules[0]: seriesQuery "lag" matches no series`}, f.UnmatchedRules())
+}
+
+// Without targets nothing is known.
+func TestUnmatchedRulesOfNoTargets(t *testing.T) {
+	f := newFixture(t, forSeries("lag"))
+	f.pass()
+	require.Empty(t, f.UnmatchedRules())
+	f.again(func(o *Options) { o.Rules.Custom = []Rule{forSeries("lag")} })
+	f.pass()
+	require.Empty(t, f.UnmatchedRules())
+}
