@@ -9,6 +9,7 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
@@ -67,6 +68,9 @@ type ClusterOptions struct {
 	// CRDPoll is how often to look whether the CRDs of the monitors are there.
 	// Zero or negative means DefaultCRDPoll.
 	CRDPoll time.Duration
+	// Registerer has promlet_discovery_request_errors_total while Run runs. Nil: it is
+	// not exported.
+	Registerer prometheus.Registerer
 }
 
 // ClusterSource is a [Source] that watches a Kubernetes API server.
@@ -74,6 +78,9 @@ type ClusterSource struct {
 	clients  Clients
 	crdPoll  time.Duration
 	problems *problems
+
+	registerer    prometheus.Registerer // nil for none
+	requestErrors *prometheus.CounterVec
 
 	mtx    sync.Mutex
 	state  map[string]kindState // by resource
@@ -118,6 +125,9 @@ func Cluster(clients Clients, opts ClusterOptions) *ClusterSource {
 		crdPoll:  opts.CRDPoll,
 		problems: newProblems(logger, "trouble with the API server"),
 		state:    map[string]kindState{},
+
+		registerer:    opts.Registerer,
+		requestErrors: newRequestErrors(),
 	}
 }
 
@@ -134,6 +144,12 @@ func (s *ClusterSource) Problems() []string { return s.problems.list() }
 
 // Run implements [Source]. It may be called once.
 func (s *ClusterSource) Run(ctx context.Context, objects *Objects, changed func()) error {
+	if s.registerer != nil {
+		if err := s.registerer.Register(s.requestErrors); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+		defer s.registerer.Unregister(s.requestErrors)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer func() {

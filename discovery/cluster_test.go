@@ -13,6 +13,8 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,11 +121,17 @@ func TestClusterWithoutPermission(t *testing.T) {
 		c.setCRDs("servicemonitors")
 		no := refuse(&c.kube.Fake, "list", "pods")
 		d := New(NewObjects(), Options{})
-		src := Cluster(c.clients(), ClusterOptions{Logger: log.logger()})
+		registry := prometheus.NewRegistry()
+		src := Cluster(c.clients(), ClusterOptions{Logger: log.logger(), Registerer: registry})
 		var a applied
 		start(t, d, src, &a)
 		eventually(t, func() bool { return len(src.Problems()) == 1 })
 		require.Equal(t, []string{"list pods: pods is forbidden: no RBAC rule"}, src.Problems())
+		eventually(t, func() bool { return testutil.ToFloat64(src.requestErrors.WithLabelValues("list", "pods")) > 0 })
+		require.Zero(t, testutil.ToFloat64(src.requestErrors.WithLabelValues("list", "services")))
+		problems, err := testutil.GatherAndLint(registry)
+		require.NoError(t, err)
+		require.Empty(t, problems)
 		time.Sleep(300 * time.Millisecond)
 		require.False(t, src.HasSynced())
 		require.False(t, d.HasSynced())

@@ -79,7 +79,7 @@ func (s *ClusterSource) updateReferences(ctx context.Context, objects *Objects, 
 			continue
 		}
 		k := s.referenceKind(objects, ref)
-		w, err := s.watch(ctx, k, s.observedReference(objects, ref, k.listWatch, changed), changed, func() {
+		w, err := s.watch(ctx, k, s.observedReference(objects, ref, k, changed), changed, func() {
 			objects.setReference(ref, nil, changed)
 		})
 		if err != nil {
@@ -122,7 +122,7 @@ func (listThenWatch) IsWatchListSemanticsUnSupported() bool { return true }
 
 // observedReference narrows a list and watch to one object, and notices when it
 // cannot be read. What was read before counts until it can be again.
-func (s *ClusterSource) observedReference(objects *Objects, ref reference, lw *cache.ListWatch, changed func()) cache.ListerWatcher {
+func (s *ClusterSource) observedReference(objects *Objects, ref reference, k *kind, changed func()) cache.ListerWatcher {
 	only := func(opts metav1.ListOptions) metav1.ListOptions {
 		opts.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ref.name).String()
 		return opts
@@ -131,7 +131,7 @@ func (s *ClusterSource) observedReference(objects *Objects, ref reference, lw *c
 	return listThenWatch{&cache.ListWatch{
 		// An informer calls these one after the other.
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			obj, err := lw.ListWithContext(ctx, only(opts))
+			obj, err := k.listWatch.ListWithContext(ctx, only(opts))
 			if ctx.Err() != nil || expired(err) {
 				return obj, err
 			}
@@ -141,6 +141,7 @@ func (s *ClusterSource) observedReference(objects *Objects, ref reference, lw *c
 				return obj, nil
 			}
 			failures++
+			s.count("list", k, err)
 			switch {
 			case objects.references.reason(ref) == nil: // it was read before
 				s.problems.set(attempt, err)
@@ -150,9 +151,10 @@ func (s *ClusterSource) observedReference(objects *Objects, ref reference, lw *c
 			return obj, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			w, err := lw.WatchWithContext(ctx, only(opts))
+			w, err := k.listWatch.WatchWithContext(ctx, only(opts))
 			if ctx.Err() == nil && !expired(err) {
 				s.problems.set(attempt, err)
+				s.count("watch", k, err)
 			}
 			return w, err
 		},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"k8s.io/apimachinery/pkg/labels"
@@ -86,6 +87,9 @@ type Options struct {
 	FileAccess bool
 	// Events gets an Event on each rejected monitor. nil means none.
 	Events record.EventRecorder
+	// Registerer has the Discoverer's own metrics, promlet_discovery_*, while Run runs.
+	// Nil: none are exported.
+	Registerer prometheus.Registerer
 	// Annotations says whether to scrape Services and Pods that are annotated
 	// prometheus.io/scrape: "true" (with prometheus.io/port, path and scheme).
 	Annotations bool
@@ -100,6 +104,10 @@ type Discoverer struct {
 	logger   *slog.Logger
 	synced   atomic.Bool
 	woken    chan struct{} // holds one: something may have changed
+	metrics  metrics
+	// changedAt is when the first change came since one was looked at, in Unix
+	// nanoseconds; 0 for none.
+	changedAt atomic.Int64
 
 	mtx        sync.Mutex // guards the inline monitors among the options too
 	changes    *changes
@@ -126,6 +134,7 @@ func New(objects *Objects, opts Options) *Discoverer {
 		defaults:   defaults{interval: opts.ScrapeInterval, timeout: min(opts.ScrapeTimeout, opts.ScrapeInterval)},
 		logger:     opts.Logger,
 		woken:      make(chan struct{}, 1),
+		metrics:    newMetrics(),
 		changes:    objects.follow(),
 		rejections: rejections{logger: opts.Logger, events: opts.Events},
 	}
@@ -145,6 +154,7 @@ func (d *Discoverer) SetInline(serviceMonitors []*monitoringv1.ServiceMonitor, p
 
 // wake makes Run look for changes.
 func (d *Discoverer) wake() {
+	d.noteChange()
 	select {
 	case d.woken <- struct{}{}:
 	default: // it is about to
@@ -227,6 +237,11 @@ func (d *Discoverer) HasSynced() bool { return d.synced.Load() }
 // Run returns nil when ctx is done, after src has ended; or an error when src ends
 // before.
 func (d *Discoverer) Run(ctx context.Context, src Source, apply func([]*config.ScrapeConfig, map[string][]*targetgroup.Group) error) error {
+	unregister, err := d.register(src)
+	if err != nil {
+		return err
+	}
+	defer unregister()
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(parent)
 	var wg sync.WaitGroup
@@ -255,6 +270,7 @@ func (d *Discoverer) loop(ctx context.Context, src Source, apply applyFunc) {
 	var (
 		applied  *outcome
 		resolved bool
+		pending  time.Time // since when changes wait; zero for none
 		patience time.Time // when what monitors refer to is no longer waited for
 		retry    <-chan time.Time
 		failure  string
@@ -275,15 +291,19 @@ func (d *Discoverer) loop(ctx context.Context, src Source, apply applyFunc) {
 		if resolved && !gather(ctx, d.woken) {
 			return
 		}
-		next, pending, err := d.resolve()
+		pending = d.pendingSince(pending)
+		start := time.Now()
+		next, unread, err := d.resolve()
+		d.metrics.resolving.Observe(time.Since(start).Seconds())
 		resolved = true
 		if err == nil && applied == next {
+			pending = time.Time{}
 			continue
 		}
 		if patience.IsZero() {
 			patience = time.Now().Add(referencePatience)
 		}
-		if err == nil && pending && applied == nil && time.Now().Before(patience) {
+		if err == nil && unread && applied == nil && time.Now().Before(patience) {
 			retry = time.After(time.Until(patience))
 			continue
 		}
@@ -298,9 +318,14 @@ func (d *Discoverer) loop(ctx context.Context, src Source, apply applyFunc) {
 				d.logger.Error("cannot apply targets", "error", err)
 			}
 			failure, retry = err.Error(), time.After(applyRetry)
+			d.metrics.failures.Inc()
 			continue
 		}
-		applied, retry, failure = next, nil, ""
+		if applied != nil && !pending.IsZero() { // not the first time, which lists are waited for
+			d.metrics.delay.Observe(time.Since(pending).Seconds())
+		}
+		d.metrics.applied.SetToCurrentTime()
+		applied, retry, failure, pending = next, nil, "", time.Time{}
 	}
 }
 

@@ -209,6 +209,7 @@ func (s *ClusterSource) observed(k *kind, changed func()) *cache.ListWatch {
 				return obj, err
 			}
 			s.problems.set(list, err)
+			s.count("list", k, err)
 			if apierrors.IsForbidden(err) {
 				s.setState(k, refused)
 				s.updateSynced(changed)
@@ -226,6 +227,7 @@ func (s *ClusterSource) observed(k *kind, changed func()) *cache.ListWatch {
 				s.problems.set(watchVerb, nil)
 			default:
 				s.problems.set(watchVerb, err)
+				s.count("watch", k, err)
 			}
 			return w, err
 		},
