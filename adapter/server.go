@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -59,6 +60,12 @@ type ServerOptions struct {
 	// context is done: until those who send requests have noticed. Zero is no
 	// time at all.
 	ShutdownDelay time.Duration
+	// Metrics are served at /metrics beside the library's own, to whoever may get that
+	// path. Nil: the library's alone.
+	Metrics prometheus.Gatherer
+	// Registerer receives the Server's own metrics, promlet_serving_certificate_*, for
+	// good. Nil: none are exported.
+	Registerer prometheus.Registerer
 }
 
 // Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, and
@@ -87,6 +94,7 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	})
 	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
 	config.ShutdownDelayDuration = opts.ShutdownDelay
+	prepareMetrics(config, opts.Metrics)
 	if err := applyServing(config, opts); err != nil {
 		return nil, err
 	}
@@ -96,6 +104,10 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	cm := cmapiserver.Config{GenericConfig: config}
 	server, err := cm.Complete(nil).New("promlet", opts.Provider, opts.Provider)
 	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
+	}
+	serveMetrics(server.GenericAPIServer, opts.Metrics)
+	if err := registerExpiry(opts.Registerer, config.SecureServing.Cert); err != nil {
 		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
 	}
 	return &Server{generic: server.GenericAPIServer}, nil

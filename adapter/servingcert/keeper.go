@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/dynamic"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -73,6 +74,9 @@ type Options struct {
 	// signs outlives it. Zero means DefaultCAValidity.
 	CAValidity time.Duration
 
+	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, for
+	// good. Nil: it is not exported.
+	Registerer prometheus.Registerer
 	// Logger gets what was made and why, and problems when they come and go. Nil
 	// is silent.
 	Logger *slog.Logger
@@ -92,6 +96,7 @@ type Keeper struct {
 
 	mtx       sync.Mutex
 	serving   *pair // nil before there is one
+	caExpiry  time.Time
 	listeners []dynamiccertificates.Listener
 }
 
@@ -103,7 +108,7 @@ func New(opts Options) (*Keeper, error) {
 		return nil, fmt.Errorf("keep a serving certificate: %w", err)
 	}
 	host := opts.Service + "." + opts.Namespace + ".svc"
-	return &Keeper{
+	k := &Keeper{
 		opts: opts,
 		rules: rules{
 			names:           []string{host, host + ".cluster.local", "localhost"},
@@ -114,7 +119,25 @@ func New(opts Options) (*Keeper, error) {
 		logger:   opts.Logger,
 		problems: &problems{logger: opts.Logger, current: map[string]error{}},
 		seen:     map[string]sighting{},
-	}, nil
+	}
+	if opts.Registerer == nil {
+		return k, nil
+	}
+	err := opts.Registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "promlet_serving_certificate_ca_expiry_timestamp_seconds",
+		Help: "When the CA expires that signs the certificates that promlet makes, 0 before there is one.",
+	}, func() float64 { return unix(k.CAExpiry()) }))
+	if err != nil {
+		return nil, fmt.Errorf("keep a serving certificate: register metrics: %w", err)
+	}
+	return k, nil
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
 }
 
 // complete fills in defaults and refuses what cannot work.
@@ -186,6 +209,9 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	now := time.Now()
 	if err == nil {
 		k.last = c
+		k.mtx.Lock()
+		k.caExpiry = c.signer.cert.NotAfter
+		k.mtx.Unlock()
 	}
 	k.adopt(c, now)
 	if expiry := k.Expiry(); !now.Before(expiry) {
@@ -276,6 +302,14 @@ func (k *Keeper) Expiry() time.Time {
 		return time.Time{}
 	}
 	return held.chain[0].NotAfter
+}
+
+// CAExpiry is when the CA expires that signs, as of the last pass that went well; zero
+// before that.
+func (k *Keeper) CAExpiry() time.Time {
+	k.mtx.Lock()
+	defer k.mtx.Unlock()
+	return k.caExpiry
 }
 
 // Problems are the troubles at the last pass, one sentence each, in a fixed

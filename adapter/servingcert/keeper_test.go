@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,7 +46,14 @@ func TestFirstStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, custom, custom2, external)
 		all := func(o *Options) { o.APIServices = []string{custom, custom2, external} }
-		k := c.keeper(all)
+		registry := prometheus.NewRegistry()
+		caExpiry := func() float64 {
+			families, err := registry.Gather()
+			require.NoError(t, err)
+			return families[0].GetMetric()[0].GetGauge().GetValue()
+		}
+		k := c.keeper(func(o *Options) { all(o); o.Registerer = registry })
+		require.Zero(t, caExpiry())
 		cert, key := k.CurrentCertKeyContent()
 		require.Nil(t, cert)
 		require.Nil(t, key)
@@ -57,6 +65,7 @@ func TestFirstStart(t *testing.T) {
 		require.Empty(t, k.Problems())
 		require.EqualValues(t, 1, l.told.Load())
 		require.Equal(t, time.Now().Add(DefaultServingValidity), k.Expiry().Local())
+		require.EqualValues(t, time.Now().Add(DefaultCAValidity).Unix(), caExpiry())
 		require.Equal(t, "Secret promlet/promlet-serving-cert", k.Name())
 
 		secret := c.secret()

@@ -1,0 +1,71 @@
+package adapter
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+)
+
+// One body holds the metrics of both, each family once.
+func TestServerServesMetricsOfBoth(t *testing.T) {
+	f := scenario(t)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector())
+	f.again(func(o *Options) { o.Registerer = registry })
+	serving := genericoptions.NewSecureServingOptions()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
+	serving.ServerCert.CertDirectory = ""
+	server, err := NewServer(ServerOptions{Provider: f.Provider, SecureServing: serving, Metrics: registry, Registerer: registry})
+	require.NoError(t, err)
+	get := func(path string) *httptest.ResponseRecorder {
+		recorder := httptest.NewRecorder()
+		server.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+		return recorder
+	}
+	require.Equal(t, http.StatusOK, get("/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services/sample/http_requests").Code)
+	answer := get("/metrics")
+	require.Equal(t, http.StatusOK, answer.Code)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(answer.Body) // a family that is there twice is an error
+	require.NoError(t, err)
+	require.Contains(t, families, "apiserver_request_duration_seconds", "of the library")
+	require.Contains(t, families, "go_goroutines")
+	require.NotContains(t, families, "go_gc_cycles_automatic_gc_cycles_total", "of the library, and of the process")
+	reasons := map[string]float64{}
+	for _, m := range families["promlet_api_answers_total"].GetMetric() {
+		reasons[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = m.GetCounter().GetValue()
+	}
+	require.EqualValues(t, 1, reasons["custom value"])
+	expiry := families["promlet_serving_certificate_expiry_timestamp_seconds"].GetMetric()[0].GetGauge().GetValue()
+	require.Greater(t, expiry, float64(time.Now().Unix()))
+	problems, err := testutil.GatherAndLint(registry, "promlet_serving_certificate_expiry_timestamp_seconds")
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
+
+// What the library cannot tell does not keep the rest.
+func TestMetricsSurviveTheLibrary(t *testing.T) {
+	own := prometheus.NewRegistry()
+	own.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "own"}))
+	families, err := joined{own: own, library: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		name, typ, value := "library", dto.MetricType_GAUGE, 1.0
+		return []*dto.MetricFamily{{Name: &name, Type: &typ, Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &value}}}}}, errors.New("one collector has failed")
+	})}.Gather()
+	require.ErrorContains(t, err, "one collector has failed")
+	require.Len(t, families, 2)
+}
