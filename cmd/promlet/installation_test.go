@@ -59,7 +59,7 @@ func TestKeeperIsForACertificateOfItsOwn(t *testing.T) {
 		t.Helper()
 		opts := newOptions()
 		opts.servingCertSecret, opts.serving.ServerCert.CertKey.CertFile = secret, file
-		keeper, err := opts.keeper(c, slog.New(slog.DiscardHandler))
+		keeper, err := opts.keeper(c, nil, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		require.Equal(t, want, keeper != nil)
 	}

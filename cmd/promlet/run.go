@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"golang.org/x/sync/errgroup"
@@ -39,8 +38,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := newRegistry()
 
 	db, err := tsdb.Open(opts.storage(registry, logger))
 	if err != nil {
@@ -69,11 +67,11 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	source, mapper, err := opts.source(cluster, logger)
+	source, mapper, err := opts.source(cluster, registry, logger)
 	if err != nil {
 		return err
 	}
-	keeper, err := opts.keeper(cluster, logger)
+	keeper, err := opts.keeper(cluster, registry, logger)
 	if err != nil {
 		return err
 	}
@@ -83,7 +81,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	defer stopEvents()
 	objects := discovery.NewObjects()
-	discoverer := discovery.New(objects, opts.discovery(cfg, events, logger))
+	discoverer := discovery.New(objects, opts.discovery(cfg, events, registry, logger))
 	app := &app{
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
 		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
@@ -98,6 +96,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	app.shadowed = provider.Shadowed
 	app.reloader = newReloader(opts.config, configData, func(cfg fileConfig) error { return app.configure(provider, cfg) },
 		opts.reload, registry, logger)
+	registerProblems(registry, app.problems)
 	return app.run(ctx, provider)
 }
 
@@ -113,7 +112,7 @@ func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) t
 	}
 }
 
-func (o *options) discovery(cfg fileConfig, events record.EventRecorder, logger *slog.Logger) discovery.Options {
+func (o *options) discovery(cfg fileConfig, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
 	return discovery.Options{
 		Logger:                   logger.With("component", "discovery"),
 		ScrapeInterval:           o.scrapeInterval,
@@ -124,6 +123,7 @@ func (o *options) discovery(cfg fileConfig, events record.EventRecorder, logger 
 		MonitorNamespaceSelector: o.monitorNamespaceSelector.Selector,
 		FileAccess:               o.monitorFileAccess,
 		Events:                   events,
+		Registerer:               registry,
 		Annotations:              o.scrapeAnnotations,
 	}
 }
@@ -164,6 +164,7 @@ func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provide
 		Explaining: a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),
+		Registerer: a.registry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--config=%s: %w", a.opts.config, err)
@@ -238,6 +239,8 @@ func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
 		ShutdownDelay: a.opts.shutdownDelay,
+		Metrics:       a.registry,
+		Registerer:    a.registry,
 	}
 	if a.cluster != nil {
 		options.Authentication, options.Authorization = a.opts.authentication, a.opts.authorization

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	clientdiscovery "k8s.io/client-go/discovery"
@@ -107,7 +108,7 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 }
 
 // source is where objects come from: the cluster, or a directory of manifests.
-func (o *options) source(c *cluster, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
+func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
 	logger = logger.With("component", "discovery")
 	if c == nil {
 		return discovery.Manifests(o.manifests, discovery.ManifestOptions{Logger: logger}), adapter.BuiltinMapper(), nil
@@ -116,7 +117,7 @@ func (o *options) source(c *cluster, logger *slog.Logger) (discovery.Source, met
 	if err != nil {
 		return nil, nil, err
 	}
-	source := discovery.Cluster(clients, discovery.ClusterOptions{Logger: logger})
+	source := discovery.Cluster(clients, discovery.ClusterOptions{Logger: logger, Registerer: registry})
 	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)
@@ -129,7 +130,7 @@ func (o *options) source(c *cluster, logger *slog.Logger) (discovery.Source, met
 
 // keeper keeps the serving certificate in a Secret of the cluster. It is nil when
 // the certificate comes from a file, or is for this process alone.
-func (o *options) keeper(c *cluster, logger *slog.Logger) (*servingcert.Keeper, error) {
+func (o *options) keeper(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (*servingcert.Keeper, error) {
 	if c == nil || o.servingCertSecret == "" || o.serving.ServerCert.CertKey.CertFile != "" {
 		return nil, nil
 	}
@@ -148,6 +149,7 @@ func (o *options) keeper(c *cluster, logger *slog.Logger) (*servingcert.Keeper, 
 		Secret:      o.servingCertSecret,
 		Service:     o.serviceName,
 		APIServices: o.apiServices,
+		Registerer:  registry,
 		Logger:      logger.With("component", "servingcert"),
 	})
 }
