@@ -197,8 +197,8 @@ func (t *trail) readiness(name string) (ready int, unready []string) {
 }
 
 // closestOf names the nearest miss, if any comes near.
-func closestOf(names []string, to ...string) string {
-	if nearest := closest(names, to...); nearest != "" {
+func closestOf(names []string, to string) string {
+	if nearest := closest(names, to); nearest != "" {
 		return fmt.Sprintf(" (closest: %s)", nearest)
 	}
 	return ""

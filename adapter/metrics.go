@@ -154,7 +154,7 @@ func (p *Provider) gauges() []prometheus.Collector {
 		})
 		add("promlet_rules_unmatched", "Rules of the configuration that match no series that targets expose or that is stored, by API.", "api", a.label(), func() int {
 			n := 0
-			for _, r := range p.unmatchedRules() {
+			for _, r := range p.UnmatchedRules() {
 				if r.api == a {
 					n++
 				}

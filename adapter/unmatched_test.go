@@ -18,6 +18,14 @@ func forSeries(query string, filters ...Filter) Rule {
 	}
 }
 
+// unmatchedTexts are what there is to tell.
+func (f *fixture) unmatchedTexts() (texts []string) {
+	for _, r := range f.UnmatchedRules() {
+		texts = append(texts, r.String())
+	}
+	return texts
+}
+
 // pass lets targets be scraped and names be read.
 func (f *fixture) pass() {
 	f.now = f.now.Add(10 * time.Second)
@@ -58,11 +66,11 @@ func TestUnmatchedRules(t *testing.T) {
 	f.targets = []Target{{Job: "a"}, {Job: "b"}}
 	f.targets[0].LastScrape = f.now.Add(time.Second)
 	f.now = f.now.Add(time.Minute)
-	require.Empty(t, f.UnmatchedRules(), "a target has not been scraped yet")
+	require.Empty(t, f.unmatchedTexts(), "a target has not been scraped yet")
 	f.wanted() // reads the names
 	f.now = f.now.Add(namesMaxAge / 2)
 	f.targets[1].LastScrape = f.now
-	require.Empty(t, f.UnmatchedRules(), "the names were read before that")
+	require.Empty(t, f.unmatchedTexts(), "the names were read before that")
 	f.now = f.now.Add(namesMaxAge)
 	want := []string{
 		`rules[1]: seriesQuery "http_request_total{namespace!=\"\"}" matches no series (closest: http_requests_total)`,
@@ -71,7 +79,7 @@ func TestUnmatchedRules(t *testing.T) {
 		`externalRules[0]: seriesQuery "{__name__=~\"queue_.+\"}" matches series, such as queue_depth, but name.matches "^(.*)_total$" gives none of them a name`,
 		`externalRules[1]: seriesQuery "lag" matches no series`,
 	}
-	require.Equal(t, want, f.UnmatchedRules())
+	require.Equal(t, want, f.unmatchedTexts())
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP promlet_rules_unmatched Rules of the configuration that match no series that targets expose or that is stored, by API.
 # TYPE promlet_rules_unmatched gauge
@@ -86,18 +94,18 @@ promlet_rules{api="external"} 2
 	// A new target takes nothing back.
 	f.targets = append(f.targets, Target{Job: "c"})
 	f.targetsVersion++
-	require.Equal(t, want, f.UnmatchedRules())
+	require.Equal(t, want, f.unmatchedTexts())
 	exposed = append(exposed, "lag", "container_cpu_usage_seconds_total")
 	version++
 	f.now = f.now.Add(time.Minute)
-	require.Equal(t, []string{want[0], want[2], want[3]}, f.UnmatchedRules())
+	require.Equal(t, []string{want[0], want[2], want[3]}, f.unmatchedTexts())
 
 	// New rules are judged by scrapes of their own time.
 	require.NoError(t, f.SetRules(Rules{Custom: []Rule{forSeries("nothing_total")}}))
 	f.now = f.now.Add(time.Minute)
-	require.Empty(t, f.UnmatchedRules())
+	require.Empty(t, f.unmatchedTexts())
 	f.pass()
-	require.Equal(t, []string{`rules[0]: seriesQuery "nothing_total" matches no series`}, f.UnmatchedRules())
+	require.Equal(t, []string{`rules[0]: seriesQuery "nothing_total" matches no series`}, f.unmatchedTexts())
 }
 
 // Nobody has written the default rules.
@@ -105,18 +113,18 @@ func TestDefaultRulesNeedNotMatch(t *testing.T) {
 	f := newFixture(t)
 	f.targets = []Target{{Job: "a"}}
 	f.pass()
-	require.Empty(t, f.UnmatchedRules())
+	require.Empty(t, f.unmatchedTexts())
 	require.NoError(t, f.SetRules(Rules{External: []Rule{forSeries("lag")}}))
 	f.pass()
-	require.Equal(t, []string{`externalRules[0]: seriesQuery "lag" matches no series`}, f.UnmatchedRules())
+	require.Equal(t, []string{`externalRules[0]: seriesQuery "lag" matches no series`}, f.unmatchedTexts())
 }
 
 // Without targets nothing is known.
 func TestUnmatchedRulesOfNoTargets(t *testing.T) {
 	f := newFixture(t, forSeries("lag"))
 	f.pass()
-	require.Empty(t, f.UnmatchedRules())
+	require.Empty(t, f.unmatchedTexts())
 	f.again(func(o *Options) { o.Rules.Custom = []Rule{forSeries("lag")} })
 	f.pass()
-	require.Empty(t, f.UnmatchedRules())
+	require.Empty(t, f.unmatchedTexts())
 }

@@ -84,7 +84,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	discoverer := discovery.New(objects, opts.discovery(cfg, events, registry, logger))
 	app := &app{
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
-		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper,
+		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper, events: events,
 	}
 	app.lacking = &lacking{events: events, logger: logger.With("component", "autoscalers"), now: time.Now}
 	app.targetsVersion.Store(1)
@@ -93,7 +93,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	app.shadowed = provider.Shadowed
+	app.shadowed, app.unmatched = provider.Shadowed, provider.UnmatchedRules
 	app.reloader = newReloader(opts.config, configData, func(cfg fileConfig) error { return app.configure(provider, cfg) },
 		opts.reload, registry, logger)
 	registerProblems(registry, app.problems)
@@ -138,12 +138,14 @@ type app struct {
 	discoverer *discovery.Discoverer
 	objects    *discovery.Objects
 	source     discovery.Source
-	cluster    *cluster            // nil without one
-	keeper     *servingcert.Keeper // nil when the certificate is not kept in the cluster
+	cluster    *cluster             // nil without one
+	keeper     *servingcert.Keeper  // nil when the certificate is not kept in the cluster
+	events     record.EventRecorder // nil without a cluster
 
 	reloader       *reloader
 	lacking        *lacking
 	shadowed       func() []string // metrics, by other rules
+	unmatched      func() []adapter.UnmatchedRule
 	scrapedMtx     sync.Mutex
 	scraped        scraped
 	ownLabels      atomic.Pointer[map[string]bool] // by job, see adapter.Target
@@ -215,6 +217,7 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	group.Go(func() error { return provider.RunDemand(background, a.wanted) })
 	group.Go(func() error { return provider.RunAutoscalers(background, a.lacking.note) })
 	group.Go(func() error { return a.reloader.run(background) })
+	group.Go(func() error { return a.ruleTeller().run(background) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
@@ -315,6 +318,9 @@ func (a *app) problems() []string {
 	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused())
 	for _, shadowed := range a.shadowed() {
 		problems = append(problems, "rules: "+shadowed)
+	}
+	for _, r := range a.unmatched() {
+		problems = append(problems, r.String())
 	}
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)

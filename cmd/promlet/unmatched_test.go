@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/discovery"
+)
+
+func TestRuleTeller(t *testing.T) {
+	events := record.NewFakeRecorder(100)
+	var log bytes.Buffer
+	now := time.Now()
+	var rules []adapter.UnmatchedRule
+	pod := &corev1.ObjectReference{Kind: "Pod", Namespace: "promlet", Name: "promlet-1"}
+	r := &ruleTeller{
+		unmatched: func() []adapter.UnmatchedRule { return rules },
+		pod:       func() *corev1.ObjectReference { return pod },
+		events:    events, logger: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now },
+	}
+	look := func(want ...string) {
+		t.Helper()
+		r.look()
+		var got []string
+		for len(events.Events) > 0 {
+			got = append(got, strings.TrimPrefix(<-events.Events, "Warning RuleMatchesNothing "))
+		}
+		require.Equal(t, want, got)
+	}
+	look()
+	a, b := adapter.UnmatchedRule{Rule: "rules[1]", Why: "a"}, adapter.UnmatchedRule{Rule: "rules[2]", Why: "b"}
+	rules = []adapter.UnmatchedRule{a}
+	look("rules[1]: a")
+	a.Closest = "x"
+	rules = []adapter.UnmatchedRule{a, b}
+	look("rules[2]: b")
+	now = now.Add(unmatchedRepeat - time.Second)
+	look()
+	now = now.Add(time.Second)
+	look("rules[1]: a (closest: x)", "rules[2]: b")
+	require.Equal(t, 2, strings.Count(log.String(), "a rule matches no series"), "each once: %s", &log)
+
+	rules = []adapter.UnmatchedRule{b}
+	look() // a has matched
+	rules = []adapter.UnmatchedRule{a, b}
+	look("rules[1]: a (closest: x)")
+
+	rules = nil
+	for i := range maxUnmatchedEvents + 3 {
+		rules = append(rules, adapter.UnmatchedRule{Rule: fmt.Sprintf("externalRules[%d]", i), Why: strings.Repeat("é", maxEventMessage)})
+	}
+	r.look()
+	require.Len(t, events.Events, maxUnmatchedEvents+1)
+	for range maxUnmatchedEvents {
+		require.LessOrEqual(t, len(<-events.Events), len("Warning RuleMatchesNothing ")+maxEventMessage)
+	}
+	require.Contains(t, <-events.Events, "3 more rules match no series")
+	look()
+
+	// Where there is no Pod, or no cluster, the log tells it.
+	log.Reset()
+	rules, pod = []adapter.UnmatchedRule{{Rule: "rules[7]"}}, nil
+	look()
+	r.events, rules = nil, []adapter.UnmatchedRule{{Rule: "rules[8]"}}
+	look()
+	require.Equal(t, 2, strings.Count(log.String(), "a rule matches no series"))
+}
+
+func TestOwnPod(t *testing.T) {
+	objects := discovery.NewObjects()
+	pods, ok := objects.Indexer(corev1.Resource("pods"))
+	require.True(t, ok)
+	require.NoError(t, pods.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "promlet", Name: "promlet-1", UID: "u"}}))
+	opts := newOptions()
+	opts.podName = "promlet-1"
+	a := &app{opts: opts, objects: objects, cluster: &cluster{namespace: "promlet"}}
+	require.Equal(t, &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "promlet", Name: "promlet-1", UID: "u"}, a.ownPod())
+	opts.podName = "laptop"
+	require.Nil(t, a.ownPod())
+	a.cluster = nil
+	require.Nil(t, a.ownPod())
+}
+
+// A whole process tells of a rule that matches nothing, and not of the one that does.
+func TestServeTellsOfUnmatchedRules(t *testing.T) {
+	manifests, config := t.TempDir(), filepath.Join(t.TempDir(), "config.yaml")
+	writeManifests(t, manifests, map[string]string{"app-1": counting(t, 10)})
+	require.NoError(t, os.WriteFile(config, []byte(gaugeRules("queue_depth", "queue_dept")), 0o600))
+	p := startProcess(t, manifests, t.TempDir(), "--config", config)
+	p.eventuallyOn("/", `problem: rules[1]: seriesQuery "queue_dept" matches no series (closest: queue_depth)`)
+	require.NotContains(t, p.page("/"), "rules[0]")
+	require.Contains(t, p.page("/metrics"), `promlet_rules_unmatched{api="custom"} 1`)
+	require.Contains(t, p.page("/metrics"), "promlet_problems 1")
+	p.eventually("pods/*/queue_depth", "app-1=3")
+
+	require.NoError(t, os.WriteFile(config, []byte(gaugeRules("queue_depth")), 0o600))
+	require.Eventually(t, func() bool { return strings.Contains(p.page("/metrics"), "promlet_problems 0") }, patience, 100*time.Millisecond)
+	require.NoError(t, p.terminate())
+}
+
+// gaugeRules serves gauges under their own names.
+func gaugeRules(series ...string) string {
+	config := "rules:\n"
+	for _, s := range series {
+		config += fmt.Sprintf("- seriesQuery: %s\n  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}\n", s) +
+			"  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n"
+	}
+	return config
+}
