@@ -109,7 +109,7 @@ func TestManifestsAreOfKubernetesTypes(t *testing.T) {
 		}
 		for _, o := range read(t, path) {
 			if !scheme.Scheme.Recognizes(o.GroupVersionKind()) {
-				require.Contains(t, []string{"APIService", "CustomResourceDefinition"}, o.GetKind(), path)
+				require.Contains(t, []string{"APIService", "CustomResourceDefinition", "ServiceMonitor"}, o.GetKind(), path)
 				continue
 			}
 			data, err := o.MarshalJSON()
@@ -126,6 +126,7 @@ func TestLabels(t *testing.T) {
 	for _, path := range []string{
 		"install.yaml", "components/persistence/persistentvolumeclaim.yaml", "components/scrape-secrets/rbac.yaml",
 		"components/external-metrics/apiservice.yaml", "components/external-metrics/rbac.yaml",
+		"components/self-monitoring/rbac.yaml", "components/self-monitoring/reader.yaml", "components/self-monitoring/servicemonitor.yaml",
 	} {
 		for _, o := range read(t, path) {
 			for label, value := range map[string]string{"name": "promlet", "instance": "promlet", "component": "metrics-adapter"} {
@@ -312,6 +313,10 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 		"external-metrics": {"get apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io", "patch apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io"},
 		"scrape-secrets": {
 			"list configmaps", "list secrets", "watch configmaps", "watch secrets",
+		},
+		"self-monitoring": {
+			"list secrets/promlet-metrics-reader in promlet", "list secrets/promlet-serving-cert in promlet",
+			"watch secrets/promlet-metrics-reader in promlet", "watch secrets/promlet-serving-cert in promlet",
 		},
 	} {
 		with := append(slices.Clone(base), read(t, "components/"+component+"/rbac.yaml")...)
