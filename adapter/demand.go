@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql/parser"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 )
 
@@ -21,14 +20,14 @@ const (
 	// savePeriod is how often at most the demand is saved when only the times of
 	// the last reads have changed.
 	savePeriod = time.Minute
-	// maxReads bounds the metrics and the queries that are remembered; an API client
+	// maxReads bounds the metrics and the selectors that are remembered; an API client
 	// may ask for anything.
 	maxReads = 10_000
 )
 
 // DemandOptions say whose reading makes series wanted, and for how long.
 type DemandOptions struct {
-	// TTL is how long after its last read over the API, or by Query, a metric stays
+	// TTL is how long after its last read over the API, or by Selected, a metric stays
 	// wanted. 0 is DefaultDemandTTL.
 	TTL time.Duration
 	// File keeps the demand over restarts; it is made if missing. Empty: nothing is
@@ -51,21 +50,16 @@ type demand struct {
 	now    func() time.Time
 	kick   chan struct{} // something new is read
 
-	mu      sync.Mutex
-	keep    [][]*labels.Matcher
-	reads   map[metricKey]time.Time // metrics -> last read
-	queries map[string]query        // by their text
-	since   map[metricKey]time.Time // metrics wanted -> since when
+	mu        sync.Mutex
+	keep      [][]*labels.Matcher
+	reads     map[metricKey]time.Time // metrics -> last read
+	selectors map[string]selector     // by their text
+	since     map[metricKey]time.Time // metrics wanted -> since when
+	current   *Demand                 // what was wanted last
 
 	saved   string // what the file holds
 	savedAt time.Time
 	failing bool // to save
-}
-
-// query is an expression that somebody evaluates.
-type query struct {
-	on   [][]*labels.Matcher
-	last time.Time
 }
 
 func newDemand(opts DemandOptions, logger *slog.Logger, now func() time.Time) *demand {
@@ -74,7 +68,7 @@ func newDemand(opts DemandOptions, logger *slog.Logger, now func() time.Time) *d
 	}
 	d := &demand{
 		opts: opts, logger: logger, now: now, kick: make(chan struct{}, 1),
-		reads: map[metricKey]time.Time{}, queries: map[string]query{}, since: map[metricKey]time.Time{},
+		reads: map[metricKey]time.Time{}, selectors: map[string]selector{}, since: map[metricKey]time.Time{},
 	}
 	d.load()
 	return d
@@ -131,36 +125,20 @@ func (d *demand) starting(metric metricKey) time.Duration {
 	d.mu.Lock()
 	since, ok := d.since[metric]
 	d.mu.Unlock()
+	if !ok {
+		return 0
+	}
+	return d.left(since)
+}
+
+// left tells how long it is until what is collected since then has its first value.
+func (d *demand) left(since time.Time) time.Duration {
 	now := d.now()
 	// Twice that long is patience for a slow target.
-	if !ok || now.Sub(since) > 2*d.opts.FirstValue {
+	if now.Sub(since) > 2*d.opts.FirstValue {
 		return 0
 	}
 	return max(time.Second, since.Add(d.opts.FirstValue).Sub(now))
-}
-
-// Query notes that somebody evaluates an expression on the database directly: what
-// it selects stays wanted for DemandOptions.TTL. The error is that of an expression
-// that is none.
-func (p *Provider) Query(expr string) error {
-	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
-	if err != nil {
-		return err
-	}
-	d := p.demand
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	q, known := d.queries[expr]
-	if !known && len(d.queries) >= maxReads {
-		return nil
-	}
-	if !known {
-		q.on = nameMatchers(parsed)
-		d.wake()
-	}
-	q.last = d.now()
-	d.queries[expr] = q
-	return nil
 }
 
 // CurrentDemand returns what is wanted now.
@@ -179,6 +157,9 @@ func (p *Provider) CurrentDemand(ctx context.Context) (*Demand, error) {
 	p.demand.settle(now)
 	now.read.follow(p.catalog)
 	now.scaled.follow(p.catalog)
+	p.demand.mu.Lock()
+	p.demand.current = now
+	p.demand.mu.Unlock()
 	return now, nil
 }
 
@@ -194,14 +175,12 @@ func (d *demand) settle(now *Demand) {
 		}
 		now.read.metrics[metric] = true
 	}
-	for text, q := range d.queries {
-		if at.Sub(q.last) > d.opts.TTL {
-			delete(d.queries, text)
+	for text, s := range d.selectors {
+		if at.Sub(s.last) > d.opts.TTL {
+			delete(d.selectors, text)
 			continue
 		}
-		for _, on := range q.on {
-			now.read.add(on)
-		}
+		now.read.add(s.on)
 	}
 	for _, on := range d.keep {
 		now.read.add(on)

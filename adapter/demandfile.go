@@ -19,8 +19,8 @@ type demandFile struct {
 	// read are among them, for HPAs are known later than targets are scraped.
 	Metrics  map[string]time.Time `json:"metrics,omitempty"`
 	External map[string]time.Time `json:"external,omitempty"`
-	// Queries are PromQL expressions, likewise.
-	Queries map[string]time.Time `json:"queries,omitempty"`
+	// Selectors of names of series are PromQL's, likewise.
+	Selectors map[string]time.Time `json:"selectors,omitempty"`
 }
 
 func (f *demandFile) byAPI() map[api]map[string]time.Time {
@@ -56,9 +56,9 @@ func (d *demand) load() {
 			}
 		}
 	}
-	for text, last := range f.Queries {
-		if parsed, err := p.ParseExpr(text); err == nil && len(d.queries) < maxReads {
-			d.queries[text] = query{on: nameMatchers(parsed), last: earlier(last, now)}
+	for text, last := range f.Selectors {
+		if on, err := p.ParseMetricSelector(text); err == nil && len(d.selectors) < maxReads {
+			d.selectors[text] = selector{on: on, last: earlier(last, now)}
 		}
 	}
 }
@@ -91,14 +91,14 @@ func (d *demand) save(wanted *Demand, force bool) {
 }
 
 func (d *demand) write(wanted *Demand, now time.Time) error {
-	f := demandFile{Metrics: map[string]time.Time{}, External: map[string]time.Time{}, Queries: map[string]time.Time{}}
+	f := demandFile{Metrics: map[string]time.Time{}, External: map[string]time.Time{}, Selectors: map[string]time.Time{}}
 	metrics := f.byAPI()
 	d.mu.Lock()
 	for metric, last := range d.reads {
 		metrics[metric.api][metric.name] = last
 	}
-	for text, q := range d.queries {
-		f.Queries[text] = q.last
+	for text, s := range d.selectors {
+		f.Selectors[text] = s.last
 	}
 	d.mu.Unlock()
 	for metric := range wanted.scaled.metrics {

@@ -162,7 +162,7 @@ func (p *Provider) gauges() []prometheus.Collector {
 			return n
 		})
 	}
-	const help = "What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), queries on the database (query), and patterns of keep in the configuration (keep)."
+	const help = "What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), selectors of queries (query), and patterns of keep in the configuration (keep)."
 	reader := func(name string, value func() int) { add("promlet_demand", help, "reader", name, value) }
 	reader("hpa", func() int {
 		scaled, err := p.objects.scaledMetrics()
@@ -183,7 +183,7 @@ func (p *Provider) gauges() []prometheus.Collector {
 		}
 	}
 	reader("api", of(func(d *demand) int { return len(d.reads) }))
-	reader("query", of(func(d *demand) int { return len(d.queries) }))
+	reader("query", of(func(d *demand) int { return len(d.selectors) }))
 	reader("keep", of(func(d *demand) int { return len(d.keep) }))
 	return all
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 )
 
@@ -111,9 +113,9 @@ func TestMetrics(t *testing.T) {
 	f.hpa("app", podsMetric("http_requests"), objectMetric("http_requests"), podsMetric("later"))
 	f.now = f.now.Add(7 * time.Second)
 	require.NotContains(t, f.ask("default/pods/*/queue_depth"), "404")
-	require.NoError(t, f.Query("sum(x)"))
+	f.Selected([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "x")})
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP promlet_demand What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), queries on the database (query), and patterns of keep in the configuration (keep).
+# HELP promlet_demand What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), selectors of queries (query), and patterns of keep in the configuration (keep).
 # TYPE promlet_demand gauge
 promlet_demand{reader="api"} 1
 promlet_demand{reader="hpa"} 2

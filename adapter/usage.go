@@ -82,11 +82,8 @@ func (u *Usage) addDemand(d *demand) {
 	for _, on := range d.keep {
 		u.others = append(u.others, selectorReader{on, []string{"keep"}})
 	}
-	for _, q := range d.queries {
-		who := []string{"query, " + u.ago(q.last)}
-		for _, on := range q.on {
-			u.others = append(u.others, selectorReader{on, who})
-		}
+	for _, q := range d.selectors {
+		u.others = append(u.others, selectorReader{q.on, []string{"query, " + u.ago(q.last)}})
 	}
 }
 

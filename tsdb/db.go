@@ -15,9 +15,11 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
+	"github.com/prometheus/prometheus/util/features"
 )
 
 // Errors of Open.
@@ -36,12 +38,16 @@ type DB struct {
 	engine  *promql.Engine
 	slots   *slots
 	lock    fileutil.Releaser
+	parser  parser.Parser
 	metrics *prometheus.Registry
+	stats   *promtsdb.DBStats
 	damage  []Damage
+
+	features features.Collector
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
-	running sync.WaitGroup // queries of Instant
+	running sync.WaitGroup // queries of Instant, and work begun by Begin
 	mu      sync.Mutex     // orders begin and Close
 	once    sync.Once
 	err     error // of Close
@@ -67,7 +73,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
-	db := &DB{opts: opts, lock: lock}
+	db := &DB{opts: opts, lock: lock, parser: newParser(), features: features.NewRegistry()}
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	if err := db.open(); err != nil {
 		db.cancel()
@@ -150,6 +156,8 @@ func (db *DB) open() error {
 		NoStepSubqueryIntervalFn: func(int64) int64 { return DefaultSubqueryStep.Milliseconds() },
 		EnableAtModifier:         true,
 		EnableNegativeOffset:     true,
+		FeatureRegistry:          db.features,
+		Parser:                   db.parser,
 	})
 	return nil
 }
@@ -157,7 +165,10 @@ func (db *DB) open() error {
 // openStore gives each attempt a registry of its own: a failed one leaves its metrics registered.
 func (db *DB) openStore() (err error) {
 	db.metrics = prometheus.NewRegistry()
-	db.store, err = promtsdb.Open(db.opts.Dir, db.quietLogger(), db.metrics, db.opts.storage(), nil)
+	db.stats = promtsdb.NewDBStats()
+	opts := db.opts.storage()
+	opts.FeatureRegistry = db.features
+	db.store, err = promtsdb.Open(db.opts.Dir, db.quietLogger(), db.metrics, opts, db.stats)
 	return err
 }
 
@@ -193,7 +204,7 @@ func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:
 // Damage tells what Open found broken and what became of it; empty when all was well.
 func (db *DB) Damage() []Damage { return append([]Damage(nil), db.damage...) }
 
-// Close ends running queries of Instant, waits for them and for the storage to write what it holds, and
+// Close ends running queries of Instant and what Begin began, waits for them and for the storage to write what it holds, and
 // unlocks the directory. Calling it again waits for the first call and returns the same.
 func (db *DB) Close() error {
 	db.once.Do(func() {

@@ -17,6 +17,14 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	forbidden := []struct{ pkg, dep, reason string }{
 		{"scrape", module, "scrape knows targets and an appendable, nothing of promlet"},
 		{"tsdb", module, "tsdb knows samples and queries, nothing of promlet"},
+		{"tsdb", "github.com/prometheus/prometheus/web", "who embeds the database need not serve HTTP"},
+		{"tsdb/httpapi", module + "scrape", "the API takes upstream's targets, whoever scrapes them"},
+		{"tsdb/httpapi", module + "adapter", "the API is Prometheus's, and knows no Kubernetes"},
+		{"tsdb/httpapi", module + "discovery", "the API is Prometheus's, and knows no Kubernetes"},
+		{"tsdb/httpapi", "k8s.io/api/", "the API is Prometheus's, and knows no Kubernetes"},
+		{"tsdb/httpapi", "k8s.io/apiserver", "the API is Prometheus's, and knows no Kubernetes"},
+		{"tsdb/httpapi", "k8s.io/client-go/kubernetes", "the API is Prometheus's, and knows no Kubernetes"},
+		{"adapter", module + "tsdb/httpapi", "the adapter serves Kubernetes' APIs"},
 		{"discovery", module, "discovery gives upstream's types, so that it can be tested and embedded alone"},
 		{"adapter", module + "scrape", "the adapter reads what is stored, however it came there"},
 		{"adapter", module + "discovery", "the adapter reads objects through client-go's listers"},
@@ -58,7 +66,7 @@ func listDeps(t *testing.T, pkg string) []string {
 
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
-	for _, pkg := range []string{"scrape", "tsdb", "discovery", "adapter"} {
+	for _, pkg := range []string{"scrape", "tsdb", "tsdb/httpapi", "discovery", "adapter"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()
 		require.NoError(t, err)
 		for _, imported := range strings.Fields(string(out)) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -25,7 +26,7 @@ import (
 const behind = 15 * time.Second
 
 // promletTargets are those a pod of promlet has for a job.
-func (e *endToEnd) promletTargets(ctx context.Context, pod, job string) ([]target, error) {
+func (e *endToEnd) promletTargets(ctx context.Context, pod, job string) ([]v1.ActiveTarget, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.web(pod)+"/api/v1/targets", http.NoBody)
 	if err != nil {
 		return nil, err
@@ -37,12 +38,12 @@ func (e *endToEnd) promletTargets(ctx context.Context, pod, job string) ([]targe
 	}
 	defer response.Body.Close()
 	var answer struct {
-		Data struct{ ActiveTargets []target }
+		Data struct{ ActiveTargets []v1.ActiveTarget }
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(answer.Data.ActiveTargets, func(t target) bool { return t.ScrapePool != job }), nil
+	return slices.DeleteFunc(answer.Data.ActiveTargets, func(t v1.ActiveTarget) bool { return t.ScrapePool != job }), nil
 }
 
 // truth are the URLs of a Service's endpoints as the API server has them, sorted.
@@ -88,7 +89,7 @@ func (e *endToEnd) targetsFollowPods(t *testing.T) {
 			return fmt.Errorf("%d targets: %+v: %w", len(targets), targets, errNotYet)
 		}
 		for _, target := range targets {
-			if got := target.Labels.Get("service") + " " + target.Labels.Get("endpoint") + " " + target.Labels.Get("job"); got != "rolling web rolling" {
+			if got := string(target.Labels["service"]) + " " + string(target.Labels["endpoint"]) + " " + string(target.Labels["job"]); got != "rolling web rolling" {
 				return errors.New(got)
 			}
 		}

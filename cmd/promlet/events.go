@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -23,4 +24,15 @@ func (o *options) events(c *cluster) (recorder record.EventRecorder, stop func()
 	broadcaster := record.NewBroadcaster()
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "promlet", Host: o.podName}), broadcaster.Shutdown, nil
+}
+
+// maxEventMessage is what the API server takes, in bytes.
+const maxEventMessage = 1024
+
+// shortened makes a text fit into an Event.
+func shortened(text string) string {
+	if len(text) <= maxEventMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxEventMessage-len("...")], "") + "..."
 }

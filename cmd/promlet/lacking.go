@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -78,14 +77,4 @@ func (l *lacking) tell(a *adapter.Autoscaler, m *adapter.ScaledMetric, of *lack)
 	l.events.Event(&corev1.ObjectReference{
 		APIVersion: autoscalingv2.SchemeGroupVersion.String(), Kind: "HorizontalPodAutoscaler", Namespace: a.Namespace, Name: a.Name, UID: a.UID,
 	}, corev1.EventTypeWarning, eventNoValue, shortened(fmt.Sprintf("promlet has no value of %s of %s: %s", m.Metric, m.Object, m.Reason)))
-}
-
-// maxEventMessage is what the API server takes, in bytes.
-const maxEventMessage = 1024
-
-func shortened(text string) string {
-	if len(text) <= maxEventMessage {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxEventMessage-len("...")], "") + "..."
 }

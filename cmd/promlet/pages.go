@@ -20,7 +20,11 @@ import (
 )
 
 // pages are what the web port shows.
-func (a *app) pages(provider *adapter.Provider, ready func() error) web.Options {
+func (a *app) pages(provider *adapter.Provider, ready func() error) (web.Options, error) {
+	api, err := a.queryAPI(provider)
+	if err != nil {
+		return web.Options{}, err
+	}
 	return web.Options{
 		Version:       buildVersion(),
 		Ready:         ready,
@@ -32,10 +36,10 @@ func (a *app) pages(provider *adapter.Provider, ready func() error) web.Options 
 		Targets:       a.shownTargets,
 		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
 		Configuration: func() web.Configuration { return a.configuration(provider) },
-		API:           (&targetsAPI{targets: a.scraper.TargetsActive, logger: a.logger}).handler(),
+		API:           api,
 		Gatherer:      a.registry,
 		Logger:        a.logger.With("component", "web"),
-	}
+	}, nil
 }
 
 // shownTargets are in no order.
@@ -108,6 +112,15 @@ func (o *options) shownFlags() []web.Flag {
 		return 1
 	})
 	return all
+}
+
+// flagValues are the flags as they are in force, by name.
+func (o *options) flagValues() map[string]string {
+	values := make(map[string]string, len(o.given))
+	for _, flag := range o.given {
+		values[flag.Name] = flag.Value.String()
+	}
+	return values
 }
 
 // flagsOf lists the flags of a set.

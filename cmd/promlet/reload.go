@@ -30,12 +30,13 @@ type reloader struct {
 	again   bool   // to be tried again though it is the same
 	mtx     sync.Mutex
 	problem string
+	loaded  time.Time // last
 }
 
 // newReloader is about a file that holds data, which is in force.
 func newReloader(path string, data []byte, apply func(fileConfig) error, now <-chan os.Signal, registry prometheus.Registerer, logger *slog.Logger) *reloader {
 	r := &reloader{
-		path: path, seen: data, apply: apply, now: now, logger: logger,
+		path: path, seen: data, apply: apply, now: now, logger: logger, loaded: time.Now(),
 		succeeded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "promlet_config_last_reload_successful",
 			Help: "Whether the last attempt to load the configuration succeeded.",
@@ -110,7 +111,7 @@ func (r *reloader) settle(err error) {
 		}
 		return
 	}
-	r.problem = ""
+	r.problem, r.loaded = "", time.Now()
 	r.succeeded.Set(1)
 	r.succeededAt.SetToCurrentTime()
 	r.logger.Info("configuration loaded", "file", r.path)
@@ -124,4 +125,11 @@ func (r *reloader) problems() []string {
 		return nil
 	}
 	return []string{r.problem + " (the configuration in force stays)"}
+}
+
+// last tells whether the last attempt to load the file succeeded, and when one did.
+func (r *reloader) last() (ok bool, loaded time.Time) {
+	r.mtx.Lock()
+	defer r.mtx.Unlock()
+	return r.problem == "", r.loaded
 }

@@ -89,6 +89,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	app.lacking = &lacking{events: events, logger: logger.With("component", "autoscalers"), now: time.Now}
 	app.targetsVersion.Store(1)
 	app.ownLabels.Store(&map[string]bool{})
+	app.jobs.Store(&[]*config.ScrapeConfig{})
 	provider, err := app.provider(mapper, cfg)
 	if err != nil {
 		return err
@@ -149,7 +150,8 @@ type app struct {
 	scrapedMtx     sync.Mutex
 	scraped        scraped
 	ownLabels      atomic.Pointer[map[string]bool] // by job, see adapter.Target
-	targetsVersion atomic.Uint64                   // counts the changes of what is scraped; never 0
+	jobs           atomic.Pointer[[]*config.ScrapeConfig]
+	targetsVersion atomic.Uint64 // counts the changes of what is scraped; never 0
 }
 
 func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
@@ -222,7 +224,11 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
 	if listener != nil {
-		pages, err := web.New(a.pages(provider, ready))
+		options, err := a.pages(provider, ready)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		pages, err := web.New(options)
 		if err != nil {
 			return errors.Join(err, listener.Close())
 		}
@@ -309,6 +315,7 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 		own[c.JobName] = c.HonorLabels || slices.ContainsFunc(c.MetricRelabelConfigs, givesLabels)
 	}
 	a.ownLabels.Store(&own)
+	a.jobs.Store(&configs)
 	defer a.targetsVersion.Add(1)
 	return a.scraper.Apply(configs, groups)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,8 +24,6 @@ const (
 	// maxUnmatchedEvents is how many rules at a time get an Event of their own. client-go
 	// drops those of an object that gets more than 25.
 	maxUnmatchedEvents = 10
-	// maxEventMessage is what the API server takes, in bytes.
-	maxEventMessage = 1024
 )
 
 // ruleTeller tells of rules that match no series: when one begins not to, in the log and
@@ -95,10 +92,7 @@ func (r *ruleTeller) record(texts []string) {
 		texts = append(texts[:maxUnmatchedEvents:maxUnmatchedEvents], fmt.Sprintf("%d more rules match no series: the log and the status page tell which", more))
 	}
 	for _, text := range texts {
-		if len(text) > maxEventMessage {
-			text = strings.ToValidUTF8(text[:maxEventMessage-len("...")], "") + "..."
-		}
-		r.events.Event(pod, corev1.EventTypeWarning, eventRuleUnmatched, text)
+		r.events.Event(pod, corev1.EventTypeWarning, eventRuleUnmatched, shortened(text))
 	}
 }
 

@@ -1,0 +1,15 @@
+// Package httpapi serves the HTTP API of Prometheus, /api/v1, over a database of package tsdb: with
+// Prometheus's own handlers, so that Grafana, promtool and client_golang work against it unchanged.
+//
+// What differs from Prometheus:
+//
+//   - Series that nobody reads may not be stored ([Options.Selected]). Selecting them makes them be; what
+//     there is to say about a selector that finds nothing is told under infos. The values of the label
+//     __name__ list what targets expose ([Options.Names]), whether it is stored or not.
+//   - At most half as many requests are worked on at once as the engine runs queries, so that those who
+//     ask the engine directly get their turn. Bodies are bounded, and so are expressions, by the engine's
+//     parser.
+//   - There are no rules, alerts and Alertmanagers: their lists are empty. Targets that relabelling has
+//     dropped are not known. Exemplars are not stored. Nothing can be written, deleted or read remotely, and
+//     no page of another origin may read answers.
+package httpapi

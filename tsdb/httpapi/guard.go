@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// maxBody in bytes is as much as an expression may have, and then some.
+const maxBody = 2 << 20
+
+// guard bounds what requests can cost together, and refuses those for what is not served.
+type guard struct {
+	db    *tsdb.DB
+	next  http.Handler
+	turns chan struct{}
+}
+
+// newGuard leaves half of the engine's queries to others: dashboards of many panels must not make
+// autoscalers wait.
+func newGuard(db *tsdb.DB, next http.Handler) *guard {
+	return &guard{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/2))}
+}
+
+// notServed tells why a path below Prefix is not.
+func notServed(path string) error {
+	switch strings.TrimPrefix(path, Prefix) {
+	case "/read":
+		return errors.New("remote reading is not served: use query_range")
+	case "/write", "/otlp/v1/metrics":
+		return errors.New("samples are scraped, not received")
+	case "/openapi.yaml":
+		return errors.New("this is the API of Prometheus: see its documentation")
+	}
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := notServed(r.URL.Path); err != nil {
+		respondError(w, http.StatusNotFound, "not_found", err)
+		return
+	}
+	// Waiting for a turn counts, as for the engine.
+	ctx, cancel := context.WithTimeout(r.Context(), g.db.QueryTimeout())
+	defer cancel()
+	select {
+	case g.turns <- struct{}{}:
+		defer func() { <-g.turns }()
+	case <-ctx.Done():
+		respondError(w, http.StatusServiceUnavailable, "timeout",
+			fmt.Errorf("too many requests at once: %d are worked on, none ended within %s", cap(g.turns), g.db.QueryTimeout()))
+		return
+	}
+	ctx, done, err := g.db.Begin(ctx)
+	if err != nil {
+		respondError(w, http.StatusServiceUnavailable, "unavailable", err)
+		return
+	}
+	defer done()
+	r = r.WithContext(ctx)
+	if err := readBody(w, r); err != nil {
+		code := http.StatusBadRequest
+		var tooLong *http.MaxBytesError
+		if errors.As(err, &tooLong) {
+			code, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes: select by fewer values", tooLong.Limit)
+		}
+		respondError(w, code, "bad_data", err)
+		return
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// readBody reads all of it, so that one that is too long does not become a query that is too short.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return fmt.Errorf("read the body: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}
+
+// respondError answers as Prometheus does.
+func respondError(w http.ResponseWriter, code int, kind string, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	// Who is gone needs no answer.
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": kind, "error": err.Error()})
+}

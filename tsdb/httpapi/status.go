@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/util/features"
+	v1 "github.com/prometheus/prometheus/web/api/v1"
+)
+
+// APIVersion is the version of Prometheus whose API this is: Grafana chooses by it what it asks for.
+const APIVersion = "3.15.0"
+
+// errAdmin is what the admin API would give if it were enabled, which it cannot be.
+var errAdmin = errors.New("the admin API is not served")
+
+// status tells the API about the program and its database.
+type status struct{ opts Options }
+
+var _ v1.TSDBAdminStats = (*status)(nil)
+
+// buildInfo has the version of the API, and that of the program beside.
+func (s *status) buildInfo() *v1.PrometheusVersion {
+	return &v1.PrometheusVersion{
+		Version:   APIVersion + "+promlet",
+		Revision:  s.opts.Version,
+		GoVersion: runtime.Version(),
+	}
+}
+
+func (s *status) runtimeInfo() (v1.RuntimeInfo, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return v1.RuntimeInfo{}, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return v1.RuntimeInfo{}, err
+	}
+	ok, last := s.opts.Reloaded()
+	return v1.RuntimeInfo{
+		StartTime:           s.opts.Started.UTC(),
+		CWD:                 dir,
+		Hostname:            host,
+		ServerTime:          time.Now().UTC(),
+		ReloadConfigSuccess: ok,
+		LastConfigTime:      last.UTC().Truncate(time.Second),
+		CorruptionCount:     int64(len(s.opts.DB.Damage())),
+		GoroutineCount:      runtime.NumGoroutine(),
+		GOMAXPROCS:          runtime.GOMAXPROCS(0),
+		GOMEMLIMIT:          debug.SetMemoryLimit(-1),
+		GOGC:                os.Getenv("GOGC"),
+		GODEBUG:             os.Getenv("GODEBUG"),
+		StorageRetention:    model.Duration(s.opts.DB.Retention()).String(),
+	}, nil
+}
+
+// features are those of the database; of the API, none can be enabled.
+func (s *status) features() features.Collector {
+	all := features.NewRegistry()
+	for category, of := range s.opts.DB.Features().Get() {
+		for name, on := range of {
+			all.Set(category, name, on)
+		}
+	}
+	for _, name := range []string{"admin", "lifecycle", "otlp_write_receiver", "remote_write_receiver", "search"} {
+		all.Disable(features.API, name)
+	}
+	return all
+}
+
+// Stats implements v1.TSDBAdminStats.
+func (s *status) Stats(label string, limit int) (*promtsdb.Stats, error) {
+	return s.opts.DB.Stats(label, limit)
+}
+
+// WALReplayStatus implements v1.TSDBAdminStats.
+func (s *status) WALReplayStatus() (promtsdb.WALReplayStatus, error) {
+	return s.opts.DB.WALReplayStatus()
+}
+
+// BlockMetas implements v1.TSDBAdminStats.
+func (s *status) BlockMetas() ([]promtsdb.BlockMeta, error) {
+	metas, err := s.opts.DB.BlockMetas()
+	if err != nil {
+		return nil, fmt.Errorf("list blocks: %w", err)
+	}
+	return metas, nil
+}
+
+// CleanTombstones implements v1.TSDBAdminStats.
+func (*status) CleanTombstones() error { return errAdmin }
+
+// Delete implements v1.TSDBAdminStats.
+func (*status) Delete(context.Context, int64, int64, ...*labels.Matcher) error { return errAdmin }
+
+// Snapshot implements v1.TSDBAdminStats.
+func (*status) Snapshot(string, bool) error { return errAdmin }

@@ -1,0 +1,72 @@
+package tsdb
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/util/features"
+)
+
+// Parser returns the parser of the engine. It refuses what would take too much to evaluate, and takes
+// what Prometheus does without feature flags.
+func (db *DB) Parser() parser.Parser { return db.parser }
+
+// Features tells which features of the storage and of PromQL are on, as Prometheus names them.
+func (db *DB) Features() features.Collector { return db.features }
+
+// Retention returns Options.Retention.
+func (db *DB) Retention() time.Duration { return db.opts.Retention }
+
+// QueryTimeout returns Options.QueryTimeout.
+func (db *DB) QueryTimeout() time.Duration { return db.opts.QueryTimeout }
+
+// MaxConcurrency returns Options.MaxConcurrency.
+func (db *DB) MaxConcurrency() int { return db.opts.MaxConcurrency }
+
+// Begin begins work on the database that is not a call of one of its methods, such as a query of Engine:
+// Close ends the context that it gives, and waits for done. The error is ErrClosed.
+func (db *DB) Begin(ctx context.Context) (work context.Context, done func(), err error) {
+	if err := db.begin(); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(db.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		db.running.Done()
+	}, nil
+}
+
+// ExemplarQuerier implements storage.ExemplarQueryable. There are none: exemplars are not stored.
+func (db *DB) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier, error) {
+	if db.closing.Err() != nil {
+		return nil, ErrClosed
+	}
+	return db.store.ExemplarQuerier(ctx)
+}
+
+// Stats counts the series in memory by their labels, the most frequent first and at most limit of each kind;
+// by names of metrics where label is the metric name.
+func (db *DB) Stats(label string, limit int) (*promtsdb.Stats, error) {
+	if db.closing.Err() != nil {
+		return nil, ErrClosed
+	}
+	return db.store.Head().Stats(label, limit), nil
+}
+
+// WALReplayStatus tells which segments of the log Open has read.
+func (db *DB) WALReplayStatus() (promtsdb.WALReplayStatus, error) {
+	return db.stats.Head.WALReplayStatus.GetWALReplayStatus(), nil
+}
+
+// BlockMetas describes the blocks on disk.
+func (db *DB) BlockMetas() ([]promtsdb.BlockMeta, error) {
+	if db.closing.Err() != nil {
+		return nil, ErrClosed
+	}
+	return db.store.BlockMetas(), nil
+}
