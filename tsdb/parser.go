@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxExprLength in bytes is more than names of ten thousand pods take.
-	maxExprLength = 1 << 20
+	// maxExprLength in bytes is more than the names of ten thousand pods take.
+	maxExprLength = 512 << 10
 	// maxExprCode in bytes is for all of an expression that is not in quotes: what nests. Parsing and
 	// evaluating are recursive, and a stack that outgrows its limit ends the process.
 	maxExprCode = 32 << 10

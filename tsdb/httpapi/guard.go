@@ -13,7 +13,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// maxBody in bytes is as much as an expression may have, and then some.
+// maxBody in bytes is more than the longest expression that the parser takes has, encoded.
 const maxBody = 2 << 20
 
 // guard bounds what requests can cost together, and refuses those for what is not served.
