@@ -5,9 +5,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"k8s.io/klog/v2"
 )
 
 func main() { run(newOptions) }
@@ -17,6 +20,8 @@ func run(defaults func() *options) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
+	// What commands but serve are told through it is returned as an error as well.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	if err := commandFor(os.Args, defaults).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "promlet:", err)
 		os.Exit(1)
