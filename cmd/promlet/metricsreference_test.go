@@ -18,6 +18,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -134,11 +135,34 @@ func reference(own map[string]*dto.MetricFamily) string {
 		f := own[name]
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, strings.ToLower(f.GetType().String()), labelsOf(f), f.GetHelp())
 	}
+	b.WriteString("\nThe reasons of `promlet_api_answers_total`; all but the first and the last are answered 404, or with an empty list, and the message says more:\n\n| reason | |\n|---|---|\n")
+	for _, r := range reasons() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r[0], r[1])
+	}
 	b.WriteString("\nThe others keep the names of those whose they are:\n\n| names | are |\n|---|---|\n")
 	for _, u := range upstream() {
 		fmt.Fprintf(&b, "| `%s_*` | %s |\n", u[0], u[1])
 	}
 	return b.String()
+}
+
+// reasons say what the values of the label reason of promlet_api_answers_total mean.
+func reasons() [][2]string {
+	return [][2]string{
+		{"value", "there is one; of several objects, at least one has one"},
+		{"starting", "collection has begun, the first value comes in a moment"},
+		{"no_object", "there is no such object, or the selector picks none"},
+		{"no_metric", "no rule makes such a metric"},
+		{"no_monitor", "no monitor selects the object, or the one that does is rejected"},
+		{"no_endpoints", "a monitor selects it and finds no target in it"},
+		{"target_down", "its targets are down, or have not been scraped yet"},
+		{"no_series", "they are up and expose no such series, with the labels that the rule and the request ask for"},
+		{"no_samples", "there are series, without a sample that is recent enough"},
+		{"too_few_samples", "a rate needs two"},
+		{"not_a_number", "the value is NaN or infinite"},
+		{"refused", "the question cannot be answered for any object: an operator that PromQL has not, a kind that there is not"},
+		{"error", "a fault, answered 500: the log and the message say more"},
+	}
 }
 
 // labelsOf lists the labels of a family with the values that they can have.
@@ -176,6 +200,10 @@ func TestMetricsReference(t *testing.T) {
 		word, _, _ := strings.Cut(name, "_")
 		require.True(t, slices.ContainsFunc(upstream(), func(u [2]string) bool { return u[0] == word }), "%s: say in upstream whose it is", name)
 	}
+	require.Len(t, own["promlet_api_answers_total"].GetMetric(), 2*len(reasons()), "say in reasons what each means")
+	for _, r := range reasons() {
+		require.True(t, anyHas(own["promlet_api_answers_total"], labels.MustNewMatcher(labels.MatchEqual, "reason", r[0])), r[0])
+	}
 	want := reference(own)
 	if slices.Contains(flag.Args(), "update") {
 		require.NoError(t, os.WriteFile(metricsReference, []byte(want), 0o644)) //nolint:gosec // It is documentation.
@@ -183,4 +211,8 @@ func TestMetricsReference(t *testing.T) {
 	got, err := os.ReadFile(metricsReference)
 	require.NoError(t, err)
 	require.Equal(t, want, string(got), "go test ./cmd/promlet -run TestMetricsReference -args update")
+	t.Run("Dashboard", func(t *testing.T) {
+		maps.Copy(others, own)
+		checkDashboard(t, others)
+	})
 }

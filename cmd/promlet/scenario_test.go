@@ -49,6 +49,8 @@ func TestEndToEnd(t *testing.T) {
 	})
 	if e.plane != nil {
 		t.Run("Demand", e.demand)
+		t.Run("UnmatchedRule", e.unmatchedRule)
+		t.Run("ScrapesItself", e.scrapesItself)
 	}
 	t.Run("Callers", e.callers)
 	t.Run("RollingRestart", e.rollingRestart)
