@@ -29,7 +29,8 @@ func (e *endToEnd) scrapesItself(t *testing.T) {
 		files = append(files, "-f", filepath.Join(dir, file))
 	}
 	e.kubectl(t, append([]string{"apply", "--server-side"}, files...)...)
-	defer e.kubectl(t, append([]string{"delete"}, files...)...)
+	// A token goes with its ServiceAccount, perhaps before kubectl comes to it.
+	defer e.kubectl(t, append([]string{"delete", "--ignore-not-found"}, files...)...)
 	for _, pod := range e.promletPods(t) {
 		e.eventually(t, "promlet scrapes both replicas", func(ctx context.Context) error {
 			targets, err := e.promletTargets(ctx, pod, "serviceMonitor/promlet/promlet/0")
