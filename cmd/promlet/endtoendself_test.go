@@ -103,8 +103,8 @@ func (e *endToEnd) metricsAreForTheReader(t *testing.T) {
 	}
 }
 
-// unmatchedRule looks for the Event of the rule in testdata/e2e/config.yaml that has a
-// spelling mistake, where kubectl describe pod shows it.
+// unmatchedRule looks for the Event of the rule in testdata/e2e/config.yaml that nothing
+// exposes a series for, where kubectl describe pod shows it.
 func (e *endToEnd) unmatchedRule(t *testing.T) {
 	name := e.promletPods(t)[0]
 	e.eventually(t, "an Event on promlet's Pod names the rule", func(ctx context.Context) error {
@@ -112,7 +112,7 @@ func (e *endToEnd) unmatchedRule(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !regexp.MustCompile(`Warning +RuleMatchesNothing .*externalRules\[2\]: seriesQuery "queue_lenght\{namespace!=\\"\\"\}" matches no series`).MatchString(described) {
+		if !regexp.MustCompile(`Warning +RuleMatchesNothing .*externalRules\[2\]: seriesQuery "queue_size\{namespace!=\\"\\"\}" matches no series`).MatchString(described) {
 			return errors.New(described)
 		}
 		return nil
