@@ -155,6 +155,7 @@ func TestWhatIsSaidOfSelectors(t *testing.T) {
 	require.EqualError(t, f.selects(`nonsense`), "no target exposes nonsense")
 	require.EqualError(t, f.selects(`{__name__=~"non.*"}`), `no target exposes what {__name__=~"non.*"} selects`)
 	require.ErrorIs(t, f.selects(`{job="x"}`), errNamesNoMetric)
+	require.NoError(t, f.selects(`up{job="x"}`), "no target exposes it, and it is there")
 	require.NoError(t, f.selects(`go_goroutines{pod="x"}`), "it has been collected all along")
 
 	matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "queue_depth")}

@@ -43,7 +43,7 @@ func (p *Provider) Selected(matchers []*labels.Matcher) (say func(found bool) er
 			return nil
 		}
 		names, known := p.catalog.exposing(on)
-		if known && len(names) == 0 {
+		if known && len(names) == 0 && !ofScrapes(on) {
 			return fmt.Errorf("no target exposes %s", nameText(on))
 		}
 		if left := p.demand.selectorStarting(selectorText(on)); left > 0 {
@@ -57,6 +57,14 @@ func (p *Provider) Selected(matchers []*labels.Matcher) (say func(found bool) er
 // metric has would be chosen.
 func choose(on []*labels.Matcher) bool {
 	return !matchesName(on, "a_name_of_no_metric") || !matchesName(on, "zz_name_of_no_metric")
+}
+
+// ofScrapes tells whether matchers on the name take series that no target exposes, because scraping writes them.
+func ofScrapes(on []*labels.Matcher) bool {
+	return slices.ContainsFunc([]string{
+		"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
+		"scrape_series_added", "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes",
+	}, func(name string) bool { return matchesName(on, name) })
 }
 
 // selected notes a selector, unless there are too many.

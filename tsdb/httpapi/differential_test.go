@@ -147,7 +147,7 @@ func (s *sides) compareStatistics(t *testing.T, queries []query) {
 		}
 		path, parameters := q.request()
 		for _, stats := range []string{"true", "all", "yes"} {
-			asked := append(parameters, "stats", stats)
+			asked := slices.Concat(parameters, []string{"stats", stats})
 			ours, theirs := get(t, s.promlet, path, asked...), get(t, s.prometheus, path, asked...)
 			require.Equal(t, theirs.code, ours.code)
 			if theirs.code != http.StatusOK {

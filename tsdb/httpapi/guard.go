@@ -19,13 +19,13 @@ const maxBody = 2 << 20
 // guard bounds what requests can cost together, and refuses those for what is not served.
 type guard struct {
 	db    *tsdb.DB
-	next  http.Handler
+	next  func() http.Handler
 	turns chan struct{}
 }
 
 // newGuard leaves half of the engine's queries to others: dashboards of many panels must not make
 // autoscalers wait.
-func newGuard(db *tsdb.DB, next http.Handler) *guard {
+func newGuard(db *tsdb.DB, next func() http.Handler) *guard {
 	return &guard{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/2))}
 }
 
@@ -75,7 +75,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		respondError(w, code, "bad_data", err)
 		return
 	}
-	g.next.ServeHTTP(w, r)
+	g.next().ServeHTTP(w, r)
 }
 
 // readBody reads all of it, so that one that is too long does not become a query that is too short.

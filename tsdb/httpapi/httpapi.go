@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/grafana/regexp"
@@ -112,6 +114,15 @@ func New(opts Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: Options.ListenAddress: %w", err)
 	}
+	return newGuard(opts.DB, sync.OnceValue(func() http.Handler {
+		// Making it leaves 40 MB to collect, of a description in OpenAPI that is not served. Whoever never asks
+		// does without, and whoever does has the memory back.
+		defer debug.FreeOSMemory()
+		return newAPI(opts, global)
+	})), nil
+}
+
+func newAPI(opts Options, global v1.GlobalURLOptions) http.Handler {
 	status := &status{opts: opts}
 	targets := &targets{opts: opts}
 	reads := &queryable{db: opts.DB, selected: opts.Selected, names: opts.Names}
@@ -150,11 +161,10 @@ func New(opts Options) (http.Handler, error) {
 		false,
 		nil,
 		status.features(),
-		// Its description takes longer to make than all else. It is not served.
 		v1.OpenAPIOptions{IncludePaths: []string{"none"}},
 		opts.DB.Parser(),
 	).Register(router.WithPrefix(Prefix))
-	return newGuard(opts.DB, router), nil
+	return router
 }
 
 // noOrigin matches no origin: a page could read metrics through a port on loopback, which it cannot reach
