@@ -143,7 +143,7 @@ func (s *scene) askStatus(ctx context.Context, t *testing.T, c apiv1.API) {
 	statistics, err := c.TSDB(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 3, statistics.HeadStats.NumSeries)
-	require.Equal(t, 3, statistics.HeadStats.ChunkCount)
+	require.GreaterOrEqual(t, statistics.HeadStats.ChunkCount, 3)
 	require.Equal(t, apiv1.Stat{Name: "http_requests_total", Value: 2}, statistics.SeriesCountByMetricName[0])
 	_, err = c.WalReplay(ctx)
 	require.NoError(t, err)
