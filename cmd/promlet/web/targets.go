@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -62,9 +63,10 @@ type targetsData struct {
 
 func (s *Server) targets(r *http.Request) (any, error) {
 	data := &targetsData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != ""}
-	byJob := map[string][]Target{}
+	statuses := s.opts.Monitors()
+	owned := newOwned(statuses)
 	for _, t := range s.opts.Targets() {
-		byJob[t.Job] = append(byJob[t.Job], t)
+		owned.add(&t)
 		switch t.Health {
 		case "up":
 			data.Up++
@@ -75,9 +77,8 @@ func (s *Server) targets(r *http.Request) (any, error) {
 		}
 	}
 	var all []monitor
-	statuses := s.opts.Monitors()
 	for i := range statuses {
-		m := newMonitor(&statuses[i], byJob)
+		m := newMonitor(&statuses[i], owned)
 		if m.Err != "" {
 			data.Rejected++
 		}
@@ -101,13 +102,50 @@ func rank(m *monitor) int {
 	return 2
 }
 
-func newMonitor(of *discovery.MonitorStatus, byJob map[string][]Target) monitor {
+// owned are the targets by what they are of: a job, or of the jobs that all annotated
+// objects of a kind share, the object.
+type owned struct {
+	shared  map[string]string // by job: the label that names the object
+	targets map[ownedKey][]Target
+}
+
+type ownedKey struct{ job, namespace, name string } // no more than the job, unless that is shared
+
+func newOwned(statuses []discovery.MonitorStatus) *owned {
+	o := &owned{shared: map[string]string{}, targets: map[ownedKey][]Target{}}
+	for i := range statuses {
+		if of := &statuses[i]; of.Origin == discovery.OriginAnnotation {
+			for _, job := range of.Jobs {
+				o.shared[job] = strings.ToLower(of.Kind)
+			}
+		}
+	}
+	return o
+}
+
+func (o *owned) add(t *Target) {
+	key := ownedKey{job: t.Job}
+	if label, ok := o.shared[t.Job]; ok {
+		key.namespace, key.name = t.Labels.Get("namespace"), t.Labels.Get(label)
+	}
+	o.targets[key] = append(o.targets[key], *t)
+}
+
+func (o *owned) of(job string, status *discovery.MonitorStatus) []Target {
+	key := ownedKey{job: job}
+	if _, ok := o.shared[job]; ok {
+		key.namespace, key.name = status.Namespace, status.Name
+	}
+	return o.targets[key]
+}
+
+func newMonitor(of *discovery.MonitorStatus, owned *owned) monitor {
 	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported}
 	if of.Err != nil {
 		m.Err = of.Err.Error()
 	}
 	for _, job := range of.Jobs {
-		m.Targets = append(m.Targets, byJob[job]...)
+		m.Targets = append(m.Targets, owned.of(job, of)...)
 	}
 	for i := range m.Targets {
 		if m.Targets[i].Health == "up" {

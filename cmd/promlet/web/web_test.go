@@ -186,7 +186,7 @@ func TestTargetsPage(t *testing.T) {
 	page := get(t, opts, "/targets", http.StatusOK)
 	for _, want := range []string{
 		"1 down", "1 monitor rejected", "waiting for the first scrape", "bearerTokenFile: refused", "1 of 3 up", "3 of 154", "38ms", "connection refused",
-		"It has no targets.", "never", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
+		"no targets", "never", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
 	} {
 		require.Contains(t, page, want)
 	}
@@ -219,6 +219,35 @@ func TestTargetsPage(t *testing.T) {
 	require.Len(t, seen, 505, "the parts are the whole")
 }
 
+// The annotated objects of a kind share a job; each has targets of its own.
+func TestTargetsOfAnnotatedObjects(t *testing.T) {
+	opts := nothing(t)
+	opts.Monitors = func() []discovery.MonitorStatus {
+		return []discovery.MonitorStatus{
+			{Kind: "Pod", Namespace: "default", Name: "a", Origin: discovery.OriginAnnotation, Jobs: []string{"annotations/pods"}},
+			{Kind: "Pod", Namespace: "default", Name: "b", Origin: discovery.OriginAnnotation, Jobs: []string{"annotations/pods"}},
+			{Kind: "Service", Namespace: "default", Name: "a", Origin: discovery.OriginAnnotation, Jobs: []string{"annotations/services"}},
+		}
+	}
+	opts.Targets = func() []Target {
+		return []Target{
+			{Job: "annotations/pods", Address: "10.0.0.1:80/metrics", Health: "up", Labels: labels.FromStrings("namespace", "default", "pod", "a")},
+			{Job: "annotations/pods", Address: "10.0.0.1:81/metrics", Health: "up", Labels: labels.FromStrings("namespace", "default", "pod", "a")},
+			{Job: "annotations/pods", Address: "10.0.0.2:80/metrics", Health: "down", Labels: labels.FromStrings("namespace", "default", "pod", "b")},
+			{Job: "annotations/services", Address: "10.0.0.2:82/metrics", Health: "up", Labels: labels.FromStrings("namespace", "default", "pod", "b", "service", "a")},
+		}
+	}
+	var twin targetsData
+	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/targets.json", http.StatusOK)), &twin))
+	var got []string
+	for _, m := range twin.Monitors {
+		for _, target := range m.Targets {
+			got = append(got, m.Kind+" "+m.Name+" "+target.Address)
+		}
+	}
+	require.Equal(t, []string{"Pod b 10.0.0.2:80/metrics", "Pod a 10.0.0.1:80/metrics", "Pod a 10.0.0.1:81/metrics", "Service a 10.0.0.2:82/metrics"}, got)
+}
+
 func TestMetricsPage(t *testing.T) {
 	opts := nothing(t)
 	opts.Metrics = func() []scrape.Metric {
@@ -239,7 +268,7 @@ func TestMetricsPage(t *testing.T) {
 	page := get(t, opts, "/catalog?stored=yes", http.StatusOK)
 	require.Contains(t, page, "Requests &amp; more.")
 	require.NotContains(t, page, "go_threads")
-	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 are like that")
+	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 is like that")
 	require.Contains(t, get(t, opts, "/explain", http.StatusOK), `<option value="http_requests">`)
 }
 
