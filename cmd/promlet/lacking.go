@@ -76,5 +76,13 @@ func (l *lacking) tell(a *adapter.Autoscaler, m *adapter.ScaledMetric, of *lack)
 	}
 	l.events.Event(&corev1.ObjectReference{
 		APIVersion: autoscalingv2.SchemeGroupVersion.String(), Kind: "HorizontalPodAutoscaler", Namespace: a.Namespace, Name: a.Name, UID: a.UID,
-	}, corev1.EventTypeWarning, eventNoValue, shortened(fmt.Sprintf("promlet has no value of %s of %s: %s", m.Metric, m.Object, m.Reason)))
+	}, corev1.EventTypeWarning, eventNoValue, shortened(fmt.Sprintf("promlet has no value of %s: %s", sought(m), m.Reason)))
+}
+
+// sought is what a metric is called where it is told of.
+func sought(m *adapter.ScaledMetric) string {
+	if m.Question.External {
+		return "external metric " + m.Metric
+	}
+	return m.Metric + " of " + m.Object
 }

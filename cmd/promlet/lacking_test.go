@@ -51,6 +51,10 @@ func TestLackingTells(t *testing.T) {
 	look()
 	look()
 	look(told)
+	a.Metrics[0] = adapter.ScaledMetric{Metric: "orders", Object: "external", Reason: "no rule makes it", Question: adapter.Question{External: true}}
+	look()
+	look()
+	look("Warning MetricHasNoValue promlet has no value of external metric orders: no rule makes it")
 	l.note(nil)
 	require.Empty(t, l.since, "what is gone is forgotten")
 }
