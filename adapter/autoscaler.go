@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
@@ -32,7 +31,10 @@ type Autoscaler struct {
 	Replicas int `json:"replicas"`
 	// Asks is how many the controller would ask for now by the metrics that have a value;
 	// 0 when none has.
-	Asks    int            `json:"asksFor,omitempty"`
+	Asks int `json:"asksFor,omitempty"`
+	// Stuck is why the controller scales nothing, whatever the metrics say, in its own
+	// words; empty when it does.
+	Stuck   string         `json:"stuck,omitempty"`
 	Metrics []ScaledMetric `json:"metrics"`
 }
 
@@ -99,68 +101,6 @@ func (p *Provider) Autoscalers(ctx context.Context, filter func(namespace, name 
 	return all, ctx.Err()
 }
 
-// hpas are ordered by namespace and name.
-func (o objects) hpas() ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
-	lister, ok := o.lister(autoscalingv2.Resource("horizontalpodautoscalers"))
-	if !ok {
-		return nil, nil
-	}
-	found, err := lister.List(apilabels.Everything())
-	if err != nil {
-		return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
-	}
-	hpas := make([]*autoscalingv2.HorizontalPodAutoscaler, 0, len(found))
-	for _, obj := range found {
-		if hpa, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler); ok {
-			hpas = append(hpas, hpa)
-		}
-	}
-	slices.SortFunc(hpas, func(a, b *autoscalingv2.HorizontalPodAutoscaler) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
-	return hpas, nil
-}
-
-// owner is what owns pods.
-type owner struct{ namespace, group, kind, name string }
-
-func targetOf(hpa *autoscalingv2.HorizontalPodAutoscaler) owner {
-	of := hpa.Spec.ScaleTargetRef
-	gv, err := schema.ParseGroupVersion(of.APIVersion)
-	if err != nil {
-		return owner{} // owns nothing
-	}
-	return owner{hpa.Namespace, gv.Group, of.Kind, of.Name}
-}
-
-// podsByOwner returns the pods that are not on their way out.
-func (o objects) podsByOwner() (map[owner][]*corev1.Pod, error) {
-	listed, err := o.list(podKind(), "", apilabels.Everything())
-	if err != nil {
-		return nil, err
-	}
-	owned := map[owner][]*corev1.Pod{}
-	for _, obj := range listed {
-		pod, ok := obj.(*corev1.Pod)
-		if !ok || pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		for _, ref := range pod.OwnerReferences {
-			gv, err := schema.ParseGroupVersion(ref.APIVersion)
-			if err != nil {
-				continue
-			}
-			by := owner{pod.Namespace, gv.Group, ref.Kind, ref.Name}
-			owned[by] = append(owned[by], pod)
-			if name, ok := deploymentOf(pod, ref); ok {
-				by.kind, by.name = "Deployment", name
-				owned[by] = append(owned[by], pod)
-			}
-		}
-	}
-	return owned, nil
-}
-
 // scaling is an HPA being looked at.
 type scaling struct {
 	*Provider
@@ -174,6 +114,7 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 		Namespace: s.hpa.Namespace, Name: s.hpa.Name, UID: s.hpa.UID,
 		Target: spec.ScaleTargetRef.Kind + "/" + spec.ScaleTargetRef.Name,
 		Min:    1, Max: int(spec.MaxReplicas), Replicas: int(s.hpa.Status.CurrentReplicas),
+		Stuck: stuck(s.hpa),
 	}
 	if spec.MinReplicas != nil {
 		a.Min = int(*spec.MinReplicas)

@@ -143,6 +143,29 @@ func TestAutoscalersWithPodsMissing(t *testing.T) {
 	require.Empty(t, all)
 }
 
+// An HPA that scales nothing, whatever its metrics are, says why. That a metric has no value is told of the metric.
+func TestAutoscalerStuck(t *testing.T) {
+	for _, c := range []struct {
+		condition autoscalingv2.HorizontalPodAutoscalerCondition
+		want      string
+	}{
+		{autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionFalse, Reason: "FailedGetScale", Message: "not found"}, "not found"},
+		{autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Reason: "ReadyForNewScale", Message: "fine"}, ""},
+		{autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: "AmbiguousSelector", Message: "two HPAs"}, "two HPAs"},
+		{autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: "FailedGetPodsMetric", Message: "no value"}, ""},
+		{autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionFalse, Message: "within range"}, ""},
+	} {
+		f := scenario(t)
+		f.scaling("sample", podsMetric("queue_depth"))
+		hpas, err := f.Provider.objects.hpas()
+		require.NoError(t, err)
+		hpas[0].Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{c.condition}
+		all, err := f.Autoscalers(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, c.want, all[0].Stuck, c.condition.Reason)
+	}
+}
+
 // The history holds what HPAs were told, and only as long as they are there.
 func TestAutoscalerHistory(t *testing.T) {
 	f := scenario(t)

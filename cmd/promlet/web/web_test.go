@@ -159,6 +159,12 @@ func TestAutoscalersPage(t *testing.T) {
 	require.Equal(t, 1, twin.Lacking)
 	require.Equal(t, v, *twin.Autoscalers[0].Metrics[0].Value)
 
+	all[0].Stuck = "two <HPAs> have these pods"
+	page = get(t, opts, "/autoscalers", http.StatusOK)
+	require.Contains(t, page, "does not scale")
+	require.Contains(t, page, "two &lt;HPAs&gt; have these pods")
+	require.NotContains(t, page, "would ask for", "it would not")
+
 	for i := range 250 {
 		all = append(all, adapter.Autoscaler{Namespace: "many", Name: fmt.Sprintf("hpa-%03d", i)})
 	}
