@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/promlet/promlet/adapter"
 )
@@ -66,6 +69,7 @@ func parseViews(pages []page, now func() time.Time) (*views, error) {
 func functions(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
 		"milli":      milli,
+		"decimal":    decimal,
 		"sparkline":  func(m adapter.ScaledMetric) template.HTML { return sparkline(&m, now()) },
 		"explainURL": explainURL,
 		"ago":        func(at time.Time) string { return ago(now(), at) },
@@ -188,6 +192,16 @@ func (l *listed) at(from int) string {
 func milli(m int64) string {
 	text := strconv.FormatFloat(float64(m)/1000, 'f', 3, 64)
 	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
+}
+
+// decimal writes a quantity as a person does: 140.01 for 140010m. What is no quantity, such as the values of
+// several objects, it leaves; and what has no milli-units in 64 bits.
+func decimal(text string) string {
+	q, err := resource.ParseQuantity(text)
+	if err != nil || q.Value() > math.MaxInt64/1000 || q.Value() < math.MinInt64/1000 {
+		return text
+	}
+	return milli(q.MilliValue())
 }
 
 func ago(now, at time.Time) string {

@@ -298,6 +298,12 @@ func TestMilli(t *testing.T) {
 	}
 }
 
+func TestDecimal(t *testing.T) {
+	for text, want := range map[string]string{"229617m": "229.617", "0": "0", "12k": "12000", "-1500m": "-1.5", "20P": "20P", "a=1, b=2": "a=1, b=2", "3 values": "3 values"} {
+		require.Equal(t, want, decimal(text))
+	}
+}
+
 // Run ends with its context, and says so when it cannot serve.
 func TestRun(t *testing.T) {
 	s, err := New(nothing(t))
