@@ -99,7 +99,7 @@ func TestServeTellsOfUnmatchedRules(t *testing.T) {
 	writeManifests(t, manifests, map[string]string{"app-1": counting(t, 10)})
 	require.NoError(t, os.WriteFile(config, []byte(gaugeRules("queue_depth", "queue_dept")), 0o600))
 	p := startProcess(t, manifests, t.TempDir(), "--config", config)
-	p.eventuallyOn("/", `problem: rules[1]: seriesQuery "queue_dept" matches no series (closest: queue_depth)`)
+	p.eventuallyOn("/", `<li>rules[1]: seriesQuery "queue_dept" matches no series (closest: queue_depth)`)
 	require.NotContains(t, p.page("/"), "rules[0]")
 	require.Contains(t, p.page("/metrics"), `promlet_rules_unmatched{api="custom"} 1`)
 	require.Contains(t, p.page("/metrics"), "promlet_problems 1")
