@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -93,6 +94,7 @@ func (p *Provider) Autoscalers(ctx context.Context, filter func(namespace, name 
 	if err != nil {
 		return nil, err
 	}
+	ctx = unread(ctx)
 	all := make([]Autoscaler, 0, len(hpas))
 	for _, hpa := range hpas {
 		s := scaling{Provider: p, hpa: hpa, pods: owned[targetOf(hpa)]}
@@ -104,8 +106,9 @@ func (p *Provider) Autoscalers(ctx context.Context, filter func(namespace, name 
 // scaling is an HPA being looked at.
 type scaling struct {
 	*Provider
-	hpa  *autoscalingv2.HorizontalPodAutoscaler
-	pods []*corev1.Pod // of its target
+	hpa     *autoscalingv2.HorizontalPodAutoscaler
+	pods    []*corev1.Pod // of its target, as far as owners tell
+	current int           // replicas
 }
 
 func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
@@ -122,16 +125,21 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 	if a.Replicas == 0 {
 		a.Replicas = len(s.pods)
 	}
+	s.current = a.Replicas
 	lacking := false
 	for i := range spec.Metrics {
 		m := s.metric(ctx, &spec.Metrics[i])
 		m.History = s.history.points(historySeries(a.Namespace, a.Name, i, &m), s.now())
 		a.Asks = max(a.Asks, m.Asks)
-		lacking = lacking || m.Value == nil
+		lacking = lacking || m.Served() && m.Value == nil
 		a.Metrics = append(a.Metrics, m)
 	}
-	// With a metric missing, the controller adds replicas and takes none away.
-	if lacking && a.Asks != 0 {
+	switch {
+	case a.Replicas > a.Max: // then the controller looks at no metrics
+		a.Asks = a.Max
+	case a.Replicas > 0 && a.Replicas < a.Min:
+		a.Asks = a.Min
+	case lacking && a.Asks != 0: // it adds replicas and takes none away
 		a.Asks = max(a.Asks, replicas.Clamp(spec, a.Replicas))
 	}
 	return a
@@ -213,21 +221,23 @@ func (s *scaling) externalMetric(ctx context.Context, spec *autoscalingv2.Extern
 
 // total settles a metric that is one value for all pods.
 func (s *scaling) total(m *ScaledMetric, target autoscalingv2.MetricTarget, milli int64) {
-	ready := s.ready()
-	if ready > 0 {
-		m.Asks = replicas.ForTotal(&s.hpa.Spec, target, milli, ready)
-	}
-	if target.Type == autoscalingv2.AverageValueMetricType && ready > 0 {
-		milli /= int64(ready)
+	if s.current > 0 {
+		m.Asks = replicas.ForTotal(&s.hpa.Spec, target, milli, s.current, s.ready())
+		if m.Average {
+			milli = int64(math.Ceil(float64(milli) / float64(s.current)))
+		}
 	}
 	m.Value = &milli
 }
 
-// ready is how many pods of the target are.
+// ready is how many pods of the target run and are ready; of pods that are not known, all.
 func (s *scaling) ready() (n int) {
+	if len(s.pods) == 0 {
+		return s.current
+	}
 	for _, pod := range s.pods {
 		for i := range pod.Status.Conditions {
-			if c := &pod.Status.Conditions[i]; c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			if c := &pod.Status.Conditions[i]; pod.Status.Phase == corev1.PodRunning && c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
 				n++
 			}
 		}
@@ -249,16 +259,11 @@ func (s *scaling) podsMetric(ctx context.Context, spec *autoscalingv2.PodsMetric
 }
 
 func (s *scaling) podValues(ctx context.Context, m *ScaledMetric, selector apilabels.Selector, target autoscalingv2.MetricTarget) error {
-	of := s.hpa.Spec.ScaleTargetRef
 	m.Question = Question{Metric: m.Metric, Namespace: s.hpa.Namespace, MetricSelector: selector, Object: podResource}
-	if len(s.pods) == 0 {
-		return absent("%s %s owns no pods", of.Kind, of.Name)
+	names, pending := s.started()
+	if len(names) == 0 {
+		return s.withoutPods(m, target)
 	}
-	names := make([]string, len(s.pods))
-	for i, pod := range s.pods {
-		names[i] = pod.Name
-	}
-	slices.Sort(names)
 	req, err := s.request(provider.CustomMetricInfo{GroupResource: podResource, Metric: m.Metric, Namespaced: true}, s.hpa.Namespace, selector)
 	if err != nil {
 		return err
@@ -292,8 +297,39 @@ func (s *scaling) podValues(ctx context.Context, m *ScaledMetric, selector apila
 	}
 	mean := sum / int64(m.With)
 	m.Value = &mean
-	m.Asks = replicas.ForPods(&s.hpa.Spec, target, sum, m.With, m.Pods-m.With)
+	m.Asks = replicas.ForPods(&s.hpa.Spec, target, sum, s.current, replicas.Pods{With: m.With, Missing: m.Pods - m.With, Pending: pending})
 	return nil
+}
+
+// started are the names of the pods that are not pending, sorted, and how many are.
+func (s *scaling) started() (names []string, pending int) {
+	for _, pod := range s.pods {
+		if pod.Status.Phase == corev1.PodPending {
+			pending++
+			continue
+		}
+		names = append(names, pod.Name)
+	}
+	slices.Sort(names)
+	return names, pending
+}
+
+// withoutPods settles a Pods metric of pods that are not known. The HPA finds them by
+// labels, promlet by their owners: those of a custom workload may be owned by something
+// of which only its controller knows. Then there is what the HPA has noted itself.
+func (s *scaling) withoutPods(m *ScaledMetric, target autoscalingv2.MetricTarget) error {
+	of := s.hpa.Spec.ScaleTargetRef
+	for i := range s.hpa.Status.CurrentMetrics {
+		noted := s.hpa.Status.CurrentMetrics[i].Pods
+		if len(s.pods) > 0 || noted == nil || noted.Metric.Name != m.Metric || noted.Current.AverageValue == nil {
+			continue
+		}
+		mean := noted.Current.AverageValue.MilliValue()
+		m.Value = &mean
+		m.Asks = replicas.ForPods(&s.hpa.Spec, target, mean*int64(s.current), s.current, replicas.Pods{With: s.current})
+		return nil
+	}
+	return absent("no pod that has started is owned by %s %s", of.Kind, of.Name)
 }
 
 // whyNoPod tells why the first of several pods has no value.

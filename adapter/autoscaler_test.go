@@ -47,6 +47,7 @@ func (f *fixture) ready(names ...string) {
 		require.NoError(f.t, err)
 		require.True(f.t, ok)
 		pod := obj.(*corev1.Pod).DeepCopy()
+		pod.Status.Phase = corev1.PodRunning
 		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 		f.add(podResource, pod)
 	}
@@ -136,7 +137,7 @@ func TestAutoscalersWithPodsMissing(t *testing.T) {
 		require.NoError(t, f.objects[podResource].Delete(obj))
 	}
 	got, _ = of()
-	require.Contains(t, got, "has 0 asks 0; pods queue_depth: none (Deployment sample owns no pods)")
+	require.Contains(t, got, "has 0 asks 0; pods queue_depth: none (no pod that has started is owned by Deployment sample)")
 
 	all, err := f.Autoscalers(t.Context(), func(_, name string) bool { return name != "sample" })
 	require.NoError(t, err)
@@ -164,6 +165,34 @@ func TestAutoscalerStuck(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, all[0].Stuck, c.condition.Reason)
 	}
+}
+
+// Pods of a custom workload may be owned by what only its controller knows. Then the HPA's own notes tell.
+func TestAutoscalersOfUnknownPods(t *testing.T) {
+	f := scenario(t)
+	metric := podsMetric("queue_depth")
+	metric.Pods.Target = target(autoscalingv2.AverageValueMetricType, "1")
+	hpa := f.scaling("rollout", ofObject("Service", "sample", "http_requests", target(autoscalingv2.ValueMetricType, "10")), metric,
+		autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}})
+	hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "sample"}
+	hpa.Status.CurrentReplicas = 2
+	got := func() string {
+		all, err := f.Autoscalers(t.Context(), nil)
+		require.NoError(t, err)
+		return told(&all[0])
+	}
+	const cpu = "; resource cpu: none (metrics-server's, not promlet's)"
+	require.Equal(t, "Rollout/sample 1-10 has 2 asks 6; services/sample http_requests: 30000 of 10000 asks 6; pods queue_depth: none (no pod that has started is owned by Rollout sample)"+cpu, got())
+	hpa.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Pods: &autoscalingv2.PodsMetricStatus{
+		Metric: autoscalingv2.MetricIdentifier{Name: "queue_depth"}, Current: autoscalingv2.MetricValueStatus{AverageValue: resource.NewQuantity(4, resource.DecimalSI)},
+	}}}
+	require.Equal(t, "Rollout/sample 1-10 has 2 asks 8; services/sample http_requests: 30000 of 10000 asks 6; pods queue_depth: 4000 of 1000 asks 8"+cpu, got())
+	hpa.Status.CurrentReplicas = 12
+	require.Contains(t, got(), "has 12 asks 10;")
+
+	u, err := f.Usage(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"HPA default/rollout"}, u.Readers("http_requests_total"), "to look is not to read")
 }
 
 // The history holds what HPAs were told, and only as long as they are there.

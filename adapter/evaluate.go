@@ -56,7 +56,9 @@ func (p *Provider) firstCandidate(ctx context.Context, req request, try func(can
 	if len(candidates) == 0 {
 		return &absence{reason: "no series has been collected that a rule serves under that name", unknownMetric: true}
 	}
-	p.demand.read(req.metric)
+	if ctx.Value(unreadKey{}) == nil {
+		p.demand.read(req.metric)
+	}
 	var reasons reasons
 	for _, cand := range candidates {
 		answered, err := try(cand)

@@ -106,3 +106,9 @@ func (h *history) points(series string, now time.Time) (points []Point) {
 	}
 	return points
 }
+
+// unreadKey marks the context of evaluations that nobody asked for.
+type unreadKey struct{}
+
+// unread returns a context in which evaluating a metric does not make it wanted.
+func unread(ctx context.Context) context.Context { return context.WithValue(ctx, unreadKey{}, true) }

@@ -13,51 +13,58 @@ import (
 // --horizontal-pod-autoscaler-tolerance.
 const tolerance = 0.1
 
-// ForTotal is how many replicas are asked for by an Object or External metric of milli thousandths, with ready
-// pods there and ready; ready where the target is none of theirs.
-func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, ready int) int {
+// ForTotal is how many replicas are asked for by an Object or External metric of milli thousandths, where there are
+// current replicas of which so many pods run and are ready; current where the target is of another kind.
+func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, current, ready int) int {
 	var ratio, replicas float64
 	switch {
 	case target.Value != nil && target.Type == autoscalingv2.ValueMetricType:
 		ratio = float64(milli) / float64(target.Value.MilliValue())
 		replicas = math.Ceil(ratio * float64(ready))
 	case target.AverageValue != nil && target.Type == autoscalingv2.AverageValueMetricType:
-		ratio = float64(milli) / (float64(target.AverageValue.MilliValue()) * float64(ready))
+		ratio = float64(milli) / (float64(target.AverageValue.MilliValue()) * float64(current))
 		replicas = math.Ceil(float64(milli) / float64(target.AverageValue.MilliValue()))
 	default:
-		return Clamp(spec, ready)
+		return Clamp(spec, current)
 	}
 	if tolerated(spec, ratio) {
-		return Clamp(spec, ready)
+		return Clamp(spec, current)
 	}
 	return clamp(spec, replicas)
 }
 
-// ForPods is how many are asked for by a Pods metric of which the pods that have a value have milli thousandths
-// together, and missing pods have none. A pod without a value counts as one on its target where
-// there would be fewer replicas, and as an idle one where there would be more.
-func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, with, missing int) int {
-	all := with + missing
-	if target.AverageValue == nil || with == 0 {
-		return Clamp(spec, all)
+// Pods counts those that a Pods metric is about: With a value, Missing one though they have been started, and
+// Pending, whose values do not count.
+type Pods struct{ With, Missing, Pending int }
+
+// ForPods is how many replicas are asked for by a Pods metric of which the pods with a value have milli thousandths
+// together, where there are current replicas. A pod without a value counts as one on its target where there would
+// be fewer replicas, and as an idle one where there would be more; a pending one only there.
+func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, current int, pods Pods) int {
+	if target.AverageValue == nil || pods.With == 0 {
+		return Clamp(spec, current)
 	}
 	each := float64(target.AverageValue.MilliValue())
-	ratio := float64(milli) / each / float64(with)
-	if missing > 0 {
-		before := ratio
-		counted := float64(milli)
-		if before < 1 {
-			counted += each * float64(missing)
-		}
-		ratio = counted / each / float64(all)
-		if before < 1 && ratio > 1 || before > 1 && ratio < 1 {
-			return Clamp(spec, all)
-		}
+	ratio := float64(milli) / each / float64(pods.With)
+	counted, all := float64(milli), pods.With
+	switch {
+	case ratio < 1:
+		counted += each * float64(pods.Missing)
+		all += pods.Missing
+	case ratio > 1:
+		all += pods.Missing + pods.Pending
 	}
-	if tolerated(spec, ratio) {
-		return Clamp(spec, all)
+	again := counted / each / float64(all)
+	replicas := math.Ceil(again * float64(all))
+	if tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
+		return Clamp(spec, current)
 	}
-	return clamp(spec, math.Ceil(ratio*float64(all)))
+	// What is not known must not turn the direction around.
+	unknown := pods.Missing > 0 || pods.Pending > 0 && ratio > 1
+	if unknown && (again < 1 && replicas > float64(current) || again > 1 && replicas < float64(current)) {
+		return Clamp(spec, current)
+	}
+	return clamp(spec, replicas)
 }
 
 // tolerated tells whether a share of the target is near enough to it for nothing to be done.

@@ -49,7 +49,7 @@ func (l *lacking) note(all []adapter.Autoscaler) {
 		a := &all[i]
 		for j := range a.Metrics {
 			m := &a.Metrics[j]
-			if !m.Served() || m.Value != nil {
+			if !m.Served() || m.Value != nil || withoutPods(a, m) {
 				continue
 			}
 			key := fmt.Sprintf("%s %d %s %s", a.UID, j, m.Object, m.Metric)
@@ -62,6 +62,18 @@ func (l *lacking) note(all []adapter.Autoscaler) {
 			l.tell(a, m, of)
 		}
 	}
+	// What comes and goes is told of as seldom as what stays.
+	for key, of := range before {
+		if _, still := l.since[key]; !still && of.told != "" && l.now().Sub(of.toldAt) < tellAgain {
+			of.looks = 0
+			l.since[key] = of
+		}
+	}
+}
+
+// withoutPods tells whether there is no value because nothing runs that could have one.
+func withoutPods(a *adapter.Autoscaler, m *adapter.ScaledMetric) bool {
+	return a.Replicas == 0 || m.Object == "pods" && m.Pods == 0
 }
 
 func (l *lacking) tell(a *adapter.Autoscaler, m *adapter.ScaledMetric, of *lack) {

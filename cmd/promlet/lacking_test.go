@@ -17,8 +17,8 @@ func TestLackingTells(t *testing.T) {
 	now := time.Now()
 	l := &lacking{events: recorder, logger: slog.New(slog.DiscardHandler), now: func() time.Time { return now }}
 	v := int64(1)
-	a := adapter.Autoscaler{Namespace: "default", Name: "shop", UID: "u", Metrics: []adapter.ScaledMetric{
-		{Metric: "queue_depth", Object: "pods", Reason: "no monitor selects it"},
+	a := adapter.Autoscaler{Namespace: "default", Name: "shop", UID: "u", Replicas: 2, Metrics: []adapter.ScaledMetric{
+		{Metric: "queue_depth", Object: "pods", Pods: 2, Reason: "no monitor selects it"},
 		{Metric: "http_requests", Object: "services/shop", Value: &v},
 		{Metric: "cpu", Object: "resource", Reason: "not promlet's"},
 	}}
@@ -45,16 +45,26 @@ func TestLackingTells(t *testing.T) {
 	now = now.Add(time.Hour)
 	look("Warning MetricHasNoValue promlet has no value of queue_depth of pods: another")
 
+	// One that comes and goes is told of as seldom.
 	a.Metrics[0].Value = &v
 	look()
-	a.Metrics[0].Value, a.Metrics[0].Reason = nil, "no monitor selects it"
-	look()
-	look()
-	look(told)
-	a.Metrics[0] = adapter.ScaledMetric{Metric: "orders", Object: "external", Reason: "no rule makes it", Question: adapter.Question{External: true}}
-	look()
-	look()
-	look("Warning MetricHasNoValue promlet has no value of external metric orders: no rule makes it")
+	a.Metrics[0].Value = nil
+	for range 5 {
+		look()
+	}
+	now = now.Add(time.Hour)
+	look("Warning MetricHasNoValue promlet has no value of queue_depth of pods: another")
+
+	// Where nothing runs there is nothing to tell of.
+	now = now.Add(2 * time.Hour)
+	a.Replicas = 0
+	for range 5 {
+		look()
+	}
+	a.Replicas, a.Metrics[0].Pods = 2, 0
+	for range 5 {
+		look()
+	}
 	l.note(nil)
 	require.Empty(t, l.since, "what is gone is forgotten")
 }

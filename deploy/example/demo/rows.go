@@ -138,7 +138,7 @@ func (d *demo) asks(target autoscalingv2.MetricTarget, milli int64) string {
 	if spec.MinReplicas != nil {
 		least = *spec.MinReplicas
 	}
-	return fmt.Sprintf("%d replicas (has %d, may %d-%d)", replicas.ForTotal(&spec, target, milli, ready), ready, least, spec.MaxReplicas)
+	return fmt.Sprintf("%d replicas (has %d, may %d-%d)", replicas.ForTotal(&spec, target, milli, ready, ready), ready, least, spec.MaxReplicas)
 }
 
 func targetOf(t autoscalingv2.MetricTarget) string {
