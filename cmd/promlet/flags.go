@@ -189,7 +189,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	installation.DurationVar(&o.shutdownDelay, "shutdown-delay-duration", o.shutdownDelay, "Time to go on scraping and answering after SIGTERM, no longer ready, until requests no longer come here.")
 
 	web := sets.FlagSet("web and logs")
-	web.StringVar(&o.webListenAddress, "web-listen-address", o.webListenAddress, "Address of the status page and promlet's own metrics. Empty: none.")
+	web.StringVar(&o.webListenAddress, "web-listen-address", o.webListenAddress, "Address of the status pages, the Prometheus HTTP API and promlet's own metrics. Whoever reaches it reads the samples of all namespaces: leave it on loopback, and use kubectl port-forward. Empty: none.")
 	web.StringVar(&o.logLevel, "log-level", o.logLevel, "One of debug, info, warn, error.")
 	web.StringVar(&o.logFormat, "log-format", o.logFormat, "One of text, json.")
 

@@ -37,6 +37,7 @@ func (a *app) pages(provider *adapter.Provider, ready func() error) (web.Options
 		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
 		Configuration: func() web.Configuration { return a.configuration(provider) },
 		API:           api,
+		QueryTimeout:  a.opts.queryTimeout,
 		Gatherer:      a.registry,
 		Logger:        a.logger.With("component", "web"),
 	}, nil

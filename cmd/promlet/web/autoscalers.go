@@ -17,19 +17,16 @@ type autoscalersData struct {
 
 func (s *Server) autoscalers(r *http.Request) (any, error) {
 	data := &autoscalersData{listed: newListed(r)}
-	all := 0
-	found, err := s.opts.Autoscalers(r.Context(), func(namespace, name string) bool {
-		if !data.matches(namespace + "/" + name) {
-			return false
-		}
-		all++
-		return all > data.From && all <= data.From+mostAutoscalers
-	})
+	found, err := s.part(r, data)
+	if len(found) == 0 && data.Of > 0 && err == nil { // there are not so many any more
+		data.From = 0
+		found, err = s.part(r, data)
+	}
 	if err != nil {
 		return nil, err
 	}
 	data.Autoscalers = found
-	data.Of, data.Shown = all, len(found)
+	data.Shown = len(found)
 	for i := range found {
 		for j := range found[i].Metrics {
 			if m := &found[i].Metrics[j]; m.Served() && m.Value == nil {
@@ -38,4 +35,16 @@ func (s *Server) autoscalers(r *http.Request) (any, error) {
 		}
 	}
 	return data, nil
+}
+
+// part evaluates those that the page shows, and counts all that are asked for.
+func (s *Server) part(r *http.Request, data *autoscalersData) ([]adapter.Autoscaler, error) {
+	data.Of = 0
+	return s.opts.Autoscalers(r.Context(), func(namespace, name string) bool {
+		if !data.matches(namespace + "/" + name) {
+			return false
+		}
+		data.Of++
+		return data.Of > data.From && data.Of <= data.From+mostAutoscalers
+	})
 }

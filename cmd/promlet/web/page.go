@@ -93,7 +93,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, p *page) {
 	}
 	status := http.StatusOK
 	var err error
-	if f.Data, err = p.data(r); err != nil {
+	if f.Data, err = s.dataOf(p, r); err != nil {
 		f.Data, f.Err, status = nil, err.Error(), http.StatusInternalServerError
 	}
 	var b bytes.Buffer
@@ -108,8 +108,19 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, p *page) {
 	s.write(w, b.Bytes())
 }
 
+// dataOf makes what a page shows when it is its turn.
+func (s *Server) dataOf(p *page, r *http.Request) (any, error) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+		return p.data(r)
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
 func (s *Server) serveTwin(w http.ResponseWriter, r *http.Request, p *page) {
-	data, err := p.data(r)
+	data, err := s.dataOf(p, r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

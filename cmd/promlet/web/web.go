@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,10 +23,13 @@ import (
 
 const (
 	readTimeout     = 10 * time.Second
-	writeTimeout    = 2 * time.Minute // a query may take that long, see --query-timeout
+	writeTimeout    = time.Minute // beside Options.QueryTimeout
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 5 * time.Second
 	maxHeaderBytes  = 64 << 10
+	// maxPages is how many pages are made at once: they evaluate on the same engine as
+	// what HPAs ask for.
+	maxPages = 2
 )
 
 // Options are where the pages get what they show. All functions are called anew for each page, at the same time by
@@ -46,8 +50,10 @@ type Options struct {
 	// Metrics are all that targets expose.
 	Metrics       func() []scrape.Metric
 	Configuration func() Configuration
-	// API serves the paths under /api/v1/. Nil: there are none.
-	API http.Handler
+	// API serves the paths under /api/v1/. Nil: there are none. QueryTimeout is how long
+	// its answers may take.
+	API          http.Handler
+	QueryTimeout time.Duration
 	// Gatherer has what /metrics shows.
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
@@ -58,12 +64,13 @@ type Server struct {
 	opts  Options
 	pages []page
 	views *views
+	turns chan struct{} // to make a page
 	now   func() time.Time
 }
 
 // New returns a Server. The error is that of a template: of promlet itself.
 func New(opts Options) (*Server, error) {
-	s := &Server{opts: opts, now: time.Now}
+	s := &Server{opts: opts, turns: make(chan struct{}, maxPages), now: time.Now}
 	s.pages = []page{
 		{path: "/autoscalers", title: "Autoscalers", data: s.autoscalers},
 		{path: "/targets", title: "Targets", data: s.targets},
@@ -101,21 +108,42 @@ func (s *Server) Handler() http.Handler {
 	return guarded(mux)
 }
 
-// guarded keeps what is served from being used by pages of other origins.
+// guarded keeps what is served from being read by pages of other origins: also by those whose names are made to
+// mean this machine.
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		if toLoopback(r) && !ownName(r.Host) {
+			http.Error(w, fmt.Sprintf("promlet does not answer as %q here: ask for it as localhost or by its IP address", r.Host), http.StatusForbidden)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// toLoopback tells whether a request came to an address of this machine alone, as those through kubectl port-forward
+// do.
+func toLoopback(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && local.IP.IsLoopback()
+}
+
+// ownName tells whether a host, with or without its port, is an IP address or localhost.
+func ownName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	return name == "localhost" || net.ParseIP(strings.Trim(name, "[]")) != nil
 }
 
 // Run serves on the listener until ctx is done.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler: s.Handler(), ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: s.Handler(), ReadTimeout: readTimeout, WriteTimeout: writeTimeout + s.opts.QueryTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
@@ -128,6 +156,10 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	err := server.Shutdown(shutdown)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.opts.Logger.Info("answers under way are cut off")
+		err = server.Close()
+	}
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}

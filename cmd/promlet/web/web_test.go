@@ -172,6 +172,7 @@ func TestAutoscalersPage(t *testing.T) {
 	require.Contains(t, page, "101–200 of 250")
 	require.Contains(t, page, "from=200&amp;q=MANY%2F")
 	require.Equal(t, 100, strings.Count(page, "<article"))
+	require.Contains(t, get(t, opts, "/autoscalers?from=5000", http.StatusOK), "1–100 of 251", "there are not so many any more")
 }
 
 func TestTargetsPage(t *testing.T) {
@@ -320,6 +321,29 @@ func TestRun(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 	require.Contains(t, string(body), "</html>")
 	http.DefaultClient.CloseIdleConnections()
+
+	// A name that somebody makes mean this machine is not answered to.
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	for host, want := range map[string]int{
+		"evil.example.com": http.StatusForbidden, "evil.example.com:" + port: http.StatusForbidden, "localhost.evil.com": http.StatusForbidden,
+		"localhost:" + port: http.StatusOK, "localhost": http.StatusOK, "127.0.0.1": http.StatusOK, "[::1]:9090": http.StatusOK, "[::1]": http.StatusOK,
+	} {
+		request, err := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String()+"/targets", nil)
+		require.NoError(t, err)
+		request.Host, request.Close = host, true
+		resp, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, resp.StatusCode, host)
+	}
+
+	// Who sends slowly is cut off, and that is no error.
+	slow, err := new(net.Dialer).Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	defer slow.Close()
+	_, err = slow.Write([]byte("GET /targets HTTP/1.1\r\n"))
+	require.NoError(t, err)
 	cancel()
 	require.NoError(t, <-done)
 	require.ErrorContains(t, s.Run(t.Context(), listener), "serve the web port")

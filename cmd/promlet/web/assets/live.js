@@ -7,7 +7,7 @@
   const apply = (fresh) => {
     const live = document.getElementById("live");
     const now = fresh.getElementById("live");
-    if (!live || !now) return;
+    if (!live || !now) throw new Error("this is no page of promlet");
     for (const details of live.querySelectorAll("details[id]")) {
       const same = now.querySelector("#" + CSS.escape(details.id));
       if (same) same.open = details.open;
@@ -25,6 +25,7 @@
     const at = fresh.getElementById("pulse");
     if (at) pulse.textContent = at.textContent;
     pulse.classList.remove("lost");
+    pulse.removeAttribute("role");
   };
 
   const refresh = async () => {
@@ -35,6 +36,7 @@
       } catch {
         pulse.textContent = "promlet does not answer, as of" + pulse.textContent.split("as of").pop();
         pulse.classList.add("lost");
+        pulse.setAttribute("role", "status"); // to be spoken, once
       }
     }
     setTimeout(refresh, period);
