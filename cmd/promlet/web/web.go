@@ -93,6 +93,8 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.Handle("GET /{$}", http.RedirectHandler(s.pages[0].path, http.StatusFound))
 	mux.Handle("GET /assets/", http.FileServerFS(assets))
+	// Browsers ask for it beside what is no page, such as the JSON.
+	mux.Handle("GET /favicon.ico", http.RedirectHandler("/assets/icon.svg", http.StatusMovedPermanently))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	if s.opts.API != nil {
 		mux.Handle("/api/v1/", s.opts.API)

@@ -88,6 +88,7 @@ func TestPagesOfNothing(t *testing.T) {
 		require.Contains(t, get(t, opts, path, http.StatusOK), want, path)
 	}
 	get(t, opts, "/", http.StatusFound)
+	get(t, opts, "/favicon.ico", http.StatusMovedPermanently)
 	get(t, opts, "/nowhere", http.StatusNotFound)
 	get(t, opts, "/api/v1/query", http.StatusNotFound)
 	opts.API = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) })
