@@ -20,8 +20,8 @@ const (
 	// savePeriod is how often at most the demand is saved when only the times of
 	// the last reads have changed.
 	savePeriod = time.Minute
-	// maxReads bounds the metrics and the selectors that are remembered; an API client
-	// may ask for anything.
+	// maxReads bounds the metrics that are remembered; an API client may ask for
+	// anything.
 	maxReads = 10_000
 )
 

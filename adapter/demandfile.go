@@ -57,7 +57,10 @@ func (d *demand) load() {
 		}
 	}
 	for text, last := range f.Selectors {
-		if on, err := p.ParseMetricSelector(text); err == nil && len(d.selectors) < maxReads {
+		if len(text) > maxSelectorText || !d.hasRoom(text) {
+			continue
+		}
+		if on, err := p.ParseMetricSelector(text); err == nil {
 			d.selectors[text] = selector{on: on, last: earlier(last, now)}
 		}
 	}

@@ -1,7 +1,11 @@
 package adapter
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,9 +52,79 @@ func TestWhatIsSaidOfSelectors(t *testing.T) {
 	require.NoError(t, f.selects(`queue_depth`))
 	require.Equal(t, []string{"queue_depth"}, f.wanted("queue_depth", "go_goroutines"))
 
-	// However many there are.
-	for i := range maxReads + 1 {
+}
+
+// What is remembered is bounded, whoever asks for what.
+func TestSelectorsAreBounded(t *testing.T) {
+	f := scenario(t)
+	f.again(exposing("queue_depth"))
+	long := `{__name__=~"` + strings.Repeat("queue_.*|", 500) + `x"}`
+	require.ErrorIs(t, f.selects(long), errNamesTooLong)
+	require.Empty(t, f.demand.selectors)
+	for i := range maxSelectors + 1 {
 		f.selects(fmt.Sprintf("nonsense_%d", i))
 	}
-	require.Len(t, f.demand.selectors, maxReads)
+	require.Len(t, f.demand.selectors, maxSelectors)
+	require.ErrorIs(t, f.selects("queue_depth"), errSelectorsFull)
+	require.EqualError(t, f.selects("nonsense_1"), "no target exposes nonsense_1")
+
+	// Long ones are fewer.
+	f.now = f.now.Add(2 * DefaultDemandTTL)
+	f.wanted()
+	for i := range maxSelectors {
+		f.selects(fmt.Sprintf(`{__name__=~"nonsense_%d|%s"}`, i, strings.Repeat("x", 4000)))
+	}
+	require.Len(t, f.demand.selectors, 130)
+}
+
+// Nor does the file bring back more, which an older version may have written.
+func TestSelectorsOfTheFileAreBounded(t *testing.T) {
+	f := scenario(t)
+	file := filepath.Join(t.TempDir(), "demand.json")
+	kept := demandFile{Selectors: map[string]time.Time{`{__name__=~"` + strings.Repeat("queue_.*|", 500) + `x"}`: f.now}}
+	data, err := json.Marshal(kept)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, data, 0o600))
+	f.again(exposing("queue_depth"), func(o *Options) { o.Demand.File = file })
+	require.Empty(t, f.demand.selectors)
+
+	for i := range 2 * maxSelectors {
+		kept.Selectors[fmt.Sprintf(`{__name__="nonsense_%d"}`, i)] = f.now
+	}
+	data, err = json.Marshal(kept)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, data, 0o600))
+	f.again(exposing("queue_depth"), func(o *Options) { o.Demand.File = file })
+	require.Len(t, f.demand.selectors, maxSelectors)
+}
+
+// A selector that takes most of what is exposed would make most of it be stored, even if it was noted before
+// that was exposed.
+func TestSelectorsThatTakeTooMuch(t *testing.T) {
+	f := scenario(t)
+	exposed, version := []Exposed{{Name: "zoo"}}, uint64(1)
+	for i := range maxTaken {
+		exposed = append(exposed, Exposed{Name: fmt.Sprintf("app_%d", i)})
+	}
+	f.again(func(o *Options) { o.Exposed = func(uint64) ([]Exposed, uint64) { return exposed, version } })
+	f.wanted()
+	const most = `{__name__=~"[a-y].+"}`
+	require.ErrorContains(t, f.selects(most), "has started")
+	require.ErrorContains(t, f.selects(`{__name__!~"z.*"}`), "has started")
+	require.Equal(t, []string{"app_7"}, f.wanted("app_7", "zoo"))
+
+	exposed, version = append(exposed, Exposed{Name: "b_1"}), 2
+	f.wanted()
+	require.ErrorIs(t, f.selects(most), errNamesTooMany)
+	require.ErrorIs(t, f.selects(`{__name__!~"z.*"}`), errNamesTooMany)
+	require.ErrorIs(t, f.selects(`{__name__=~"[a-x].+"}`), errNamesTooMany)
+	require.Empty(t, f.wanted("app_7", "zoo"))
+	require.ErrorContains(t, f.selects(`{__name__=~"app_.+"}`), "has started", "these are not more than that many")
+
+	for i := range maxTaken {
+		exposed = append(exposed, Exposed{Name: fmt.Sprintf("z_%d", i)})
+	}
+	version = 3
+	f.wanted()
+	require.ErrorContains(t, f.selects(most), "has started", "half of all is not most")
 }
