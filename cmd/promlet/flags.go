@@ -206,24 +206,7 @@ func (o *options) validate() error {
 	bad := func(flag string, value any, mend string) {
 		errs = append(errs, fmt.Errorf("--%s=%v: %s", flag, value, mend))
 	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{
-		{"scrape-interval", o.scrapeInterval},
-		{"scrape-timeout", o.scrapeTimeout},
-		{"rate-window", o.rateWindow},
-		{"retention", o.retention},
-		{"query-timeout", o.queryTimeout},
-		{"demand-ttl", o.demandTTL},
-	} {
-		if d.value <= 0 {
-			bad(d.flag, d.value, "give a duration above 0, such as 30s")
-		}
-	}
-	if o.shutdownDelay < 0 {
-		bad("shutdown-delay-duration", o.shutdownDelay, "give 0 or a duration such as 10s")
-	}
+	o.validateDurations(bad)
 	if o.servingCertSecret != "" && o.serviceName == "" {
 		bad("service-name", `""`, "name the Service that the certificate of --serving-cert-secret is for")
 	}
@@ -270,6 +253,28 @@ func (o *options) validate() error {
 		errs = append(errs, o.authorization.Validate()...)
 	}
 	return errors.Join(errs...)
+}
+
+// validateDurations calls bad for each that is wrong.
+func (o *options) validateDurations(bad func(flag string, value any, mend string)) {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"scrape-interval", o.scrapeInterval},
+		{"scrape-timeout", o.scrapeTimeout},
+		{"rate-window", o.rateWindow},
+		{"retention", o.retention},
+		{"query-timeout", o.queryTimeout},
+		{"demand-ttl", o.demandTTL},
+	} {
+		if d.value <= 0 {
+			bad(d.flag, d.value, "give a duration above 0, such as 30s")
+		}
+	}
+	if o.shutdownDelay < 0 {
+		bad("shutdown-delay-duration", o.shutdownDelay, "give 0 or a duration such as 10s")
+	}
 }
 
 func (o *options) validateSource() []error {
