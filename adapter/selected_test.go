@@ -114,6 +114,7 @@ func TestSelectorsThatTakeTooMuch(t *testing.T) {
 	require.Equal(t, []string{"app_7"}, f.wanted("app_7", "zoo"))
 
 	exposed, version = append(exposed, Exposed{Name: "b_1"}), 2
+	f.now = f.now.Add(namesMaxAge)
 	f.wanted()
 	require.ErrorIs(t, f.selects(most), errNamesTooMany)
 	require.ErrorIs(t, f.selects(`{__name__!~"z.*"}`), errNamesTooMany)
@@ -125,6 +126,7 @@ func TestSelectorsThatTakeTooMuch(t *testing.T) {
 		exposed = append(exposed, Exposed{Name: fmt.Sprintf("z_%d", i)})
 	}
 	version = 3
+	f.now = f.now.Add(namesMaxAge)
 	f.wanted()
 	require.ErrorContains(t, f.selects(most), "has started", "half of all is not most")
 }
