@@ -48,6 +48,16 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		respondError(w, http.StatusNotFound, "not_found", err)
 		return
 	}
+	// Whoever sends slowly takes nobody's turn.
+	if err := readBody(w, r); err != nil {
+		code := http.StatusBadRequest
+		var tooLong *http.MaxBytesError
+		if errors.As(err, &tooLong) {
+			code, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes: select by fewer values", tooLong.Limit)
+		}
+		respondError(w, code, "bad_data", err)
+		return
+	}
 	// Waiting for a turn counts, as for the engine.
 	ctx, cancel := context.WithTimeout(r.Context(), g.db.QueryTimeout())
 	defer cancel()
@@ -65,17 +75,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	r = r.WithContext(ctx)
-	if err := readBody(w, r); err != nil {
-		code := http.StatusBadRequest
-		var tooLong *http.MaxBytesError
-		if errors.As(err, &tooLong) {
-			code, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes: select by fewer values", tooLong.Limit)
-		}
-		respondError(w, code, "bad_data", err)
-		return
-	}
-	g.next().ServeHTTP(w, r)
+	g.next().ServeHTTP(w, r.WithContext(ctx))
 }
 
 // readBody reads all of it, so that one that is too long does not become a query that is too short.

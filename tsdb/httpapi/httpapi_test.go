@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -170,6 +171,31 @@ func TestTurnsAreBounded(t *testing.T) {
 	close(goOn)
 	require.Equal(t, http.StatusOK, (<-first).code)
 	require.Equal(t, http.StatusOK, get(t, server, "/rules").code)
+}
+
+// Who sends the body slowly keeps nobody waiting.
+func TestSlowBodiesTakeNoTurn(t *testing.T) {
+	db := openDB(t, func(o *tsdb.Options) { o.MaxConcurrency, o.QueryTimeout = 2, time.Second })
+	server := serve(t, Options{DB: db})
+	get(t, server, "/rules") // what the first request makes does not count
+	body, send := io.Pipe()
+	t.Cleanup(func() { _ = send.Close() }) // before the server's, which waits for the request
+	request, err := http.NewRequest(http.MethodPost, server+Prefix+"/query", body)
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	slow := make(chan answer)
+	go func() { slow <- do(t, request) }()
+	_, err = io.WriteString(send, "query=") // is taken when the request is on its way
+	require.NoError(t, err)
+	for range 20 {
+		a := get(t, server, "/rules")
+		require.Equal(t, http.StatusOK, a.code, a.Error)
+		time.Sleep(10 * time.Millisecond)
+	}
+	_, err = io.WriteString(send, "1")
+	require.NoError(t, err)
+	require.NoError(t, send.Close())
+	require.Equal(t, http.StatusOK, (<-slow).code)
 }
 
 // Close ends what is being answered and waits for it.
