@@ -51,41 +51,69 @@ func (p *Provider) UnmatchedRules() []UnmatchedRule {
 	return found
 }
 
-// unmatchedRules returns what it knew before with an error.
+// unmatchedRules returns what it knew before with an error, and while it finds out what
+// has changed.
 func (c *catalog) unmatchedRules(ctx context.Context, targets func() []Target) ([]UnmatchedRule, error) {
+	known, of, err := c.toJudge(ctx, targets)
+	if err != nil || of == nil {
+		return known, err
+	}
+	// To find the closest names takes a while, in which values are asked for.
+	found := make([]UnmatchedRule, len(of.rules))
+	for i, r := range of.rules {
+		found[i] = r.unmatched(of.names)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unmatched.made == of.version {
+		c.unmatched.rules = found
+	}
+	return found, nil
+}
+
+// judged are the rules that take none of the names, as of a version of the names.
+type judged struct {
+	rules   []*rule
+	names   []string
+	version uint64
+}
+
+// toJudge returns what is known of rules that match nothing, and what is to be found out
+// anew, nil for nothing.
+func (c *catalog) toJudge(ctx context.Context, targets func() []Target) (known []UnmatchedRule, of *judged, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	u := &c.unmatched
 	if !slices.ContainsFunc(c.rules, func(r *rule) bool { return !r.byDefault }) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if u.scraped.IsZero() {
 		if all := targets(); len(all) == 0 || slices.ContainsFunc(all, func(t Target) bool { return !t.LastScrape.After(u.loaded) }) {
-			return nil, nil
+			return nil, nil, nil
 		}
 		u.scraped = c.now()
 	}
 	if err := c.refresh(ctx); err != nil {
-		return u.rules, err
+		return u.rules, nil, err
 	}
 	// What those scrapes found must be among the names.
 	if c.namesAt.Before(u.scraped) || u.made == c.version {
-		return u.rules, nil
+		return u.rules, nil, nil
 	}
-	u.made, u.rules = c.version, nil
+	u.made = c.version
 	taken := map[*rule]bool{}
 	for _, candidates := range c.byMetric {
 		for _, cand := range candidates {
 			taken[cand.rule] = true
 		}
 	}
-	names := c.allNames()
+	of = &judged{names: c.allNames(), version: c.version}
 	for _, r := range c.rules {
 		if !r.byDefault && !taken[r] {
-			u.rules = append(u.rules, r.unmatched(names))
+			of.rules = append(of.rules, r)
 		}
 	}
-	return u.rules, nil
+	return u.rules, of, nil
 }
 
 // unmatched tells what keeps the rule from taking any of the names.

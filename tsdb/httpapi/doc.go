@@ -12,4 +12,7 @@
 //   - There are no rules, alerts and Alertmanagers: their lists are empty. Targets that relabelling has
 //     dropped are not known. Exemplars are not stored. Nothing can be written, deleted or read remotely, and
 //     no page of another origin may read answers.
+//
+// Targets and the configuration are shown as Prometheus shows them: with the parameters of their URLs, which may be
+// secrets. Whoever reaches the API reads these as well as all samples.
 package httpapi
