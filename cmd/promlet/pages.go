@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"runtime"
@@ -31,7 +30,7 @@ func (a *app) pages(provider *adapter.Provider, ready func() error) (web.Options
 		Problems:      a.problems,
 		Autoscalers:   provider.Autoscalers,
 		Explain:       provider.Explain,
-		Usage:         func(ctx context.Context) (*adapter.Usage, error) { return provider.Usage(ctx) },
+		Usage:         provider.Usage,
 		Monitors:      a.discoverer.Monitors,
 		Targets:       a.shownTargets,
 		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
