@@ -159,8 +159,15 @@ func newMonitor(of *discovery.MonitorStatus, owned *owned) monitor {
 	return m
 }
 
+// healthRank puts what is wrong first.
 func healthRank(health string) int {
-	return map[string]int{"down": 0, "unknown": 1}[health] + 2*b2i(health == "up")
+	switch health {
+	case "down":
+		return 0
+	case "up":
+		return 2
+	}
+	return 1
 }
 
 func b2i(b bool) int {
