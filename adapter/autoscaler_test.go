@@ -260,5 +260,5 @@ func TestUsage(t *testing.T) {
 	require.Equal(t, []string{"keep"}, u.Readers("node_load1"))
 	require.Empty(t, u.Readers("unread_total"))
 	require.Equal(t, []ServedMetric{{Metric: "unread", Rule: "a default rule"}}, u.Served("unread_total"))
-	require.Empty(t, u.Served("no name"))
+	require.Empty(t, u.Served(""))
 }

@@ -24,9 +24,6 @@ const (
 	listTimeout = 3 * time.Second
 	// seriesMaxAge is how far back a series counts as one that is there.
 	seriesMaxAge = 5 * time.Minute
-	// jobsMaxAge is how long a job may be unknown that begins to expose a name. Finding
-	// the jobs looks at all series of a name in a namespace.
-	jobsMaxAge = 5 * time.Second
 )
 
 // catalog knows which metrics the rules make of the series that targets expose or
@@ -41,7 +38,8 @@ type catalog struct {
 	rules          []*rule
 	names          []string // stored
 	exposedVersion uint64
-	labels         map[string][]string // of what targets expose, by series name
+	labels         map[string][]string         // of what targets expose, by series name
+	types          map[string]model.MetricType // likewise; unknown where targets differ
 	namesAt        time.Time
 	byMetric       map[metricKey][]candidate
 	version        uint64 // counts the changes of byMetric
@@ -49,7 +47,6 @@ type catalog struct {
 	// readBy is what rules read, by the label that they group by ("" for a placeholder),
 	// as far as it was asked for.
 	readBy map[candidate]map[string][][]*labels.Matcher
-	jobsOf map[jobsKey]jobNames
 
 	stale bool // the rules are others than byMetric was made of
 
@@ -64,18 +61,9 @@ type Exposed struct {
 	Name string
 	// LabelNames are those of one of the series, sorted, without the name.
 	LabelNames []string
-}
-
-// jobsKey is the series of a candidate in a namespace.
-type jobsKey struct {
-	candidate
-	namespace string
-}
-
-// jobNames are the jobs of series as they were at some time.
-type jobNames struct {
-	names []string
-	at    time.Time
+	// Type is the one that the targets tell, of a series of a histogram or summary that
+	// of the whole. Empty where it is not known.
+	Type model.MetricType
 }
 
 // candidate is a series name that a rule serves under some metric name.
@@ -127,10 +115,10 @@ func (c *catalog) refresh(ctx context.Context) error {
 		return err
 	}
 	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
-	if exposedAnew := c.readExposed(); err == nil && (c.byMetric == nil || c.stale || exposedAnew || !slices.Equal(names, c.names)) {
+	if err == nil && (c.readExposed() || c.byMetric == nil || c.stale || !slices.Equal(names, c.names)) {
 		c.names = slices.Clone(names)
 		all := c.allNames()
-		c.byMetric, c.stale = candidatesByMetric(c.rules, all), false
+		c.byMetric, c.stale = candidatesByMetric(c.rules, all, c.types), false
 		c.version++
 		c.keepRead(all)
 	}
@@ -173,6 +161,7 @@ func (c *catalog) readExposed() (changed bool) {
 	}
 	c.exposedVersion = version
 	c.labels = make(map[string][]string, len(exposed))
+	c.types = make(map[string]model.MetricType, len(exposed))
 	for _, e := range exposed {
 		// Several jobs may expose it.
 		if known, ok := c.labels[e.Name]; ok && !slices.Equal(known, e.LabelNames) {
@@ -181,6 +170,10 @@ func (c *catalog) readExposed() (changed bool) {
 			e.LabelNames = slices.Compact(e.LabelNames)
 		}
 		c.labels[e.Name] = e.LabelNames
+		if known, ok := c.types[e.Name]; ok && known != e.Type {
+			e.Type = model.MetricTypeUnknown
+		}
+		c.types[e.Name] = e.Type
 	}
 	return true
 }
@@ -192,7 +185,7 @@ func (c *catalog) reads(metric metricKey) (all [][]*labels.Matcher) {
 	defer c.mu.Unlock()
 	for _, cand := range c.byMetric[metric] {
 		if _, known := c.readBy[cand][""]; !known {
-			expr, err := cand.placeholder(cand.series, true)
+			expr, err := cand.placeholder(cand.series)
 			if err != nil {
 				continue // evaluating it will say so
 			}
@@ -229,11 +222,11 @@ func (c *catalog) note(cand candidate, groupBy, expr string) {
 	c.readBy[cand][groupBy] = on
 }
 
-func candidatesByMetric(rules []*rule, names []string) map[metricKey][]candidate {
+func candidatesByMetric(rules []*rule, names []string, types map[string]model.MetricType) map[metricKey][]candidate {
 	byMetric := make(map[metricKey][]candidate, len(names))
 	for _, r := range slices.Backward(rules) {
 		for _, series := range names {
-			if metric, ok := r.metricName(series); ok {
+			if metric, ok := r.metricName(series, types[series]); ok {
 				key := metricKey{r.api, metric}
 				byMetric[key] = append(byMetric[key], candidate{r, series})
 			}
@@ -249,33 +242,6 @@ func (c *catalog) labelNames(ctx context.Context, cand candidate, more ...*label
 		names, _, err := q.LabelNames(ctx, nil, matchers...)
 		return names, err
 	})
-}
-
-// jobs returns the job labels of the candidate's series in a namespace, which more
-// selects, as they were a moment ago.
-func (c *catalog) jobs(ctx context.Context, cand candidate, namespace string, more ...*labels.Matcher) ([]string, error) {
-	key := jobsKey{cand, namespace}
-	now := c.now()
-	c.mu.Lock()
-	known, ok := c.jobsOf[key]
-	c.mu.Unlock()
-	if age := now.Sub(known.at); ok && age >= 0 && age < jobsMaxAge {
-		return known.names, nil
-	}
-	names, err := c.read(cand, more, func(q storage.Querier, matchers []*labels.Matcher) ([]string, error) {
-		names, _, err := q.LabelValues(ctx, model.JobLabel, nil, matchers...)
-		return names, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.jobsOf == nil || len(c.jobsOf) >= maxReads {
-		c.jobsOf = map[jobsKey]jobNames{}
-	}
-	c.jobsOf[key] = jobNames{names, now}
-	return names, nil
 }
 
 func (c *catalog) read(cand candidate, more []*labels.Matcher, from func(storage.Querier, []*labels.Matcher) ([]string, error)) ([]string, error) {
@@ -314,6 +280,13 @@ func (c *catalog) setRules(rules []*rule) {
 	c.rules, c.stale = rules, true
 	c.unmatched = unmatched{loaded: c.now()}
 	c.listAt = time.Time{}
+}
+
+// typeOf returns the type of what targets expose under a name, empty where it is not known.
+func (c *catalog) typeOf(series string) model.MetricType {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.types[series]
 }
 
 // currentRules are never changed.

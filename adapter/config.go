@@ -31,7 +31,7 @@ type Rule struct {
 	// GroupBySlice.
 	MetricsQuery string `json:"metricsQuery"`
 
-	byDefault bool // of DefaultRules: no configuration has it
+	only seriesType // of DefaultRules: no configuration has it
 }
 
 // Filter holds exactly one unanchored regular expression.

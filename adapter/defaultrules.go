@@ -2,81 +2,69 @@ package adapter
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 )
 
-// MinIntervalsPerWindow is how many scrape intervals a rate window must span:
-// rate() needs two samples, and with four a failed scrape or two leaves enough.
-const MinIntervalsPerWindow = 4
+// seriesType is which series a default rule takes. A rule of the configuration takes any.
+type seriesType uint8
 
-// RateWindow returns the window to compute rates over: the one asked for, or
-// MinIntervalsPerWindow scrape intervals when that is longer.
-func RateWindow(asked, scrapeInterval time.Duration) time.Duration {
-	return max(asked, MinIntervalsPerWindow*scrapeInterval)
+const (
+	anyType seriesType = iota
+	countersOnly
+	othersOnly
+)
+
+// byDefault reports whether it is one of DefaultRules.
+func (r *rule) byDefault() bool { return r.only != anyType }
+
+// isCounter reports whether a series only rises, so that its rate is of interest. Where
+// no type is known, the name tells.
+func isCounter(series string, typ model.MetricType) bool {
+	switch typ {
+	case model.MetricTypeCounter:
+		return true
+	case model.MetricTypeHistogram, model.MetricTypeSummary:
+		return strings.HasSuffix(series, "_count") || strings.HasSuffix(series, "_sum") || strings.HasSuffix(series, "_bucket")
+	case model.MetricTypeUnknown, "":
+		return strings.HasSuffix(series, "_total")
+	default:
+		return false
+	}
 }
 
-// collapseContainers counts each container of a pod once: its series by whatever
-// port, Service or monitor they came, and those for which no container is known only
-// where there are none of a container. What belongs to no pod is told apart by its
-// instance. Where nothing is scraped twice there is nothing to collapse, %[4]s.
-const collapseContainers = `sum by (<<.GroupBy>>) (<<if .Duplicates>>` +
-	`max without (<<.EndpointLabels>>) (%[1]s) or ignoring (container) ` +
-	`max without (<<.EndpointLabels>>) (%[2]s)` +
-	`<<if ne .GroupBy "pod">> or max without (<<.TargetLabels>>) (%[3]s)<<end>><<else>>%[4]s<<end>>)`
-
-// collapseCgroups is for cAdvisor's series: those of the whole pod count where it
-// has none of its containers.
-const collapseCgroups = `sum by (<<.GroupBy>>) (` +
-	`max without (<<.EndpointLabels>>) (%[1]s) or on (namespace, pod) ` +
-	`max without (<<.EndpointLabels>>) (%[2]s))`
-
-// DefaultRules serve every series that carries a namespace, by the names that
-// prometheus-adapter's Helm chart gives: http_requests_total becomes
-// http_requests per second, x_seconds_total becomes x, and what does not end in
-// _total keeps its name and is summed. Rates are per second over window.
+// DefaultRules serve every series that carries a namespace. Counters, and the counts,
+// sums and buckets of histograms and summaries, are rates per second over window,
+// without _total and _seconds_total in their names: http_requests_total becomes
+// http_requests. All else keeps its name and is summed. The type is the one that the
+// target tells; where it tells none, what ends in _total is a counter.
 //
-// They differ from that chart in two ways: labels mean resources by a fixed
-// table instead of a template that takes the job label for a Job, and a container
-// counts once, however many ports, Services and monitors it is scraped by.
+// The names are those of prometheus-adapter's Helm chart. Labels mean resources by a
+// fixed table instead of a template that takes the job label for a Job.
 func DefaultRules(window time.Duration) []Rule {
-	onePod := `<<if ne .GroupBy "pod">>,pod!=""<<end>>`
-	query := func(collapse string, value string, matchers ...any) string {
-		for i, m := range matchers {
-			matchers[i] = fmt.Sprintf(value, fmt.Sprintf("<<.Series>>{<<.LabelMatchers>>%s}", m))
-		}
-		return fmt.Sprintf(collapse, matchers...)
-	}
-	queries := func(value string) (app, cgroup string) {
-		return query(collapseContainers, value, onePod+`,container!=""`, onePod+`,container=""`, `,pod=""`, ``),
-			query(collapseCgroups, value, `,container!="",container!="POD"`, `,container=""`)
-	}
-	rate, containerRate := queries(fmt.Sprintf("rate(%%s[%s])", model.Duration(window)))
-	sum, containerSum := queries("%s")
-	containers := `{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}`
-	others := `{namespace!="",__name__!~"^container_.*"}`
-	rule := func(seriesQuery, isNot, matches, query string) Rule {
-		r := Rule{
-			SeriesQuery:  seriesQuery,
-			Resources:    Resources{Overrides: defaultOverrides()},
-			Name:         Name{Matches: matches},
-			MetricsQuery: query,
+	const (
+		selected = "<<.Series>>{<<.LabelMatchers>>}"
+		// cAdvisor's series of the whole pod count where it has none of its containers.
+		ofContainers = `<<.Series>>{<<.LabelMatchers>>,container!="",container!="POD"}`
+		ofPods       = `<<.Series>>{<<.LabelMatchers>>,container=""}`
 
-			byDefault: true,
+		containers = `{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}`
+		others     = `{namespace!="",__name__!~"^container_.*"}`
+	)
+	rate := func(selector string) string { return fmt.Sprintf("rate(%s[%s])", selector, model.Duration(window)) }
+	rule := func(only seriesType, seriesQuery, matches, query string) Rule {
+		return Rule{
+			SeriesQuery: seriesQuery, Resources: Resources{Overrides: defaultOverrides()}, Name: Name{Matches: matches},
+			MetricsQuery: "sum by (<<.GroupBy>>) (" + query + ")", only: only,
 		}
-		if isNot != "" {
-			r.SeriesFilters = []Filter{{IsNot: isNot}}
-		}
-		return r
 	}
 	return []Rule{
-		rule(containers, ``, `^container_(.*)_seconds_total$`, containerRate),
-		rule(containers, `^container_.*_seconds_total$`, `^container_(.*)_total$`, containerRate),
-		rule(containers, `^container_.*_total$`, `^container_(.*)$`, containerSum),
-		rule(others, `.*_total$`, ``, sum),
-		rule(others, `.*_seconds_total$`, `^(.*)_total$`, rate),
-		rule(others, ``, `^(.*)_seconds_total$`, rate),
+		rule(countersOnly, containers, `^container_(.*?)(?:_seconds_total|_total)?$`, rate(ofContainers)+" or on (namespace, pod) "+rate(ofPods)),
+		rule(othersOnly, containers, `^container_(.*)$`, ofContainers+" or on (namespace, pod) "+ofPods),
+		rule(othersOnly, others, ``, selected),
+		rule(countersOnly, others, `^(.*?)(?:_seconds_total|_total)?$`, rate(selected)),
 	}
 }
 

@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -44,11 +43,11 @@ func TestPodsCountOnce(t *testing.T) {
 		one+`,container="app"} 0+150x16`, `service="one",job="other",endpoint="web",instance="10.0.0.1:80",container="app"} 0+150x16`)
 	f("a ServiceMonitor and a PodMonitor", "10",
 		one+`,container="app"} 0+150x16`, `job="default/pods",endpoint="web",instance="10.0.0.1:80",container="app"} 0+150x16`)
-	f("two ports of a container", "10",
+	f("two ports of a container are two sources", "20",
 		one+`,container="app"} 0+150x16`, `service="one",job="one",endpoint="admin",instance="10.0.0.1:81",container="app"} 0+150x16`)
-	f("two ports, one of them not declared", "10",
+	f("two ports, one of them not declared", "20",
 		one+`,container="app"} 0+150x16`, `service="one",job="one",endpoint="admin",instance="10.0.0.1:81"} 0+150x16`)
-	f("two ports, none of them declared", "10",
+	f("two ports, none of them declared", "20",
 		one+`} 0+150x16`, `service="one",job="one",endpoint="admin",instance="10.0.0.1:81"} 0+150x16`)
 	f("a sidecar on another port is another container", "11",
 		one+`,container="app"} 0+150x16`, `service="one",job="one",endpoint="sidecar",instance="10.0.0.1:90",container="sidecar"} 0+15x16`)
@@ -78,10 +77,6 @@ func TestPodsCountOnceWithTargetLabels(t *testing.T) {
 		`http_requests_total`+more.String()+` 0+150x16`,
 	)
 	f.counted(t, "10")
-
-	f.targets = f.targets[:1]
-	f.targetsVersion++
-	require.Equal(t, "sample-1=20@120s", f.ask("default/pods/*/http_requests"), "no target has them: they are the application's")
 }
 
 // What is no pod's is told apart by its instance.
@@ -119,46 +114,6 @@ func TestContainersOfCadvisor(t *testing.T) {
 	require.Equal(t, "sample-1=100@instant", f.ask("default/pods/*/memory_working_set_bytes"))
 }
 
-func TestTargetLabels(t *testing.T) {
-	f := func(groupBy, want string, labels ...string) {
-		t.Helper()
-		require.Equal(t, want, targetLabels(scrapeFacts{labels: labels}, groupBy))
-	}
-	f("pod", "job, endpoint, service")
-	f("service", "job, endpoint")
-	f("pod", "job, node, team", "job", "node", "team")
-	f("node", "job, team", "job", "node", "team")
-	f("pod", `job, "app.kubernetes.io/name"`, "job", "app.kubernetes.io/name")
-}
-
-func TestScrapeTable(t *testing.T) {
-	target := func(namespace, job string, interval time.Duration, more ...string) Target {
-		return Target{Labels: labels.FromStrings(append([]string{"namespace", namespace, "job", job}, more...)...), Interval: interval}
-	}
-	table := newScrapeTable([]Target{
-		target("a", "x", time.Minute), target("a", "y", time.Second), target("a", "y", 2*time.Second, "team", "blue"),
-		target("b", "x", 5*time.Second),
-	}, time.Hour)
-	f := func(namespace, want string, jobs ...string) {
-		t.Helper()
-		asked := false
-		got, err := table.of(namespace, func() ([]string, error) { asked = true; return jobs, nil })
-		require.NoError(t, err)
-		require.Equal(t, want, fmt.Sprint(got.shortest, got.longest, got.labels, asked))
-	}
-	f("b", "5s 5s [job] false")
-	f("a", "1m0s 1m0s [job] true", "x")
-	f("a", "1s 2s [job team] true", "y")
-	f("a", "1s 1m0s [job team] true", "x", "y")
-	f("a", "1s 1m0s [job team] true", "unknown")
-	f("a", "1s 1m0s [job team] true")
-	f("elsewhere", "1s 1m0s [job team] true")
-	require.Equal(t, time.Minute, table.intervalOf(labels.FromStrings("namespace", "a", "job", "x")))
-	require.Equal(t, time.Minute, table.intervalOf(labels.FromStrings("job", "x")))
-	require.Equal(t, time.Minute, table.intervalOf(labels.EmptyLabels()))
-	require.Equal(t, time.Hour, scrapeTable{interval: time.Hour}.intervalOf(labels.EmptyLabels()))
-}
-
 // An exporter that is asked about several things has an instance for each: these are
 // not one container's.
 func TestInstancesOfAnExporter(t *testing.T) {
@@ -189,7 +144,7 @@ func TestSeriesOfOtherNamespacesTargets(t *testing.T) {
 	f.pod("sample-1", "sample")
 	exporter := func(instance string) Target {
 		of := labels.FromStrings("namespace", "monitoring", "job", "kube-state-metrics", "instance", instance)
-		return Target{Job: "ksm", Address: instance + "/metrics", Labels: of, Discovered: of, OwnLabels: true, Interval: time.Minute}
+		return Target{Job: "ksm", Address: instance + "/metrics", Labels: of, Discovered: of, Interval: time.Minute}
 	}
 	app := labels.FromStrings("namespace", "default", "pod", "sample-1", "job", "app", "instance", "10.0.0.1:80")
 	f.targets = []Target{exporter("10.1.0.1:80"), exporter("10.1.0.2:80"), {Job: "app", Address: "10.0.0.1:80/metrics", Labels: app, Discovered: app, Interval: step}}
@@ -199,9 +154,9 @@ func TestSeriesOfOtherNamespacesTargets(t *testing.T) {
 		`kube_pod_restarts_total{namespace="default",pod="sample-1",job="kube-state-metrics",instance="10.1.0.1:80"} 0 _ _ _ 60 _ _ _ 120 _ _ _ 180 _ _ _ 240`,
 	)
 	f.now = f.now.Add(45 * time.Second)
-	require.Equal(t, "sample-1=1@240s", f.ask("default/pods/*/kube_pod_restarts"))
+	require.Equal(t, "sample-1=1@120s", f.ask("default/pods/*/kube_pod_restarts"))
 	f.now = f.start.Add(8*step + 50*time.Second)
-	require.Equal(t, "sample-1=5@instant", f.ask("default/pods/*/kube_pod_weight"))
+	require.Equal(t, "sample-1=10@instant", f.ask("default/pods/*/kube_pod_weight"))
 }
 
 // An application's own label of the name is not collapsed where no target has it.

@@ -17,6 +17,8 @@ type absence struct {
 	unknownMetric bool
 	// starting: there will be one in a moment.
 	starting bool
+	// settled: evaluation has found all that there is to say.
+	settled bool
 	// as is what it counts as; "" leaves that to the other fields.
 	as answer
 }

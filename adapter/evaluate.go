@@ -66,6 +66,7 @@ func (p *Provider) firstCandidate(ctx context.Context, req request, try func(can
 		switch {
 		case errors.As(err, &gone):
 			reasons.addAs(gone.as, gone.reason)
+			reasons.settled = reasons.settled || gone.settled
 		case err != nil:
 			return err
 		case answered:
@@ -83,16 +84,15 @@ type evaluation struct {
 	*Provider
 	request
 	cand  candidate
-	scope []matcher   // on the namespace
-	table scrapeTable // of all targets
-	facts scrapeFacts // of those behind the series
-	ended bool        // the last query used a series that has ended
+	scope []matcher     // on the namespace
+	table scrapeTable   // of all targets
+	brief time.Duration // how little has been observed of what has no value for that reason, 0: nothing has none
 }
 
 // evaluateCandidate looks for the objects' own label first, and then for the
 // pods behind the objects.
 func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand candidate) (map[string]value, error) {
-	e, err := p.prepare(ctx, req, cand)
+	e, err := p.prepare(req, cand)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (p *Provider) evaluateCandidate(ctx context.Context, req request, cand cand
 	}
 }
 
-func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*evaluation, error) {
+func (p *Provider) prepare(req request, cand candidate) (*evaluation, error) {
 	e := &evaluation{Provider: p, request: req, cand: cand, table: p.scrapes.current()}
 	if req.namespace != "" {
 		label := cand.assoc.label(namespaceKind())
@@ -135,10 +135,7 @@ func (p *Provider) prepare(ctx context.Context, req request, cand candidate) (*e
 		}
 		e.scope = append(e.scope, equal(label, req.namespace))
 	}
-	within, known := e.within()
-	var err error
-	e.facts, err = e.table.of(within, func() ([]string, error) { return p.catalog.jobs(ctx, cand, within, known...) })
-	return e, err
+	return e, nil
 }
 
 // implies tells whether all series that can answer, by the label that names objects,
@@ -181,6 +178,9 @@ func (e *evaluation) labelNames(ctx context.Context) ([]string, error) {
 
 // nothing is why a query over series that are there gave nothing.
 func (e *evaluation) nothing() error {
+	if e.brief > 0 {
+		return e.tooBrief()
+	}
 	of := " for it"
 	if e.cand.api == externalAPI {
 		of = inNamespace(e.namespace)
@@ -194,22 +194,34 @@ func (e *evaluation) nothing() error {
 // byLabel asks for all objects at once by the label that names them.
 func (e *evaluation) byLabel(ctx context.Context, label string) (map[string]value, error) {
 	matchers := slices.Concat(e.matchers, e.scope, []matcher{namesMatcher(label, e.names)})
-	expr, vector, window, err := e.query(ctx, matchers, label)
+	expr, vector, err := e.query(ctx, matchers, label)
+	if err != nil {
+		return nil, err
+	}
+	vector, err = e.named(expr, vector, label)
 	if err != nil {
 		return nil, err
 	}
 	values := make(map[string]value, len(vector))
 	for _, sample := range vector {
 		name := sample.Labels.Get(label)
-		if name == "" {
-			return nil, absent("%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, label)
-		}
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("%s gives several samples for %s %q: aggregate by (<<.GroupBy>>)", expr, label, name)
 		}
-		values[name] = e.value(sample, window)
+		values[name] = e.value(sample)
 	}
 	return values, nil
+}
+
+// named returns the results that have the label by which objects are told apart: as in
+// prometheus-adapter the others, such as that of `or vector(0)`, are left out. It is an
+// absence when none has it.
+func (e *evaluation) named(expr string, vector tsdb.Vector, label string) (tsdb.Vector, error) {
+	named := slices.DeleteFunc(slices.Clone(vector), func(s tsdb.Sample) bool { return s.Labels.Get(label) == "" })
+	if len(named) == 0 && len(vector) > 0 {
+		return nil, absent("%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, label)
+	}
+	return slices.DeleteFunc(named, e.isTooBrief), nil
 }
 
 // byPods asks for each object by the pods that are behind it now, but for those that
@@ -232,14 +244,19 @@ func (e *evaluation) byPods(ctx context.Context, podLabel string, values map[str
 			continue
 		}
 		matchers := slices.Concat(e.matchers, e.scope, []matcher{namesMatcher(podLabel, pods)})
-		expr, vector, window, err := e.query(ctx, matchers, e.scope[0].Name)
+		expr, vector, err := e.query(ctx, matchers, e.scope[0].Name)
+		if err == nil {
+			vector, err = e.named(expr, vector, e.scope[0].Name)
+		}
 		switch {
 		case err != nil:
 			return nil, err
 		case len(vector) > 1:
 			return nil, fmt.Errorf("%s gives %d samples, not one: aggregate by (<<.GroupBy>>)", expr, len(vector))
 		case len(vector) == 1:
-			values[name] = e.value(vector[0], window)
+			values[name] = e.value(vector[0])
+		case e.brief > 0:
+			return nil, e.tooBrief()
 		default:
 			reasons.addAs(answerNoSamples, fmt.Sprintf("%s has no value yet for its pods %s", e.cand.series, strings.Join(pods, ", ")))
 		}
@@ -250,72 +267,70 @@ func (e *evaluation) byPods(ctx context.Context, podLabel string, values map[str
 	return values, nil
 }
 
-// query also returns the window that the values are over.
-func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy string) (string, tsdb.Vector, time.Duration, error) {
-	e.ended = false
-	expr, vector, window, err := e.queryOnce(ctx, matchers, groupBy, e.facts.duplicates)
-	if err == nil && e.ended && !e.facts.duplicates {
-		// It may be the container's that another one is of as well, by new labels.
-		return e.queryOnce(ctx, matchers, groupBy, true)
-	}
-	return expr, vector, window, err
-}
-
-func (e *evaluation) queryOnce(ctx context.Context, matchers []matcher, groupBy string, duplicates bool) (string, tsdb.Vector, time.Duration, error) {
-	facts := e.facts
-	facts.duplicates = duplicates
-	expr, err := e.cand.expand(newQueryArgs(e.cand.series, facts, groupBy), matchers, groupBy)
+// query evaluates the rule for the series that matchers select.
+func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy string) (string, tsdb.Vector, error) {
+	e.brief = 0
+	expr, err := e.cand.expand(e.cand.series, matchers, groupBy)
 	if err != nil {
-		return "", nil, 0, err
+		return "", nil, err
 	}
 	if e.catalog.evaluated(e.cand, groupBy, expr) {
 		e.demand.wake()
 	}
-	window := e.cand.window
-	if long := RateWindow(window, e.facts.longest); window > 0 && long > window {
-		if grown, ok := withWindow(e.cand.parser, expr, window, long); ok {
-			expr, window = grown, long
-		}
-	}
 	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.rule, "query", expr)
+	query := tsdb.Query{
+		Expr: expr, At: e.now(), Lookback: max(tsdb.DefaultLookbackDelta, lookBackIntervals*e.table.longest),
+		Source: e.source, Object: e.object, Interval: e.scrapes.interval, LongestInterval: e.table.longest,
+	}
+	if groupBy != "" {
+		query.Apart = []string{groupBy}
+	}
 	start := time.Now()
-	vector, err := e.db.Instant(ctx, expr, e.now(), lookBackIntervals*e.facts.longest, e.counts)
-	if err == nil {
-		vector, window, err = e.covered(ctx, expr, window, vector)
-	}
+	vector, err := e.db.Instant(ctx, query)
 	e.metrics.queried(start, len(vector), err)
-	if err != nil {
-		return expr, nil, 0, err // it names the expression
-	}
-	return expr, vector, window, err
+	return expr, vector, err // the error names the expression
 }
 
-// counts leaves out of ranges what would be in them for as long as they are: series
-// that have not been refreshed for two intervals, and those that ended with their
-// target or their pod.
-func (e *evaluation) counts(s tsdb.Series) bool {
-	age := s.Until.Sub(s.Last)
-	if age > lookBackIntervals*e.facts.shortest && age > lookBackIntervals*e.table.intervalOf(s.Labels) {
-		return false
-	}
-	if !s.Stale {
-		return true
-	}
-	if e.table.gone(s.Labels) {
-		return false
-	}
-	e.ended = true
+// object reports since when there has been the pod that a series is about, and whether
+// it is gone, or the target that it is of.
+func (e *evaluation) object(series labels.Labels) (since time.Time, gone bool) {
 	pod, namespace := e.cand.assoc.label(podKind()), e.cand.assoc.label(namespaceKind())
-	if pod == "" || namespace == "" || !s.Labels.Has(pod) {
-		return true
+	if pod == "" || namespace == "" || !series.Has(pod) {
+		return time.Time{}, e.table.gone(series)
 	}
-	gone, err := e.objects.missing(podKind(), s.Labels.Get(namespace), s.Labels.Get(pod))
-	return err != nil || !gone
+	since, gone, err := e.objects.since(podKind(), series.Get(namespace), series.Get(pod))
+	if err != nil {
+		return time.Time{}, false // it is not known
+	}
+	return since, gone || e.table.gone(series)
 }
 
-func (p *Provider) value(sample tsdb.Sample, window time.Duration) value {
+// enoughMoved is by how much counters must have moved for a rate over less than a scrape
+// interval to count: that many events err by a fifth. Three seconds, after which a target
+// is scraped for the second time, would say 0 or 0.33 of a counter that moves once in five.
+const enoughMoved = 25
+
+// isTooBrief reports whether a rate is over so little that it says nothing yet: it waits
+// until all targets have been scraped twice, and until the counters have moved enough or
+// have been observed for a scrape interval.
+func (e *evaluation) isTooBrief(s tsdb.Sample) bool {
+	if !s.Brief || !s.Waiting && s.Moved >= enoughMoved {
+		return false
+	}
+	e.brief = max(e.brief, s.Window)
+	return true
+}
+
+func (e *evaluation) tooBrief() error {
+	return &absence{
+		reason:  fmt.Sprintf("%s has been observed for %s so far: a rate takes a scrape interval, or %d events in all targets", e.cand.series, e.brief.Round(100*time.Millisecond), enoughMoved),
+		settled: true, as: answerTooFewSamples,
+	}
+}
+
+func (p *Provider) value(sample tsdb.Sample) value {
 	q, err := quantity(sample.Value)
-	v := value{quantity: q, last: sample.Last, window: window, err: err}
+	v := value{quantity: q, last: sample.Last, window: sample.Window, err: err}
 	if v.last.IsZero() {
 		v.last = p.now() // computed from no sample: vector(1)
 	}
@@ -333,8 +348,9 @@ func promMatchers(matchers []matcher) []*labels.Matcher {
 // reasons collects why there is no value, each once and in order. They count as the
 // first.
 type reasons struct {
-	all []string
-	as  answer
+	all     []string
+	as      answer
+	settled bool // see absence
 }
 
 func (r *reasons) add(reason string) { r.addAs("", reason) }
@@ -353,5 +369,5 @@ func (r *reasons) err() error {
 	if len(r.all) > most {
 		r.all = append(r.all[:most:most], "…")
 	}
-	return absentAs(r.as, "%s", strings.Join(r.all, "; "))
+	return &absence{reason: strings.Join(r.all, "; "), as: r.as, settled: r.settled}
 }

@@ -218,6 +218,14 @@ func (t *trail) walk(ctx context.Context, name string) {
 			t.broken(LinkValue, "%v", err)
 			return
 		}
+		if gone != nil && gone.settled {
+			if t.rule(ctx, name) {
+				t.reached(name)
+				t.broken(LinkSamples, "%s", gone.reason)
+				t.told.as = gone.as
+			}
+			return
+		}
 	}
 	t.search(ctx, name)
 }
@@ -225,12 +233,16 @@ func (t *trail) walk(ctx context.Context, name string) {
 // arrive tells of what led to a value.
 func (t *trail) arrive(ctx context.Context, name string, v value) {
 	t.told.Value = v.quantity.String()
-	if found, err := t.stored(ctx, name); err == nil && found.series > 0 {
+	found, err := t.stored(ctx, name)
+	if err == nil && found.series > 0 {
 		t.ok(LinkRule, "made by %s of %s", found.cand.origin(), found.cand.series)
 	} else {
 		t.rule(ctx, name)
 	}
 	t.reached(name)
+	if several := found.severalTargets(); several != "" {
+		t.note(LinkTargets, "%s", several)
+	}
 	over := "the last sample of each series"
 	if v.window > 0 {
 		over = fmt.Sprintf("a window of %s", v.window.Round(1e6))

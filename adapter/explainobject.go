@@ -115,7 +115,7 @@ func (t *trail) rule(ctx context.Context, name string) bool {
 
 // origin is where a rule comes from, for people who may have no configuration.
 func (r *rule) origin() string {
-	if r.byDefault {
+	if r.byDefault() {
 		return "a default rule"
 	}
 	return r.String()
@@ -130,7 +130,7 @@ func (t *trail) sources(ctx context.Context) ([]candidate, error) {
 	}
 	var sources []candidate
 	add := func(r *rule, series string) {
-		metric, ok := r.metricName(series)
+		metric, ok := r.metricName(series, t.catalog.typeOf(series))
 		source := candidate{r, series}
 		if ok && (metricKey{r.api, metric}) == t.req.metric && !slices.Contains(sources, source) {
 			sources = append(sources, source)
@@ -162,7 +162,7 @@ func (t *trail) metricsOf(name string) []string {
 	var metrics []string
 	for _, e := range t.exposedBy(t.ownJobs()) {
 		for _, r := range t.catalog.currentRules() {
-			if metric, ok := r.metricName(e.Name); ok && r.api == t.req.metric.api {
+			if metric, ok := r.metricName(e.Name, e.Type); ok && r.api == t.req.metric.api {
 				metrics = append(metrics, metric)
 			}
 		}

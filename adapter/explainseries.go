@@ -147,6 +147,7 @@ type storedSeries struct {
 	newest   time.Time // sample
 	samples  int       // of the series with the most, within the window
 	interval time.Duration
+	targets  map[containerOf][]uint64 // by Source.Target
 }
 
 // stored finds the series of the object, of the first source that has any.
@@ -160,7 +161,7 @@ func (t *trail) stored(ctx context.Context, name string) (storedSeries, error) {
 		if t.req.metric.api == externalAPI && !cand.namespaced() {
 			req.namespace = ""
 		}
-		e, err := t.prepare(ctx, req, cand)
+		e, err := t.prepare(req, cand)
 		var gone *absence
 		var names []string
 		if err == nil {
@@ -200,20 +201,18 @@ const maxExplainedSeries = 500
 
 // stored looks at the series that matchers select.
 func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, error) {
-	found := storedSeries{evaluation: e, interval: e.facts.longest}
-	window := max(RateWindow(e.cand.window, e.facts.longest), seriesMaxAge)
+	found := storedSeries{evaluation: e, interval: e.scrapes.interval, targets: map[containerOf][]uint64{}}
 	now := e.now()
-	q, err := e.db.Querier(now.Add(-window).UnixMilli(), now.UnixMilli())
+	q, err := e.db.Querier(now.Add(-max(e.cand.window, seriesMaxAge)).UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return found, err
 	}
 	set := q.Select(ctx, false, nil, append(e.cand.seriesMatchers(), promMatchers(of)...)...)
-	since := now.Add(-RateWindow(e.cand.window, e.facts.longest))
 	var it chunkenc.Iterator
 	for found.series < maxExplainedSeries && set.Next() {
 		series := set.At()
 		it = series.Iterator(it)
-		found.add(it, since)
+		found.add(series.Labels(), it, now)
 		if matchesAll(e.matchers, series.Labels()) {
 			found.matched++
 		}
@@ -221,8 +220,14 @@ func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, er
 	return found, errors.Join(set.Err(), q.Close())
 }
 
-func (f *storedSeries) add(it chunkenc.Iterator, since time.Time) {
+func (f *storedSeries) add(series labels.Labels, it chunkenc.Iterator, now time.Time) {
 	f.series++
+	window := f.cand.window
+	if source, known := f.source(series); known && source.Ended.IsZero() {
+		f.interval = max(f.interval, source.Interval)
+		f.note(series, source.Target)
+	}
+	window = max(window, lookBackIntervals*f.interval)
 	samples := 0
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
 		if typ == chunkenc.ValFloat {
@@ -234,11 +239,33 @@ func (f *storedSeries) add(it chunkenc.Iterator, since time.Time) {
 		if when.After(f.newest) {
 			f.newest = when
 		}
-		if when.After(since) {
+		if when.After(now.Add(-window)) {
 			samples++
 		}
 	}
 	f.samples = max(f.samples, samples)
+}
+
+// containerOf is a container of a pod.
+type containerOf struct{ pod, container string }
+
+// note notes a target of a container.
+func (f *storedSeries) note(series labels.Labels, target uint64) {
+	of := containerOf{series.Get("pod"), series.Get("container")}
+	if of.pod != "" && of.container != "" && !slices.Contains(f.targets[of], target) {
+		f.targets[of] = append(f.targets[of], target)
+	}
+}
+
+// severalTargets tells of a container that is scraped by several of its ports or paths:
+// they are added up.
+func (f *storedSeries) severalTargets() string {
+	for of, targets := range f.targets {
+		if len(targets) > 1 {
+			return fmt.Sprintf("container %s of pod %s is scraped at %d ports or paths, which are added up", of.container, of.pod, len(targets))
+		}
+	}
+	return ""
 }
 
 func matchesAll(matchers []matcher, series labels.Labels) bool {

@@ -262,7 +262,7 @@ func (t *trail) targetsUp(name string) bool {
 	}
 	up := len(targets) - len(down) - waiting
 	switch {
-	case t.scrapes.source == nil:
+	case t.scrapes.list == nil:
 		return true
 	case len(targets) == 0 && len(t.jobs) > 0:
 		return t.broken(LinkTargets, "the relabelings of its monitor drop all of its targets")

@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -60,11 +59,11 @@ func (p *Provider) external(ctx context.Context, namespace string, sel apilabels
 }
 
 func (p *Provider) externalCandidate(ctx context.Context, req request, cand candidate) (*external_metrics.ExternalMetricValueList, error) {
-	e, err := p.prepare(ctx, req, cand)
+	e, err := p.prepare(req, cand)
 	if err != nil {
 		return nil, err
 	}
-	_, vector, window, err := e.query(ctx, slices.Concat(e.matchers, e.scope), "")
+	_, vector, err := e.query(ctx, slices.Concat(e.matchers, e.scope), "")
 	if err != nil {
 		return nil, err
 	}
@@ -74,18 +73,17 @@ func (p *Provider) externalCandidate(ctx context.Context, req request, cand cand
 		}
 		return nil, e.nothing()
 	}
-	list := &external_metrics.ExternalMetricValueList{Items: []external_metrics.ExternalMetricValue{}}
-	var reasons reasons
+	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, 0, len(vector))}
 	for _, sample := range vector {
-		v := e.value(sample, window)
+		if e.isTooBrief(sample) {
+			return nil, e.tooBrief()
+		}
+		v := e.value(sample)
 		if v.err != nil {
-			reasons.addAs(answerNotANumber, fmt.Sprintf("%s: %v", sample.Labels, v.err))
-			continue
+			// The HPA adds the items up: without one of them the sum would be too small.
+			return nil, absentAs(answerNotANumber, "%s: %v", sample.Labels, v.err)
 		}
 		list.Items = append(list.Items, externalValue(req.metric.name, sample, v))
-	}
-	if len(list.Items) == 0 {
-		return nil, reasons.err()
 	}
 	return list, nil
 }

@@ -1,11 +1,13 @@
 package adapter
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
@@ -29,6 +31,7 @@ type fixture struct {
 	// targets, if any, are what is scraped.
 	targets        []Target
 	targetsVersion uint64
+	sources        map[uint64]tsdb.Source // by hash of the series' labels
 }
 
 // step is the time between the samples that load appends.
@@ -45,14 +48,14 @@ func newFixtureWith(t testing.TB, opts Options) *fixture {
 	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	f := &fixture{t: t, db: db, targetsVersion: 1, objects: map[schema.GroupResource]cache.Indexer{}}
+	f := &fixture{t: t, db: db, targetsVersion: 1, sources: map[uint64]tsdb.Source{}, objects: map[schema.GroupResource]cache.Indexer{}}
 	f.start = time.Now().Truncate(time.Second).Add(-10 * time.Minute)
 	f.now = f.start
 	for _, gr := range []schema.GroupResource{podResource, serviceResource, namespaceResource, endpointSliceResource, {Resource: "nodes"}} {
 		f.objects[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	}
 	opts.DB, opts.Objects = db, f.lister
-	opts.Interval, opts.Targets = step, f.scraped
+	opts.Interval, opts.Targets, opts.Source = step, f.scraped, f.sourceOf
 	opts.Now = func() time.Time { return f.now }
 	f.Provider, err = NewProvider(opts)
 	require.NoError(t, err)
@@ -64,6 +67,30 @@ func (f *fixture) scraped(known uint64) ([]Target, uint64) {
 		return nil, known
 	}
 	return f.targets, f.targetsVersion
+}
+
+func (f *fixture) sourceOf(series labels.Labels) (tsdb.Source, bool) {
+	source, known := f.sources[series.Hash()]
+	return source, known
+}
+
+// scrapedSeries notes what scraping would know of a series that has samples from first to
+// last: its instance is its URL, and labels that targets have are not the target's own.
+func (f *fixture) scrapedSeries(series labels.Labels, first, last time.Time) {
+	own := labels.NewBuilder(series).Del("namespace", "pod", "container", "service", "job", "endpoint", "instance", "team", "node")
+	source := tsdb.Source{
+		Target: labels.FromStrings("instance", cmp.Or(series.Get("instance"), series.Get("pod"), series.String())).Hash(), Exposed: own.Labels().Hash(),
+		Rank: uint64(len(f.sources)), Interval: step, First: first, Since: first, LastScrape: last,
+	}
+	if known, ok := f.sources[series.Hash()]; ok {
+		source.First, source.Since, source.Rank = known.First, known.Since, known.Rank
+	}
+	for _, t := range f.targets {
+		if t.Labels.Get("job") == series.Get("job") && t.Labels.Get("instance") == series.Get("instance") {
+			source.Interval = t.Interval
+		}
+	}
+	f.sources[series.Hash()] = source
 }
 
 func (f *fixture) lister(gr schema.GroupResource) (cache.GenericLister, bool) {
@@ -84,8 +111,15 @@ func (f *fixture) load(descriptions ...string) {
 		series, values, err := p.ParseSeriesDesc(description)
 		require.NoError(f.t, err, description)
 		at := f.start
+		var first, last time.Time
 		for _, v := range values {
 			if !v.Omitted {
+				if last = at; first.IsZero() {
+					first = at
+				}
+				if promvalue.IsStaleNaN(v.Value) {
+					last = time.Time{}
+				}
 				_, err := app.Append(0, series, 0, at.UnixMilli(), v.Value, nil, nil, storage.AOptions{})
 				require.NoError(f.t, err)
 			}
@@ -93,6 +127,11 @@ func (f *fixture) load(descriptions ...string) {
 				f.now = at
 			}
 			at = at.Add(step)
+		}
+		if last.IsZero() {
+			delete(f.sources, series.Hash()) // a scrape without it came after
+		} else {
+			f.scrapedSeries(series, first, last)
 		}
 	}
 	require.NoError(f.t, app.Commit())
@@ -107,6 +146,7 @@ func (f *fixture) append(name, pod string, v float64) {
 	_, err := app.Append(0, series, 0, f.now.UnixMilli(), v, nil, nil, storage.AOptions{})
 	require.NoError(f.t, err)
 	require.NoError(f.t, app.Commit())
+	f.scrapedSeries(series, f.now, f.now)
 }
 
 func (f *fixture) add(gr schema.GroupResource, objects ...metav1.Object) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -26,7 +27,7 @@ func TestOneExternalRuleIsNotNamespaced(t *testing.T) {
 }
 
 // A pod chooses what its series are called; a name that PromQL would read as more than a
-// name is a metric of nobody.
+// name is only a name, and served with underscores.
 func TestSeriesNamesThatAreQueries(t *testing.T) {
 	const name = `label_replace(sum(secret{namespace="other"}),"pod","spy","","") or x`
 	f := newFixture(t)
@@ -37,11 +38,11 @@ func TestSeriesNamesThatAreQueries(t *testing.T) {
 	f.append(name, "spy", 1)
 	require.Contains(t, f.ask("mine/pods/spy/"+name), "404: ")
 	require.Contains(t, f.ask("mine/pods/spy/http.server.requests"), "404: ")
-	for _, listed := range f.ListAllMetrics() {
-		require.Equal(t, "secret", listed.Metric)
-	}
-	_, ok := mustCompile(t, DefaultRules(time.Minute)...)[3].metricName(name)
-	require.False(t, ok)
+	require.Equal(t, "spy=1@instant", f.ask("mine/pods/spy/http_server_requests"))
+	escaped := model.EscapeName(name, model.UnderscoreEscaping)
+	require.Contains(t, f.ask("mine/pods/spy/"+escaped), "404: ", "its series is of another namespace")
+	_, ok := mustCompile(t, aRule("", func(r *Rule) { r.SeriesQuery = `{namespace!=""}` }))[0].metricName(name, "")
+	require.False(t, ok, "the query of the rule does not quote the name")
 }
 
 // Whoever asks in a namespace is told of that one, also about namespaces and nodes.

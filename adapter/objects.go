@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,22 +50,32 @@ func (o objects) list(k kind, namespace string, sel apilabels.Selector) ([]metav
 	return listed, nil
 }
 
-// missing tells whether an object of a watched kind is known not to exist.
+// missing reports whether an object of a watched kind is known not to exist.
 func (o objects) missing(k kind, namespace, name string) (bool, error) {
+	_, missing, err := o.since(k, namespace, name)
+	return missing, err
+}
+
+// since returns when an object of a watched kind was created, or that it is known not
+// to exist.
+func (o objects) since(k kind, namespace, name string) (created time.Time, missing bool, err error) {
 	lister, ok := o.lister(k.GroupResource)
 	if !ok {
-		return false, nil
+		return time.Time{}, false, nil
 	}
-	var err error
+	var found runtime.Object
 	if k.Namespaced {
-		_, err = lister.ByNamespace(namespace).Get(name)
+		found, err = lister.ByNamespace(namespace).Get(name)
 	} else {
-		_, err = lister.Get(name)
+		found, err = lister.Get(name)
 	}
 	if apierrors.IsNotFound(err) {
-		return true, nil
+		return time.Time{}, true, nil
 	}
-	return false, err
+	if object, ok := found.(metav1.Object); ok && err == nil {
+		created = object.GetCreationTimestamp().Time
+	}
+	return created, false, err
 }
 
 // names returns the names of the objects that a selector picks. Kinds that are

@@ -39,7 +39,7 @@ func shadows(rules []*rule) []string {
 	for _, series := range examples(rules) {
 		by := map[metricKey]*rule{} // the latest
 		for _, r := range slices.Backward(rules) {
-			metric, ok := r.metricName(series)
+			metric, ok := r.metricName(series, model.MetricTypeUnknown)
 			key := metricKey{r.api, metric}
 			later := by[key]
 			if !ok || later == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -45,9 +46,11 @@ type Options struct {
 	// goes; nil when the version is still the known one, which is never 0. It may be
 	// nil.
 	Targets func(known uint64) (targets []Target, version uint64)
-	// Interval is that of series of which no target is known: how often they get a
-	// sample. A series without one for two intervals has no value, and a rate is over
-	// four intervals at least. 0 is 30s.
+	// Source returns where a stored series comes from, as scraping knows; false where
+	// it does not. Nil: it is not known of any.
+	Source func(series labels.Labels) (tsdb.Source, bool)
+	// Interval is that of series whose source is not known: how often they get a
+	// sample. One without a sample for two intervals has no value. 0 is 30s.
 	Interval time.Duration
 	// Logger gets what nobody else is told; nil is silent.
 	Logger *slog.Logger
@@ -74,6 +77,7 @@ type Provider struct {
 	kinds   *kinds
 	demand  *demand
 	scrapes *scrapes
+	source  func(series labels.Labels) (tsdb.Source, bool)
 	history history
 	rules   atomic.Pointer[Rules] // in force
 	logger  *slog.Logger
@@ -107,7 +111,10 @@ func NewProvider(opts Options) (*Provider, error) {
 	if opts.Interval <= 0 {
 		opts.Interval = defaultInterval
 	}
-	p.scrapes = &scrapes{source: opts.Targets, interval: opts.Interval}
+	p.scrapes = &scrapes{list: opts.Targets, interval: opts.Interval}
+	if p.source = opts.Source; p.source == nil {
+		p.source = func(labels.Labels) (tsdb.Source, bool) { return tsdb.Source{}, false }
+	}
 	if opts.Mapper == nil {
 		opts.Mapper = BuiltinMapper()
 	}
@@ -122,16 +129,6 @@ func NewProvider(opts Options) (*Provider, error) {
 		return nil, fmt.Errorf("new provider: %w", err)
 	}
 	return p, nil
-}
-
-// LongestWindow is the longest range that any rule looks back over, 0 when none
-// does.
-func (p *Provider) LongestWindow() time.Duration {
-	var longest time.Duration
-	for _, r := range p.catalog.currentRules() {
-		longest = max(longest, r.window)
-	}
-	return longest
 }
 
 // GetMetricByName returns the value of a metric for one object: 404 with the

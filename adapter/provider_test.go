@@ -183,14 +183,14 @@ func TestInstantValuesLookBackTwoIntervals(t *testing.T) {
 }
 
 func TestSeveralSamplesForOneObjectAreAnError(t *testing.T) {
-	rule := DefaultRules(2 * time.Minute)[3]
+	rule := aRule("queue_depth", func(r *Rule) { r.Name, r.Resources.Overrides = Name{}, defaultOverrides() })
 	rule.MetricsQuery = `<<.Series>>{<<.LabelMatchers>>}`
 	f := scenario(t, rule)
 	require.Contains(t, f.ask("default/services/sample/queue_depth"), `500: Internal error occurred: metric queue_depth for services sample: queue_depth{namespace="default",service="sample"} gives several samples`)
 }
 
 func TestEvaluationThatFailsIsAnErrorWithTheExpression(t *testing.T) {
-	rule := DefaultRules(2 * time.Minute)[3]
+	rule := aRule("queue_depth", func(r *Rule) { r.Name, r.Resources.Overrides = Name{}, defaultOverrides() })
 	rule.MetricsQuery = `sum by (<<.GroupBy>>) (<<.Series>>{<<.LabelMatchers>>} * on (namespace) <<.Series>>{<<.LabelMatchers>>})`
 	f := scenario(t, rule)
 	got := f.ask("default/services/sample/queue_depth")

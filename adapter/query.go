@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -29,22 +31,6 @@ type queryArgs struct {
 	GroupBy string
 	// GroupBySlice is GroupBy as a list.
 	GroupBySlice []string
-	// TargetLabels is promlet's own: the labels by which only targets differ, save
-	// for the one in GroupBy.
-	TargetLabels string
-	// EndpointLabels is promlet's own: TargetLabels, and the instance, by which only the
-	// endpoints of a container differ.
-	EndpointLabels string
-	// Duplicates is promlet's own: whether what a container exposes may be there
-	// several times, from several targets.
-	Duplicates bool
-}
-
-// newQueryArgs are those that do not depend on the request but for what it groups by.
-func newQueryArgs(series string, of scrapeFacts, groupBy string) queryArgs {
-	return queryArgs{
-		Series: series, TargetLabels: targetLabels(of, groupBy), EndpointLabels: endpointLabels(of, groupBy), Duplicates: of.duplicates,
-	}
 }
 
 // matcher is a PromQL matcher together with the values it was made from, joined
@@ -58,17 +44,25 @@ func equal(label, value string) matcher {
 	return matcher{labels.MustNewMatcher(labels.MatchEqual, label, value), value}
 }
 
-// expand gives the PromQL of the rule, for a series and the labels in args. Matchers
+// expand gives the PromQL of the rule, for a series and matchers on its labels. Matchers
 // print themselves, so every value is quoted and escaped.
-func (r *rule) expand(args queryArgs, matchers []matcher, groupBy string) (string, error) {
-	args.LabelValuesByName = make(map[string]string, len(matchers))
-	args.GroupBy = groupBy
+func (r *rule) expand(series string, matchers []matcher, groupBy string) (string, error) {
+	args := queryArgs{Series: series, LabelValuesByName: make(map[string]string, len(matchers)), GroupBy: groupBy}
 	if groupBy != "" {
 		args.GroupBySlice = []string{groupBy}
 	}
-	printed := make([]string, len(matchers))
-	for i, m := range matchers {
-		printed[i] = m.String()
+	printed := make([]string, 0, len(matchers)+1)
+	if !model.LegacyValidation.IsValidMetricName(series) {
+		// Whoever is scraped chooses the name.
+		if quoted := strconv.Quote(series); r.quotesNames {
+			args.Series = quoted[1 : len(quoted)-1]
+		} else {
+			args.Series = ""
+			printed = append(printed, equal(model.MetricNameLabel, series).String())
+		}
+	}
+	for _, m := range matchers {
+		printed = append(printed, m.String())
 		args.LabelValuesByName[m.Name] = m.values
 	}
 	args.LabelMatchers = strings.Join(printed, ",")

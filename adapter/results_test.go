@@ -111,6 +111,9 @@ func (f *fixture) stale(pod string, at time.Time) {
 	_, err := app.Append(0, series, 0, at.UnixMilli(), math.Float64frombits(promvalue.StaleNaN), nil, nil, storage.AOptions{})
 	require.NoError(f.t, err)
 	require.NoError(f.t, app.Commit())
+	source := f.sources[series.Hash()]
+	source.FailingSince = at
+	f.sources[series.Hash()] = source
 }
 
 // A pod that does not exist any more counts in no sum from when its series have ended;
@@ -141,8 +144,9 @@ func TestSeriesThatAreNotRefreshed(t *testing.T) {
 	require.Contains(t, f.ask("default/services/sample/http_requests"), "404: ")
 }
 
-// The window holds four intervals at least, for the targets that are asked about.
-func TestWindowsGrowWithTheInterval(t *testing.T) {
+// A window that holds few samples of a target that is scraped seldom is completed by those
+// before it.
+func TestWindowsThatHoldFewSamples(t *testing.T) {
 	f := newFixture(t)
 	f.namespaces("default")
 	f.pod("fast", "app")
@@ -159,13 +163,13 @@ func TestWindowsGrowWithTheInterval(t *testing.T) {
 		`slow_depth{namespace="default",pod="slow",job="slow",container="app"} 1 _ _ _ 1 _ _ _ 1 _ _ _ 1 _ _ _ 1 _ _ _ 1 _ _ _ 7`,
 	)
 	require.Equal(t, "fast=10@120s", f.ask("default/pods/*/http_requests"))
-	require.Equal(t, "slow=10@240s", f.ask("default/pods/*/slow_requests"))
-	require.Equal(t, "default=20@240s", f.ask("/namespaces/default/both_requests"))
-	f.now = f.now.Add(59 * time.Second)
-	require.Equal(t, "slow=10@240s", f.ask("default/pods/*/slow_requests"), "not two of its intervals old")
+	require.Equal(t, "slow=10@120s", f.ask("default/pods/*/slow_requests"))
+	require.Equal(t, "default=20@120s", f.ask("/namespaces/default/both_requests"))
+	f.now = f.now.Add(119 * time.Second)
+	require.Equal(t, "slow=10@60s", f.ask("default/pods/*/slow_requests"), "not two of its intervals old; one sample is in the window")
 	require.Equal(t, "slow=7@instant", f.ask("default/pods/*/slow_depth"))
 	require.Empty(t, f.ask("default/pods/*/http_requests"))
-	require.Equal(t, "default=10@240s", f.ask("/namespaces/default/both_requests"))
+	require.Equal(t, "default=10@60s", f.ask("/namespaces/default/both_requests"))
 }
 
 // Whoever may ask in a namespace learns nothing about others.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"text/template"
 	"time"
 
@@ -30,6 +31,8 @@ type rule struct {
 	allPods bool
 	// allNamespaces: likewise, and so its series may be of any.
 	allNamespaces bool
+	// quotesNames: the query puts the name in quotation marks, so that it may be any.
+	quotesNames bool
 	// window is the longest range that the query looks back over, 0 for a
 	// query over instant values.
 	window time.Duration
@@ -107,42 +110,55 @@ func (r *rule) compile(kinds *kinds) error {
 }
 
 // probe runs the template with placeholders, so that a query that is no PromQL
-// is found now, and reads the window from the result.
+// is found now, and reads from the result what is to be known of it.
 func (r *rule) probe() error {
-	for _, duplicates := range []bool{false, true} {
-		expr, err := r.placeholder("placeholder", duplicates)
-		if err != nil {
-			return err
-		}
-		parsed, err := r.parser.ParseExpr(expr)
-		if err != nil {
-			return fmt.Errorf("metricsQuery gives no PromQL: %w (it gave %q)", err, expr)
-		}
-		if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
-			return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
-		}
-		r.window = window(parsed)
+	expr, err := r.placeholder("placeholder")
+	if err != nil {
+		return err
 	}
-	var err error
+	parsed, err := r.parser.ParseExpr(expr)
+	if err != nil {
+		return fmt.Errorf("metricsQuery gives no PromQL: %w (it gave %q)", err, expr)
+	}
+	if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
+		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
+	}
+	r.window = window(parsed)
 	if r.allPods, err = r.sameForAll(podKind()); err != nil {
 		return err
 	}
-	r.allNamespaces, err = r.sameForAll(namespaceKind())
-	return err
+	if r.allNamespaces, err = r.sameForAll(namespaceKind()); err != nil {
+		return err
+	}
+	return r.probeQuotes()
 }
 
-// sameForAll tells whether the query is the same for all objects of a kind that the
+// probeQuotes finds out whether the query takes names that must be in quotation marks.
+func (r *rule) probeQuotes() error {
+	const name = "place.holder"
+	r.quotesNames = true
+	expr, err := r.placeholder(name)
+	if err != nil {
+		return err
+	}
+	parsed, err := r.parser.ParseExpr(expr)
+	r.quotesNames = err == nil && slices.ContainsFunc(nameMatchers(parsed), func(on []*labels.Matcher) bool {
+		return len(on) == 1 && on[0].Type == labels.MatchEqual && on[0].Value == name
+	})
+	return nil
+}
+
+// sameForAll reports whether the query is the same for all objects of a kind that the
 // rule has a label for: its template uses no matcher, nor the value of that label.
 func (r *rule) sameForAll(k kind) (bool, error) {
 	label := r.assoc.label(k)
 	if label == "" {
 		return false, nil
 	}
-	args := newQueryArgs("placeholder", scrapeFacts{}, "")
 	var queries [2]string
 	for i, name := range []string{"x", "y"} {
 		var err error
-		if queries[i], err = r.expand(args, []matcher{equal(label, name)}, "placeholder"); err != nil {
+		if queries[i], err = r.expand("placeholder", []matcher{equal(label, name)}, "placeholder"); err != nil {
 			return false, err
 		}
 	}
@@ -150,9 +166,8 @@ func (r *rule) sameForAll(k kind) (bool, error) {
 }
 
 // placeholder gives the PromQL of the rule for a series and some object.
-func (r *rule) placeholder(series string, duplicates bool) (string, error) {
-	args := newQueryArgs(series, scrapeFacts{duplicates: duplicates}, "")
-	return r.expand(args, []matcher{equal("placeholder", "x")}, "placeholder")
+func (r *rule) placeholder(series string) (string, error) {
+	return r.expand(series, []matcher{equal("placeholder", "x")}, "placeholder")
 }
 
 // window returns the longest range any selector in the expression looks over.
@@ -206,12 +221,20 @@ func compileName(n Name) (*regexp.Regexp, string, error) {
 	}
 }
 
-// metricName returns what the rule calls a series in the API, and whether the
-// rule takes a series of that name at all.
-func (r *rule) metricName(series string) (string, bool) {
-	// Whoever is scraped chooses the name, and templates put it into queries as it is.
-	if !model.LegacyValidation.IsValidMetricName(series) {
+// metricName returns what the rule calls a series of a name and type in the API, and
+// whether the rule takes it at all.
+func (r *rule) metricName(series string, typ model.MetricType) (string, bool) {
+	if r.only != anyType && isCounter(series, typ) != (r.only == countersOnly) {
 		return "", false
+	}
+	called := series
+	if !model.LegacyValidation.IsValidMetricName(series) {
+		switch {
+		case r.byDefault():
+			called = model.EscapeName(series, model.UnderscoreEscaping)
+		case !r.quotesNames:
+			return "", false
+		}
 	}
 	for _, m := range r.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(series) {
@@ -223,10 +246,10 @@ func (r *rule) metricName(series string) (string, bool) {
 			return "", false
 		}
 	}
-	at := r.matches.FindStringSubmatchIndex(series)
+	at := r.matches.FindStringSubmatchIndex(called)
 	if at == nil {
 		return "", false
 	}
-	name := string(r.matches.ExpandString(nil, r.as, series, at))
+	name := string(r.matches.ExpandString(nil, r.as, called, at))
 	return name, name != ""
 }

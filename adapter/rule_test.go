@@ -25,7 +25,7 @@ func TestDefaultMetricNames(t *testing.T) {
 	rules := mustCompile(t, DefaultRules(2*time.Minute)...)
 	f := func(series, want string, wantWindow time.Duration) {
 		t.Helper()
-		candidates := candidatesByMetric(rules, []string{series})
+		candidates := candidatesByMetric(rules, []string{series}, nil)
 		key := metricKey{customAPI, want}
 		require.Contains(t, candidates, key, series)
 		require.Equal(t, wantWindow, candidates[key][0].window, series)
@@ -42,7 +42,7 @@ func TestDefaultMetricNames(t *testing.T) {
 
 func TestLaterRuleWins(t *testing.T) {
 	rules := mustCompile(t, DefaultRules(2*time.Minute)...)
-	candidates := candidatesByMetric(rules, []string{"jobs", "jobs_seconds_total", "jobs_total"})[metricKey{customAPI, "jobs"}]
+	candidates := candidatesByMetric(rules, []string{"jobs", "jobs_seconds_total", "jobs_total"}, nil)[metricKey{customAPI, "jobs"}]
 	var series []string
 	for _, c := range candidates {
 		series = append(series, c.series)
@@ -96,7 +96,7 @@ resourceRules:
 externalRules: []
 `), &cfg))
 	r := mustCompile(t, cfg.Rules...)[0]
-	name, ok := r.metricName("http_requests_total")
+	name, ok := r.metricName("http_requests_total", "")
 	require.True(t, ok)
 	require.Equal(t, "http_requests_per_second", name)
 	require.Equal(t, 2*time.Minute, r.window)
@@ -130,7 +130,7 @@ func TestExpandQuotesValues(t *testing.T) {
 		Resources:    Resources{Overrides: defaultOverrides()},
 		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) + 0 * <<index .LabelValuesByName "pod" | len>>`,
 	})[0]
-	expr, err := r.expand(queryArgs{Series: "m"}, []matcher{equal("namespace", `a"}) or vector(1) #`), namesMatcher("pod", []string{"a.b", "c"})}, "pod")
+	expr, err := r.expand("m", []matcher{equal("namespace", `a"}) or vector(1) #`), namesMatcher("pod", []string{"a.b", "c"})}, "pod")
 	require.NoError(t, err)
 	require.Equal(t, `sum(m{namespace="a\"}) or vector(1) #",pod=~"a\\.b|c"}) by (pod) + 0 * 5`, expr)
 	_, err = parser.NewParser(parser.Options{}).ParseExpr(expr)

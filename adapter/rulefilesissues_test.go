@@ -125,10 +125,10 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 		`api_request_count{servname="gateway",instance="192.0.2.1:80"} 0+150x30`,
 		`api_request_count{servname="orders",namespace="default"} 0+150x30`,
 	},
-		ask("default/statefulsets.apps/orders/api_request_per_second", "orders=10@60s", // its 30s would hold two samples
-			`sum by (servname) (rate(api_request_count{namespace="default",servname="orders"}[1m]))`),
+		ask("default/statefulsets.apps/orders/api_request_per_second", "orders=10@30s",
+			`sum(rate(api_request_count{namespace="default",servname="orders"}[30s])) by (servname)`),
 		ask("default/statefulsets.apps/gateway/api_request_per_second", "404 … could not find the metric api_request_per_second for statefulsets.apps gateway",
-			`sum by (servname) (rate(api_request_count{namespace="default",servname="gateway"}[1m]))`),
+			`sum(rate(api_request_count{namespace="default",servname="gateway"}[30s])) by (servname)`),
 	)
 	tryRuleFile(t, "kube-prometheus-1551", []string{
 		`container_network_transmit_bytes_total{id="/kubepods/a",namespace="default",pod="web-1",interface="eth0"} 0+1500x30`,

@@ -84,7 +84,7 @@ func (c *catalog) toJudge(ctx context.Context, targets func() []Target) (known [
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	u := &c.unmatched
-	if !slices.ContainsFunc(c.rules, func(r *rule) bool { return !r.byDefault }) {
+	if !slices.ContainsFunc(c.rules, func(r *rule) bool { return !r.byDefault() }) {
 		return nil, nil, nil
 	}
 	if u.scraped.IsZero() {
@@ -109,7 +109,7 @@ func (c *catalog) toJudge(ctx context.Context, targets func() []Target) (known [
 	}
 	of = &judged{names: c.allNames(), version: c.version}
 	for _, r := range c.rules {
-		if !r.byDefault && !taken[r] {
+		if !r.byDefault() && !taken[r] {
 			of.rules = append(of.rules, r)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -13,6 +14,7 @@ import (
 // reads them. It is of one moment.
 type Usage struct {
 	rules  []*rule
+	typeOf func(series string) model.MetricType
 	now    time.Time
 	by     map[metricKey]readersOf
 	names  map[string][]metricKey // series that making a metric reads, by name
@@ -47,7 +49,7 @@ func (p *Provider) Usage(ctx context.Context) (*Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Usage{rules: p.catalog.currentRules(), now: p.now(), by: map[metricKey]readersOf{}, names: map[string][]metricKey{}}
+	u := &Usage{rules: p.catalog.currentRules(), typeOf: p.catalog.typeOf, now: p.now(), by: map[metricKey]readersOf{}, names: map[string][]metricKey{}}
 	for _, hpa := range hpas {
 		name := "HPA " + hpa.Namespace + "/" + hpa.Name
 		for _, metric := range scaledBy(hpa) {
@@ -103,7 +105,7 @@ func (u *Usage) who(metric metricKey) []string {
 // Served returns the metrics that rules make of a series, the ones that win first.
 func (u *Usage) Served(series string) (served []ServedMetric) {
 	for _, r := range slices.Backward(u.rules) {
-		if metric, ok := r.metricName(series); ok {
+		if metric, ok := r.metricName(series, u.typeOf(series)); ok {
 			served = append(served, ServedMetric{Metric: metric, External: r.api == externalAPI, Rule: r.origin()})
 		}
 	}
@@ -115,7 +117,7 @@ func (u *Usage) Served(series string) (served []ServedMetric) {
 func (u *Usage) Readers(series string) []string {
 	var who []string
 	for _, r := range u.rules {
-		if metric, ok := r.metricName(series); ok {
+		if metric, ok := r.metricName(series, u.typeOf(series)); ok {
 			who = append(who, u.who(metricKey{r.api, metric})...)
 		}
 	}

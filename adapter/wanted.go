@@ -42,8 +42,9 @@ func (d *Demand) reads(by *readers, series string) bool {
 	if len(by.metrics) == 0 {
 		return false
 	}
+	// Names whose type says otherwise are among by.names, once they are exposed.
 	for _, r := range d.rules {
-		if metric, ok := r.metricName(series); ok && by.metrics[metricKey{r.api, metric}] {
+		if metric, ok := r.metricName(series, model.MetricTypeUnknown); ok && by.metrics[metricKey{r.api, metric}] {
 			return true
 		}
 	}

@@ -23,6 +23,9 @@ const (
 	maxAhead = 10 * time.Minute
 	// checkEvery is after how many samples the deadline is looked at.
 	checkEvery = 256
+	// lostIntervals is for how many intervals without a successful scrape a target is still known: what it
+	// exposes after that has not begun just then.
+	lostIntervals = 2
 	// labelGuard times the label limit is where a series is refused before
 	// relabelling, whose cost grows with the square of the number of labels.
 	labelGuard = 10
@@ -55,6 +58,8 @@ type appending struct {
 
 	fam    *family // metadata read last
 	member member
+
+	exposed uint64 // hash of the series read last that was not in the cache, as it is exposed
 
 	line lineName // of the series read last that was not in the cache
 
@@ -95,6 +100,9 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 	parser, err := l.parserFor(b, contentType)
 	if err != nil {
 		return counts{}, err
+	}
+	if defTime-l.origin.lastScrape.Load() > lostIntervals*l.interval.Milliseconds() {
+		l.origin.goodSince.Store(defTime)
 	}
 	view := l.names.current.Load()
 	l.renumber(view)

@@ -36,6 +36,8 @@ type cache struct {
 	tracked, trackedBefore, stillThere int // entries in the current set, in the one before, in both
 
 	lastSize int // entries after the last success
+
+	forgotten func(labels.Labels) // called for each series that is forgotten; may be nil
 }
 
 // cacheEntry is a series. Iteration numbers start at 2, so that 0 is never.
@@ -230,6 +232,9 @@ func (c *cache) forgetUnseen() {
 	for k, place := range c.index {
 		if c.entries[place].seen != c.iter {
 			delete(c.index, k)
+			if c.forgotten != nil {
+				c.forgotten(c.entries[place].lset)
+			}
 			c.entries[place] = cacheEntry{}
 			c.free = append(c.free, place)
 		}
@@ -248,6 +253,15 @@ func (c *cache) compact() {
 		entries = append(entries, c.entries[place])
 	}
 	c.entries, c.index, c.free = entries, index, nil
+}
+
+// series gives the labels of all series.
+func (c *cache) series() []labels.Labels {
+	all := make([]labels.Labels, 0, len(c.index))
+	for _, place := range c.index {
+		all = append(all, c.entries[place].lset)
+	}
+	return all
 }
 
 // heirloom gives the series present at the last scrape, for a loop that takes

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Demand says which series somebody reads, by the name they are stored under: the
@@ -40,12 +41,60 @@ const maxRemembered = 1 << 16
 // demand is a Demand that remembers what it has said: jobs share most names.
 type demand struct {
 	Demand
-	mu    sync.Mutex
-	needs map[string]need
+	made time.Time
+	mu   sync.Mutex
+	// needs is what it has said, and begun since when the names have been wanted, in milliseconds.
+	needs  map[string]need
+	begun  map[string]int64
+	before *demand // the one before, until there is another after
 }
 
-func newDemand(d Demand) *demand {
-	return &demand{Demand: d, needs: map[string]need{}}
+// newDemand makes a demand that comes after another, or after none.
+func newDemand(d Demand, before *demand) *demand {
+	made := &demand{Demand: d, made: time.Now(), needs: map[string]need{}, begun: map[string]int64{}, before: before}
+	if before == nil {
+		return made
+	}
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	before.before = nil
+	for name, n := range before.needs {
+		if n == unread {
+			continue
+		}
+		begun, ok := before.begun[name]
+		if !ok {
+			begun = before.made.UnixMilli()
+		}
+		made.begun[name] = begun // should it still be wanted
+	}
+	return made
+}
+
+// since is since when a name has been wanted, in milliseconds; false if it is not.
+func (d *demand) since(name string) (int64, bool) {
+	if d.of(name) == unread {
+		return 0, false
+	}
+	d.mu.Lock()
+	begun, known := d.begun[name]
+	before := d.before
+	d.mu.Unlock()
+	if known {
+		return begun, true
+	}
+	begun = d.made.UnixMilli()
+	if before != nil {
+		if earlier, wanted := before.since(name); wanted {
+			begun = earlier
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.begun) < maxRemembered {
+		d.begun[name] = begun
+	}
+	return begun, true
 }
 
 func (d *demand) of(name string) need {
@@ -79,7 +128,7 @@ func (m *Manager) SetDemand(d Demand) {
 	if m.stopped {
 		return
 	}
-	m.demand = newDemand(d)
+	m.demand = newDemand(d, m.demand)
 	if !m.opts.OnDemand {
 		for _, j := range m.jobs {
 			j.names.setDemand(m.demand)

@@ -23,7 +23,7 @@ import (
 // viewOf is the view of a job whose targets expose the names of a body, some of
 // which are wanted.
 func viewOf(t testing.TB, body []byte, contentType string, wanted func(string) bool) *view {
-	n := newNames(nil, true, newDemand(Demand{Wanted: wanted}), new(atomic.Uint64))
+	n := newNames(nil, true, newDemand(Demand{Wanted: wanted}, nil), new(atomic.Uint64))
 	p, err := textparse.New(body, contentType, nil, textparse.ParserOptions{})
 	require.NoError(t, err)
 	l := lesson{lines: map[string]fate{}, families: map[string]struct{}{}}

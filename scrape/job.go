@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
 
@@ -20,6 +21,8 @@ type job struct {
 
 	// limitErr is set while the job has more targets than target_limit.
 	limitErr atomic.Pointer[limitError]
+	// changes is when enough targets last came or went to matter to the others.
+	changes atomic.Pointer[[]time.Time]
 }
 
 // plan is what a job is to be, or is, except for its loops.

@@ -9,6 +9,7 @@ import (
 
 	promscrape "github.com/prometheus/prometheus/scrape"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -47,13 +48,22 @@ type loop struct {
 	// one else.
 	cache   *cache
 	reports reports
-	last    int64      // ms, of the last scrape; 0 before the first
-	size    int        // of the last body
-	failing string     // reasonKind of the last scrape, "" if it succeeded
-	rejects uint8      // what logRejected last found
-	series  []uint32   // in the last successful scrape, by number of their name
-	numbers uint64     // generation of the numbers of names in cache
-	refused [needs]int // in the last successful scrape
+	origin  *origin
+	// attempts is the origin of the synthetic series, which failed scrapes have as well.
+	attempts *origin
+	before   *origin         // of the loop that this one takes over from, until the first scrape that succeeds
+	legacy   []labels.Labels // series of before
+	demand   *demand         // at the beginning of the scrape
+	// collected is the demand of the last scrape that succeeded, goodSince since when scrapes have.
+	collected           *demand
+	goodSince, lastGood int64      // ms
+	last                int64      // ms, of the last scrape; 0 before the first
+	size                int        // of the last body
+	failing             string     // reasonKind of the last scrape, "" if it succeeded
+	rejects             uint8      // what logRejected last found
+	series              []uint32   // in the last successful scrape, by number of their name
+	numbers             uint64     // generation of the numbers of names in cache
+	refused             [needs]int // in the last successful scrape
 }
 
 // newLoop makes the loop of a target without starting it.
@@ -77,6 +87,8 @@ func (m *Manager) newLoop(j *job, s *settings, c candidate) *loop {
 		done:           make(chan struct{}),
 		cache:          newCache(),
 	}
+	l.origin, l.attempts = m.sources.origin(j, c.url, c.settings.interval), m.sources.origin(j, c.url, c.settings.interval)
+	l.cache.forgotten = func(series labels.Labels) { m.sources.remove(series, l.origin) }
 	c.SetMetadataStore(l.metadata)
 	return l
 }
@@ -91,9 +103,14 @@ func (l *loop) inherit() {
 	l.heirOf = nil
 	l.cache.inherited = old.cache.heirloom()
 	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
+	l.before, l.legacy, l.attempts = old.origin, append(old.legacy, old.cache.series()...), old.attempts
+	l.origin.rank = old.origin.rank
 	if l.settings == old.settings {
 		// The names have the same numbers.
 		l.series = old.series
+		l.collected = old.collected
+		l.origin.goodSince.Store(old.origin.goodSince.Load())
+		l.origin.lastScrape.Store(old.origin.lastScrape.Load())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
 
@@ -21,6 +22,7 @@ type Manager struct {
 	bodies  *bodies
 	gzips   *sync.Pool
 	filters *filters
+	sources *sources
 
 	catalogVersion atomic.Uint64
 	refused        [needs]atomic.Int64 // series in the last scrapes of all loops
@@ -41,7 +43,7 @@ func NewManager(opts Options) (*Manager, error) {
 	if opts.Appendable == nil {
 		return nil, errors.New("scrape: Options.Appendable is nil")
 	}
-	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, filters: &filters{}, demand: newDemand(Demand{}), jobs: map[string]*job{}}
+	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, filters: &filters{}, sources: newSources(), demand: newDemand(Demand{}, nil), jobs: map[string]*job{}}
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
@@ -151,6 +153,7 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 			l.heirOf.countsOn = l.settings == l.heirOf.settings
 		}
 	}
+	others := ch.affected(next)
 	stopAll(ch.old)
 	for _, l := range ch.fresh {
 		l.inherit()
@@ -172,6 +175,46 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	for i, l := range ch.fresh {
 		l.start(spread(i))
 	}
+	for i, l := range others {
+		l.hurry(spread(i))
+	}
+}
+
+// significant is for how many targets of a job one that comes or goes makes no difference.
+const significant = 20
+
+// affected gives the loops that go on of jobs of which enough targets come or go that the load of the others
+// is another now: they are to be scraped soon, so that their rates say so.
+func (ch *change) affected(next map[string]*job) (others []*loop) {
+	changes := map[*job]int{}
+	touched := make(map[*loop]bool, len(ch.old)+len(ch.fresh))
+	for _, l := range ch.old {
+		touched[l] = true
+		if !l.bequeath {
+			changes[l.job]++
+		}
+	}
+	for _, l := range ch.fresh {
+		touched[l] = true
+		if l.heirOf == nil {
+			changes[l.job]++
+		}
+	}
+	for _, j := range next {
+		if n := changes[j]; n == 0 || n*significant < len(j.loops) {
+			continue
+		}
+		j.change(time.Now())
+		if !j.names.read() {
+			continue
+		}
+		for _, l := range j.loops {
+			if !touched[l] {
+				others = append(others, l)
+			}
+		}
+	}
+	return others
 }
 
 // stopAll ends the loops and waits until they have written what they have to.

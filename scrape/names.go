@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,16 @@ func (n *names) setDemand(d *demand) (begun, ended []string) {
 }
 
 func (e *nameEntry) used() bool { return e.name != unique.Handle[string]{} }
+
+// read reports whether anybody reads any of the names.
+func (n *names) read() bool {
+	if !n.onDemand {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.entries, func(e nameEntry) bool { return e.used() && e.need != unread })
+}
 
 // number gives the number of the name that a series is stored under, noName if
 // there are too many.

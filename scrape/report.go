@@ -64,6 +64,16 @@ type reports [allReports]struct {
 // written tells whether any was.
 func (r *reports) written() bool { return r[reportUp].ref != 0 }
 
+// series gives the labels of those that were written.
+func (r *reports) series() (all []labels.Labels) {
+	for _, one := range r {
+		if one.ref != 0 {
+			all = append(all, one.lset)
+		}
+	}
+	return all
+}
+
 // report appends the synthetic series for a scrape at ts.
 func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, c counts, scrapeErr error) error {
 	var v [allReports]float64
@@ -107,6 +117,9 @@ func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports
 		})
 		switch {
 		case err == nil:
+			if r.ref == 0 {
+				l.manager.sources.add(r.lset, l.attempts, nil, 0, t, t)
+			}
 			r.ref = ref
 		case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 			// The body may hold a series of this name.

@@ -78,7 +78,7 @@ func (a *appending) sample(isHistogram bool) error {
 	}
 	if added {
 		a.counts.stored++
-		a.remember(key, place, cached, ref, number, s.explicit)
+		a.remember(key, place, cached, ref, number, s)
 	}
 	// Also of samples that were not taken: it counts what relabelling left.
 	a.counts.kept++
@@ -89,6 +89,7 @@ func (a *appending) sample(isHistogram bool) error {
 // into a.lset, and tells whether relabelling leaves it.
 func (a *appending) relabelled() (kept bool, err error) {
 	a.parser.Labels(&a.lset)
+	a.exposed = a.lset.Hash()
 	if l := a.limits.labels; l > 0 && a.lset.Len() > labelGuard*l {
 		return false, a.limits.checkLabels(a.lset)
 	}
@@ -195,8 +196,17 @@ func (a *appending) judge(err error) (added bool, fatal error) {
 	return true, nil
 }
 
+// source notes where the series in a.lset comes from, whose first sample has the time t.
+func (a *appending) source(t int64) {
+	since := a.since(a.lset.Get(model.MetricNameLabel), a.defTime)
+	if since >= a.defTime {
+		since = t
+	}
+	a.manager.sources.add(a.lset, a.origin, a.before, a.exposed, t, since)
+}
+
 // remember keeps a stored series for the next scrape.
-func (a *appending) remember(key textKey, place int32, cached bool, ref storage.SeriesRef, number uint32, explicit bool) {
+func (a *appending) remember(key textKey, place int32, cached bool, ref storage.SeriesRef, number uint32, s sampleData) {
 	if cached {
 		// The storage gives a new reference when it had dropped the series.
 		if ref != 0 {
@@ -204,6 +214,9 @@ func (a *appending) remember(key textKey, place int32, cached bool, ref storage.
 		}
 	} else {
 		place = a.cache.add(key, ref, a.lset, number)
+		if place != none {
+			a.source(s.t)
+		}
 		if a.limitErr == nil {
 			a.counts.seriesAdded++
 		}
@@ -212,7 +225,7 @@ func (a *appending) remember(key textKey, place int32, cached bool, ref storage.
 		return
 	}
 	// With timestamps of its own a series ends when it says so.
-	if !explicit || a.trackTimestamps {
+	if !s.explicit || a.trackTimestamps {
 		a.cache.track(place)
 	}
 }

@@ -28,13 +28,21 @@ func (l *loop) scrape(at time.Time) {
 	deadline, _ := ctx.Deadline()
 	c, app, err := l.store(got, at, deadline, err)
 	l.last = timestamp.FromTime(at)
+	if err != nil {
+		l.origin.bad(l.last)
+		if l.before != nil {
+			l.before.bad(l.last)
+		}
+	}
 	took := time.Since(start)
 	l.target.Report(at, took, err)
 	if rerr := l.finish(app, at, took, c, err); rerr != nil {
 		// Nothing was stored, not even up: say so where it can be seen.
 		err = rerr
 		l.target.Report(at, took, err)
+		l.origin.bad(l.last)
 	}
+	l.collect(err)
 	l.metrics.scraped(took, err)
 	if err != nil {
 		c.stored = 0
@@ -45,11 +53,41 @@ func (l *loop) scrape(at time.Time) {
 	l.logChange(err)
 }
 
+// collect notes what the scrape has collected.
+func (l *loop) collect(err error) {
+	l.attempts.good(l.last)
+	if err != nil {
+		return
+	}
+	l.origin.good(l.last)
+	l.collected = l.demand
+	for _, series := range l.legacy {
+		l.manager.sources.remove(series, l.before)
+	}
+	l.before, l.legacy = nil, nil
+}
+
+// since is since when series of a name have been collected from the target, in milliseconds.
+func (l *loop) since(name string, now int64) int64 {
+	good := l.origin.goodSince.Load()
+	if l.collected == nil || good == now {
+		return now
+	}
+	if !l.onDemand {
+		return good
+	}
+	if since, ok := l.collected.since(name); ok {
+		return max(since, good)
+	}
+	return now
+}
+
 // get fetches the body, unless the target is not to be scraped at all.
 func (l *loop) get(ctx context.Context) (got fetched, err error) {
 	if err := l.job.forbidden(); err != nil {
 		return fetched{}, err
 	}
+	l.demand = l.names.current.Load().demand
 	err = guarded(func() (err error) {
 		got, err = l.fetch.fetch(ctx, l.url, l.timeout, l.size+l.size/8, l.view())
 		return err

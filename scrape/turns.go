@@ -121,6 +121,10 @@ func (l *loop) stop() (idle bool) {
 func (l *loop) conclude() {
 	defer close(l.done)
 	l.end()
+	if !l.bequeath {
+		l.manager.sources.end(l.origin, append(l.cache.series(), l.legacy...))
+		l.manager.sources.end(l.attempts, l.reports.series())
+	}
 	if !l.countsOn {
 		l.names.learn(lesson{}, l.series, nil, l.names.generation.Load())
 	}

@@ -27,9 +27,9 @@ func TestSamplesSurviveClose(t *testing.T) {
 
 	db = openIn(t, dir)
 	require.Empty(t, db.Damage())
-	got, err := db.Instant(context.Background(), "up", at(10), 0, nil)
+	got, err := db.Instant(context.Background(), Query{Expr: "up", At: at(10)})
 	require.NoError(t, err)
-	require.Equal(t, Vector{{Labels: parseLabels(t, `up{pod="a"}`), Value: 1, Last: at(0).Local(), First: at(0).Local(), Paired: at(0).Local(), Newest: at(0).Local()}}, got)
+	require.Equal(t, Vector{{Labels: parseLabels(t, `up{pod="a"}`), Value: 1, Last: at(0).Local()}}, got)
 }
 
 func TestClosed(t *testing.T) {
@@ -46,7 +46,7 @@ func TestClosed(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, db.Close())
 
-	_, err := db.Instant(context.Background(), "up", at(0), 0, nil)
+	_, err := db.Instant(context.Background(), Query{Expr: "up", At: at(0)})
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = db.Querier(0, 1)
 	require.ErrorIs(t, err, ErrClosed)

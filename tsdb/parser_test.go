@@ -14,7 +14,7 @@ func TestExpressionsThatAreTooMuch(t *testing.T) {
 	db := openIn(t, t.TempDir())
 	f := func(expr, want string) {
 		t.Helper()
-		_, err := db.Instant(t.Context(), expr, at(0), 0, nil)
+		_, err := db.Instant(t.Context(), Query{Expr: expr, At: at(0)})
 		if want == "" {
 			require.NoError(t, err)
 			return

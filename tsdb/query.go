@@ -22,58 +22,67 @@ var (
 	ErrHistogram = errors.New("the result is a native histogram: take a number from it with histogram_quantile, histogram_avg or histogram_count")
 )
 
+// Query is an expression to evaluate at one time.
+type Query struct {
+	// Expr is in PromQL. A scalar becomes one sample without labels.
+	Expr string
+	// At is when it is evaluated.
+	At time.Time
+	// Lookback is how old the sample behind an instant selector may be. 0 or less: Options.LookbackDelta.
+	Lookback time.Duration
+
+	// Source returns where a series comes from, false where that is not known. With it the engine reads a
+	// view of the series (see the package's documentation); nil: it reads them as they are stored.
+	Source func(series labels.Labels) (Source, bool)
+	// Apart are the labels that tell the objects apart that are asked about: a series that is scraped several
+	// times counts once for each of their values.
+	Apart []string
+	// Object returns since when the object exists that a series is about (zero: not known), and whether it
+	// is gone. It is called for series that have ended and for those that begin inside the window of an
+	// increase(). Nil: nothing is known.
+	Object func(series labels.Labels) (since time.Time, gone bool)
+	// Interval is assumed between the samples of a series whose source is not known.
+	Interval time.Duration
+	// LongestInterval is the longest Interval of any source: how far before its window a rate may read.
+	LongestInterval time.Duration
+}
+
 // Vector is the result of an instant query, in the order in which the engine gave it.
 type Vector []Sample
 
 // Sample is one result of an instant query.
+//
+// Which series a result was computed from is told by its labels: those that agree with it on the labels that
+// both have. Where that is not enough (labels made up by label_replace, both sides of an `or`) all series of
+// the query count, so Last may be older than the truth, never newer; except for a scalar() of series that
+// differ from the result in a label.
 type Sample struct {
 	Labels labels.Labels
 	Value  float64
 
-	// Last is when the last sample behind this result was taken: the oldest such time over the series it
-	// was computed from, for a sum is as old as its oldest part. Zero when no series is behind it, as for
-	// vector(1). Series that gave nothing (gone stale, or too few samples for a rate) do not count.
-	//
-	// Which series a result was computed from is told by its labels; see lastTimes. Where that is not
-	// enough (labels made up by label_replace, both sides of an `or`), Last may be older than the
-	// truth; it is newer only for a scalar() of series that differ from the result in a label.
+	// Last is when the last sample behind this result was taken: the oldest such time over its series, for a
+	// sum is as old as its oldest part. Zero when no series is behind it, as for vector(1).
 	Last time.Time
 
-	// First is when the first sample behind this result was taken: of all those read of the series it was
-	// computed from. Zero when Last is.
-	First time.Time
+	// Window is how much of the ranges in the expression has been observed: the most over its series, and
+	// the range at most. 0 for instant values.
+	Window time.Duration
 
-	// Paired is when the last of the series got its second sample.
-	Paired time.Time
+	// Brief reports that no series behind a rate has been observed for as long as its scrape interval. Moved
+	// is by how much their counters have moved in that time.
+	Brief bool
+	Moved float64
 
-	// Waiting is how many series the query has read that have too few samples yet to count: one where a
-	// rate takes two.
-	Waiting int
-
-	// Newest is when the last sample was taken of the series that has the newest, and Spacing the average
-	// distance between the samples of the one that has them closest: 0 when none has two.
-	Newest  time.Time
-	Spacing time.Duration
+	// Waiting reports that a target has given one sample, where a rate takes two.
+	Waiting bool
 }
 
 // maxExprInError keeps an expression that names hundreds of pods from filling a log line.
 const maxExprInError = 1 << 10
 
-// Series is a series that a query has computed something from.
-type Series struct {
-	Labels labels.Labels
-	Last   time.Time // when the last sample used was taken
-	Stale  bool      // a stale marker comes after it
-	Until  time.Time // up to when samples were used: before the query's time for an offset
-}
-
-// Instant evaluates a PromQL expression at a time. A scalar becomes one sample without labels.
-//
-// lookback is how old the sample behind an instant selector may be; 0 or less is
-// Options.LookbackDelta. counts, if not nil, tells which series count: the result is as if those of which
-// it says false were not there, whose samples a range would still hold. The query ends with ctx, with
-// Options.QueryTimeout, or with Close (then the error is ErrClosed), whichever comes first.
-func (db *DB) Instant(ctx context.Context, expr string, at time.Time, lookback time.Duration, counts func(Series) bool) (Vector, error) {
+// Instant evaluates a query. It ends with ctx, with Options.QueryTimeout, or with Close (then the error is
+// ErrClosed), whichever comes first.
+func (db *DB) Instant(ctx context.Context, q Query) (Vector, error) {
 	if err := db.begin(); err != nil {
 		return nil, err
 	}
@@ -82,34 +91,24 @@ func (db *DB) Instant(ctx context.Context, expr string, at time.Time, lookback t
 	defer cancel()
 	defer context.AfterFunc(db.closing, cancel)()
 
-	vector, err := db.instant(ctx, expr, at, lookback, counts)
+	vector, err := db.instant(ctx, q)
 	switch {
 	case err == nil:
 		return vector, nil
 	case db.closing.Err() != nil:
-		return nil, fmt.Errorf("evaluate %s: %w", clip(expr), ErrClosed)
+		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr), ErrClosed)
 	default:
-		return nil, fmt.Errorf("evaluate %s: %w", clip(expr), err)
+		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr), err)
 	}
 }
 
-// instant evaluates a second time where series were used that do not count: how recent
-// a series is, is known for nothing once it has been read.
-func (db *DB) instant(ctx context.Context, expr string, at time.Time, lookback time.Duration, counts func(Series) bool) (Vector, error) {
-	rec := &recorder{Queryable: db.store}
-	vector, err := db.evaluate(ctx, rec, expr, at, lookback)
-	if err != nil || counts == nil {
-		return vector, err
+func (db *DB) instant(ctx context.Context, q Query) (Vector, error) {
+	v, err := db.view(q)
+	if err != nil {
+		return nil, err
 	}
-	without := rec.without(counts)
-	if len(without) == 0 {
-		return vector, nil
-	}
-	return db.evaluate(ctx, &recorder{Queryable: db.store, skip: without}, expr, at, lookback)
-}
-
-func (db *DB) evaluate(ctx context.Context, rec *recorder, expr string, at time.Time, lookback time.Duration) (Vector, error) {
-	query, err := db.engine.NewInstantQuery(ctx, rec, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
+	defer v.release()
+	query, err := db.engine.NewInstantQuery(ctx, v, promql.NewPrometheusQueryOpts(false, q.Lookback), q.Expr, q.At)
 	if err != nil {
 		return nil, err
 	}
@@ -118,28 +117,26 @@ func (db *DB) evaluate(ctx context.Context, rec *recorder, expr string, at time.
 	if result.Err != nil {
 		return nil, result.Err
 	}
-	return toVector(result.Value, rec)
+	return v.vector(result.Value)
 }
 
-func toVector(v parser.Value, rec *recorder) (Vector, error) {
-	switch v := v.(type) {
+// vector adds to the engine's results what the view knows of the series behind them.
+func (v *view) vector(value parser.Value) (Vector, error) {
+	switch value := value.(type) {
 	case promql.Scalar:
-		all := rec.times().all
-		return Vector{all.sample(labels.EmptyLabels(), v.V)}, nil
+		return Vector{v.behind().all.sample(labels.EmptyLabels(), value.V)}, nil
 	case promql.Vector:
-		times := rec.times()
-		vector := make(Vector, 0, len(v))
-		for _, s := range v {
+		behind := v.behind()
+		vector := make(Vector, 0, len(value))
+		for _, s := range value {
 			if s.H != nil {
 				return nil, fmt.Errorf("%s: %w", s.Metric, ErrHistogram)
 			}
-			sample := times.of(s.Metric).sample(s.Metric, s.F)
-			sample.Waiting = times.waiting
-			vector = append(vector, sample)
+			vector = append(vector, behind.of(s.Metric).sample(s.Metric, s.F))
 		}
 		return vector, nil
 	default:
-		return nil, fmt.Errorf("%w but a %s", ErrNotVector, parser.DocumentedType(v.Type()))
+		return nil, fmt.Errorf("%w but a %s", ErrNotVector, parser.DocumentedType(value.Type()))
 	}
 }
 

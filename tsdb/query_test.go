@@ -9,21 +9,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/stretchr/testify/require"
 )
 
 func instant(t testing.TB, db *DB, expr string, when time.Time) Vector {
 	t.Helper()
-	v, err := db.Instant(context.Background(), expr, when, 0, nil)
+	v, err := db.Instant(context.Background(), Query{Expr: expr, At: when})
 	require.NoError(t, err)
 	return v
 }
@@ -116,35 +113,11 @@ func TestLast(t *testing.T) {
 	f(`nonsense`)
 }
 
-// The first sample behind a result is that of the series that has the oldest.
-func TestFirst(t *testing.T) {
-	db := openScene(t)
-	f := func(expr string, want ...float64) {
-		t.Helper()
-		var got []float64
-		for _, s := range instant(t, db, expr, at(120)) {
-			if s.First.IsZero() {
-				require.True(t, s.Last.IsZero())
-				continue
-			}
-			require.False(t, s.First.After(s.Last))
-			got = append(got, s.First.Sub(at(0)).Seconds())
-		}
-		require.ElementsMatch(t, want, got, expr)
-	}
-	f(`temperature`, 120, 100)
-	f(`sum(temperature)`, 100)
-	f(`rate(requests_total{job="",pod=~"a|b"}[1m])`, 70, 70)
-	f(`sum(rate(requests_total{job="",pod=~"a|b"}[1m]))`, 70)
-	f(`scalar(sum(temperature))`, 100)
-	f(`vector(1)`)
-}
-
 func TestLookback(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.LookbackDelta = 15 * time.Second })
 	f := func(lookback time.Duration, want int) {
 		t.Helper()
-		v, err := db.Instant(context.Background(), `temperature`, at(120), lookback, nil)
+		v, err := db.Instant(context.Background(), Query{Expr: `temperature`, At: at(120), Lookback: lookback})
 		require.NoError(t, err)
 		require.Len(t, v, want)
 	}
@@ -191,7 +164,7 @@ func TestAgreesWithEngine(t *testing.T) {
 func TestNotVector(t *testing.T) {
 	db := openScene(t)
 	for expr, kind := range map[string]string{`temperature[1m]`: "range vector", `"text"`: "string"} {
-		_, err := db.Instant(context.Background(), expr, at(120), 0, nil)
+		_, err := db.Instant(context.Background(), Query{Expr: expr, At: at(120)})
 		require.ErrorIs(t, err, ErrNotVector)
 		require.ErrorContains(t, err, expr)
 		require.ErrorContains(t, err, kind)
@@ -218,7 +191,7 @@ func TestHistograms(t *testing.T) {
 	db = openIn(t, dir) // reads them from the log
 	require.Empty(t, db.Damage())
 
-	_, err := db.Instant(context.Background(), `sum(rate(latency[1m]))`, at(120), 0, nil)
+	_, err := db.Instant(context.Background(), Query{Expr: `sum(rate(latency[1m]))`, At: at(120)})
 	require.ErrorIs(t, err, ErrHistogram)
 	require.ErrorContains(t, err, "sum(rate(latency[1m]))")
 
@@ -238,26 +211,26 @@ func TestHistograms(t *testing.T) {
 
 func TestQueryErrors(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.MaxSamples = 20 })
-	_, err := db.Instant(context.Background(), `sum(rate(requests_total[1m])`, at(120), 0, nil)
+	_, err := db.Instant(context.Background(), Query{Expr: `sum(rate(requests_total[1m])`, At: at(120)})
 	require.ErrorContains(t, err, "evaluate sum(rate(requests_total[1m]): ")
 	var parseErrs parser.ParseErrors
 	require.ErrorAs(t, err, &parseErrs)
 
-	_, err = db.Instant(context.Background(), `rate({__name__=~".+"}[2m])`, at(120), 0, nil)
+	_, err = db.Instant(context.Background(), Query{Expr: `rate({__name__=~".+"}[2m])`, At: at(120)})
 	var tooMany promql.ErrTooManySamples
 	require.ErrorAs(t, err, &tooMany)
 
-	_, err = db.Instant(context.Background(), `temperature * on (ns) temperature`, at(120), 0, nil)
+	_, err = db.Instant(context.Background(), Query{Expr: `temperature * on (ns) temperature`, At: at(120)})
 	require.ErrorContains(t, err, "many-to-many")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = db.Instant(ctx, `temperature`, at(120), 0, nil)
+	_, err = db.Instant(ctx, Query{Expr: `temperature`, At: at(120)})
 	var canceled promql.ErrQueryCanceled
 	require.ErrorAs(t, err, &canceled)
 
 	long := `temperature{pod=~"` + strings.Repeat("é|", 5000) + `"}[1m]`
-	_, err = db.Instant(context.Background(), long, at(120), 0, nil)
+	_, err = db.Instant(context.Background(), Query{Expr: long, At: at(120)})
 	require.ErrorIs(t, err, ErrNotVector)
 	require.Less(t, len(err.Error()), 2000)
 }
@@ -265,7 +238,7 @@ func TestQueryErrors(t *testing.T) {
 func TestQueryTimeout(t *testing.T) {
 	db := openScene(t, func(o *Options) { o.QueryTimeout = 50 * time.Millisecond; o.MaxSamples = 1 << 30 })
 	// Two million steps of two selectors.
-	_, err := db.Instant(context.Background(), `count_over_time((temperature + on (pod) temperature)[2000s:1ms])`, at(120), 0, nil)
+	_, err := db.Instant(context.Background(), Query{Expr: `count_over_time((temperature + on (pod) temperature)[2000s:1ms])`, At: at(120)})
 	var timeout promql.ErrQueryTimeout
 	require.ErrorAs(t, err, &timeout)
 }
@@ -279,7 +252,7 @@ func TestConcurrencyLimit(t *testing.T) {
 		_, err := busy.Insert(context.Background(), "")
 		require.NoError(t, err)
 	}
-	_, err := db.Instant(context.Background(), `temperature`, at(120), 0, nil)
+	_, err := db.Instant(context.Background(), Query{Expr: `temperature`, At: at(120)})
 	require.ErrorIs(t, err, ErrBusy)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "evaluate temperature: too many queries at once: 2 are running")
@@ -292,7 +265,7 @@ func TestConcurrencyLimit(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 { // 25 times the limit
 		wg.Go(func() {
-			if _, err := db.Instant(context.Background(), `sum(temperature)`, at(120), 0, nil); err != nil {
+			if _, err := db.Instant(context.Background(), Query{Expr: `sum(temperature)`, At: at(120)}); err != nil {
 				t.Error(err)
 			}
 			if n := len(busy.free); n > 2 {
@@ -311,7 +284,7 @@ func TestCloseEndsQueries(t *testing.T) {
 	require.NoError(t, err)
 	done := make(chan error)
 	go func() {
-		_, err := db.Instant(context.Background(), `temperature`, at(120), 0, nil)
+		_, err := db.Instant(context.Background(), Query{Expr: `temperature`, At: at(120)})
 		done <- err
 	}()
 	select {
@@ -347,58 +320,3 @@ func TestManyKindsOfResults(t *testing.T) {
 	}
 	require.Equal(t, maxTables, exact)
 }
-
-// reuseSeries remembers which iterator it was given for reuse.
-type reuseSeries struct {
-	storage.Series
-	given chunkenc.Iterator
-}
-
-func (s *reuseSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
-	s.given = it
-	return s.Series.Iterator(it)
-}
-
-// The storage gets its own iterators back, or it would allocate one for each series.
-func TestIteratorsAreReused(t *testing.T) {
-	sel := newSelection(nil)
-	list := func(times ...int64) *reuseSeries {
-		var samples []chunks.Sample
-		for _, t := range times {
-			samples = append(samples, sample{t})
-		}
-		return &reuseSeries{Series: storage.NewListSeries(labels.EmptyLabels(), samples)}
-	}
-	one, two := list(1, 2), list(3, 4)
-	recOne, recTwo := &recordedSeries{Series: one, in: sel}, &recordedSeries{Series: two, in: sel}
-	it := recOne.Iterator(nil)
-	require.Nil(t, one.given)
-	require.Equal(t, chunkenc.ValFloat, it.Seek(2))
-	it.At()
-	again := recTwo.Iterator(it)
-	require.Same(t, it, again)
-	require.NotNil(t, two.given)
-	_, ours := two.given.(*recordingIterator)
-	require.False(t, ours)
-	again.Next()
-	again.At()
-	require.EqualValues(t, 2, recOne.last)
-	require.EqualValues(t, 3, recTwo.last)
-	require.Equal(t, 1, recTwo.n)
-	again.At() // the same sample
-	require.Equal(t, 1, recTwo.n)
-	// An iterator of somebody else's is passed on.
-	foreign := chunkenc.NewNopIterator()
-	recOne.Iterator(foreign)
-	require.Equal(t, foreign, one.given)
-}
-
-type sample struct{ t int64 }
-
-func (s sample) T() int64                    { return s.t }
-func (sample) ST() int64                     { return 0 }
-func (sample) F() float64                    { return 1 }
-func (sample) H() *histogram.Histogram       { return nil }
-func (sample) FH() *histogram.FloatHistogram { return nil }
-func (sample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
-func (s sample) Copy() chunks.Sample         { return s }

@@ -107,7 +107,7 @@ func unwrap(data []byte) ([]byte, error) {
 func (c fileConfig) rules(o *options) adapter.Rules {
 	rules := adapter.Rules{Custom: c.Rules, External: c.ExternalRules, Keep: c.Keep}
 	if rules.Custom == nil {
-		rules.Custom = adapter.DefaultRules(adapter.RateWindow(o.rateWindow, o.scrapeInterval))
+		rules.Custom = adapter.DefaultRules(o.rateWindow)
 	}
 	return rules
 }

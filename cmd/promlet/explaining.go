@@ -42,7 +42,7 @@ func adapterReach(r discovery.Reach) adapter.Reach {
 func adapterExposed(metrics []scrape.Metric) []adapter.Exposed {
 	names := make([]adapter.Exposed, len(metrics))
 	for i, m := range metrics {
-		names[i] = adapter.Exposed{Name: m.Name, LabelNames: m.LabelNames}
+		names[i] = adapter.Exposed{Name: m.Name, LabelNames: m.LabelNames, Type: m.Type}
 	}
 	return names
 }

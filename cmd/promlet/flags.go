@@ -213,8 +213,8 @@ func (o *options) validate() error {
 	if o.scrapeTimeout > o.scrapeInterval {
 		o.scrapeTimeout = o.scrapeInterval
 	}
-	if window := adapter.RateWindow(o.rateWindow, o.scrapeInterval); o.retention > 0 && o.retention < window {
-		bad("retention", o.retention, fmt.Sprintf("keep at least the rate window, %s", window))
+	if o.retention > 0 && o.retention < o.rateWindow {
+		bad("retention", o.retention, fmt.Sprintf("keep at least the rate window, %s", o.rateWindow))
 	}
 	if o.queryMaxSamples <= 0 {
 		bad("query-max-samples", o.queryMaxSamples, "give a number above 0")

@@ -88,7 +88,6 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	app.lacking = &lacking{events: events, logger: logger.With("component", "autoscalers"), now: time.Now}
 	app.targetsVersion.Store(1)
-	app.ownLabels.Store(&map[string]bool{})
 	app.jobs.Store(&[]*config.ScrapeConfig{})
 	provider, err := app.provider(mapper, cfg)
 	if err != nil {
@@ -149,7 +148,6 @@ type app struct {
 	unmatched      func() []adapter.UnmatchedRule
 	scrapedMtx     sync.Mutex
 	scraped        scraped
-	ownLabels      atomic.Pointer[map[string]bool] // by job, see adapter.Target
 	jobs           atomic.Pointer[[]*config.ScrapeConfig]
 	targetsVersion atomic.Uint64 // counts the changes of what is scraped; never 0
 }
@@ -164,6 +162,7 @@ func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provide
 		Exposed: a.exposed,
 		Demand:  a.opts.demand(),
 		Targets: a.targets,
+		Source:  a.sourceOf,
 
 		Explaining: a.explaining(),
 		Interval:   a.opts.scrapeInterval,
@@ -196,7 +195,7 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	if err := a.startDemand(ctx, provider); err != nil {
 		return err
 	}
-	ready := a.warmup(provider).ready
+	ready := a.warmup().ready
 	server, err := a.server(ctx, provider, ready)
 	if err != nil {
 		if listener != nil {
@@ -267,15 +266,14 @@ func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func
 	return server, nil
 }
 
-func (a *app) warmup(provider *adapter.Provider) *warmup {
+func (a *app) warmup() *warmup {
 	return &warmup{
-		synced:    a.synced,
-		targets:   a.scraper.TargetsActive,
-		queryable: a.db,
-		window:    provider.LongestWindow(),
-		others:    a.otherReplicaAnswers,
-		logger:    a.logger,
-		now:       time.Now,
+		synced:   a.synced,
+		targets:  a.scraper.TargetsActive,
+		observed: a.scraper.Observed,
+		others:   a.otherReplicaAnswers,
+		logger:   a.logger,
+		now:      time.Now,
 	}
 }
 
@@ -310,11 +308,6 @@ func (a *app) otherReplicaAnswers() bool {
 
 // apply passes what was discovered on to be scraped.
 func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
-	own := map[string]bool{}
-	for _, c := range configs {
-		own[c.JobName] = c.HonorLabels || slices.ContainsFunc(c.MetricRelabelConfigs, givesLabels)
-	}
-	a.ownLabels.Store(&own)
 	a.jobs.Store(&configs)
 	defer a.targetsVersion.Add(1)
 	return a.scraper.Apply(configs, groups)

@@ -2,14 +2,13 @@ package main
 
 import (
 	"strings"
-	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/relabel"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/tsdb"
 )
 
 // targets tells the adapter what is scraped.
@@ -41,27 +40,22 @@ type scraped struct {
 
 func (a *app) listTargets(version uint64) scraped {
 	s := scraped{version: version}
-	own := *a.ownLabels.Load()
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	for job, targets := range a.scraper.TargetsActive() {
 		for _, t := range targets {
-			shown := adapterTarget(job, t, builder)
-			shown.OwnLabels = own[job]
-			s.targets, s.shown = append(s.targets, t), append(s.shown, shown)
+			s.targets, s.shown = append(s.targets, t), append(s.shown, adapterTarget(job, t, builder))
 		}
 	}
 	return s
 }
 
 func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) adapter.Target {
-	// Discovery has parsed it; were it wrong, the job would not be scraped.
-	interval, _ := time.ParseDuration(t.GetValue("__scrape_interval__"))
 	url := t.URL() // Its parameters may be secrets.
 	target := adapter.Target{
 		Job:      job,
 		Address:  url.Host + url.Path,
 		Labels:   t.Labels(builder),
-		Interval: interval,
+		Interval: interval(t),
 	}
 	// Without what only relabelings read.
 	t.DiscoveredLabels(builder).Range(func(l labels.Label) {
@@ -73,8 +67,8 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) ad
 	return target
 }
 
-// givesLabels tells whether a metric relabeling may change by which labels series are
-// told apart.
-func givesLabels(c *relabel.Config) bool {
-	return c.Action != relabel.Keep && c.Action != relabel.Drop && c.Action != relabel.KeepEqual && c.Action != relabel.DropEqual
+// sourceOf tells the adapter where a series comes from.
+func (a *app) sourceOf(series labels.Labels) (tsdb.Source, bool) {
+	source, known := a.scraper.Source(series)
+	return tsdb.Source(source), known
 }

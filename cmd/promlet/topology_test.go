@@ -22,7 +22,7 @@ import (
 )
 
 // In random clusters, what the default rules answer of pods, Services, owners, nodes and
-// namespaces is what their containers serve: each that is scraped counts once, however
+// namespaces is what their containers serve: each URL that is scraped counts once, however
 // often and in whatever ways it is.
 func TestTopologies(t *testing.T) {
 	clusters := 150
@@ -63,7 +63,7 @@ func (m *metCases) check(t *testing.T, clusters int) {
 	for _, name := range []string{
 		"pods", "pods absent", "services", "services absent", "service by its pods", "nodes", "nodes absent", "namespaces", "namespaces absent",
 		"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "jobs.batch absent",
-		"scraped 1 times", "scraped 2 times", "scraped 3 times", "as nothing is scraped twice", "unsure",
+		"scraped 1 times", "scraped 2 times", "scraped 3 times",
 	} {
 		require.GreaterOrEqual(t, m.times[name], clusters/10, "the clusters are diverse: %s", name)
 	}
@@ -74,7 +74,6 @@ type asking struct {
 	*topology
 	*adapter.Provider
 	targets []*topologyTarget // as they are now
-	ended   []*topologyTarget // shortly before, of what goes on
 	now     time.Time
 	queries bytes.Buffer
 	met     *metCases
@@ -92,7 +91,7 @@ func checkTopology(t *testing.T, seed uint64, met *metCases) {
 	}
 	a.Provider, err = adapter.NewProvider(adapter.Options{
 		DB: db, Objects: a.objects.Lister, Rules: adapter.Rules{Custom: adapter.DefaultRules(adapter.DefaultRateWindow)},
-		Targets: func(uint64) ([]adapter.Target, uint64) { return told, 1 }, Interval: discovery.DefaultScrapeInterval,
+		Targets: func(uint64) ([]adapter.Target, uint64) { return told, 1 }, Source: a.source, Interval: discovery.DefaultScrapeInterval,
 		Logger: slog.New(slog.NewTextHandler(&a.queries, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:    func() time.Time { return a.now },
 	})
@@ -117,14 +116,11 @@ func (a *asking) live(db *tsdb.DB) {
 	a.scrape(db, a.schedule(before, after, a.now, deaths), a.now.Add(-8*time.Minute), a.now)
 	times := map[*registry]int{}
 	for _, id := range sortedKeysOf(before) {
-		x, goesOn := after[id]
-		if goesOn {
+		if x, goesOn := after[id]; goesOn {
 			a.targets = append(a.targets, x)
-		} else if x = before[id]; x.registry != nil && (x.registry.pod == "" || x.pod != nil && !x.pod.dies) {
-			a.ended = append(a.ended, x)
-		}
-		if x.live() {
-			times[x.registry]++
+			if x.live() {
+				times[x.registry]++
+			}
 		}
 	}
 	for _, n := range times {
@@ -166,20 +162,11 @@ func (a *asking) removeMonitor(d *discovery.Discoverer, with map[string]*topolog
 // ask asks about everything there is: about pods together, as an autoscaler does, and
 // about each object by name.
 func (a *asking) ask(q question) {
-	truth, unsure := a.truth()
-	if q.metric != "http_requests" {
-		unsure = nil
-	}
+	truth := a.truth()
 	for _, ns := range a.namespaces {
-		a.list(q, ns, truth, unsure)
+		a.list(q, ns, truth)
 	}
 	for _, what := range a.all() {
-		if unsure[what] {
-			a.met.met("unsure")
-		}
-		if unsure[what] || what.resource == "services" && unsure[object{endpoints, what.NamespacedName}] {
-			continue
-		}
 		want, wanted := q.sum(truth[what])
 		if what.resource == "services" && !wanted {
 			if want, wanted = q.sum(truth[object{endpoints, what.NamespacedName}]); wanted {
@@ -192,14 +179,11 @@ func (a *asking) ask(q question) {
 			continue
 		}
 		a.met.met(what.resource)
-		if !strings.Contains(a.queries.String(), "max without") {
-			a.met.met("as nothing is scraped twice")
-		}
 	}
 }
 
 // list asks for all pods of a namespace.
-func (a *asking) list(q question, ns string, truth map[object]registries, unsure map[object]bool) {
+func (a *asking) list(q question, ns string, truth map[object]served) {
 	a.queries.Reset()
 	list, err := a.GetMetricBySelector(a.t.Context(), ns, apilabels.Everything(), q.info("pods"), q.selector())
 	if apierrors.IsNotFound(err) {
@@ -215,9 +199,6 @@ func (a *asking) list(q question, ns string, truth map[object]registries, unsure
 			what := objectOf("pods", ns, p.Name)
 			want, wanted := q.sum(truth[what])
 			v, ok := got[p.Name]
-			if unsure[what] {
-				v, ok = want, wanted
-			}
 			a.compare(q, what, v, ok, want, wanted)
 			delete(got, p.Name)
 		}
@@ -288,7 +269,7 @@ func (a *asking) String() string {
 	for _, line := range a.described {
 		fmt.Fprintln(&b, line)
 	}
-	for _, x := range slices.Concat(a.targets, a.ended) {
+	for _, x := range a.targets {
 		fmt.Fprintln(&b, x)
 	}
 	return b.String()

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/tsdb"
 )
 
 // topology is a random cluster, and what its containers serve.
@@ -26,11 +27,13 @@ type topology struct {
 	t          *testing.T
 	objects    *discovery.Objects
 	namespaces []string
-	small      bool            // little of everything, so that many things are scraped once
-	names      map[string]int  // how many were given, by namespace and prefix
-	ownJob     bool            // what containers serve has a job label of its own
-	honors     bool            // some monitors honor labels
-	honoring   map[string]bool // the job labels of their targets
+	small      bool                   // little of everything, so that many things are scraped once
+	names      map[string]int         // how many were given, by namespace and prefix
+	ownJob     bool                   // what containers serve has a job label of its own
+	honors     bool                   // some monitors honor labels
+	sources    map[uint64]tsdb.Source // by hash of the series' labels
+	writer     map[uint64]string      // address of the target whose series they are, by hash of its labels
+	honoring   map[string]bool        // the job labels of their targets
 	pods       []*topologyPod
 	services   []*corev1.Service
 	external   map[string][]string // the addresses of Services without pods, by namespace/name
@@ -90,7 +93,7 @@ func some[T any](c *topology, from ...T) (out []T) {
 func newTopology(t *testing.T, seed uint64) *topology {
 	c := &topology{
 		Rand: rand.New(rand.NewPCG(seed, 11)), t: t, objects: discovery.NewObjects(),
-		names: map[string]int{}, honoring: map[string]bool{}, listening: map[string]*registry{}, external: map[string][]string{},
+		names: map[string]int{}, sources: map[uint64]tsdb.Source{}, writer: map[uint64]string{}, honoring: map[string]bool{}, listening: map[string]*registry{}, external: map[string][]string{},
 	}
 	c.small = c.oneIn(2)
 	c.namespaces = []string{"shop", "blue", "green"}[:1+c.IntN(min(3, c.many()))]

@@ -34,6 +34,7 @@ type topologyTarget struct {
 	offset   time.Duration
 	until    time.Time // no scrapes from then on
 	marked   bool      // stale markers followed the last
+	ended    bool      // it was taken away
 }
 
 // live tells whether its series count.
@@ -79,7 +80,6 @@ func (c *topology) target(cfg *config.ScrapeConfig, lset labels.Labels, own mode
 		Target:   adapterTarget(cfg.JobName, t, labels.NewBuilder(labels.EmptyLabels())),
 		registry: c.listening[t.URL().Host], honor: cfg.HonorLabels,
 	}
-	x.OwnLabels = cfg.HonorLabels // as app.apply does
 	if key, ok := strings.CutPrefix(g.Source, "endpointslice/"); ok {
 		indexer, _ := c.objects.Indexer(discoveryv1.Resource("endpointslices"))
 		obj, ok, err := indexer.GetByKey(key)
@@ -138,7 +138,7 @@ func (c *topology) schedule(before, after map[string]*topologyTarget, now, death
 		still, stays := after[id]
 		switch {
 		case !stays:
-			x.until, x.marked = deaths, true
+			x.until, x.marked, x.ended = deaths, true, true
 		case own.alone, x.pod != nil && x.pod.silent:
 			x.until, x.marked = now.Add(-own.silence), own.marked
 		}
@@ -176,6 +176,7 @@ func (c *topology) scrape(db *tsdb.DB, targets []*topologyTarget, start, now tim
 	for _, x := range targets {
 		if x.registry != nil {
 			s.target(x, start, now)
+			c.know(x, start, now)
 		}
 	}
 	app := db.AppenderV2(c.t.Context())
@@ -190,6 +191,40 @@ func (c *topology) scrape(db *tsdb.DB, targets []*topologyTarget, start, now tim
 		}
 	}
 	require.NoError(c.t, app.Commit())
+}
+
+// know notes what scraping knows of the series of a target.
+func (c *topology) know(x *topologyTarget, start, now time.Time) {
+	if x.ended {
+		return
+	}
+	until := now
+	if !x.until.IsZero() {
+		until = x.until
+	}
+	first := start.Add(x.offset)
+	last := first.Add(until.Sub(first).Truncate(x.Interval))
+	// Targets whose labels are the same write the same series: they are the first one's.
+	url, known := c.writer[x.Labels.Hash()]
+	if !known {
+		url = x.Address
+		c.writer[x.Labels.Hash()] = url
+	}
+	for i, e := range x.registry.series {
+		series := x.labelled(e).Hash()
+		if known, ok := c.sources[series]; ok && known.LastScrape.After(last) {
+			continue
+		}
+		c.sources[series] = tsdb.Source{
+			Target: labels.FromStrings("url", url).Hash(), Exposed: labels.NewBuilder(e.labels).Set("n", fmt.Sprint(i)).Labels().Hash(),
+			Rank: uint64(len(c.sources)), Interval: x.Interval, First: first, Since: first, LastScrape: last, //nolint:gosec // Not negative.
+		}
+	}
+}
+
+func (c *topology) source(series labels.Labels) (tsdb.Source, bool) {
+	source, known := c.sources[series.Hash()]
+	return source, known
 }
 
 func (s *scraping) target(x *topologyTarget, start, now time.Time) {

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,16 +28,16 @@ func (q question) takes(e exposed) bool {
 	return strings.TrimSuffix(e.name, "_total") == q.metric && (q.code == "" || e.labels.Get("code") == q.code)
 }
 
-// registries are containers that count together, each once.
-type registries map[*registry]bool
+// served is what containers serve, each series once for every URL that it is scraped at.
+type served map[servedAt]exposed
+
+type servedAt struct{ url, series string }
 
 // sum adds up the values that are asked about; ok is false when there are none.
-func (q question) sum(of registries) (sum float64, ok bool) {
-	for r := range of {
-		for _, e := range r.series {
-			if q.takes(e) {
-				sum, ok = sum+e.value, true
-			}
+func (q question) sum(of served) (sum float64, ok bool) {
+	for _, e := range of {
+		if q.takes(e) {
+			sum, ok = sum+e.value, true
 		}
 	}
 	return sum, ok
@@ -57,58 +56,23 @@ func objectOf(resource, namespace, name string) object {
 // endpoints stands for the pods of a Service, in whatever ways they are scraped.
 const endpoints = "endpoints"
 
-// truth is which containers are scraped of each object: of a Service those that its own
-// targets reach. Rates of the objects in unsure may still tell of what was scraped until
-// shortly before.
-func (a *asking) truth() (all map[object]registries, unsure map[object]bool) {
-	all, unsure = map[object]registries{}, map[object]bool{}
+// truth is what is scraped of each object: of a Service those that its own
+// targets reach.
+func (a *asking) truth() map[object]served {
+	all := map[object]served{}
 	for _, x := range a.targets {
 		if x.live() {
 			a.eachReached(x, func(what object, r *registry) {
 				if all[what] == nil {
-					all[what] = registries{}
+					all[what] = served{}
 				}
-				all[what][r] = true
+				for _, e := range r.series {
+					all[what][servedAt{a.writer[x.Labels.Hash()], e.name + e.labels.String()}] = e
+				}
 			})
 		}
 	}
-	for _, x := range a.ended {
-		a.eachReached(x, func(what object, r *registry) {
-			if !all[what][r] || a.forgotten(x) {
-				unsure[what] = true
-			}
-		})
-	}
-	return all, unsure
-}
-
-// forgotten tells whether the rates of a target that has ended get in the way of those
-// that go on. It may have had a label that no other of its job, or else of its namespace,
-// has: then it is no longer known that only targets differ by it. Or it had the
-// container's name, which goes before those without.
-func (a *asking) forgotten(x *topologyTarget) bool {
-	var job, namespace []*topologyTarget
-	for _, y := range a.targets {
-		if y.registry == x.registry && x.Labels.Has("container") && !y.Labels.Has("container") {
-			return true
-		}
-		if a.scope(y) == a.scope(x) {
-			job = append(job, y)
-		}
-		if y.Labels.Get("namespace") == x.Labels.Get("namespace") {
-			namespace = append(namespace, y)
-		}
-	}
-	peers := job
-	if len(job) == 0 {
-		peers = namespace
-	}
-	forgotten := false
-	x.Labels.Range(func(l labels.Label) {
-		known := l.Name == "job" || l.Name == "endpoint" || l.Name == "service" || l.Name == "container"
-		forgotten = forgotten || !known && !slices.ContainsFunc(peers, func(y *topologyTarget) bool { return y.Labels.Has(l.Name) })
-	})
-	return forgotten
+	return all
 }
 
 // eachReached visits what a target tells of.

@@ -166,7 +166,7 @@ func TestTurnsAreBounded(t *testing.T) {
 	require.Equal(t, "timeout", a.ErrorType)
 	require.Contains(t, a.Error, "too many requests at once: 1 are worked on")
 	// Others that ask the engine have its other half.
-	_, err := db.Instant(t.Context(), "1", time.Now(), 0, nil)
+	_, err := db.Instant(t.Context(), tsdb.Query{Expr: "1", At: time.Now()})
 	require.NoError(t, err)
 	close(goOn)
 	require.Equal(t, http.StatusOK, (<-first).code)

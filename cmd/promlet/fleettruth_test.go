@@ -1,0 +1,368 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	config_util "github.com/prometheus/common/config"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
+)
+
+const (
+	fleetSteps = 40
+	// fleetError is how far from the truth a value of a steady load may be; one that is
+	// spread anew with each change errs for the seconds until all have been read again.
+	fleetError, spreadError = 0.02, 0.05
+)
+
+// In random fleets whose pods join, leave, restart and fail, and whose collection may
+// begin late, every answer about pods, Services, the owner and the namespace is the true
+// rate, or absent while it cannot be known.
+func TestFleets(t *testing.T) {
+	fleets := 300
+	if testing.Short() {
+		fleets = 20
+	}
+	for seed := range fleets {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			checkFleet(t, uint64(seed), fleetSteps) //nolint:gosec // Not negative.
+		})
+	}
+}
+
+func FuzzFleets(f *testing.F) {
+	f.Add(uint64(1000))
+	f.Fuzz(func(t *testing.T, seed uint64) { checkFleet(t, seed, fleetSteps) })
+}
+
+// watched is a fleet that is scraped and asked about.
+type watched struct {
+	*fleet
+	provider   *adapter.Provider
+	scraper    *scrape.Manager
+	discoverer *discovery.Discoverer
+	app        *app
+	begun      time.Time // of collection
+	changed    time.Time // the last pod that came or went
+	log        []string
+}
+
+func checkFleet(t *testing.T, seed uint64, steps int) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, seed)
+		dial, stop := f.serve()
+		defer stop()
+		db, err := tsdb.Open(tsdb.Options{Dir: dir})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Close()) }()
+		scraper, err := scrape.NewManager(scrape.Options{Appendable: db, OnDemand: true, HTTPClientOptions: []config_util.HTTPClientOption{dial}})
+		require.NoError(t, err)
+		defer scraper.Stop()
+		w := &watched{fleet: f, scraper: scraper, discoverer: discovery.New(f.objects, discovery.Options{}), app: &app{scraper: scraper}, changed: time.Now()}
+		w.app.targetsVersion.Store(1)
+		w.provider, err = adapter.NewProvider(adapter.Options{
+			DB: db, Objects: f.objects.Lister, Rules: adapter.Rules{Custom: adapter.DefaultRules(adapter.DefaultRateWindow)},
+			Exposed: w.app.exposed, Targets: w.app.targets, Source: w.app.sourceOf,
+		})
+		require.NoError(t, err)
+		w.apply()
+		late := f.IntN(steps / 2)
+		if f.IntN(2) == 0 {
+			late = 0
+		}
+		for step := range steps {
+			if step == late {
+				w.collect()
+			}
+			w.live(step)
+			if !w.begun.IsZero() {
+				w.ask()
+			}
+		}
+	})
+}
+
+func (w *watched) apply() {
+	w.settle()
+	configs, groups, err := w.discoverer.Resolve()
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.scraper.Apply(configs, groups))
+	w.app.targetsVersion.Add(1)
+}
+
+// collect makes both metrics wanted.
+func (w *watched) collect() {
+	w.begun = time.Now()
+	wanted := func(name string) bool { return name == "http_requests_total" || name == "queue_depth" }
+	w.scraper.SetDemand(scrape.Demand{Wanted: wanted})
+	w.note("collection begins")
+}
+
+func (w *watched) note(format string, args ...any) {
+	w.log = append(w.log, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// live lets time pass, in which something may happen.
+func (w *watched) live(step int) {
+	event := w.IntN(8)
+	switch {
+	case event == 0 && len(w.pods) < 8:
+		w.join()
+		w.note("join %s", w.pods[len(w.pods)-1].Name)
+		w.changed = time.Now()
+		w.apply()
+	case event == 1 && len(w.pods) > 1:
+		w.leave()
+		w.note("leave %s", w.gone[len(w.gone)-1].pod)
+		w.changed = time.Now()
+		w.apply()
+	case event == 2 && !w.spread && step > 0:
+		w.restart()
+	case event == 3 && !w.spread:
+		w.fail()
+	}
+	time.Sleep(time.Duration(500+w.IntN(12_000)) * time.Millisecond)
+	synctest.Wait()
+}
+
+func (w *watched) anExporter() *fleetExporter {
+	p := w.pods[w.IntN(len(w.pods))]
+	return p.exporters[w.IntN(len(p.exporters))]
+}
+
+// restart lets a counter begin anew. What it counted after its last scrape is lost, as
+// with Prometheus.
+func (w *watched) restart() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.anExporter()
+	e.base, e.since, e.restarted = 0, time.Now(), time.Now()
+	w.note("restart %s", e.address)
+}
+
+func (w *watched) fail() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.anExporter()
+	now := time.Now()
+	if now.After(e.failUntil) {
+		e.failedFrom = now
+	}
+	e.failUntil = now.Add(time.Duration(w.IntN(60)) * time.Second)
+	w.note("fail %s until %s", e.address, e.failUntil.Format("15:04:05.000"))
+}
+
+// part is what an exporter may count for in a sum.
+type part uint8
+
+const (
+	partNone  part = iota // it must not count
+	partMaybe             // it may count, whole
+	partSome              // it may count, with less than it has
+	partWhole             // it must count
+)
+
+// partOf is what an exporter counts for now. It must count once it has been scraped for an interval.
+func (w *watched) partOf(e *fleetExporter, counter bool) part {
+	now := time.Now()
+	known := e.joined
+	if w.begun.After(known) {
+		known = w.begun
+	}
+	scrapes := w.interval + scrape.QuickGap + 2*time.Second
+	if e.stamps > 0 {
+		scrapes += 2 * e.stamps
+	}
+	restarted := counter && !e.restarted.IsZero() && now.Sub(e.restarted) < adapter.DefaultRateWindow+3*w.interval
+	switch {
+	case !e.left.IsZero() && now.Sub(e.left) > w.interval:
+		return partNone
+	case now.Before(e.failUntil) && now.Sub(e.failedFrom) > 3*w.interval+time.Second:
+		return partNone
+	case restarted:
+		return partSome
+	case !e.left.IsZero(), now.Sub(known) < scrapes:
+		return partMaybe
+	case e.failUntil.After(e.joined) && now.Sub(e.failUntil) < 2*scrapes && e.failUntil.Sub(e.failedFrom) > 0:
+		return partMaybe
+	default:
+		return partWhole
+	}
+}
+
+// monitored are the exporters that monitors reach, those that have left among them.
+func (w *watched) monitored(of func(*fleetExporter) bool) (all []*fleetExporter) {
+	reached := map[string]bool{}
+	for _, targets := range w.scraper.TargetsActive() {
+		for _, t := range targets {
+			reached[t.URL().Host] = true
+		}
+	}
+	for _, p := range w.pods {
+		for _, e := range p.exporters {
+			if reached[e.address] && of(e) {
+				all = append(all, e)
+			}
+		}
+	}
+	for _, e := range w.gone {
+		if of(e) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (w *watched) ask() {
+	everything := func(*fleetExporter) bool { return true }
+	for _, metric := range []string{"http_requests", "queue_depth"} {
+		w.askPods(metric)
+		for i := range w.services {
+			w.askOne("services", fmt.Sprint("s", i), metric, everything)
+		}
+		w.askOne("deployments.apps", "w", metric, everything)
+		w.askOne("namespaces", "shop", metric, everything)
+	}
+}
+
+func (w *watched) askPods(metric string) {
+	info := provider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "pods"}, Namespaced: true, Metric: metric}
+	list, err := w.provider.GetMetricBySelector(w.t.Context(), "shop", apilabels.Everything(), info, nil)
+	if err != nil {
+		require.True(w.t, apierrors.IsNotFound(err), "%v", err)
+		list = &custom_metrics.MetricValueList{}
+	}
+	for _, p := range w.pods {
+		of := func(e *fleetExporter) bool { return e.pod == p.Name }
+		i := slices.IndexFunc(list.Items, func(v custom_metrics.MetricValue) bool { return v.DescribedObject.Name == p.Name })
+		if i < 0 {
+			w.check("pods/"+p.Name, metric, nil, err, of)
+			continue
+		}
+		w.check("pods/"+p.Name, metric, &list.Items[i], nil, of)
+	}
+	require.LessOrEqual(w.t, len(list.Items), len(w.pods))
+}
+
+func (w *watched) askOne(resource, name, metric string, of func(*fleetExporter) bool) {
+	gr := schema.ParseGroupResource(resource)
+	object := types.NamespacedName{Namespace: "shop", Name: name}
+	if resource == "namespaces" {
+		object.Namespace = ""
+	}
+	v, err := w.provider.GetMetricByName(w.t.Context(), object, provider.CustomMetricInfo{GroupResource: gr, Namespaced: object.Namespace != "", Metric: metric}, nil)
+	if status := apierrors.APIStatus(nil); err != nil {
+		require.True(w.t, errors.As(err, &status) && status.Status().Code == http.StatusNotFound, "%v", err)
+	}
+	w.check(resource+"/"+name, metric, v, err, of)
+}
+
+// check compares an answer with the truth.
+func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, absent error, of func(*fleetExporter) bool) {
+	counter := metric == "http_requests"
+	if w.spread && counter && object[:4] == "pods" && time.Since(w.changed) < adapter.DefaultRateWindow+2*w.interval {
+		return // its load is not steady
+	}
+	var sum, less float64
+	var maybe []float64
+	required := false
+	oldest := time.Now()
+	for _, e := range w.monitored(of) {
+		amount := e.depth
+		if counter {
+			amount = e.rate
+		}
+		switch w.partOf(e, counter) {
+		case partWhole:
+			sum += amount
+			required = true
+		case partSome:
+			less += amount
+		case partMaybe:
+			maybe = append(maybe, amount)
+		}
+		if e.joined.Before(oldest) {
+			oldest = e.joined
+		}
+	}
+	if v == nil {
+		if required {
+			w.fault("%s %s is absent, and should be %g (+%g, %v): %v", object, metric, sum, less, maybe, absent)
+		}
+		return
+	}
+	got := v.Value.AsApproximateFloat64()
+	most := fleetError
+	if w.spread {
+		most = spreadError
+		if counter && object[:4] != "pods" {
+			sum, maybe = spreadLoad, nil
+		}
+		if counter && object[:4] == "depl" && time.Since(w.changed) < w.interval {
+			return // of an owner only the pods that there are now are asked for
+		}
+	}
+	if !within(got, sum, less, maybe, most) {
+		w.fault("%s %s is %g, and should be %g (+%g, %v)", object, metric, got, sum, less, maybe)
+	}
+	w.checkTimes(object, metric, v, counter, oldest)
+}
+
+// checkTimes compares what an answer says of itself with the truth.
+func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValue, counter bool, oldest time.Time) {
+	if age := time.Since(v.Timestamp.Time); age < 0 || age > 2*w.interval+time.Minute+time.Second {
+		w.fault("%s %s is of %s ago", object, metric, age)
+	}
+	if !counter {
+		require.Nil(w.t, v.WindowSeconds)
+		return
+	}
+	since := oldest
+	if w.begun.After(since) {
+		since = w.begun
+	}
+	if window := time.Duration(*v.WindowSeconds) * time.Second; window > adapter.DefaultRateWindow || window > time.Since(since)+3*time.Minute/2 {
+		w.fault("%s %s has a window of %s, but was collected for %s", object, metric, window, time.Since(since))
+	}
+}
+
+// within reports whether a value is a sum, with any of what it may hold beside.
+func within(got, sum, less float64, maybe []float64, most float64) bool {
+	if len(maybe) > 0 {
+		return within(got, sum, less, maybe[1:], most) || within(got, sum+maybe[0], less, maybe[1:], most)
+	}
+	slack := math.Max(most*math.Abs(sum+less), 0.002)
+	return got >= sum-slack && got <= sum+less+slack
+}
+
+func (w *watched) fault(format string, args ...any) {
+	w.t.Helper()
+	for _, line := range w.log {
+		w.t.Log(line)
+	}
+	for _, p := range w.pods {
+		for _, e := range p.exporters {
+			w.t.Logf("%s: %g/s, depth %g, stamps %s, joined %s", e.address, e.rate, e.depth, e.stamps, e.joined.Format("15:04:05.000"))
+		}
+	}
+	require.FailNow(w.t, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...), "%d Services, every %s, spread %v, collection since %s", w.services, w.interval, w.spread, w.begun.Format("15:04:05.000"))
+}

@@ -1,0 +1,204 @@
+package tsdb
+
+import "github.com/prometheus/prometheus/model/histogram"
+
+// window decides which samples of a series the engine reads, and notes how much of the window they have
+// observed.
+func (v *view) window(sel *selection, s *seriesIn) {
+	if s.state != counts {
+		return
+	}
+	s.low, s.high = s.window, s.to
+	if sel.kind == readChange && sel.extends() && (sel.function != "irate" || s.to-s.window < 2) {
+		v.extend(sel, s)
+	} else if s.to > s.window && !sel.instant {
+		s.observed = v.observed(sel, s)
+	}
+	n := s.high - s.low
+	if sel.kind == readStored {
+		n = v.samplesIn(sel, s)
+	}
+	s.used = n >= sel.least
+	if !s.used && sel.kind == readChange && n > 0 && s.source.FailingSince.IsZero() && !v.appeared(sel, s) {
+		s.state = waiting
+	}
+}
+
+// samplesIn is how many samples the engine will find in what it reads as it is stored.
+func (v *view) samplesIn(sel *selection, s *seriesIn) (n int) {
+	if sel.instant && s.marker != 0 {
+		return 0
+	}
+	for i := s.low; i < s.high; i++ {
+		if p := &v.samples[i]; p.t <= sel.last && !p.stale() {
+			n++
+		}
+	}
+	return n
+}
+
+// observed is how much of its window a series has been observed for, in milliseconds.
+func (v *view) observed(sel *selection, s *seriesIn) int64 {
+	window := sel.end - sel.start + 1
+	first, last := v.samples[s.window].t, v.samples[s.to-1].t
+	near := s.source.Interval.Milliseconds() * 11 / 10
+	if n := s.to - s.window; n > 1 {
+		near = max(near, v.near(s.window, s.to))
+	}
+	before := s.window > s.from || s.known && milliseconds(s.source.First) < sel.start
+	switch {
+	case first-sel.start <= near, before:
+		return window
+	case sel.kind == readStored:
+		return min(window, sel.end-first+1)
+	default:
+		return last - first
+	}
+}
+
+// near is how close to an edge of the window a sample must be for promql to extend a rate to the edge: 1.1
+// times the average distance between samples.
+func (v *view) near(from, to int) int64 {
+	return (v.samples[to-1].t - v.samples[from].t) * 11 / 10 / int64(to-1-from)
+}
+
+// extend lets the samples of a counter reach to the edges of the window. Where promql would not extend its
+// rate to an edge, because no sample is near, one is put there, on the line through those that there are.
+func (v *view) extend(sel *selection, s *seriesIn) {
+	first := s.window
+	if s.to-first < 2 {
+		// The window holds too few: those before it count as well.
+		if first = s.to - 2; first < s.from {
+			return
+		}
+	}
+	rise := v.rise(first, s.to)
+	if !rise.ok {
+		return // promql will say why
+	}
+	start, end := v.samples[first], v.samples[s.to-1]
+	near, span := v.near(first, s.to), float64(end.t-start.t)
+	s.observed = end.t - start.t
+	beginning := sel.start
+	bridge, back := rise, 0.0 // how the beginning is reached from start
+	switch {
+	case first < s.window:
+	case s.since != 0:
+		if v.appeared(sel, s) {
+			span = float64(end.t - s.since) // it had not moved before its first sample
+		}
+	default:
+		if beginning = v.beginning(sel, s, start.t, near); beginning == 0 {
+			s.observed = sel.end - sel.start + 1
+		} else if start.t-sel.start+1 < near {
+			s.observed = sel.end - sel.start + 1
+		} else if first > s.from {
+			s.observed = sel.end - sel.start + 1
+			if bridge = v.rise(first-1, first+1); !bridge.ok {
+				beginning = 0
+			}
+			back = float64(start.t-beginning) / float64(start.t-v.samples[first-1].t)
+		}
+	}
+	if v.at-v.samples[s.from].t < s.source.Interval.Milliseconds() {
+		s.brief, s.moved = true, rise.size()
+	}
+	if back == 0 {
+		back = float64(end.t-beginning)/span - 1
+	}
+	if beginning != 0 {
+		s.low--
+		v.samples[s.low] = bridge.times(-back, start, beginning)
+	}
+	if end.t < sel.end && (sel.end-end.t >= near || beginning != 0 || s.since != 0) {
+		v.samples[s.to] = rise.times(float64(sel.end-end.t)/span, end, sel.end)
+		s.high++
+	}
+}
+
+// beginning is the time to which the samples of a series are to reach back, 0 where they do as they are.
+func (v *view) beginning(sel *selection, s *seriesIn, first, near int64) int64 {
+	young := s.window == s.from // nothing is known of before the window
+	switch {
+	case young && v.appeared(sel, s), !young && first-sel.start+1 < near, first == sel.start:
+		return 0
+	}
+	if sel.function == "increase" && young && v.query.Object != nil {
+		// What is younger than the window has increased only since it began.
+		since, _ := v.query.Object(s.labels)
+		if began := milliseconds(since); began > sel.start {
+			if first-began < near {
+				return 0
+			}
+			return began
+		}
+	}
+	return sel.start
+}
+
+// rise is by how much a counter has risen over some samples, resets minded.
+type rise struct {
+	v  float64
+	h  *histogram.FloatHistogram
+	ok bool // the samples are of one kind
+}
+
+// rise is that of the samples [from, to).
+func (v *view) rise(from, to int) rise {
+	samples := v.samples[from:to]
+	first, last := samples[0], samples[len(samples)-1]
+	if first.h != nil {
+		return histogramRise(samples)
+	}
+	sum := last.v - first.v
+	for i, p := range samples[1:] {
+		if p.h != nil {
+			return rise{}
+		}
+		if before := samples[i].v; p.v < before {
+			sum += before
+		}
+	}
+	return rise{v: sum, ok: true}
+}
+
+func histogramRise(samples []point) rise {
+	for _, p := range samples {
+		if p.h == nil {
+			return rise{}
+		}
+	}
+	sum := samples[len(samples)-1].h.Copy()
+	if _, _, _, err := sum.Sub(samples[0].h); err != nil {
+		return rise{}
+	}
+	for i, p := range samples[1:] {
+		if before := samples[i].h; p.h.DetectReset(before) {
+			if _, _, _, err := sum.Add(before); err != nil {
+				return rise{}
+			}
+		}
+	}
+	return rise{h: sum, ok: true}
+}
+
+// size is by how many a counter, or the count of a histogram, has risen.
+func (r rise) size() float64 {
+	if r.h != nil {
+		return r.h.Count
+	}
+	return r.v
+}
+
+// times is a sample that differs from another by a part of the rise, at a time.
+func (r rise) times(part float64, from point, t int64) point {
+	if r.h == nil {
+		return point{t: t, v: from.v + part*r.v}
+	}
+	h := from.h.Copy()
+	// Samples of one series: the rise is in their buckets already.
+	_, _, _, _ = h.Add(r.h.Copy().Mul(part)) //nolint:dogsled // Only the sum is of interest.
+	h.CounterResetHint = histogram.UnknownCounterReset
+	from.h.CounterResetHint = histogram.UnknownCounterReset // it may begin a chunk, and is not the first any more
+	return point{t: t, h: h}
+}

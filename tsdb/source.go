@@ -1,0 +1,86 @@
+package tsdb
+
+import (
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// Source is where a series comes from, as whoever scrapes it knows.
+type Source struct {
+	// Target tells targets apart by their URLs: the same URL has the same Target, whatever labels it is
+	// scraped under.
+	Target uint64
+	// Exposed tells the series of a target apart as the target exposes them. Series with the same Target and
+	// Exposed are one series that is scraped several times; it counts once.
+	Exposed uint64
+	// Rank orders the several: the lowest counts.
+	Rank uint64
+	// Interval is the time between scrapes.
+	Interval time.Duration
+	// First is the time of the first sample. Since is since when the target's series of that name have been
+	// collected. A series whose First is later is new itself.
+	First, Since time.Time
+	// Changes are the last times, the latest one last, at which so many targets beside this one came or went that
+	// its load is another since.
+	Changes []time.Time
+	// LastScrape is the time of the last scrape that succeeded.
+	LastScrape time.Time
+	// FailingSince is the time of the first scrape that failed after LastScrape; zero: none has.
+	FailingSince time.Time
+	// Ended is when the target was taken away; zero: it is still scraped.
+	Ended time.Time
+}
+
+// freshIntervals is for how many scrape intervals after its last successful scrape a series counts: one
+// failed scrape takes nothing away.
+const freshIntervals = 2
+
+// grouping is how an expression adds series up.
+type grouping struct {
+	// results are the labels that all its aggregations keep, sorted: series that agree on them are parts of
+	// one sum.
+	results []string
+	// apart are the labels that any aggregation keeps, sorted: series that differ in them may be asked for
+	// apart, so that one scraped twice counts for each.
+	apart []string
+	// single: there is no aggregation. Each series is a result.
+	single bool
+	// without: an aggregation drops labels instead of keeping them.
+	without bool
+}
+
+// newGrouping reads the aggregations of an expression. asked are labels to tell series apart by beside.
+func newGrouping(expr parser.Expr, asked []string) grouping {
+	g := grouping{single: true, apart: slices.Clone(asked)}
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		a, ok := node.(*parser.AggregateExpr)
+		switch {
+		case !ok:
+			return nil
+		case a.Without:
+			g.without = true
+		case g.single:
+			g.results = slices.Clone(a.Grouping)
+		default:
+			g.results = slices.DeleteFunc(g.results, func(name string) bool { return !slices.Contains(a.Grouping, name) })
+		}
+		g.single = false
+		g.apart = append(g.apart, a.Grouping...)
+		return nil
+	})
+	slices.Sort(g.results)
+	slices.Sort(g.apart)
+	g.apart = slices.Compact(g.apart)
+	return g
+}
+
+// hashOf hashes the values of labels, whose names are sorted.
+func hashOf(series labels.Labels, names []string, buf []byte) (uint64, []byte) {
+	if len(names) == 0 {
+		return 0, buf
+	}
+	return series.HashForLabels(buf, names...)
+}
