@@ -77,6 +77,10 @@ func (v *view) extend(sel *selection, s *seriesIn) {
 		return // promql will say why
 	}
 	start, end := v.samples[first], v.samples[s.to-1]
+	if end.t-start.t < minSpan {
+		s.low = s.to - 1 // one reading, not two
+		return
+	}
 	near, span := v.near(first, s.to), float64(end.t-start.t)
 	s.observed = end.t - start.t
 	beginning := sel.start

@@ -103,7 +103,8 @@ func (v *view) judge(sel *selection, s *seriesIn) state {
 	case current:
 		return counts
 	case v.gone(s):
-		if sel.function == "rate" && s.known && !s.source.Ended.IsZero() {
+		ended := s.source.Ended
+		if sel.function == "rate" && !ended.IsZero() && ended.Sub(s.source.LastScrape) <= freshIntervals*s.source.Interval {
 			return left
 		}
 		return dropped

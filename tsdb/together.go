@@ -7,6 +7,10 @@ import (
 )
 
 const (
+	// minSpan is how far apart two samples must be to tell a rate: several monitors may have the same series be
+	// written several times in a moment. In milliseconds.
+	minSpan = 1000
+
 	// joinSlack is by how much targets may differ that begin to be scraped together: the first scrapes of
 	// many are spread over so long. In milliseconds.
 	joinSlack = 2000
@@ -21,7 +25,7 @@ type member struct {
 	alive, failing bool
 	old            bool        // one of its series is older than the window
 	joined         int64       // first sample, where none is older than the window
-	second         int64       // time of the last sample but one; 0: there is none
+	second         int64       // time of the last sample that is minSpan older than the very last; 0: there is none
 	left           int64       // 0: it has not
 	changes        []time.Time // Source.Changes
 	interval       int64
@@ -67,7 +71,7 @@ func (v *view) together(sel *selection) {
 		return
 	}
 	for _, s := range sums {
-		s.measure()
+		s.measure(v.at)
 	}
 	for i := range sel.series {
 		if s, in := &sel.series[i], of[i]; in != nil && in.since > sel.start && s.state != dropped {
@@ -109,8 +113,11 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) (*sum, *m
 	m.alive = true
 	m.changes = s.source.Changes
 	m.failing = m.failing || !s.source.FailingSince.IsZero()
-	if s.to-s.from > 1 {
-		m.second = max(m.second, v.samples[s.to-2].t)
+	for i := s.to - 2; i >= s.from; i-- {
+		if t := v.samples[i].t; v.samples[s.to-1].t-t >= minSpan {
+			m.second = max(m.second, t)
+			break
+		}
 	}
 	switch first := v.samples[s.from].t; {
 	case first < sel.start || v.appeared(sel, s):
@@ -128,11 +135,15 @@ func (v *view) appeared(sel *selection, s *seriesIn) bool {
 }
 
 // measure finds out since when all members have been read twice, and when the last of them came or went before.
-func (s *sum) measure() {
+func (s *sum) measure(at int64) {
 	s.measured = math.MaxInt64
 	for _, m := range s.members {
-		if m.alive && !m.failing && m.second > 0 {
+		switch {
+		case !m.alive || m.failing:
+		case m.second > 0:
 			s.measured = min(s.measured, m.second)
+		case !m.old && at-m.joined < m.interval:
+			s.measured = min(s.measured, m.began()-1)
 		}
 	}
 	if s.measured == math.MaxInt64 {
@@ -190,7 +201,7 @@ func (v *view) settle(sel *selection, s *seriesIn, in *sum, m *member) {
 	}
 	s.state = counts
 	if in.since > sel.start && in.moved >= enoughMoved {
-		if since := v.indexSince(s, in.since); s.to-since > 1 {
+		if since := v.indexSince(s, in.since); s.to > since && v.samples[s.to-1].t-v.samples[since].t >= minSpan {
 			s.window = max(s.window, since)
 			s.since = in.since
 		}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +31,7 @@ const (
 	fleetSteps = 40
 	// fleetError is how far from the truth a value of a steady load may be; one that is
 	// spread anew with each change errs for the seconds until all have been read again.
-	fleetError, spreadError = 0.02, 0.05
+	fleetError, spreadError, changeError = 0.02, 0.05, 0.25
 )
 
 // In random fleets whose pods join, leave, restart and fail, and whose collection may
@@ -37,6 +39,9 @@ const (
 // rate, or absent while it cannot be known.
 func TestFleets(t *testing.T) {
 	fleets := 300
+	if n, err := strconv.Atoi(os.Getenv("PROMLET_FLEETS")); err == nil {
+		fleets = n
+	}
 	if testing.Short() {
 		fleets = 20
 	}
@@ -62,6 +67,7 @@ type watched struct {
 	app        *app
 	begun      time.Time // of collection
 	changed    time.Time // the last pod that came or went
+	churns     bool      // the one before was only a moment before
 	log        []string
 }
 
@@ -101,6 +107,14 @@ func checkFleet(t *testing.T, seed uint64, steps int) {
 	})
 }
 
+// change notes that a pod came or went.
+func (w *watched) change(what string, p string) {
+	w.note("%s %s", what, p)
+	w.churns = time.Since(w.changed) < scrape.QuickGap+time.Second
+	w.changed = time.Now()
+	w.apply()
+}
+
 func (w *watched) apply() {
 	w.settle()
 	configs, groups, err := w.discoverer.Resolve()
@@ -127,14 +141,10 @@ func (w *watched) live(step int) {
 	switch {
 	case event == 0 && len(w.pods) < 8:
 		w.join()
-		w.note("join %s", w.pods[len(w.pods)-1].Name)
-		w.changed = time.Now()
-		w.apply()
+		w.change("join", w.pods[len(w.pods)-1].Name)
 	case event == 1 && len(w.pods) > 1:
 		w.leave()
-		w.note("leave %s", w.gone[len(w.gone)-1].pod)
-		w.changed = time.Now()
-		w.apply()
+		w.change("leave", w.gone[len(w.gone)-1].pod)
 	case event == 2 && !w.spread && step > 0:
 		w.restart()
 	case event == 3 && !w.spread:
@@ -192,7 +202,7 @@ func (w *watched) partOf(e *fleetExporter, counter bool) part {
 	if e.stamps > 0 {
 		scrapes += 2 * e.stamps
 	}
-	restarted := counter && !e.restarted.IsZero() && now.Sub(e.restarted) < adapter.DefaultRateWindow+3*w.interval
+	restarted := counter && !e.restarted.IsZero() && now.Sub(e.restarted) < adapter.DefaultRateWindow+time.Minute+3*w.interval
 	switch {
 	case !e.left.IsZero() && now.Sub(e.left) > w.interval:
 		return partNone
@@ -317,6 +327,12 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 		if counter && object[:4] != "pods" {
 			sum, maybe = spreadLoad, nil
 		}
+		if time.Since(w.changed) < scrape.QuickGap+time.Second {
+			if w.churns {
+				return // nobody has been read twice between the changes
+			}
+			most = changeError
+		}
 		if counter && object[:4] == "depl" && time.Since(w.changed) < w.interval {
 			return // of an owner only the pods that there are now are asked for
 		}
@@ -340,7 +356,7 @@ func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValu
 	if w.begun.After(since) {
 		since = w.begun
 	}
-	if window := time.Duration(*v.WindowSeconds) * time.Second; window > adapter.DefaultRateWindow || window > time.Since(since)+3*time.Minute/2 {
+	if window := time.Duration(*v.WindowSeconds) * time.Second; window > adapter.DefaultRateWindow+2*w.interval || window > time.Since(since)+3*time.Minute/2 {
 		w.fault("%s %s has a window of %s, but was collected for %s", object, metric, window, time.Since(since))
 	}
 }
