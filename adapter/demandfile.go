@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 )
 
 // demandFile is what DemandOptions.File holds, so that the first scrapes after a
@@ -113,11 +114,21 @@ func (d *demand) write(wanted *Demand, now time.Time) error {
 	}
 	// Renamed into place, so that a crash leaves the one or the other.
 	temporary := filepath.Join(filepath.Dir(d.opts.File), "."+filepath.Base(d.opts.File)+".new")
-	if err := os.WriteFile(temporary, data, 0o666); err != nil {
-		return fmt.Errorf("write %s: %w", d.opts.File, err)
+	if err = writeSynced(temporary, data); err == nil {
+		err = fileutil.Rename(temporary, d.opts.File) // it syncs the directory, too
 	}
-	if err := os.Rename(temporary, d.opts.File); err != nil {
+	if err != nil {
 		return fmt.Errorf("write %s: %w", d.opts.File, err)
 	}
 	return nil
+}
+
+// writeSynced returns when the file is on the disk.
+func writeSynced(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }

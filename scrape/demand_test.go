@@ -108,7 +108,8 @@ func randomTexts(rnd *rand.Rand, n int, start time.Time) []string {
 				if rnd.IntN(3) == 0 {
 					b.WriteString("# HELP a \" Help.\n")
 				}
-				fmt.Fprintf(&b, "# TYPE %s %s\n", name, []string{"counter", "gauge", "histogram", "untyped"}[rnd.IntN(4)])
+				b.WriteString([]string{"# TYPE ", "# TYPE ", "#  TYPE\t", "#\tTYPE  ", " \t# TYPE ", "#TYPE "}[rnd.IntN(6)])
+				fmt.Fprintf(&b, "%s %s\n", name, []string{"counter", "gauge", "histogram", "untyped"}[rnd.IntN(4)])
 			}
 			b.WriteString(name)
 			b.WriteString([]string{"", fmt.Sprintf(`{x="%d"}`, rnd.IntN(3)), fmt.Sprintf(`{y="%d",x="%d"}`, rnd.IntN(2), rnd.IntN(2)), fmt.Sprintf(`{le="%d",job="z"}`, rnd.IntN(2))}[rnd.IntN(4)])
@@ -202,6 +203,9 @@ func TestOnDemandOfOtherFormats(t *testing.T) {
 				samples, report := r.last(t)
 				require.EqualValues(t, report["scrape_samples_scraped"], report["scrape_samples_post_metric_relabeling"])
 				require.Greater(t, report["scrape_samples_scraped"], 1.)
+				if _, known := l.target.GetMetadata("things_total"); contentType == pbType && i > 0 {
+					require.Equal(t, i < 3, known, "of what is wanted the metadata stays, scrape %d", i)
+				}
 				require.Equal(t, [][]string{{}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} stale`}}[i], append([]string{}, values(samples)...))
 			}
 			metrics, _ := m.Catalog()

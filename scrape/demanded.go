@@ -23,7 +23,7 @@ func (a *appending) dropped(key textKey) bool {
 	if !d.unread {
 		return true
 	}
-	if a.need(d.number) != unread {
+	if n, known := a.knownNeed(d.number); !known || n != unread {
 		a.cache.undrop(key)
 		return false
 	}
@@ -34,12 +34,19 @@ func (a *appending) dropped(key textKey) bool {
 
 // need is how much the series in a.lset, whose name has the number, is needed.
 func (a *appending) need(number uint32) need {
-	if int(number) < len(a.view.needs) && a.view.generation == a.names.generation.Load() {
-		if n := a.view.needs[number]; n != notKnown {
-			return n
-		}
+	if n, known := a.knownNeed(number); known {
+		return n
 	}
 	return a.view.demand.of(a.lset.Get(model.MetricNameLabel))
+}
+
+// knownNeed is how much the series are needed whose name has the number; false where the number does not say.
+func (a *appending) knownNeed(number uint32) (need, bool) {
+	if number == noName || int(number) >= len(a.view.needs) || a.view.generation != a.names.generation.Load() {
+		return notKnown, false
+	}
+	n := a.view.needs[number]
+	return n, n != notKnown
 }
 
 // newSeries puts the labels that a series not in the cache is to be stored under
@@ -63,7 +70,7 @@ func (a *appending) newSeries(key textKey, text []byte, number *uint32) (store b
 	if a.onDemand && n == unread {
 		a.counts.kept++
 		a.counts.seriesAdded++
-		if !settled {
+		if !settled && *number != noName {
 			a.cache.addDropped(key, *number, true)
 		}
 		return false, nil

@@ -101,6 +101,19 @@ func TestQuotedNameOverLines(t *testing.T) {
 	}
 }
 
+// In a body that is parsed whole, a series whose name is not remembered is judged by its own
+// name, not by that of the series before.
+func TestNamesBeyondTheTable(t *testing.T) {
+	l, r := bodyLoop(t, wants("wanted", "late"), onDemand, func(o *Options) { o.ParseStartTimestamps = true })
+	l.names.full, l.names.forgot = true, time.Now()
+	const body = "wanted 1\nunread 2\nwanted 3\nlate 4\nunread 5\n# EOF\n"
+	for n := range 3 {
+		l.names.full = true
+		require.NoError(t, l.scrapeBody(t, []byte(strings.Replace(body, "wanted 3\n", "", 1)), omType, time.Now().Add(time.Duration(n)*time.Second)))
+		require.Equal(t, []string{"wanted", "late"}, storedNames(r))
+	}
+}
+
 // However many names come and go beside it, what is wanted of a target that fails
 // now and then stays wanted.
 func TestNumbersOfNamesChangeHands(t *testing.T) {

@@ -242,8 +242,8 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 		return 0, false
 	}
 	line := b[:n]
-	if line[0] == '#' {
-		if opensName(line) {
+	if comment := bytes.TrimLeft(line, " \t"); comment[0] == '#' {
+		if opensName(comment) {
 			f.through = true
 			return 0, true
 		}
@@ -315,15 +315,13 @@ func endsName(c byte) bool { return c == '{' || c == ' ' || c == '\t' }
 // passComment tells whether a comment is anything but metadata that nobody needs.
 func (f *filter) passComment(line []byte) bool {
 	const prefix = len("# HELP ")
-	if len(line) <= prefix {
-		return true
-	}
 	isType := false
-	switch string(line[:prefix]) {
+	switch string(line[:min(prefix, len(line))]) {
 	case "# TYPE ":
 		isType = true
 	case "# HELP ", "# UNIT ":
 	default:
+		f.noteType(line)
 		return true
 	}
 	rest := line[prefix:]
@@ -343,6 +341,20 @@ func (f *filter) passComment(line []byte) bool {
 	f.bodyType, f.typeAt = typ, f.line
 	f.typeLine = append(f.typeLine[:0], line...)
 	return false
+}
+
+// noteType notes the type in a comment that is passed on, if the text parser takes it for a type: it minds
+// neither blanks before it nor how many there are in it.
+func (f *filter) noteType(line []byte) {
+	comment := bytes.TrimLeft(line, " \t")[1:]
+	text := bytes.TrimLeft(comment, " \t")
+	if len(text) == len(comment) || !bytes.HasPrefix(text, []byte("TYPE")) || len(text) == len("TYPE") || !endsName(text[len("TYPE")]) {
+		return
+	}
+	if fields := bytes.Fields(text); len(fields) > 2 {
+		typ := labelTypeOf(fields[2])
+		f.bodyType, f.passedType = typ, typ
+	}
 }
 
 // lineOf gives the number in the whole body of the line at a place in what was

@@ -3,6 +3,7 @@ package scrape
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,16 +55,15 @@ type loop struct {
 	before   *origin         // of the loop that this one takes over from, until the first scrape that succeeds
 	legacy   []labels.Labels // series of before
 	demand   *demand         // at the beginning of the scrape
-	// collected is the demand of the last scrape that succeeded, goodSince since when scrapes have.
-	collected           *demand
-	goodSince, lastGood int64      // ms
-	last                int64      // ms, of the last scrape; 0 before the first
-	size                int        // of the last body
-	failing             string     // reasonKind of the last scrape, "" if it succeeded
-	rejects             uint8      // what logRejected last found
-	series              []uint32   // in the last successful scrape, by number of their name
-	numbers             uint64     // generation of the numbers of names in cache
-	refused             [needs]int // in the last successful scrape
+	// collected is the demand of the last scrape that succeeded.
+	collected *demand
+	last      int64      // ms, of the last scrape; 0 before the first
+	size      int        // of the last body
+	failing   string     // reasonKind of the last scrape, "" if it succeeded
+	rejects   uint8      // what logRejected last found
+	series    []uint32   // in the last successful scrape, by number of their name
+	numbers   uint64     // generation of the numbers of names in cache
+	refused   [needs]int // in the last successful scrape
 }
 
 // newLoop makes the loop of a target without starting it.
@@ -103,7 +103,7 @@ func (l *loop) inherit() {
 	l.heirOf = nil
 	l.cache.inherited = old.cache.heirloom()
 	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
-	l.before, l.legacy, l.attempts = old.origin, append(old.legacy, old.cache.series()...), old.attempts
+	l.before, l.legacy, l.attempts = old.origin, slices.Concat(old.legacy, old.cache.series()), old.attempts
 	l.origin.rank = old.origin.rank
 	if l.settings == old.settings {
 		// The names have the same numbers.

@@ -222,7 +222,7 @@ func (n *names) learn(l lesson, before, now []uint32, generation uint64) []uint3
 			n.bytes += len(name)
 		}
 	}
-	if forgotten || len(l.lines) > 0 || len(l.families) > 0 {
+	if changed || forgotten || len(l.lines) > 0 || len(l.families) > 0 {
 		n.publish()
 	}
 	if changed || forgotten {

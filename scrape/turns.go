@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -122,7 +123,7 @@ func (l *loop) conclude() {
 	defer close(l.done)
 	l.end()
 	if !l.bequeath {
-		l.manager.sources.end(l.origin, append(l.cache.series(), l.legacy...))
+		l.manager.sources.end(l.origin, slices.Concat(l.cache.series(), l.legacy))
 		l.manager.sources.end(l.attempts, l.reports.series())
 	}
 	if !l.countsOn {

@@ -10,6 +10,8 @@ type view struct {
 	demand *demand
 	lines  map[string]verdict
 	needs  []need // by number of the name; notKnown where that is so
+	// families are those that series which are wanted can belong to.
+	families map[string]bool
 	// generation is that of the numbers.
 	generation uint64
 }
@@ -30,7 +32,7 @@ const (
 
 // publish makes a new view. n.mu is held.
 func (n *names) publish() {
-	v := &view{demand: n.demand, needs: make([]need, len(n.entries)), generation: n.generation.Load()}
+	v := &view{demand: n.demand, needs: make([]need, len(n.entries)), families: map[string]bool{}, generation: n.generation.Load()}
 	for i := range n.entries {
 		if v.needs[i] = n.entries[i].need; !n.entries[i].used() {
 			v.needs[i] = notKnown
@@ -46,7 +48,13 @@ func (n *names) publish() {
 		}
 		for i := range n.entries {
 			if e := &n.entries[i]; e.used() && e.need != unread {
-				keepFamilies(v, e.name.Value())
+				v.addFamilies(e.name.Value())
+			}
+		}
+		for fam := range v.families {
+			if d, ok := v.lines[fam]; ok {
+				d.flags |= keepFamily
+				v.lines[fam] = d
 			}
 		}
 	}
@@ -79,21 +87,15 @@ func (n *names) metadataOfUse() func(fam string) bool {
 		return func(string) bool { return true }
 	}
 	v := n.current.Load()
-	return func(fam string) bool { return v.lines[fam].flags&keepFamily != 0 }
+	return func(fam string) bool { return v.families[fam] }
 }
 
-// keepFamilies keeps the metadata of the families that a series can belong to.
-func keepFamilies(v *view, series string) {
-	keep := func(fam string) {
-		if d, ok := v.lines[fam]; ok {
-			d.flags |= keepFamily
-			v.lines[fam] = d
-		}
-	}
-	keep(series)
+// addFamilies adds the families that a series can belong to.
+func (v *view) addFamilies(series string) {
+	v.families[series] = true
 	for _, suffix := range []string{"_total", "_bucket", "_sum", "_count", "_gsum", "_gcount", "_info", "_created"} {
 		if fam, ok := strings.CutSuffix(series, suffix); ok {
-			keep(fam)
+			v.families[fam] = true
 		}
 	}
 }

@@ -110,7 +110,7 @@ func checkFleet(t *testing.T, seed uint64, steps int) {
 // change notes that a pod came or went.
 func (w *watched) change(what string, p string) {
 	w.note("%s %s", what, p)
-	w.churns = time.Since(w.changed) < scrape.QuickGap+time.Second
+	w.churns = time.Since(w.changed) < scrape.QuickGap+2*time.Second
 	w.changed = time.Now()
 	w.apply()
 }
@@ -327,7 +327,7 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 		if counter && object[:4] != "pods" {
 			sum, maybe = spreadLoad, nil
 		}
-		if time.Since(w.changed) < scrape.QuickGap+time.Second {
+		if time.Since(w.changed) < scrape.QuickGap+2*time.Second {
 			if w.churns {
 				return // nobody has been read twice between the changes
 			}

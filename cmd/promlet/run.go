@@ -197,6 +197,10 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	}
 	ready := a.warmup().ready
 	server, err := a.server(ctx, provider, ready)
+	var pages *web.Server
+	if err == nil && listener != nil {
+		pages, err = a.newPages(provider, ready)
+	}
 	if err != nil {
 		if listener != nil {
 			err = errors.Join(err, listener.Close())
@@ -222,21 +226,21 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
-	if listener != nil {
-		options, err := a.pages(provider, ready)
-		if err != nil {
-			return errors.Join(err, listener.Close())
-		}
-		pages, err := web.New(options)
-		if err != nil {
-			return errors.Join(err, listener.Close())
-		}
+	if pages != nil {
 		group.Go(func() error { return pages.Run(background, listener) })
 	}
 	a.logger.Info("promlet started", "version", buildVersion(), "api", fmt.Sprintf("https://%s:%d", a.opts.serving.BindAddress, a.opts.serving.BindPort), "web", a.opts.webListenAddress)
 	err = group.Wait()
 	a.logger.Info("promlet stopped")
 	return err
+}
+
+func (a *app) newPages(provider *adapter.Provider, ready func() error) (*web.Server, error) {
+	options, err := a.pages(provider, ready)
+	if err != nil {
+		return nil, err
+	}
+	return web.New(options)
 }
 
 // server makes the API server, with a certificate to serve with.
