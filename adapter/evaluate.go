@@ -314,7 +314,7 @@ const enoughMoved = 25
 // until all targets have been scraped twice, and until the counters have moved enough or
 // have been observed for a scrape interval.
 func (e *evaluation) isTooBrief(s tsdb.Sample) bool {
-	if !s.Brief || !s.Waiting && s.Moved >= enoughMoved {
+	if !s.Brief || !s.Waiting && (s.Moved >= enoughMoved || s.Moved == 0) {
 		return false
 	}
 	e.brief = max(e.brief, s.Window)

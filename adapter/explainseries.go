@@ -147,7 +147,7 @@ type storedSeries struct {
 	newest   time.Time // sample
 	samples  int       // of the series with the most, within the window
 	interval time.Duration
-	targets  map[containerOf][]uint64 // by Source.Target
+	targets  map[containerOf][]uint64 // by Target.ID
 }
 
 // stored finds the series of the object, of the first source that has any.
@@ -223,9 +223,9 @@ func (e *evaluation) stored(ctx context.Context, of []matcher) (storedSeries, er
 func (f *storedSeries) add(series labels.Labels, it chunkenc.Iterator, now time.Time) {
 	f.series++
 	window := f.cand.window
-	if source, known := f.source(series); known && source.Ended.IsZero() {
-		f.interval = max(f.interval, source.Interval)
-		f.note(series, source.Target)
+	if source, known := f.source(series); known && source.Target.Ended.IsZero() {
+		f.interval = max(f.interval, source.Target.Interval)
+		f.note(series, source.Target.ID)
 	}
 	window = max(window, lookBackIntervals*f.interval)
 	samples := 0

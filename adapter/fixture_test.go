@@ -78,16 +78,17 @@ func (f *fixture) sourceOf(series labels.Labels) (tsdb.Source, bool) {
 // last: its instance is its URL, and labels that targets have are not the target's own.
 func (f *fixture) scrapedSeries(series labels.Labels, first, last time.Time) {
 	own := labels.NewBuilder(series).Del("namespace", "pod", "container", "service", "job", "endpoint", "instance", "team", "node")
-	source := tsdb.Source{
-		Target: labels.FromStrings("instance", cmp.Or(series.Get("instance"), series.Get("pod"), series.String())).Hash(), Exposed: own.Labels().Hash(),
-		Rank: uint64(len(f.sources)), Interval: step, First: first, Since: first, LastScrape: last,
+	target := &tsdb.Target{
+		ID:   labels.FromStrings("instance", cmp.Or(series.Get("instance"), series.Get("pod"), series.String())).Hash(),
+		Rank: uint64(len(f.sources)), Interval: step, LastScrape: last,
 	}
+	source := tsdb.Source{Target: target, Exposed: own.Labels().Hash(), First: first, Since: first}
 	if known, ok := f.sources[series.Hash()]; ok {
-		source.First, source.Since, source.Rank = known.First, known.Since, known.Rank
+		source.First, source.Since, target.Rank = known.First, known.Since, known.Target.Rank
 	}
 	for _, t := range f.targets {
 		if t.Labels.Get("job") == series.Get("job") && t.Labels.Get("instance") == series.Get("instance") {
-			source.Interval = t.Interval
+			target.Interval = t.Interval
 		}
 	}
 	f.sources[series.Hash()] = source

@@ -111,9 +111,7 @@ func (f *fixture) stale(pod string, at time.Time) {
 	_, err := app.Append(0, series, 0, at.UnixMilli(), math.Float64frombits(promvalue.StaleNaN), nil, nil, storage.AOptions{})
 	require.NoError(f.t, err)
 	require.NoError(f.t, app.Commit())
-	source := f.sources[series.Hash()]
-	source.FailingSince = at
-	f.sources[series.Hash()] = source
+	f.sources[series.Hash()].Target.FailingSince = at
 }
 
 // A pod that does not exist any more counts in no sum from when its series have ended;

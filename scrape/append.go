@@ -101,7 +101,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 	if err != nil {
 		return counts{}, err
 	}
-	if defTime-l.origin.lastScrape.Load() > lostIntervals*l.interval.Milliseconds() {
+	if ts.Sub(l.origin.now.Load().LastScrape) > lostIntervals*l.interval {
 		l.origin.goodSince.Store(defTime)
 	}
 	view := l.names.current.Load()

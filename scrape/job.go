@@ -21,8 +21,8 @@ type job struct {
 
 	// limitErr is set while the job has more targets than target_limit.
 	limitErr atomic.Pointer[limitError]
-	// changes is when enough targets last came or went to matter to the others.
-	changes atomic.Pointer[[]time.Time]
+	// changes are when enough targets last came or went to matter to the others. They are replaced, never changed.
+	changes []time.Time
 }
 
 // plan is what a job is to be, or is, except for its loops.

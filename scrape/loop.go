@@ -104,13 +104,13 @@ func (l *loop) inherit() {
 	l.cache.inherited = old.cache.heirloom()
 	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
 	l.before, l.legacy, l.attempts = old.origin, slices.Concat(old.legacy, old.cache.series()), old.attempts
-	l.origin.rank = old.origin.rank
+	l.origin.change(func(t *Target) { t.Rank = old.origin.now.Load().Rank })
 	if l.settings == old.settings {
 		// The names have the same numbers.
 		l.series = old.series
 		l.collected = old.collected
 		l.origin.goodSince.Store(old.origin.goodSince.Load())
-		l.origin.lastScrape.Store(old.origin.lastScrape.Load())
+		l.origin.change(func(t *Target) { t.LastScrape = old.origin.now.Load().LastScrape })
 	}
 }
 

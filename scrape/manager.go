@@ -173,6 +173,7 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	m.mu.Unlock()
 
 	for i, l := range ch.fresh {
+		l.origin.change(func(t *Target) { t.Changes = l.job.changes })
 		l.start(spread(i))
 	}
 	for i, l := range others {

@@ -15,25 +15,30 @@ import (
 
 // Source is where a stored series comes from.
 type Source struct {
-	// Target tells targets apart by their URLs: those with the same URL have the same Target, whatever their
-	// labels. It is another one in each process.
-	Target uint64
+	Target *Target
 	// Exposed tells the series of a target apart as the target exposes them, before its labels and metric
 	// relabelling.
 	Exposed uint64
+	// First is the time of the first sample since this Manager was made. Since is since when series of that
+	// name have been collected from the target: First, or before it for a series that is new itself.
+	First, Since time.Time
+}
+
+// Target is what is scraped, at some moment. It does not change.
+type Target struct {
+	// ID tells targets apart by their URLs: those with the same URL have the same ID, whatever their labels. It is
+	// another one in each process.
+	ID uint64
 	// Rank orders targets by when they were first scraped.
 	Rank uint64
 	// Interval is the time between scrapes.
 	Interval time.Duration
-	// First is the time of the first sample since this Manager was made. Since is since when series of that
-	// name have been collected from the target: First, or before it for a series that is new itself.
-	First, Since time.Time
-	// Changes are the last times, the latest one last, at which so many targets of the job came or went that the
-	// load of the others is another since. They are not to be written to.
-	Changes []time.Time
 	// LastScrape is the time of the last scrape that succeeded, FailingSince that of the first one after it
 	// that failed. Ended is when the target was taken away. Each is zero where there was none.
 	LastScrape, FailingSince, Ended time.Time
+	// Changes are the last times, the latest one last, at which so many targets of the job came or went that the
+	// load of the others is another since.
+	Changes []time.Time
 }
 
 // maxChanges is how many changes of a job are remembered: they matter until all its targets have been scraped
@@ -62,14 +67,21 @@ type source struct {
 	next         *source
 }
 
-// origin is a target as its series know it.
+// origin is a target as its series know it, from when it is taken up until it is taken away.
 type origin struct {
-	target, rank uint64
-	interval     time.Duration
-	job          *job
-	// In milliseconds, 0: never. One goroutine writes them at a time. goodSince is since when scrapes have
-	// succeeded without a long gap.
-	goodSince, lastScrape, failingSince, ended atomic.Int64
+	now       atomic.Pointer[Target]
+	goodSince atomic.Int64 // ms: since when scrapes have succeeded without a long gap, 0: never
+
+	mu sync.Mutex // of those who change it
+}
+
+// change replaces what is known of the target now.
+func (o *origin) change(how func(*Target)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next := *o.now.Load()
+	how(&next)
+	o.now.Store(&next)
 }
 
 type endedTarget struct {
@@ -82,7 +94,9 @@ func newSources() *sources {
 }
 
 func (s *sources) origin(j *job, url string, interval time.Duration) *origin {
-	return &origin{target: maphash.String(s.seed, url), rank: s.ranks.Add(1), interval: interval, job: j}
+	o := &origin{}
+	o.now.Store(&Target{ID: maphash.String(s.seed, url), Rank: s.ranks.Add(1), Interval: interval, Changes: j.changes})
+	return o
 }
 
 func (s *sources) hash(series labels.Labels) uint64 {
@@ -134,7 +148,7 @@ func (s *sources) drop(id uint64, of *origin) {
 // end notes that a target was taken away. Its series are known for a while.
 func (s *sources) end(of *origin, series []labels.Labels) {
 	now := time.Now()
-	of.ended.Store(now.UnixMilli())
+	of.change(func(t *Target) { t.Ended = now })
 	ended := endedTarget{of: of, series: make([]uint64, len(series))}
 	for i, one := range series {
 		ended.series[i] = s.hash(one)
@@ -149,7 +163,7 @@ func (s *sources) end(of *origin, series []labels.Labels) {
 func (s *sources) forgetEnded(now time.Time) {
 	kept := 0
 	for _, e := range s.ended {
-		if now.Sub(timestamp.Time(e.of.ended.Load())) < keepEnded {
+		if now.Sub(e.of.now.Load().Ended) < keepEnded {
 			s.ended[kept] = e
 			kept++
 			continue
@@ -162,28 +176,27 @@ func (s *sources) forgetEnded(now time.Time) {
 	s.ended = s.ended[:kept]
 }
 
-// change notes that enough targets have come or gone.
+// change notes that enough targets have come or gone. Those who look at the job's loops are held off.
 func (j *job) change(now time.Time) {
-	last := j.lastChanges()
-	next := append(slices.Clone(last[max(0, len(last)-maxChanges+1):]), now)
-	j.changes.Store(&next)
-}
-
-func (j *job) lastChanges() []time.Time {
-	if last := j.changes.Load(); last != nil {
-		return *last
+	j.changes = append(slices.Clone(j.changes[max(0, len(j.changes)-maxChanges+1):]), now)
+	for _, l := range j.loops {
+		l.origin.change(func(t *Target) { t.Changes = j.changes })
 	}
-	return nil
 }
 
 // good notes a scrape that succeeded, once its samples are stored.
 func (o *origin) good(at int64) {
-	o.lastScrape.Store(at)
-	o.failingSince.Store(0)
+	o.change(func(t *Target) { t.LastScrape, t.FailingSince = timestamp.Time(at), time.Time{} })
 }
 
 // bad notes a scrape that failed, before the stale markers are stored.
-func (o *origin) bad(at int64) { o.failingSince.CompareAndSwap(0, at) }
+func (o *origin) bad(at int64) {
+	o.change(func(t *Target) {
+		if t.FailingSince.IsZero() {
+			t.FailingSince = timestamp.Time(at)
+		}
+	})
+}
 
 // Source returns where a series comes from that is stored, or was until its target was taken away a moment
 // ago; false where it is not known: nothing that is scraped holds it.
@@ -195,15 +208,11 @@ func (m *Manager) Source(series labels.Labels) (Source, bool) {
 	if known == nil {
 		return Source{}, false
 	}
-	for next := known.next; next != nil && known.of.ended.Load() != 0; next = next.next {
-		known = next
+	target := known.of.now.Load()
+	for next := known.next; next != nil && !target.Ended.IsZero(); next = next.next {
+		known, target = next, next.of.now.Load()
 	}
-	of := known.of
-	return Source{
-		Target: of.target, Exposed: known.exposed, Rank: of.rank, Interval: of.interval,
-		First: when(known.first), Since: when(known.since), Changes: of.job.lastChanges(),
-		LastScrape: when(of.lastScrape.Load()), FailingSince: when(of.failingSince.Load()), Ended: when(of.ended.Load()),
-	}, true
+	return Source{Target: target, Exposed: known.exposed, First: when(known.first), Since: when(known.since)}, true
 }
 
 // Observation is since when the scrapes of a target have succeeded, without more than two intervals between,
@@ -217,7 +226,7 @@ func (m *Manager) Observed() map[*promscrape.Target]Observation {
 	all := map[*promscrape.Target]Observation{}
 	for _, j := range m.jobs {
 		for _, l := range j.loops {
-			all[l.target] = Observation{Since: when(l.origin.goodSince.Load()), Last: when(l.origin.lastScrape.Load())}
+			all[l.target] = Observation{Since: when(l.origin.goodSince.Load()), Last: l.origin.now.Load().LastScrape}
 		}
 	}
 	return all

@@ -74,7 +74,7 @@ func (u *usedSelection) span(s *seriesIn) span {
 		return span{waiting: true}
 	}
 	t := span{set: true, last: u.view.lastUsed(u.selection, s), window: s.observed, moved: s.moved}
-	t.rates = u.kind == readChange && u.extends()
+	t.rates = u.extends()
 	t.full = t.rates && !s.brief
 	return t
 }

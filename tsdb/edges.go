@@ -9,7 +9,7 @@ func (v *view) window(sel *selection, s *seriesIn) {
 		return
 	}
 	s.low, s.high = s.window, s.to
-	if sel.kind == readChange && sel.extends() && (sel.function != "irate" || s.to-s.window < 2) {
+	if sel.extends() && (sel.function != "irate" || s.to-s.window < 2) {
 		v.extend(sel, s)
 	} else if s.to > s.window && !sel.instant {
 		s.observed = v.observed(sel, s)
@@ -19,7 +19,7 @@ func (v *view) window(sel *selection, s *seriesIn) {
 		n = v.samplesIn(sel, s)
 	}
 	s.used = n >= sel.least
-	if !s.used && sel.kind == readChange && n > 0 && s.source.FailingSince.IsZero() && !v.appeared(sel, s) {
+	if !s.used && sel.kind == readChange && n > 0 && s.target.FailingSince.IsZero() && !v.appeared(sel, s) {
 		s.state = waiting
 	}
 }
@@ -41,7 +41,7 @@ func (v *view) samplesIn(sel *selection, s *seriesIn) (n int) {
 func (v *view) observed(sel *selection, s *seriesIn) int64 {
 	window := sel.end - sel.start + 1
 	first, last := v.samples[s.window].t, v.samples[s.to-1].t
-	near := s.source.Interval.Milliseconds() * 11 / 10
+	near := s.target.Interval.Milliseconds() * 11 / 10
 	if n := s.to - s.window; n > 1 {
 		near = max(near, v.near(s.window, s.to))
 	}
@@ -104,7 +104,7 @@ func (v *view) extend(sel *selection, s *seriesIn) {
 			back = float64(start.t-beginning) / float64(start.t-v.samples[first-1].t)
 		}
 	}
-	if v.at-v.samples[s.from].t < s.source.Interval.Milliseconds() {
+	if v.at-v.samples[s.from].t < s.target.Interval.Milliseconds() {
 		s.brief, s.moved = true, rise.size()
 	}
 	if back == 0 {

@@ -11,9 +11,8 @@ type selection struct {
 	kind kind
 	// function is the one around the selector, "" where there is none.
 	function string
-	// start and end bound the samples that the selector can use, both inclusive, in milliseconds; from is
-	// where reading begins.
-	from, start, end int64
+	// start and end bound the samples that the selector can use, both inclusive, in milliseconds.
+	start, end int64
 	// last is the time of the last sample that can be of use: in a subquery that is its last step.
 	last int64
 	// least is how many samples a series must have to give a result.
@@ -40,9 +39,9 @@ const (
 // newSelection reads the hints that the engine gives with each selector.
 func (v *view) newSelection(hints *storage.SelectHints) *selection {
 	if hints == nil {
-		return &selection{from: math.MinInt64, start: math.MinInt64, end: math.MaxInt64, last: math.MaxInt64, instant: true, least: 1}
+		return &selection{start: math.MinInt64, end: math.MaxInt64, last: math.MaxInt64, instant: true, least: 1}
 	}
-	s := &selection{from: hints.Start, start: hints.Start, end: hints.End, last: hints.End, least: 1, function: hints.Func, instant: hints.Range == 0 && hints.Step == 0}
+	s := &selection{start: hints.Start, end: hints.End, last: hints.End, least: 1, function: hints.Func, instant: hints.Range == 0 && hints.Step == 0}
 	if hints.Step > 0 {
 		// Evaluated at multiples of the step: samples after the last multiple are not used.
 		s.last -= ((hints.End % hints.Step) + hints.Step) % hints.Step
@@ -60,9 +59,6 @@ func (v *view) newSelection(hints *storage.SelectHints) *selection {
 	default:
 		s.kind = readPast
 	}
-	if s.kind == readChange && s.extends() {
-		s.from -= v.before(hints.Range)
-	}
 	return s
 }
 
@@ -75,19 +71,15 @@ func needsTwo(function string) bool {
 	return false
 }
 
-// extends reports whether the function is about counters, whose line can be drawn to the edges of the window.
+// extends reports whether the function is about counters, whose line is drawn to the edges of the window.
 func (s *selection) extends() bool {
-	return s.function == "rate" || s.function == "increase" || s.function == "irate"
+	return s.kind == readChange && (s.function == "rate" || s.function == "increase" || s.function == "irate")
 }
 
 // decide finds out which series of a selection count.
 func (v *view) decide(sel *selection) {
 	for i := range sel.series {
 		s := &sel.series[i]
-		s.source, s.known = v.query.Source(s.labels)
-		if !s.known {
-			s.source = Source{Interval: v.query.Interval}
-		}
 		s.state = v.judge(sel, s)
 	}
 	v.countOnce(sel)
@@ -103,8 +95,8 @@ func (v *view) judge(sel *selection, s *seriesIn) state {
 	case current:
 		return counts
 	case v.gone(s):
-		ended := s.source.Ended
-		if sel.function == "rate" && !ended.IsZero() && ended.Sub(s.source.LastScrape) <= freshIntervals*s.source.Interval {
+		t := s.target
+		if sel.function == "rate" && !t.Ended.IsZero() && t.Ended.Sub(t.LastScrape) <= freshIntervals*t.Interval {
 			return left
 		}
 		return dropped
@@ -117,26 +109,26 @@ func (v *view) judge(sel *selection, s *seriesIn) state {
 
 // current reports whether the last scrapes have held a series. What an exporter stamps itself may be older.
 func (v *view) current(s *seriesIn) bool {
-	oldest := v.at - freshIntervals*s.source.Interval.Milliseconds()
+	oldest := v.at - freshIntervals*s.target.Interval.Milliseconds()
 	if !s.known {
 		return s.marker == 0 && v.samples[s.to-1].t >= oldest && !v.gone(s)
 	}
-	failing := milliseconds(s.source.FailingSince)
+	failing := milliseconds(s.target.FailingSince)
 	switch {
-	case !s.source.Ended.IsZero():
+	case !s.target.Ended.IsZero():
 		return false
 	case s.marker != 0 && (failing == 0 || s.marker < failing):
 		return false // a scrape that succeeded did not hold it
 	case s.marker != 0 && v.gone(s):
 		return false // it fails because there is nothing left to scrape
 	default:
-		return milliseconds(s.source.LastScrape) >= oldest
+		return milliseconds(s.target.LastScrape) >= oldest
 	}
 }
 
 // gone reports whether what a series is about is no more.
 func (v *view) gone(s *seriesIn) bool {
-	if s.known && !s.source.Ended.IsZero() {
+	if s.known && !s.target.Ended.IsZero() {
 		return true
 	}
 	if v.query.Object == nil {
@@ -146,11 +138,11 @@ func (v *view) gone(s *seriesIn) bool {
 	return gone
 }
 
-// countOnce drops all but one of the series that are one series of one target, for each object asked about.
+// countOnce drops all but one of the series that are one series of one URL, for each object asked about.
 func (v *view) countOnce(sel *selection) {
-	type exposed struct{ object, target, series uint64 }
-	if v.grouping.without {
-		return // each of them may be a result
+	type exposed struct{ object, url, series uint64 }
+	if v.grouping.without || !sel.hasTwins() {
+		return
 	}
 	first := make(map[exposed]*seriesIn, len(sel.series))
 	for i := range sel.series {
@@ -158,12 +150,12 @@ func (v *view) countOnce(sel *selection) {
 		if !s.known || s.state == dropped {
 			continue
 		}
-		id := exposed{target: s.source.Target, series: s.source.Exposed}
+		id := exposed{url: s.target.ID, series: s.source.Exposed}
 		id.object, v.buf = hashOf(s.labels, v.grouping.apart, v.buf)
 		other := first[id]
 		switch {
 		case other == nil:
-		case s.state < other.state, s.state == other.state && s.source.Rank < other.source.Rank:
+		case s.state < other.state, s.state == other.state && s.target.Rank < other.target.Rank:
 			other.state = dropped
 		default:
 			s.state = dropped
@@ -171,4 +163,22 @@ func (v *view) countOnce(sel *selection) {
 		}
 		first[id] = s
 	}
+}
+
+// hasTwins reports whether several targets have the same URL.
+func (s *selection) hasTwins() bool {
+	var last *Target
+	targets := map[uint64]*Target{}
+	for i := range s.series {
+		t := s.series[i].target
+		if t == last || !s.series[i].known {
+			continue
+		}
+		last = t
+		if twin := targets[t.ID]; twin != nil && twin.Rank != t.Rank {
+			return true
+		}
+		targets[t.ID] = t
+	}
+	return false
 }

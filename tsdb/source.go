@@ -10,28 +10,38 @@ import (
 
 // Source is where a series comes from, as whoever scrapes it knows.
 type Source struct {
-	// Target tells targets apart by their URLs: the same URL has the same Target, whatever labels it is
-	// scraped under.
-	Target uint64
-	// Exposed tells the series of a target apart as the target exposes them. Series with the same Target and
+	Target *Target
+	// Exposed tells the series of a target apart as the target exposes them. Series that agree in Target.ID and in
 	// Exposed are one series that is scraped several times; it counts once.
 	Exposed uint64
-	// Rank orders the several: the lowest counts.
-	Rank uint64
-	// Interval is the time between scrapes.
-	Interval time.Duration
 	// First is the time of the first sample. Since is since when the target's series of that name have been
 	// collected. A series whose First is later is new itself.
 	First, Since time.Time
-	// Changes are the last times, the latest one last, at which so many targets beside this one came or went that
-	// its load is another since.
-	Changes []time.Time
+}
+
+// Target is what is scraped, at some moment. It does not change.
+type Target struct {
+	// ID tells targets apart by their URLs: the same URL has the same ID, whatever labels it is scraped under.
+	ID uint64
+	// Rank orders the targets of one ID: of a series that several have, the one of the lowest counts.
+	Rank uint64
+	// Interval is the time between scrapes.
+	Interval time.Duration
 	// LastScrape is the time of the last scrape that succeeded.
 	LastScrape time.Time
 	// FailingSince is the time of the first scrape that failed after LastScrape; zero: none has.
 	FailingSince time.Time
 	// Ended is when the target was taken away; zero: it is still scraped.
 	Ended time.Time
+	// Changes are the last times, the latest one last, at which so many targets beside this one came or went that
+	// its load is another since.
+	Changes []time.Time
+}
+
+// changedAfter reports whether targets beside it came or went after a time.
+func (t *Target) changedAfter(ms int64) bool {
+	n := len(t.Changes)
+	return n > 0 && t.Changes[n-1].UnixMilli() > ms
 }
 
 // freshIntervals is for how many scrape intervals after its last successful scrape a series counts: one

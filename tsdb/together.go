@@ -3,7 +3,6 @@ package tsdb
 import (
 	"math"
 	"slices"
-	"time"
 )
 
 const (
@@ -23,23 +22,17 @@ const (
 // member is a target that is part of a sum.
 type member struct {
 	alive, failing bool
-	old            bool        // one of its series is older than the window
-	joined         int64       // first sample, where none is older than the window
-	second         int64       // time of the last sample that is minSpan older than the very last; 0: there is none
-	left           int64       // 0: it has not
-	changes        []time.Time // Source.Changes
+	old            bool  // one of its series is older than the window
+	joined         int64 // first sample, where none is older than the window
+	second         int64 // time of the last sample that is minSpan older than the very last; 0: there is none
+	left           int64 // 0: it has not
+	target         *Target
 	interval       int64
-}
-
-// changedAfter reports whether targets beside it came or went after a time.
-func (m *member) changedAfter(t int64) bool {
-	n := len(m.changes)
-	return n > 0 && m.changes[n-1].UnixMilli() > t
 }
 
 // sum is what one result is made of.
 type sum struct {
-	members map[uint64]*member // by Source.Target
+	members map[uint64]*member // by Target.ID
 	// measured is the time since which every target has been read twice.
 	measured int64
 	// since is when the sum has got the parts that it has, 0: before the window.
@@ -55,20 +48,16 @@ type sum struct {
 // left still counts, both for one scrape interval at most. And the rates of its parts are taken since they last
 // changed, once enough has been counted since.
 func (v *view) together(sel *selection) {
+	if !v.changing(sel) {
+		return
+	}
 	sums := map[uint64]*sum{}
 	of := make([]*sum, len(sel.series))
 	members := make([]*member, len(sel.series))
-	changed := false
 	for i := range sel.series {
-		s := &sel.series[i]
-		if s.state == dropped {
-			continue
+		if s := &sel.series[i]; s.state != dropped {
+			of[i], members[i] = v.join(sums, sel, s)
 		}
-		of[i], members[i] = v.join(sums, sel, s)
-		changed = changed || s.state == left || !members[i].old || members[i].changedAfter(sel.start)
-	}
-	if !changed {
-		return
 	}
 	for _, s := range sums {
 		s.measure(v.at)
@@ -87,12 +76,23 @@ func (v *view) together(sel *selection) {
 	}
 }
 
+// changing reports whether targets came or went in the window.
+func (v *view) changing(sel *selection) bool {
+	for i := range sel.series {
+		s := &sel.series[i]
+		if s.state == left || s.state == counts && (v.samples[s.from].t >= sel.start || s.target.changedAfter(sel.start)) {
+			return true
+		}
+	}
+	return false
+}
+
 // join notes what a series says of its target.
 func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) (*sum, *member) {
 	var id uint64
 	switch {
 	case v.grouping.single || v.grouping.without:
-		id = s.source.Target
+		id = s.target.ID
 	default:
 		id, v.buf = hashOf(s.labels, v.grouping.results, v.buf)
 	}
@@ -101,18 +101,17 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) (*sum, *m
 		in = &sum{members: make(map[uint64]*member, 1)}
 		sums[id] = in
 	}
-	m := in.members[s.source.Target]
+	m := in.members[s.target.ID]
 	if m == nil {
-		m = &member{interval: s.source.Interval.Milliseconds()}
-		in.members[s.source.Target] = m
+		m = &member{target: s.target, interval: s.target.Interval.Milliseconds()}
+		in.members[s.target.ID] = m
 	}
 	if s.state == left {
-		m.left = max(m.left, s.source.Ended.UnixMilli())
+		m.left = max(m.left, s.target.Ended.UnixMilli())
 		return in, m
 	}
 	m.alive = true
-	m.changes = s.source.Changes
-	m.failing = m.failing || !s.source.FailingSince.IsZero()
+	m.failing = m.failing || !s.target.FailingSince.IsZero()
 	for i := s.to - 2; i >= s.from; i-- {
 		if t := v.samples[i].t; v.samples[s.to-1].t-t >= minSpan {
 			m.second = max(m.second, t)
@@ -156,7 +155,7 @@ func (s *sum) measure(at int64) {
 		if began := m.began(); !m.old && began <= s.measured {
 			s.since = max(s.since, began)
 		}
-		for _, when := range m.changes {
+		for _, when := range m.target.Changes {
 			if t := when.UnixMilli(); t <= s.measured {
 				s.since = max(s.since, t)
 			}
@@ -166,7 +165,7 @@ func (s *sum) measure(at int64) {
 
 // began is when a target joined: when it was taken up, a moment before its first sample.
 func (m *member) began() int64 {
-	for _, when := range slices.Backward(m.changes) {
+	for _, when := range slices.Backward(m.target.Changes) {
 		if t := when.UnixMilli(); t <= m.joined {
 			if m.joined-t < joinSlack {
 				return t

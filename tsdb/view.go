@@ -28,6 +28,8 @@ type view struct {
 	limit      int // of samples
 	selections []*selection
 
+	memory  *arena
+	unknown *Target // of series whose source is not known
 	samples []point // of all series, one after the other
 	held    int     // of them, without free places
 	buf     []byte  // scratch
@@ -40,11 +42,7 @@ type point struct {
 	h *histogram.FloatHistogram
 }
 
-// points implements storage.Samples, and *point chunks.Sample.
-type points []point
-
-func (p points) Len() int                { return len(p) }
-func (p points) Get(i int) chunks.Sample { return &p[i] }
+// *point implements chunks.Sample.
 
 func (p *point) T() int64                      { return p.t }
 func (*point) ST() int64                       { return 0 }
@@ -75,11 +73,13 @@ func (p *point) stale() bool {
 	return value.IsStaleNaN(p.v)
 }
 
-// seriesIn is a series of a selection and what was read of it.
+// seriesIn is a series of a selection and what was read of it. *seriesIn implements storage.Series and storage.Samples.
 type seriesIn struct {
+	view   *view
 	labels labels.Labels
 	source Source
-	known  bool // source is
+	target *Target // never nil; of its own where the source is not known
+	known  bool    // the source is
 
 	// The samples are view.samples[from:to], without stale markers; one place before and one behind them is
 	// free. Those from window on are inside the window of the selector.
@@ -108,10 +108,16 @@ const (
 	waiting       // it will count once there are enough samples
 )
 
-// arenas lends the memory that samples are read into.
+// arena is the memory that a query reads into.
+type arena struct {
+	samples []point
+	series  []seriesIn
+}
+
+// arenas lends them.
 //
 //nolint:gochecknoglobals // A pool has no state that anybody could see.
-var arenas = sync.Pool{New: func() any { return new([]point) }}
+var arenas = sync.Pool{New: func() any { return new(arena) }}
 
 // maxArena bounds what is kept for the next query, in samples.
 const maxArena = 1 << 16
@@ -121,22 +127,31 @@ func (db *DB) view(q Query) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	arena := *arenas.Get().(*[]point) //nolint:forcetypeassert // Nothing else is in it.
-	return &view{store: db.store, query: q, at: q.At.UnixMilli(), grouping: newGrouping(expr, q.Apart), limit: db.opts.MaxSamples, samples: arena[:0]}, nil
+	memory := arenas.Get().(*arena) //nolint:forcetypeassert // Nothing else is in it.
+	return &view{
+		store: db.store, query: q, at: q.At.UnixMilli(), grouping: newGrouping(expr, q.Apart), limit: db.opts.MaxSamples,
+		memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
+	}, nil
 }
 
 // release gives the memory back. Nothing of the query may be read any more.
 func (v *view) release() {
-	if cap(v.samples) <= maxArena {
-		clear(v.samples) // histograms
-		arenas.Put(&v.samples)
+	if cap(v.samples) > maxArena || len(v.selections) == 0 {
+		return
 	}
+	clear(v.samples) // of histograms
+	v.memory.samples = v.samples
+	if series := v.selections[0].series; cap(series) <= maxArena {
+		clear(series) // of labels
+		v.memory.series = series[:0]
+	}
+	arenas.Put(v.memory)
 }
 
 // Querier implements storage.Queryable.
 func (v *view) Querier(mint, maxt int64) (storage.Querier, error) {
 	if v.query.Source != nil {
-		mint -= v.before(0)
+		mint -= before(v.query.LongestInterval, 0)
 	}
 	q, err := v.store.Querier(mint, maxt)
 	if err != nil {
@@ -147,9 +162,9 @@ func (v *view) Querier(mint, maxt int64) (storage.Querier, error) {
 
 // before is how far before a window of some length a rate reads, in milliseconds: far enough to bridge a
 // failed scrape at its beginning, and to find two samples for a window that is shorter than the interval.
-func (v *view) before(window int64) int64 {
-	interval := v.query.LongestInterval.Milliseconds()
-	return max(freshIntervals*interval, 2*freshIntervals*interval-window)
+func before(interval time.Duration, window int64) int64 {
+	ms := interval.Milliseconds()
+	return max(freshIntervals*ms, 2*freshIntervals*ms-window)
 }
 
 type viewQuerier struct {
@@ -162,8 +177,15 @@ func (q *viewQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 	v := q.view
 	sel := v.newSelection(hints)
 	// Cutting off what is outside costs more than passing over it.
-	untrimmed := storage.SelectHints{Start: sel.from, End: sel.end, DisableTrimming: true}
+	untrimmed := storage.SelectHints{Start: sel.start, End: sel.end, DisableTrimming: true}
+	if sel.extends() {
+		untrimmed.Start -= before(v.query.LongestInterval, sel.end-sel.start+1)
+	}
 	set := q.Querier.Select(ctx, false, &untrimmed, ms...)
+	if len(v.selections) == 0 {
+		sel.series = v.memory.series
+	}
+	v.selections = append(v.selections, sel)
 	var it chunkenc.Iterator
 	for set.Next() {
 		series := set.At()
@@ -181,29 +203,37 @@ func (q *viewQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 	if err := set.Err(); err != nil {
 		return storage.ErrSeriesSet(err)
 	}
-	v.selections = append(v.selections, sel)
 	if sel.kind != readStored {
 		v.decide(sel)
 	}
 	for i := range sel.series {
 		v.window(sel, &sel.series[i])
 	}
-	return &viewSet{view: v, series: sel.series, at: -1, warnings: set.Warnings()}
+	return &viewSet{series: sel.series, at: -1, warnings: set.Warnings()}
 }
 
 // readSeries copies the samples of a series that the selection may use.
 func (v *view) readSeries(sel *selection, ls labels.Labels, it chunkenc.Iterator) error {
-	s := seriesIn{labels: ls, from: len(v.samples) + 1}
+	s := seriesIn{view: v, labels: ls, from: len(v.samples) + 1, target: v.unknown}
+	from := sel.start
+	if sel.kind != readStored {
+		if s.source, s.known = v.query.Source(ls); s.known {
+			s.target = s.source.Target
+		}
+		if sel.extends() {
+			from -= before(s.target.Interval, sel.end-sel.start+1)
+		}
+	}
 	v.samples = append(v.samples, point{t: math.MinInt64})
-	for typ := it.Seek(sel.from); typ != chunkenc.ValNone; typ = it.Next() {
-		p := point{t: it.AtT()}
+	for typ := it.Seek(from); typ != chunkenc.ValNone; typ = it.Next() {
+		var p point
+		if typ == chunkenc.ValFloat {
+			p.t, p.v = it.At()
+		} else {
+			p.t, p.h = it.AtFloatHistogram(nil)
+		}
 		if p.t > sel.end {
 			break
-		}
-		if typ == chunkenc.ValFloat {
-			_, p.v = it.At()
-		} else {
-			_, p.h = it.AtFloatHistogram(nil)
 		}
 		s.marker = 0
 		if p.stale() {
@@ -239,7 +269,6 @@ func (v *view) readSeries(sel *selection, ls labels.Labels, it chunkenc.Iterator
 
 // viewSet is the series of a selection that count.
 type viewSet struct {
-	view     *view
 	series   []seriesIn
 	at       int
 	warnings annotations.Annotations
@@ -257,8 +286,7 @@ func (s *viewSet) Next() bool {
 
 // At implements storage.SeriesSet.
 func (s *viewSet) At() storage.Series {
-	one := &s.series[s.at]
-	return viewSeries{labels: one.labels, samples: s.view.samples[one.low:one.high]}
+	return &s.series[s.at]
 }
 
 // Err implements storage.SeriesSet.
@@ -267,22 +295,23 @@ func (*viewSet) Err() error { return nil }
 // Warnings implements storage.SeriesSet.
 func (s *viewSet) Warnings() annotations.Annotations { return s.warnings }
 
-type viewSeries struct {
-	labels  labels.Labels
-	samples points
-}
-
 // Labels implements storage.Series.
-func (s viewSeries) Labels() labels.Labels { return s.labels }
+func (s *seriesIn) Labels() labels.Labels { return s.labels }
 
 // Iterator implements storage.Series.
-func (s viewSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+func (s *seriesIn) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	if old, ok := it.(interface{ Reset(samples storage.Samples) }); ok {
-		old.Reset(s.samples)
+		old.Reset(s)
 		return it
 	}
-	return storage.NewListSeriesIteratorWithCopy(s.samples)
+	return storage.NewListSeriesIteratorWithCopy(s)
 }
+
+// Len implements storage.Samples.
+func (s *seriesIn) Len() int { return s.high - s.low }
+
+// Get implements storage.Samples.
+func (s *seriesIn) Get(i int) chunks.Sample { return &s.view.samples[s.low+i] }
 
 // milliseconds is 0 for the zero time.
 func milliseconds(t time.Time) int64 {

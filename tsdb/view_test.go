@@ -41,10 +41,10 @@ func scraping(t *testing.T, script string) *scraped {
 			url = ls.Get("pod")
 		}
 		s.sources[ls.String()] = Source{
-			Target:   labels.FromStrings("url", url).Hash(),
-			Exposed:  labels.NewBuilder(ls).Del("pod", "service", "url", "job").Labels().Hash(),
-			Rank:     uint64(len(s.sources)),
-			Interval: 10 * time.Second, First: first, Since: first, LastScrape: at(240),
+			Target: &Target{
+				ID: labels.FromStrings("url", url).Hash(), Rank: uint64(len(s.sources)), Interval: 10 * time.Second, LastScrape: at(240),
+			},
+			Exposed: labels.NewBuilder(ls).Del("pod", "service", "url", "job").Labels().Hash(), First: first, Since: first,
 		}
 	}
 	require.NoError(t, set.Err())
@@ -110,11 +110,11 @@ func TestRatesOfYoungSeries(t *testing.T) {
 	f("5", `x{pod="a"} 0+50x16 _x3 1000+50x4`)
 	f("5 over 1m40s", `x{pod="a"} 0+50x10 _x3 700+50x10`) // too long a gap to bridge
 	f("5", `x{pod="a"} 0+50x22 stale`, func(s *scraped) {
-		s.of(`x{pod="a"}`, func(o *Source) { o.FailingSince, o.LastScrape = at(230), at(220) })
+		s.of(`x{pod="a"}`, func(o *Source) { o.Target.FailingSince, o.Target.LastScrape = at(230), at(220) })
 	})
 	// One sample in the window, and one before it.
 	f("5 over 1m50s", `x{pod="a"} 0+50x11 _x10 1100+50x0 _x2`, func(s *scraped) {
-		s.of(`x{pod="a"}`, func(o *Source) { o.Interval = 2 * time.Minute })
+		s.of(`x{pod="a"}`, func(o *Source) { o.Target.Interval = 2 * time.Minute })
 	})
 	// New itself, on a target that was scraped before: it counts with what it has added, as in Prometheus.
 	f("1.25", `x{pod="a"} _x21 0+50x3`, func(s *scraped) { // 150 in 120 s
@@ -148,7 +148,7 @@ func TestRatesOfYoungHistograms(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, app.Commit())
-	s.sources[series.String()] = Source{Interval: 10 * time.Second, First: at(210), Since: at(210), LastScrape: at(240)}
+	s.sources[series.String()] = Source{Target: &Target{Interval: 10 * time.Second, LastScrape: at(240)}, First: at(210), Since: at(210)}
 	rise := tsdbutil.GenerateTestHistogram(30).Count - tsdbutil.GenerateTestHistogram(0).Count
 	require.Equal(t, fmt.Sprintf("%.4g over 30s", float64(rise)/30), s.value(`histogram_count(sum(rate(latency[2m])))`))
 }
@@ -164,10 +164,10 @@ func TestWhatCounts(t *testing.T) {
 		require.Equal(t, want, s.value(expr))
 	}
 	failing := func(s *scraped) {
-		s.of(`x{pod="b"}`, func(o *Source) { o.FailingSince, o.LastScrape = at(230), at(220) })
+		s.of(`x{pod="b"}`, func(o *Source) { o.Target.FailingSince, o.Target.LastScrape = at(230), at(220) })
 	}
 	down := func(s *scraped) {
-		s.of(`x{pod="b"}`, func(o *Source) { o.FailingSince, o.LastScrape = at(210), at(200) })
+		s.of(`x{pod="b"}`, func(o *Source) { o.Target.FailingSince, o.Target.LastScrape = at(210), at(200) })
 	}
 	gone := func(s *scraped) { s.gone["b"] = true }
 	both := `x{pod="a"} 1x24
@@ -206,7 +206,7 @@ func TestURLCountsOnce(t *testing.T) {
 	require.Len(t, s.query(`rate(x[2m])`), 3)
 	require.Len(t, s.query(`rate(x[2m])`, "service"), 4)
 	// Of two the one that counts now counts.
-	s.of(`x{pod="a",service="one",url="a:80"}`, func(o *Source) { o.LastScrape = at(100) })
+	s.of(`x{pod="a",service="one",url="a:80"}`, func(o *Source) { o.Target.LastScrape = at(100) })
 	require.Equal(t, "8", s.value(`sum by (pod) (rate(x[2m]))`))
 }
 
@@ -218,7 +218,7 @@ func TestSumsWhosePartsChange(t *testing.T) {
 	s := scraping(t, joined)
 	require.Equal(t, "100 over 40s", s.value(`sum(rate(x[2m]))`))
 	require.Equal(t, "81.82", s.value(`sum by (pod) (rate(x{pod="a"}[2m]))`), "by itself it is not known to have changed")
-	changes := func(o *Source) { o.Changes = []time.Time{at(199)} }
+	changes := func(o *Source) { o.Target.Changes = []time.Time{at(199)} }
 	s.of(`x{pod="a"}`, changes)
 	s.of(`x{pod="b"}`, changes)
 	require.Equal(t, "100 over 40s", s.value(`sum(rate(x[2m]))`))
@@ -226,19 +226,19 @@ func TestSumsWhosePartsChange(t *testing.T) {
 
 	// Before all have been read twice since, it has the parts that it had before.
 	s = scraping(t, `x{pod="a"} 0+1000x23 23500
-		x{pod="b"} _x23 0 500`)
-	changes = func(o *Source) { o.Changes = []time.Time{at(229)} }
+		x{pod="b"} _x24 0`)
+	changes = func(o *Source) { o.Target.Changes = []time.Time{at(239)} }
 	s.of(`x{pod="a"}`, changes)
 	s.of(`x{pod="b"}`, changes)
-	require.Equal(t, "95.83", s.value(`sum(rate(x[2m]))`)[:5])
+	require.Equal(t, "95.45", s.value(`sum(rate(x[2m]))`)[:5])
 
 	// What has left counts until then.
 	s = scraping(t, `x{pod="a"} 0+500x24
 		x{pod="b"} 0+500x23 stale`)
-	s.of(`x{pod="b"}`, func(o *Source) { o.Ended, o.LastScrape = at(235), at(230) })
+	s.of(`x{pod="b"}`, func(o *Source) { o.Target.Ended, o.Target.LastScrape = at(235), at(230) })
 	require.Equal(t, "100", s.value(`sum(rate(x[2m]))`))
-	s.of(`x{pod="b"}`, func(o *Source) { o.Ended = at(226) })
-	s.of(`x{pod="a"}`, func(o *Source) { o.Changes = []time.Time{at(226)} })
+	s.of(`x{pod="b"}`, func(o *Source) { o.Target.Ended = at(226) })
+	s.of(`x{pod="a"}`, func(o *Source) { o.Target.Changes = []time.Time{at(226)} })
 	require.Equal(t, "50", s.value(`sum(rate(x[2m]))`)[:2])
 }
 
@@ -247,7 +247,7 @@ func TestSlowSumsKeepTheirWindow(t *testing.T) {
 	s := scraping(t, `x{pod="a"} 0+10x24
 		x{pod="b"} _x20 0+10x4`)
 	for _, series := range []string{`x{pod="a"}`, `x{pod="b"}`} {
-		s.of(series, func(o *Source) { o.Changes = []time.Time{at(199)} })
+		s.of(series, func(o *Source) { o.Target.Changes = []time.Time{at(199)} })
 	}
 	require.Equal(t, "2", s.value(`sum(rate(x[2m]))`))
 }

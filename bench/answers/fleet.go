@@ -183,6 +183,24 @@ func (f fleet) targets() (targets []adapter.Target) {
 	return targets
 }
 
+// sources are what scraping would know of the fleet's series, by hash of their labels.
+func (f fleet) sources(now time.Time) map[uint64]tsdb.Source {
+	sources := map[uint64]tsdb.Source{}
+	_ = f.each(func(namespace, app string, number int) error {
+		for i := range f.Pods {
+			id := number*f.Pods + i
+			target := &tsdb.Target{ID: uint64(id), Interval: scrapeInterval, LastScrape: now.Add(future)} //nolint:gosec // Not negative.
+			for n, series := range podLabels(namespace, app, pod(app, i), id, f.series()) {
+				sources[series.Hash()] = tsdb.Source{
+					Target: target, Exposed: uint64(n), First: now.Add(-past), Since: now.Add(-past), //nolint:gosec // Not negative.
+				}
+			}
+		}
+		return nil
+	})
+	return sources
+}
+
 func targetLabels(namespace, app, pod string, number int) labels.Labels {
 	return labels.FromStrings("namespace", namespace, "pod", pod, "service", app, "job", app, "endpoint", "web", "container", "app",
 		"instance", fmt.Sprintf("10.%d.%d.%d:8080", number>>16&255, number>>8&255, number&255))

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/klog/v2"
 
@@ -134,7 +135,7 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := f.exposed()
+	names, sources := f.exposed(), f.sources(time.Now())
 	return adapter.NewProvider(adapter.Options{
 		DB:      db,
 		Objects: objects.Lister,
@@ -145,6 +146,10 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 				return nil, 1
 			}
 			return f.targets(), 1
+		},
+		Source: func(series labels.Labels) (tsdb.Source, bool) {
+			source, known := sources[series.Hash()]
+			return source, known
 		},
 		Interval: scrapeInterval,
 	})

@@ -152,6 +152,10 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), asOddApp+"="+c.Listen[8080], oddAppRefuse+"="+c.Listen[9999], oddAppMixed+"="+strings.Join(c.Args, ""))
 		return cmd, nil
+	case "steady-app":
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), asSteadyApp+"="+c.Listen[8080], steadyShares+"="+filepath.Join(e.logs, "shares.json"), steadyPod+"="+c.Pod.Name)
+		return cmd, nil
 	case "promlet":
 	default:
 		return nil, fmt.Errorf("there is no program for container %s", c.Spec.Name)

@@ -57,6 +57,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if listen := os.Getenv(asSteadyApp); listen != "" {
+		if err := steadyApp(listen, os.Getenv(steadyShares), os.Getenv(steadyPod)); err != nil {
+			panic(err)
+		}
+		return
+	}
 	// The apiserver library starts these with the first server of a process
 	// and has no way to end them.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))

@@ -48,6 +48,7 @@ func TestEndToEnd(t *testing.T) {
 		}
 	})
 	if e.plane != nil {
+		t.Run("ReplicasComeAndGo", e.replicasComeAndGo)
 		t.Run("Demand", e.demand)
 		t.Run("UnmatchedRule", e.unmatchedRule)
 		t.Run("ScrapesItself", e.scrapesItself)

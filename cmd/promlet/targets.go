@@ -70,5 +70,5 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) ad
 // sourceOf tells the adapter where a series comes from.
 func (a *app) sourceOf(series labels.Labels) (tsdb.Source, bool) {
 	source, known := a.scraper.Source(series)
-	return tsdb.Source(source), known
+	return tsdb.Source{Target: (*tsdb.Target)(source.Target), Exposed: source.Exposed, First: source.First, Since: source.Since}, known
 }

@@ -212,12 +212,15 @@ func (c *topology) know(x *topologyTarget, start, now time.Time) {
 	}
 	for i, e := range x.registry.series {
 		series := x.labelled(e).Hash()
-		if known, ok := c.sources[series]; ok && known.LastScrape.After(last) {
+		if known, ok := c.sources[series]; ok && known.Target.LastScrape.After(last) {
 			continue
 		}
 		c.sources[series] = tsdb.Source{
-			Target: labels.FromStrings("url", url).Hash(), Exposed: labels.NewBuilder(e.labels).Set("n", fmt.Sprint(i)).Labels().Hash(),
-			Rank: uint64(len(c.sources)), Interval: x.Interval, First: first, Since: first, LastScrape: last, //nolint:gosec // Not negative.
+			Target: &tsdb.Target{
+				ID:   labels.FromStrings("url", url).Hash(),
+				Rank: uint64(len(c.sources)), Interval: x.Interval, LastScrape: last, //nolint:gosec // Not negative.
+			},
+			Exposed: labels.NewBuilder(e.labels).Set("n", fmt.Sprint(i)).Labels().Hash(), First: first, Since: first,
 		}
 	}
 }
