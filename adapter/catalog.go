@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/tsdb"
 )
 
 const (
@@ -46,7 +48,7 @@ type catalog struct {
 	unmatched      unmatched
 	// readBy is what rules read, by the label that they group by ("" for a placeholder),
 	// as far as it was asked for.
-	readBy map[candidate]map[string][][]*labels.Matcher
+	readBy map[candidate]map[string]query
 
 	stale bool // the rules are others than byMetric was made of
 
@@ -64,6 +66,12 @@ type Exposed struct {
 	// Type is the one that the targets tell, of a series of a histogram or summary that
 	// of the whole. Empty where it is not known.
 	Type model.MetricType
+}
+
+// query is what is known of the query that a rule makes of a series.
+type query struct {
+	names    [][]*labels.Matcher // on the metric name, of each selector
+	grouping *tsdb.Grouping      // nil where it is no query
 }
 
 // candidate is a series name that a rule serves under some metric name.
@@ -141,7 +149,7 @@ func (c *catalog) allNames() []string {
 
 // keepRead forgets what is read by candidates that there are no more.
 func (c *catalog) keepRead(names []string) {
-	kept := make(map[candidate]map[string][][]*labels.Matcher, len(c.readBy))
+	kept := make(map[candidate]map[string]query, len(c.readBy))
 	for cand, reads := range c.readBy {
 		if _, there := slices.BinarySearch(names, cand.series); there && slices.Contains(c.rules, cand.rule) {
 			kept[cand] = reads
@@ -191,35 +199,37 @@ func (c *catalog) reads(metric metricKey) (all [][]*labels.Matcher) {
 			}
 			c.note(cand, "", expr)
 		}
-		for _, on := range c.readBy[cand] {
-			all = append(all, on...)
+		for _, q := range c.readBy[cand] {
+			all = append(all, q.names...)
 		}
 	}
 	return all
 }
 
 // evaluated notes what a candidate reads to answer for a kind of object: its template
-// may read other series for each. It tells whether that is new.
-func (c *catalog) evaluated(cand candidate, groupBy, expr string) bool {
+// may read other series for each. It reports whether that is new.
+func (c *catalog) evaluated(cand candidate, groupBy, expr string) (q query, isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.readBy[cand][groupBy]; known {
-		return false
+	if known, ok := c.readBy[cand][groupBy]; ok {
+		return known, false
 	}
-	c.note(cand, groupBy, expr)
-	return true
+	return c.note(cand, groupBy, expr), true
 }
 
 // note notes nothing for a query that is none. c.mu is held.
-func (c *catalog) note(cand candidate, groupBy, expr string) {
-	var on [][]*labels.Matcher
+func (c *catalog) note(cand candidate, groupBy, expr string) (q query) {
 	if parsed, err := cand.parser.ParseExpr(expr); err == nil {
-		on = nameMatchers(parsed)
+		q.names = nameMatchers(parsed)
+		if q.grouping = tsdb.NewGrouping(parsed); groupBy != "" {
+			q.grouping = tsdb.NewGrouping(parsed, groupBy)
+		}
 	}
 	if c.readBy[cand] == nil {
-		c.readBy[cand] = map[string][][]*labels.Matcher{}
+		c.readBy[cand] = map[string]query{}
 	}
-	c.readBy[cand][groupBy] = on
+	c.readBy[cand][groupBy] = q
+	return q
 }
 
 func candidatesByMetric(rules []*rule, names []string, types map[string]model.MetricType) map[metricKey][]candidate {

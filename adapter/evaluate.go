@@ -274,16 +274,14 @@ func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy stri
 	if err != nil {
 		return "", nil, err
 	}
-	if e.catalog.evaluated(e.cand, groupBy, expr) {
+	known, isNew := e.catalog.evaluated(e.cand, groupBy, expr)
+	if isNew {
 		e.demand.wake()
 	}
 	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.rule, "query", expr)
 	query := tsdb.Query{
-		Expr: expr, At: e.now(), Lookback: max(tsdb.DefaultLookbackDelta, lookBackIntervals*e.table.longest),
+		Expr: expr, At: e.now(), Grouping: known.grouping, Lookback: max(tsdb.DefaultLookbackDelta, lookBackIntervals*e.table.longest),
 		Source: e.source, Object: e.object, Interval: e.scrapes.interval, LongestInterval: e.table.longest,
-	}
-	if groupBy != "" {
-		query.Apart = []string{groupBy}
 	}
 	start := time.Now()
 	vector, err := e.db.Instant(ctx, query)

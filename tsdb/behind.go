@@ -30,6 +30,9 @@ type usedSelection struct {
 	has    map[string]bool            // label name -> some series has it
 	tables map[string]map[uint64]span // label names -> hash of their values -> their series
 	names  []string                   // scratch
+
+	lastNames []string // of the result before, and their table
+	lastTable map[uint64]span
 }
 
 // span is what was read of some series, as Sample says it.
@@ -125,13 +128,16 @@ func (u *usedSelection) of(ls labels.Labels) span {
 			u.names = append(u.names, l.Name)
 		}
 	})
-	table, ok := u.table()
-	if !ok {
-		return u.all
+	if u.lastTable == nil || !slices.Equal(u.names, u.lastNames) {
+		table, ok := u.table()
+		if !ok {
+			return u.all
+		}
+		u.lastTable, u.lastNames = table, append(u.lastNames[:0], u.names...)
 	}
 	var hash uint64
 	hash, u.view.buf = ls.HashForLabels(u.view.buf, u.names...)
-	return table[hash]
+	return u.lastTable[hash]
 }
 
 // hasName reports whether any series of the selector has the label. Mostly the first one has.
@@ -153,7 +159,7 @@ func (u *usedSelection) table() (map[uint64]span, bool) {
 	if len(u.tables) >= maxTables {
 		return nil, false
 	}
-	table := make(map[uint64]span, len(u.used))
+	table := make(map[uint64]span)
 	var hash uint64
 	for _, s := range u.used {
 		hash, u.view.buf = s.labels.HashForLabels(u.view.buf, u.names...)

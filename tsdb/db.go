@@ -37,6 +37,7 @@ type DB struct {
 	store   *promtsdb.DB
 	engine  *promql.Engine
 	slots   *slots
+	arenas  arenas
 	lock    fileutil.Releaser
 	parser  parser.Parser
 	metrics *prometheus.Registry
@@ -73,7 +74,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
-	db := &DB{opts: opts, lock: lock, parser: newParser(), features: features.NewRegistry()}
+	db := &DB{opts: opts, lock: lock, parser: newParser(), arenas: make(arenas, spareArenas), features: features.NewRegistry()}
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	if err := db.open(); err != nil {
 		db.cancel()

@@ -45,9 +45,8 @@ func (v *view) observed(sel *selection, s *seriesIn) int64 {
 	if n := s.to - s.window; n > 1 {
 		near = max(near, v.near(s.window, s.to))
 	}
-	before := s.window > s.from || s.known && milliseconds(s.source.First) < sel.start
 	switch {
-	case first-sel.start <= near, before:
+	case first-sel.start <= near, s.isOld(sel):
 		return window
 	case sel.kind == readStored:
 		return min(window, sel.end-first+1)
@@ -122,7 +121,7 @@ func (v *view) extend(sel *selection, s *seriesIn) {
 
 // beginning is the time to which the samples of a series are to reach back, 0 where they do as they are.
 func (v *view) beginning(sel *selection, s *seriesIn, first, near int64) int64 {
-	young := s.window == s.from // nothing is known of before the window
+	young := !s.isOld(sel)
 	switch {
 	case young && v.appeared(sel, s), !young && first-sel.start+1 < near, first == sel.start:
 		return 0

@@ -34,9 +34,8 @@ type Query struct {
 	// Source returns where a series comes from, false where that is not known. With it the engine reads a
 	// view of the series (see the package's documentation); nil: it reads them as they are stored.
 	Source func(series labels.Labels) (Source, bool)
-	// Apart are the labels that tell the objects apart that are asked about: a series that is scraped several
-	// times counts once for each of their values.
-	Apart []string
+	// Grouping is that of Expr, where the caller knows it. Nil: Expr is parsed for it.
+	Grouping *Grouping
 	// Object returns since when the object exists that a series is about (zero: not known), and whether it
 	// is gone. It is called for series that have ended and for those that begin inside the window of an
 	// increase(). Nil: nothing is known.

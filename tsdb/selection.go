@@ -150,7 +150,7 @@ func (v *view) countOnce(sel *selection) {
 		if !s.known || s.state == dropped {
 			continue
 		}
-		id := exposed{url: s.target.ID, series: s.source.Exposed}
+		id := exposed{url: s.target.ID, series: s.exposed}
 		id.object, v.buf = hashOf(s.labels, v.grouping.apart, v.buf)
 		other := first[id]
 		switch {

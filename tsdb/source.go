@@ -48,8 +48,8 @@ func (t *Target) changedAfter(ms int64) bool {
 // failed scrape takes nothing away.
 const freshIntervals = 2
 
-// grouping is how an expression adds series up.
-type grouping struct {
+// Grouping is how an expression adds series up.
+type Grouping struct {
 	// results are the labels that all its aggregations keep, sorted: series that agree on them are parts of
 	// one sum.
 	results []string
@@ -62,9 +62,10 @@ type grouping struct {
 	without bool
 }
 
-// newGrouping reads the aggregations of an expression. asked are labels to tell series apart by beside.
-func newGrouping(expr parser.Expr, asked []string) grouping {
-	g := grouping{single: true, apart: slices.Clone(asked)}
+// NewGrouping reads the aggregations of an expression. asked are the labels, beside those that it keeps, that tell
+// apart the objects that are asked about: a series that is scraped several times counts once for each of their values.
+func NewGrouping(expr parser.Expr, asked ...string) *Grouping {
+	g := &Grouping{single: true, apart: slices.Clone(asked)}
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		a, ok := node.(*parser.AggregateExpr)
 		switch {

@@ -80,7 +80,7 @@ func (v *view) together(sel *selection) {
 func (v *view) changing(sel *selection) bool {
 	for i := range sel.series {
 		s := &sel.series[i]
-		if s.state == left || s.state == counts && (v.samples[s.from].t >= sel.start || s.target.changedAfter(sel.start)) {
+		if s.state == left || s.state == counts && (!s.isOld(sel) || s.target.changedAfter(sel.start)) {
 			return true
 		}
 	}
@@ -119,7 +119,7 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) (*sum, *m
 		}
 	}
 	switch first := v.samples[s.from].t; {
-	case first < sel.start || v.appeared(sel, s):
+	case s.isOld(sel) || v.appeared(sel, s):
 		m.old = true
 	case m.joined == 0 || first < m.joined:
 		m.joined = first
@@ -127,10 +127,14 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) (*sum, *m
 	return in, m
 }
 
+// isOld reports whether a series has been observed since before the window.
+func (s *seriesIn) isOld(sel *selection) bool {
+	return s.window > s.from || s.known && s.first < sel.start
+}
+
 // appeared reports whether a series is new itself, though its target has been scraped for the whole window.
 func (v *view) appeared(sel *selection, s *seriesIn) bool {
-	first := milliseconds(s.source.First)
-	return s.known && milliseconds(s.source.Since) < min(first, sel.start) && v.samples[s.from].t >= first
+	return s.known && s.collected < min(s.first, sel.start) && v.samples[s.from].t >= s.first
 }
 
 // measure finds out since when all members have been read twice, and when the last of them came or went before.

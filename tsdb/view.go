@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -24,10 +23,11 @@ type view struct {
 	store      storage.Queryable
 	query      Query
 	at         int64 // milliseconds
-	grouping   grouping
+	grouping   *Grouping
 	limit      int // of samples
 	selections []*selection
 
+	arenas  arenas
 	memory  *arena
 	unknown *Target // of series whose source is not known
 	samples []point // of all series, one after the other
@@ -77,9 +77,11 @@ func (p *point) stale() bool {
 type seriesIn struct {
 	view   *view
 	labels labels.Labels
-	source Source
-	target *Target // never nil; of its own where the source is not known
-	known  bool    // the source is
+	target *Target // never nil
+	known  bool    // Source has told of it; what follows is of that
+	// exposed, and in milliseconds first and since.
+	exposed          uint64
+	first, collected int64
 
 	// The samples are view.samples[from:to], without stale markers; one place before and one behind them is
 	// free. Those from window on are inside the window of the selector.
@@ -114,38 +116,57 @@ type arena struct {
 	series  []seriesIn
 }
 
-// arenas lends them.
-//
-//nolint:gochecknoglobals // A pool has no state that anybody could see.
-var arenas = sync.Pool{New: func() any { return new(arena) }}
+// arenas keeps some for the next queries.
+type arenas chan *arena
 
-// maxArena bounds what is kept for the next query, in samples.
-const maxArena = 1 << 16
+const (
+	spareArenas = 2
+	// maxArenaSamples and maxArenaSeries bound what an arena keeps: some 3 MB.
+	maxArenaSamples, maxArenaSeries = 1 << 16, 1 << 13
+)
+
+func (a arenas) take() *arena {
+	select {
+	case spare := <-a:
+		return spare
+	default:
+		return &arena{}
+	}
+}
+
+func (a arenas) giveBack(spare *arena) {
+	select {
+	case a <- spare:
+	default:
+	}
+}
 
 func (db *DB) view(q Query) (*view, error) {
-	expr, err := db.parser.ParseExpr(q.Expr)
-	if err != nil {
-		return nil, err
+	if q.Grouping == nil && q.Source != nil {
+		expr, err := db.parser.ParseExpr(q.Expr)
+		if err != nil {
+			return nil, err
+		}
+		q.Grouping = NewGrouping(expr)
 	}
-	memory := arenas.Get().(*arena) //nolint:forcetypeassert // Nothing else is in it.
+	memory := db.arenas.take()
 	return &view{
-		store: db.store, query: q, at: q.At.UnixMilli(), grouping: newGrouping(expr, q.Apart), limit: db.opts.MaxSamples,
-		memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
+		store: db.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
+		arenas: db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
 	}, nil
 }
 
 // release gives the memory back. Nothing of the query may be read any more.
 func (v *view) release() {
-	if cap(v.samples) > maxArena || len(v.selections) == 0 {
-		return
+	if cap(v.samples) <= maxArenaSamples {
+		clear(v.samples) // of histograms
+		v.memory.samples = v.samples
 	}
-	clear(v.samples) // of histograms
-	v.memory.samples = v.samples
-	if series := v.selections[0].series; cap(series) <= maxArena {
-		clear(series) // of labels
-		v.memory.series = series[:0]
+	if len(v.selections) > 0 && cap(v.selections[0].series) <= maxArenaSeries {
+		clear(v.selections[0].series) // of labels
+		v.memory.series = v.selections[0].series[:0]
 	}
-	arenas.Put(v.memory)
+	v.arenas.giveBack(v.memory)
 }
 
 // Querier implements storage.Queryable.
@@ -160,11 +181,11 @@ func (v *view) Querier(mint, maxt int64) (storage.Querier, error) {
 	return &viewQuerier{Querier: q, view: v}, nil
 }
 
-// before is how far before a window of some length a rate reads, in milliseconds: far enough to bridge a
-// failed scrape at its beginning, and to find two samples for a window that is shorter than the interval.
+// before is how far before a window of some length a rate reads, in milliseconds: far enough for the sample that
+// the window begins after, and to find two samples for a window that is shorter than the interval.
 func before(interval time.Duration, window int64) int64 {
 	ms := interval.Milliseconds()
-	return max(freshIntervals*ms, 2*freshIntervals*ms-window)
+	return max(ms*5/4, 2*freshIntervals*ms-window)
 }
 
 type viewQuerier struct {
@@ -217,8 +238,9 @@ func (v *view) readSeries(sel *selection, ls labels.Labels, it chunkenc.Iterator
 	s := seriesIn{view: v, labels: ls, from: len(v.samples) + 1, target: v.unknown}
 	from := sel.start
 	if sel.kind != readStored {
-		if s.source, s.known = v.query.Source(ls); s.known {
-			s.target = s.source.Target
+		if source, known := v.query.Source(ls); known {
+			s.known, s.target, s.exposed = true, source.Target, source.Exposed
+			s.first, s.collected = milliseconds(source.First), milliseconds(source.Since)
 		}
 		if sel.extends() {
 			from -= before(s.target.Interval, sel.end-sel.start+1)

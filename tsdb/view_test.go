@@ -62,8 +62,10 @@ func (s *scraped) of(series string, change func(*Source)) {
 
 func (s *scraped) query(expr string, apart ...string) Vector {
 	s.t.Helper()
+	parsed, err := s.parser.ParseExpr(expr)
+	require.NoError(s.t, err)
 	v, err := s.Instant(context.Background(), Query{
-		Expr: expr, At: at(240), Apart: apart, Interval: 10 * time.Second, LongestInterval: 10 * time.Second,
+		Expr: expr, At: at(240), Grouping: NewGrouping(parsed, apart...), Interval: 10 * time.Second, LongestInterval: 10 * time.Second,
 		Source: func(ls labels.Labels) (Source, bool) {
 			source, ok := s.sources[ls.String()]
 			return source, ok
