@@ -6,8 +6,9 @@
 // the aggregated API server that the HorizontalPodAutoscaler reads.
 //
 // An answer is honest or absent. Its timestamp is that of the last sample
-// used, its window is the one computed over, and values are rounded to the
-// nearest milli-unit. NaN, infinities, and objects that do not exist have no
+// used, its window is what has been observed of the rule's, and values are
+// rounded to the nearest milli-unit. Which series count is decided by what
+// [Options] Source and Objects say of them. NaN, infinities, and objects that do not exist have no
 // value: the error says so, in words that end up in an HPA's conditions.
 //
 // Objects are read from the caches that the [Lister] gives; no request leads

@@ -33,6 +33,11 @@ func absentAs(as answer, format string, args ...any) error {
 	return &absence{reason: fmt.Sprintf(format, args...), as: as}
 }
 
+// settled is an absence that evaluation has found the whole reason of.
+func settled(as answer, format string, args ...any) error {
+	return &absence{reason: fmt.Sprintf(format, args...), as: as, settled: true}
+}
+
 // isNotFound tells of what is no absence and is not there either.
 func isNotFound(err error) bool {
 	return errors.Is(err, errUnsupportedOperator) || meta.IsNoMatchError(err)

@@ -219,7 +219,7 @@ func (e *evaluation) byLabel(ctx context.Context, label string) (map[string]valu
 func (e *evaluation) named(expr string, vector tsdb.Vector, label string) (tsdb.Vector, error) {
 	named := slices.DeleteFunc(slices.Clone(vector), func(s tsdb.Sample) bool { return s.Labels.Get(label) == "" })
 	if len(named) == 0 && len(vector) > 0 {
-		return nil, absent("%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, label)
+		return nil, settled("", "%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, label)
 	}
 	return slices.DeleteFunc(named, e.isTooBrief), nil
 }
@@ -320,10 +320,8 @@ func (e *evaluation) isTooBrief(s tsdb.Sample) bool {
 }
 
 func (e *evaluation) tooBrief() error {
-	return &absence{
-		reason:  fmt.Sprintf("%s has been observed for %s so far: a rate takes a scrape interval, or %d events in all targets", e.cand.series, e.brief.Round(100*time.Millisecond), enoughMoved),
-		settled: true, as: answerTooFewSamples,
-	}
+	return settled(answerTooFewSamples, "%s has been observed for %s so far: its rate takes a scrape interval, or %d events",
+		e.cand.series, e.brief.Round(100*time.Millisecond), enoughMoved)
 }
 
 func (p *Provider) value(sample tsdb.Sample) value {

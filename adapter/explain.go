@@ -292,7 +292,14 @@ func (t *trail) walkExternal(ctx context.Context, q Question) {
 	t.req = request{kind: k, namespace: q.Namespace, names: []string{q.Namespace}, metric: metricKey{externalAPI, q.Metric}, matchers: matchers}
 	t.autoscalers("")
 	list, err := t.external(ctx, q.Namespace, q.MetricSelector, q.Metric)
-	if err != nil {
+	var gone *absence
+	switch {
+	case errors.As(err, &gone) && gone.settled:
+		if t.rule(ctx, q.Namespace) {
+			t.broken(LinkValue, "%v", err)
+		}
+		return
+	case err != nil:
 		t.search(ctx, q.Namespace)
 		if t.told.Reason == "" {
 			t.broken(LinkValue, "%v", err)

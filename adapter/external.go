@@ -81,7 +81,7 @@ func (p *Provider) externalCandidate(ctx context.Context, req request, cand cand
 		v := e.value(sample)
 		if v.err != nil {
 			// The HPA adds the items up: without one of them the sum would be too small.
-			return nil, absentAs(answerNotANumber, "%s: %v", sample.Labels, v.err)
+			return nil, settled(answerNotANumber, "%v, of %s", v.err, sample.Labels)
 		}
 		list.Items = append(list.Items, externalValue(req.metric.name, sample, v))
 	}

@@ -5,7 +5,8 @@
 // Prometheus' own config.ScrapeConfig) and their target groups and makes the
 // running loops match; [Manager.TargetsActive] gives the targets with their
 // health for status pages; [Manager.Catalog] gives the metric names that they
-// expose; [Manager.Stop] ends everything.
+// expose; [Manager.Source] tells of a stored series which target it comes from and
+// since when it has been collected; [Manager.Stop] ends everything.
 //
 // With [Options.OnDemand] only those series are stored that [Manager.SetDemand]
 // wants. In text bodies the lines of the others are passed over before they are
@@ -34,7 +35,9 @@
 //     targets of a job that goes away are marked as well.
 //   - A target whose synthetic series the storage refuses is down, with the reason.
 //   - A new target is scraped at once, again a few seconds later, and then at its
-//     turns: so there is a rate after [QuickGap], not after two intervals.
+//     turns: so there is a rate after [QuickGap], not after two intervals. So are the
+//     other targets of its job when at least one in 20 of them comes or goes, if
+//     anybody reads them: their load is another from then on.
 //   - A scrape in flight when its loop is stopped is cut short and leaves
 //     nothing behind.
 //   - The timeout covers the parsing and appending as well as the request.

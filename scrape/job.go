@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/config"
@@ -34,6 +35,7 @@ type plan struct {
 	made   map[*targetgroup.Group]madeGroup
 	err    error                 // what is wrong with some targets
 	wanted map[uint64]*candidate // until adopted
+	turned []*loop               // whose targets have become ready, or ceased to be; until adopted
 }
 
 // madeGroup is what a group came to, kept while the group stays the same.
@@ -94,7 +96,7 @@ func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[u
 		made, ok := known[g]
 		if !ok {
 			made.candidates, made.errs = candidatesOf(g, p.cfg, b, before[g.Source])
-			keepTargets(made.candidates, p.cfg, running)
+			p.keepTargets(made.candidates, running)
 		}
 		p.made[g] = made
 		errs = append(errs, made.errs...)
@@ -135,20 +137,39 @@ func bySource(known map[*targetgroup.Group]madeGroup, groups []*targetgroup.Grou
 
 // keepTargets puts the targets that run already in the place of their like: their
 // health goes on. Their labels before relabelling may be others.
-func keepTargets(cs []candidate, cfg *config.ScrapeConfig, running map[uint64]*loop) {
+func (p *plan) keepTargets(cs []candidate, running map[uint64]*loop) {
 	for i, c := range cs {
-		if l := running[c.key]; l != nil {
-			l.target.SetScrapeConfig(cfg, c.own, c.group)
-			cs[i].Target = l.target
+		l := running[c.key]
+		if l == nil {
+			continue
+		}
+		l.target.SetScrapeConfig(p.cfg, c.own, c.group)
+		cs[i].Target = l.target
+		if now := readiness(c.own, c.group); now != l.ready {
+			l.ready = now
+			p.turned = append(p.turned, l)
 		}
 	}
+}
+
+// readiness is what discovery says of whether a target gets requests, "" where it says nothing. It is in the labels that
+// Prometheus gives to endpoints and pods of Kubernetes.
+func readiness(own, group model.LabelSet) model.LabelValue {
+	for _, name := range []model.LabelName{"__meta_kubernetes_endpointslice_endpoint_conditions_ready", "__meta_kubernetes_pod_ready"} {
+		for _, set := range []model.LabelSet{own, group} {
+			if value, ok := set[name]; ok {
+				return value
+			}
+		}
+	}
+	return ""
 }
 
 // adopt makes the plan what the job is, except for its loops.
 func (j *job) adopt(p *plan) {
 	j.plan = p
 	n, limit := uint(len(p.wanted)), p.cfg.TargetLimit
-	p.wanted = nil
+	p.wanted, p.turned = nil, nil
 	j.limitErr.Store(nil)
 	if limit > 0 && n > limit {
 		j.limitErr.Store(&limitError{

@@ -109,6 +109,7 @@ func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 type change struct {
 	old     []*loop // to stop
 	fresh   []*loop // to start
+	turned  []*loop // that go on, and have become ready or ceased to be
 	clients []*http.Client
 }
 
@@ -139,6 +140,7 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 	old := j.obsolete(p)
 	ch.old = append(ch.old, old...)
 	ch.fresh = append(ch.fresh, m.missing(j, p, old)...)
+	ch.turned = append(ch.turned, p.turned...)
 	m.mu.Lock() // Catalog reads it.
 	j.adopt(p)
 	m.mu.Unlock()
@@ -184,8 +186,8 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 // significant is for how many targets of a job one that comes or goes makes no difference.
 const significant = 20
 
-// affected gives the loops that go on of jobs of which enough targets come or go that the load of the others
-// is another now: they are to be scraped soon, so that their rates say so.
+// affected gives the loops that go on of jobs of which enough targets come or go, or begin or cease to get
+// requests, that the load of the others is another now: they are to be scraped soon, so that their rates say so.
 func (ch *change) affected(next map[string]*job) (others []*loop) {
 	changes := map[*job]int{}
 	touched := make(map[*loop]bool, len(ch.old)+len(ch.fresh))
@@ -200,6 +202,9 @@ func (ch *change) affected(next map[string]*job) (others []*loop) {
 		if l.heirOf == nil {
 			changes[l.job]++
 		}
+	}
+	for _, l := range ch.turned {
+		changes[l.job]++
 	}
 	for _, j := range next {
 		if n := changes[j]; n == 0 || n*significant < len(j.loops) {

@@ -36,8 +36,8 @@ type Target struct {
 	// LastScrape is the time of the last scrape that succeeded, FailingSince that of the first one after it
 	// that failed. Ended is when the target was taken away. Each is zero where there was none.
 	LastScrape, FailingSince, Ended time.Time
-	// Changes are the last times, the latest one last, at which so many targets of the job came or went that the
-	// load of the others is another since.
+	// Changes are the last times, the latest one last, at which so many targets of the job came or went, or became
+	// ready or ceased to be, that the load of the others is another since.
 	Changes []time.Time
 }
 

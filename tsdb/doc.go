@@ -4,9 +4,21 @@
 //
 //   - [Options] and [Open] give a [DB]. A DB is a storage.AppendableV2 for whoever scrapes and a
 //     storage.Queryable (with [DB.Engine]) for whoever asks in PromQL.
-//   - [DB.Instant] evaluates an expression at one time and says, for every result, when the last
-//     sample behind it was taken. PromQL itself gives the time of the evaluation instead.
+//   - [DB.Instant] evaluates a [Query] at one time and says, for every result, when the last
+//     sample behind it was taken and how much of its window has been observed. PromQL itself gives
+//     the time of the evaluation instead.
 //   - [Damage] is what [Open] found broken in the data directory and what it did about it.
+//
+// Where a Query says where series come from ([Source]), the engine reads a view of them (view.go):
+//
+//   - Series that do not count now are left out: those of targets that are gone, and those that their
+//     target does not expose any more (selection.go). A URL counts once.
+//   - The samples of a counter reach to the edges of a rate's window, on the line through those that
+//     there are, where they were observed in part of it only (edges.go).
+//   - The parts of a sum are read over the same time, where targets have come or gone (together.go).
+//
+// Each is decided for one series, or the series of one sum, before the engine sees them; the engine
+// evaluates once. Where none of it applies, the result is PromQL's, bit for bit.
 //
 // Caveats:
 //

@@ -33,8 +33,8 @@ type Target struct {
 	FailingSince time.Time
 	// Ended is when the target was taken away; zero: it is still scraped.
 	Ended time.Time
-	// Changes are the last times, the latest one last, at which so many targets beside this one came or went that
-	// its load is another since.
+	// Changes are the last times, the latest one last, at which so many targets beside this one came or went, or
+	// this one did, that its load is another since.
 	Changes []time.Time
 }
 

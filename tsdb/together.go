@@ -15,8 +15,8 @@ const (
 	joinSlack = 2000
 
 	// enoughMoved is by how much the counters of a sum must have moved since its targets changed for its rate
-	// to be over that time only. Counting 400 events errs by 5 %, half of what an HPA tolerates.
-	enoughMoved = 400
+	// to be over that time only. Counting 100 events errs by a tenth, as much as an HPA tolerates.
+	enoughMoved = 100
 )
 
 // member is a target that is part of a sum.

@@ -105,8 +105,7 @@ func TestRatesOfYoungSeries(t *testing.T) {
 	f("5 over 30s", `x{pod="a"} _x21 0+50x3`)         // its line begins below zero
 	f("5 over 30s", `x{pod="a"} _x21 100 150 50 100`) // a reset in which nothing is lost
 	f("none", `x{pod="a"} _x24 7`)
-	// The load of the old one is known for the whole window.
-	f("15", `x{pod="a"} 0+50x24
+	f("15 over 20s", `x{pod="a"} 0+50x24
 		x{pod="b"} _x22 0+100x2`)
 	// A failed scrape or two in the window, at its beginning and at its end.
 	f("5", `x{pod="a"} 0+50x16 _x3 1000+50x4`)

@@ -166,7 +166,7 @@ func (o *options) flags() cliflag.NamedFlagSets {
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", o.scrapeTimeout, "Time a scrape may take where the monitor says nothing; never more than the interval.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", o.scrapeAnnotations, "Scrape Pods and Services annotated prometheus.io/scrape: \"true\" too.")
 	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", o.scrapeCompression, "Ask targets to compress what they serve: a tenth of the bytes on the way, and more CPU time in targets and here than all the rest of a scrape.")
-	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates; never less than four scrape intervals.")
+	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates.")
 
 	ingestion := sets.FlagSet("ingestion")
 	ingestion.Var(&o.ingest, "ingest", "Which series are stored. One of demand (those that HPAs and API clients read, and those named by keep in --config), all.")
