@@ -299,6 +299,9 @@ func (t *trail) samples(found storedSeries) {
 		}
 		t.broken(LinkSamples, "one sample of %s so far, first rate in about %s", name, next)
 		t.told.as = answerTooFewSamples
+	case found.cand.narrowest > 0 && found.cand.narrowest < found.interval:
+		t.broken(LinkSamples, "the query of %s looks back over %s only, and %s is scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
+			found.cand.origin(), model.Duration(found.cand.narrowest), name, model.Duration(found.interval))
 	default:
 		t.broken(LinkSamples, "the query of %s gives nothing for it: %s", found.cand.origin(), found.cand.MetricsQuery)
 	}

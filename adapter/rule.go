@@ -34,8 +34,8 @@ type rule struct {
 	// quotesNames: the query puts the name in quotation marks, so that it may be any.
 	quotesNames bool
 	// window is the longest range that the query looks back over, 0 for a
-	// query over instant values.
-	window time.Duration
+	// query over instant values; narrowest is the shortest.
+	window, narrowest time.Duration
 }
 
 // api is one of those that metrics are served by.
@@ -123,7 +123,7 @@ func (r *rule) probe() error {
 	if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
 		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
 	}
-	r.window = window(parsed)
+	r.window, r.narrowest = windows(parsed)
 	if r.allPods, err = r.sameForAll(podKind()); err != nil {
 		return err
 	}
@@ -170,19 +170,22 @@ func (r *rule) placeholder(series string) (string, error) {
 	return r.expand(series, []matcher{equal("placeholder", "x")}, "placeholder")
 }
 
-// window returns the longest range any selector in the expression looks over.
-func window(expr parser.Expr) time.Duration {
-	var longest time.Duration
+// windows returns the longest range that any selector in the expression looks over, and
+// the shortest.
+func windows(expr parser.Expr) (longest, shortest time.Duration) {
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.MatrixSelector:
 			longest = max(longest, n.Range)
+			if shortest == 0 || n.Range < shortest {
+				shortest = n.Range
+			}
 		case *parser.SubqueryExpr:
 			longest = max(longest, n.Range)
 		}
 		return nil
 	})
-	return longest
+	return longest, shortest
 }
 
 func compileFilters(filters []Filter) ([]nameFilter, error) {

@@ -19,6 +19,8 @@ const (
 	labelContainer = model.LabelName("container")
 	labelNode      = model.LabelName("node")
 	labelEndpoint  = model.LabelName("endpoint")
+	// labelUnready is on targets that are not ready, and so get no requests. Scraping reads it; no series has it.
+	labelUnready = model.LabelName("__meta_promlet_unready")
 )
 
 // metaPrefix begins the labels that Prometheus's Kubernetes service discovery

@@ -103,6 +103,9 @@ func (s *selection) podCommon(pod *corev1.Pod, node *corev1.Node, fromPod []labe
 	if s.endpoint != "" {
 		ls[labelEndpoint] = model.LabelValue(s.endpoint)
 	}
+	if podReady(pod) == "false" {
+		ls[labelUnready] = "true"
+	}
 	if s.meta != nil {
 		ls[jobNameLabel] = model.LabelValue(s.meta.jobName)
 		set(ls, "namespace", pod.Namespace)

@@ -161,6 +161,9 @@ func (b *sliceBuilder) addEndpoint(i int, port *discoveryv1.EndpointPort, ip str
 		t[labelNode] = model.LabelValue(ref.Name)
 	}
 	b.fixedLabels(t, pod)
+	if ep.Conditions.Ready != nil && !*ep.Conditions.Ready {
+		t[labelUnready] = "true"
+	}
 	if b.meta != nil {
 		if b.meta.endpointSlice {
 			setEndpointSlice(t, ep, port)

@@ -145,25 +145,18 @@ func (p *plan) keepTargets(cs []candidate, running map[uint64]*loop) {
 		}
 		l.target.SetScrapeConfig(p.cfg, c.own, c.group)
 		cs[i].Target = l.target
-		if now := readiness(c.own, c.group); now != l.ready {
-			l.ready = now
+		if now := unready(c.own, c.group); now != l.unready {
+			l.unready = now
 			p.turned = append(p.turned, l)
 		}
 	}
 }
 
-// readiness is what discovery says of whether a target gets requests, "" where it says nothing. It is in the labels that
-// Prometheus gives to endpoints and pods of Kubernetes.
-func readiness(own, group model.LabelSet) model.LabelValue {
-	for _, name := range []model.LabelName{"__meta_kubernetes_endpointslice_endpoint_conditions_ready", "__meta_kubernetes_pod_ready"} {
-		for _, set := range []model.LabelSet{own, group} {
-			if value, ok := set[name]; ok {
-				return value
-			}
-		}
-	}
-	return ""
-}
+// unreadyLabel is given by discovery to targets that get no requests, because they are not ready.
+const unreadyLabel = model.LabelName("__meta_promlet_unready")
+
+// unready reports whether discovery says so of a target.
+func unready(own, group model.LabelSet) bool { return own[unreadyLabel]+group[unreadyLabel] != "" }
 
 // adopt makes the plan what the job is, except for its loops.
 func (j *job) adopt(p *plan) {

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -25,7 +24,7 @@ type loop struct {
 	key        uint64 // of the target
 	public     uint64 // hash of the target's public labels
 	url        string
-	ready      model.LabelValue // readiness of the target; belongs to Apply
+	unready    bool // the target is; belongs to Apply
 	appendable storage.AppendableV2
 	logger     *slog.Logger
 	metrics    *metrics
@@ -79,7 +78,7 @@ func (m *Manager) newLoop(j *job, s *settings, c candidate) *loop {
 		key:            c.key,
 		public:         c.public,
 		url:            c.url,
-		ready:          readiness(c.own, c.group),
+		unready:        unready(c.own, c.group),
 		appendable:     m.opts.Appendable,
 		logger:         m.opts.Logger,
 		metrics:        m.metrics,
