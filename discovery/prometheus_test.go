@@ -133,7 +133,7 @@ spec: {selector: {}, attachMetadata: {node: ` + attach + `}, podMetricsEndpoints
 		t.Run(name, func(t *testing.T) {
 			o := load(t, rich, tc.monitor)
 			_, groups := resolve(t, New(o, Options{}))
-			meta := func(label string) bool { return strings.HasPrefix(label, "__meta_") }
+			meta := func(label string) bool { return strings.HasPrefix(label, "__meta_kubernetes") }
 			var ours []string
 			for _, line := range format(groups, meta) {
 				_, line, _ = strings.Cut(line, " ") // the job's name
@@ -271,7 +271,7 @@ func TestNoMetaLabelsWithoutRelabelings(t *testing.T) {
 	} {
 		_, groups := resolve(t, New(load(t, rich, spec), Options{}))
 		require.Len(t, groups, 1)
-		for _, line := range format(groups, func(label string) bool { return strings.HasPrefix(label, "__") }) {
+		for _, line := range format(groups, func(label string) bool { return strings.HasPrefix(label, "__") && label != string(labelUnready) }) {
 			require.NotContains(t, line, "__")
 		}
 	}

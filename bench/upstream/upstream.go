@@ -85,8 +85,8 @@ const startTime = time.Minute
 
 // Start runs a Prometheus with a configuration file, a data directory and more flags, and returns its URL once it is
 // ready. It listens on loopback, at a port of its choice. stop ends it.
-func Start(binary, config, dir string, flags ...string) (url string, stop func(), err error) {
-	cmd := exec.Command(binary, append([]string{
+func Start(ctx context.Context, binary, config, dir string, flags ...string) (url string, stop func(), err error) {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, append([]string{
 		"--config.file=" + config, "--storage.tsdb.path=" + dir, "--web.listen-address=127.0.0.1:0",
 	}, flags...)...)
 	stderr, err := cmd.StderrPipe()
@@ -117,16 +117,20 @@ func Start(binary, config, dir string, flags ...string) (url string, stop func()
 		stop()
 		return "", nil, errors.New("start Prometheus: it does not listen")
 	}
-	if err := waitReady(url); err != nil {
+	if err := waitReady(ctx, url); err != nil {
 		stop()
 		return "", nil, err
 	}
 	return url, stop, nil
 }
 
-func waitReady(url string) error {
+func waitReady(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/-/ready", http.NoBody)
+	if err != nil {
+		return err
+	}
 	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		response, err := http.Get(url + "/-/ready")
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			continue
 		}

@@ -298,7 +298,7 @@ scrape_configs:
   - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
   - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
 `, listener.Addr(), e.kubeconfig), 0o600))
-	url, stop, err := prometheusbuild.Start(binary, config, filepath.Join(dir, "data"))
+	url, stop, err := prometheusbuild.Start(t.Context(), binary, config, filepath.Join(dir, "data"))
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	client, err := api.NewClient(api.Config{Address: url})

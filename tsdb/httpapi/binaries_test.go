@@ -25,7 +25,7 @@ func prometheusOn(t *testing.T, binary, dir string) string {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "prometheus.yml")
 	require.NoError(t, os.WriteFile(config, nil, 0o644))
-	url, stop, err := upstream.Start(binary, config, dir, "--storage.tsdb.retention.time=100y",
+	url, stop, err := upstream.Start(t.Context(), binary, config, dir, "--storage.tsdb.retention.time=100y",
 		"--query.max-samples="+strconv.Itoa(tsdb.DefaultMaxSamples), "--query.timeout="+tsdb.DefaultQueryTimeout.String())
 	require.NoError(t, err)
 	t.Cleanup(stop)
