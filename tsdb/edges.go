@@ -64,60 +64,86 @@ func (v *view) near(from, to int) int64 {
 // extend lets the samples of a counter reach to the edges of the window. Where promql would not extend its
 // rate to an edge, because no sample is near, one is put there, on the line through those that there are.
 func (v *view) extend(sel *selection, s *seriesIn) {
-	first := s.window
+	// Where the window holds too few, those before it count as well.
+	first := max(s.from, min(s.window, s.to-2))
 	if s.to-first < 2 {
-		// The window holds too few: those before it count as well.
-		if first = s.to - 2; first < s.from {
-			return
-		}
+		return
 	}
-	rise := v.rise(first, s.to)
-	if !rise.ok {
+	l, ok := v.lineThrough(first, s.to)
+	if !ok {
 		return // promql will say why
 	}
-	start, end := v.samples[first], v.samples[s.to-1]
-	if end.t-start.t < minSpan {
+	if l.end.t-l.start.t < minSpan {
 		s.low = s.to - 1 // one reading, not two
 		return
 	}
-	near, span := v.near(first, s.to), float64(end.t-start.t)
-	s.observed = end.t - start.t
-	beginning := sel.start
-	bridge, back := rise, 0.0 // how the beginning is reached from start
+	s.observed = l.end.t - l.start.t
+	if v.at-v.samples[s.from].t < s.target.Interval.Milliseconds() {
+		s.brief, s.moved = true, l.rise.size()
+	}
+	near := v.near(first, s.to)
 	switch {
 	case first < s.window:
+		v.putFirst(s, l.before(sel.start))
 	case s.since != 0:
 		if v.appeared(sel, s) {
-			span = float64(end.t - s.since) // it had not moved before its first sample
+			l.span = float64(l.end.t - s.since) // it had not moved before its first sample
 		}
+		v.putFirst(s, l.before(sel.start))
 	default:
-		if beginning = v.beginning(sel, s, start.t, near); beginning == 0 {
-			s.observed = sel.end - sel.start + 1
-		} else if start.t-sel.start+1 < near {
-			s.observed = sel.end - sel.start + 1
-		} else if first > s.from {
-			s.observed = sel.end - sel.start + 1
-			if bridge = v.rise(first-1, first+1); !bridge.ok {
-				beginning = 0
-			}
-			back = float64(start.t-beginning) / float64(start.t-v.samples[first-1].t)
-		}
+		v.extendBack(sel, s, l, near)
 	}
-	if v.at-v.samples[s.from].t < s.target.Interval.Milliseconds() {
-		s.brief, s.moved = true, rise.size()
-	}
-	if back == 0 {
-		back = float64(end.t-beginning)/span - 1
-	}
-	if beginning != 0 {
-		s.low--
-		v.samples[s.low] = bridge.times(-back, start, beginning)
-	}
-	if end.t < sel.end && (sel.end-end.t >= near || beginning != 0 || s.since != 0) {
-		v.samples[s.to] = rise.times(float64(sel.end-end.t)/span, end, sel.end)
+	if l.end.t < sel.end && (sel.end-l.end.t >= near || s.low != s.window || s.since != 0) {
+		v.samples[s.to] = l.after(sel.end)
 		s.high++
 	}
 }
+
+// extendBack extends to the beginning of the window a series that is read over all of it.
+func (v *view) extendBack(sel *selection, s *seriesIn, l line, near int64) {
+	window := sel.end - sel.start + 1
+	beginning := v.beginning(sel, s, l.start.t, near)
+	switch {
+	case beginning == 0:
+		s.observed = window
+	case s.window > s.from:
+		// Between the last sample before the window and the first inside.
+		s.observed = window
+		if bridge, ok := v.lineThrough(s.window-1, s.window+1); ok {
+			v.putFirst(s, bridge.within(beginning))
+		}
+	default:
+		if l.start.t-sel.start+1 < near {
+			s.observed = window
+		}
+		v.putFirst(s, l.before(beginning))
+	}
+}
+
+// putFirst puts a sample before those that the engine reads.
+func (v *view) putFirst(s *seriesIn, p point) {
+	s.low--
+	v.samples[s.low] = p
+}
+
+// line is the one on which a counter rises from one sample to another.
+type line struct {
+	start, end point
+	rise       rise    // resets minded
+	span       float64 // milliseconds in which it has risen, up to end
+}
+
+// lineThrough is the line of the samples [from, to); false where they are not of one kind.
+func (v *view) lineThrough(from, to int) (line, bool) {
+	start, end := v.samples[from], v.samples[to-1]
+	l := line{start: start, end: end, rise: v.rise(from, to), span: float64(end.t - start.t)}
+	return l, l.rise.ok
+}
+
+// before, within and after are samples on the line at a time before its start, between start and end, and after its end.
+func (l line) before(t int64) point { return l.rise.times(1-float64(l.end.t-t)/l.span, l.start, t) }
+func (l line) within(t int64) point { return l.rise.times(-float64(l.end.t-t)/l.span, l.end, t) }
+func (l line) after(t int64) point  { return l.rise.times(float64(t-l.end.t)/l.span, l.end, t) }
 
 // beginning is the time to which the samples of a series are to reach back, 0 where they do as they are.
 func (v *view) beginning(sel *selection, s *seriesIn, first, near int64) int64 {
