@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,14 +91,15 @@ func TestSourcesOfOneURL(t *testing.T) {
 // A series is new itself where its target was scraped before without it, and not where the target is new, or was not
 // reached for long, or nobody read the name.
 func TestSinceWhen(t *testing.T) {
-	body := "b 1\n"
-	down := false
+	var body atomic.Value // "": down
+	body.Store("b 1\n")
 	inBubble(t, func(w http.ResponseWriter, _ *http.Request) {
-		if down {
+		text, _ := body.Load().(string)
+		if text == "" {
 			http.Error(w, "down", http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = w.Write([]byte(body))
+		_, _ = w.Write([]byte(text))
 	}, func(t *testing.T, _ *recorder, m *Manager) {
 		cfg := jobConfig("j", scrapedEvery(10*time.Second))
 		group := &targetgroup.Group{Source: "s", Targets: []model.LabelSet{{model.AddressLabel: "one:80"}}}
@@ -107,19 +109,19 @@ func TestSinceWhen(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, b.First, b.Since)
 
-		body = "a 1\nb 1\n"
+		body.Store("a 1\nb 1\n")
 		time.Sleep(10 * time.Second)
 		a, ok := sourceOf(m, "one:80")
 		require.True(t, ok)
 		require.Equal(t, b.First, a.Since, "new itself: its name has been collected since the target was first scraped")
 		require.True(t, a.First.After(a.Since))
 
-		down = true
+		body.Store("")
 		time.Sleep(time.Minute)
 		a, ok = sourceOf(m, "one:80")
 		require.True(t, ok, "a target that fails may still have it")
 		require.False(t, a.Target.FailingSince.IsZero())
-		down, body = false, "b 1\n"
+		body.Store("b 1\n")
 		time.Sleep(10 * time.Second)
 		_, ok = sourceOf(m, "one:80")
 		require.False(t, ok, "a scrape without it has succeeded")
