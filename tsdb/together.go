@@ -10,13 +10,16 @@ const (
 	// written several times in a moment. In milliseconds.
 	minSpan = 1000
 
-	// joinSlack is by how much targets may differ that begin to be scraped together: the first scrapes of
-	// many are spread over so long. In milliseconds.
+	// joinSlack is how long after a change the first scrape of a target may be that joined with it. In milliseconds.
 	joinSlack = 2000
 
 	// enoughMoved is by how much the counters of a sum must have moved since its targets changed for its rate
 	// to be over that time only. Counting 100 events errs by a tenth, as much as an HPA tolerates.
 	enoughMoved = 100
+
+	// leastPatience is for how long at least a sum may stay as it was before a change: two changes a moment apart
+	// take so long to be read twice. In milliseconds.
+	leastPatience = 10_000
 )
 
 // member is a target that is part of a sum.
@@ -24,54 +27,44 @@ type member struct {
 	alive, failing bool
 	old            bool  // one of its series is older than the window
 	joined         int64 // first sample, where none is older than the window
-	second         int64 // time of the last sample that is minSpan older than the very last; 0: there is none
-	left           int64 // 0: it has not
-	target         *Target
-	interval       int64
 }
 
 // sum is what one result is made of.
 type sum struct {
-	members map[uint64]*member // by Target.ID
-	// measured is the time since which every target has been read twice.
-	measured int64
-	// since is when the sum has got the parts that it has, 0: before the window.
-	since int64
-	moved float64 // since then
+	members  map[uint64]*member // by Target.ID
+	series   []*seriesIn
+	changes  []int64 // when its targets changed inside the window, sorted
+	patience int64
+
+	// Its rates are read in [begin, end): 0 is before the window, math.MaxInt64 is now.
+	begin, end int64
+	moved      float64 // in that time
 }
 
 // together makes the rates of one sum be about the same time.
 //
 // When a pod joins or leaves, the load of the others changes, and their rates over the whole window do not say
-// so yet: added to the new pod's, they make too much; without the one that left, too little. So a sum has
-// the parts that it had when all of them were last read twice: a target that joined after that waits, one that
-// left still counts, both for one scrape interval at most. And the rates of its parts are taken since they last
-// changed, once enough has been counted since.
+// so yet: added to the new pod's, they make too much; without the one that left, too little. So a sum is read
+// between two changes: in the last such time in which every target that was there has been read twice. Just after
+// a change that is the time before it: the sum stays as it was, with the pod that left and without the one that
+// joined, for one scrape interval at most.
 func (v *view) together(sel *selection) {
 	if !v.changing(sel) {
 		return
 	}
 	sums := map[uint64]*sum{}
-	of := make([]*sum, len(sel.series))
-	members := make([]*member, len(sel.series))
 	for i := range sel.series {
 		if s := &sel.series[i]; s.state != dropped {
-			of[i], members[i] = v.join(sums, sel, s)
+			v.join(sums, sel, s)
 		}
 	}
-	for _, s := range sums {
-		s.measure(v.at)
-	}
-	for i := range sel.series {
-		if s, in := &sel.series[i], of[i]; in != nil && in.since > sel.start && s.state != dropped {
-			if since := v.indexSince(s, in.since); s.to-since > 1 {
-				in.moved += v.rise(since, s.to).size()
-			}
+	for _, in := range sums {
+		v.choose(in)
+		for _, s := range in.series {
+			v.clip(in, s)
 		}
-	}
-	for i := range sel.series {
-		if of[i] != nil {
-			v.settle(sel, &sel.series[i], of[i], members[i])
+		for _, s := range in.series {
+			v.readSince(sel, in, s)
 		}
 	}
 }
@@ -88,43 +81,37 @@ func (v *view) changing(sel *selection) bool {
 }
 
 // join notes what a series says of its target.
-func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) (*sum, *member) {
-	var id uint64
-	switch {
-	case v.grouping.single || v.grouping.without:
-		id = s.target.ID
-	default:
+func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) {
+	id := s.target.ID
+	if !v.grouping.single && !v.grouping.without {
 		id, v.buf = hashOf(s.labels, v.grouping.results, v.buf)
 	}
 	in := sums[id]
 	if in == nil {
-		in = &sum{members: make(map[uint64]*member, 1)}
+		in = &sum{members: make(map[uint64]*member, 1), patience: leastPatience}
 		sums[id] = in
 	}
+	in.series = append(in.series, s)
 	m := in.members[s.target.ID]
 	if m == nil {
-		m = &member{target: s.target, interval: s.target.Interval.Milliseconds()}
+		m = &member{}
 		in.members[s.target.ID] = m
+		in.patience = max(in.patience, s.target.Interval.Milliseconds())
 	}
-	if s.state == left {
-		m.left = max(m.left, s.target.Ended.UnixMilli())
-		return in, m
-	}
-	m.alive = true
-	m.failing = m.failing || !s.target.FailingSince.IsZero()
-	for i := s.to - 2; i >= s.from; i-- {
-		if t := v.samples[i].t; v.samples[s.to-1].t-t >= minSpan {
-			m.second = max(m.second, t)
-			break
+	for _, when := range s.target.Changes {
+		t := when.UnixMilli()
+		if at, known := slices.BinarySearch(in.changes, t); !known && t > sel.start {
+			in.changes = slices.Insert(in.changes, at, t)
 		}
 	}
+	m.alive = m.alive || s.state != left
+	m.failing = m.failing || !s.target.FailingSince.IsZero()
 	switch first := v.samples[s.from].t; {
 	case s.isOld(sel) || v.appeared(sel, s):
 		m.old = true
 	case m.joined == 0 || first < m.joined:
 		m.joined = first
 	}
-	return in, m
 }
 
 // isOld reports whether a series has been observed since before the window.
@@ -137,77 +124,73 @@ func (v *view) appeared(sel *selection, s *seriesIn) bool {
 	return s.known && s.collected < min(s.first, sel.start) && v.samples[s.from].t >= s.first
 }
 
-// measure finds out since when all members have been read twice, and when the last of them came or went before.
-func (s *sum) measure(at int64) {
-	s.measured = math.MaxInt64
-	for _, m := range s.members {
-		switch {
-		case !m.alive || m.failing:
-		case m.second > 0:
-			s.measured = min(s.measured, m.second)
-		case !m.old && at-m.joined < m.interval:
-			s.measured = min(s.measured, m.began()-1)
+// choose finds the last time between two changes in which every target has been read twice. Where there is none
+// that is not long ago, the sum is read over the whole window, up to now.
+func (v *view) choose(s *sum) {
+	end := int64(math.MaxInt64)
+	for i := len(s.changes); i >= 0 && v.at-end < s.patience; i-- {
+		begin := int64(0)
+		if i > 0 {
+			begin = s.changes[i-1]
 		}
+		if v.readTwice(s, begin, end) {
+			s.begin, s.end = begin, end
+			return
+		}
+		end = begin
 	}
-	if s.measured == math.MaxInt64 {
-		s.measured = 0 // none has been
-	}
-	for _, m := range s.members {
-		if m.left <= s.measured {
-			s.since = max(s.since, m.left)
-		}
-		if began := m.began(); !m.old && began <= s.measured {
-			s.since = max(s.since, began)
-		}
-		for _, when := range m.target.Changes {
-			if t := when.UnixMilli(); t <= s.measured {
-				s.since = max(s.since, t)
-			}
-		}
-	}
+	s.begin, s.end = 0, math.MaxInt64
 }
 
-// began is when a target joined: when it was taken up, a moment before its first sample.
-func (m *member) began() int64 {
-	for _, when := range slices.Backward(m.target.Changes) {
-		if t := when.UnixMilli(); t <= m.joined {
-			if m.joined-t < joinSlack {
-				return t
-			}
-			break
+// readTwice reports whether all targets of a sum were read twice in [begin, end).
+func (v *view) readTwice(s *sum, begin, end int64) bool {
+	twice := make(map[uint64]bool, len(s.members))
+	for _, one := range s.series {
+		from, to := v.indexSince(one, begin), v.indexSince(one, end)
+		if to > from && v.samples[to-1].t-v.samples[from].t >= minSpan {
+			twice[one.target.ID] = true
 		}
 	}
-	return m.joined
-}
-
-// unread reports whether some that were there before a target joined have not been read twice since.
-func (s *sum) unread(joined *member) bool {
-	began := joined.began()
-	for _, m := range s.members {
-		before := m.old || m.joined < began-joinSlack
-		if before && m.alive && !m.failing && m.second > 0 && m.second < began {
-			return true
+	for id, m := range s.members {
+		there := m.old || m.joined < begin+joinSlack
+		if there && m.alive && !m.failing && !twice[id] {
+			return false
 		}
 	}
-	return false
+	return len(twice) > 0
 }
 
-// settle decides about a series by what it is part of.
-func (v *view) settle(sel *selection, s *seriesIn, in *sum, m *member) {
+// clip leaves of a series what is before the end of the time in which its sum is read.
+func (v *view) clip(in *sum, s *seriesIn) {
+	begin, end := v.indexSince(s, in.begin), v.indexSince(s, in.end)
 	switch {
-	case s.state == left && (m.alive || in.measured == 0 || m.left <= in.measured || v.at-m.left >= m.interval):
-		s.state = dropped
-		return
-	case m.alive && !m.old && v.at-m.joined < m.interval && in.unread(m):
+	case s.state != left && end == s.from:
 		s.state = waiting
 		return
+	case s.state != left && in.end-v.samples[end-1].t > freshIntervals*s.target.Interval.Milliseconds():
+		end = s.to // it failed when the change came, or stamps its samples itself
+	case s.state != left:
+	case in.end == math.MaxInt64 || in.members[s.target.ID].alive || begin == end,
+		v.at-s.target.Ended.UnixMilli() >= in.patience:
+		s.state = dropped
+		return
+	default:
+		s.state = counts
 	}
-	s.state = counts
-	if in.since > sel.start && in.moved >= enoughMoved {
-		if since := v.indexSince(s, in.since); s.to > since && v.samples[s.to-1].t-v.samples[since].t >= minSpan {
-			s.window = max(s.window, since)
-			s.since = in.since
-		}
+	s.to, s.window = end, min(s.window, end)
+	if end-begin > 1 {
+		in.moved += v.rise(begin, end).size()
+	}
+}
+
+// readSince leaves of a series what is after the beginning of the time in which its sum is read, if enough moved in it.
+func (v *view) readSince(sel *selection, in *sum, s *seriesIn) {
+	if s.state != counts || in.begin <= sel.start || in.moved < enoughMoved {
+		return
+	}
+	if since := v.indexSince(s, in.begin); s.to > since && v.samples[s.to-1].t-v.samples[since].t >= minSpan {
+		s.window = max(s.window, since)
+		s.since = in.begin
 	}
 }
 
