@@ -163,20 +163,15 @@ func (v *view) readTwice(s *sum, begin, end int64) bool {
 // clip leaves of a series what is before the end of the time in which its sum is read.
 func (v *view) clip(in *sum, s *seriesIn) {
 	begin, end := v.indexSince(s, in.begin), v.indexSince(s, in.end)
-	switch {
-	case s.state != left && end == s.from:
-		s.state = waiting
+	if s.state == left && (in.end == math.MaxInt64 || in.members[s.target.ID].alive || begin == end || v.at-s.target.Ended.UnixMilli() >= in.patience) ||
+		end == s.from {
+		s.state = dropped // it was not there then
 		return
-	case s.state != left && in.end-v.samples[end-1].t > freshIntervals*s.target.Interval.Milliseconds():
-		end = s.to // it failed when the change came, or stamps its samples itself
-	case s.state != left:
-	case in.end == math.MaxInt64 || in.members[s.target.ID].alive || begin == end,
-		v.at-s.target.Ended.UnixMilli() >= in.patience:
-		s.state = dropped
-		return
-	default:
-		s.state = counts
 	}
+	if s.state == counts && in.end-v.samples[end-1].t > freshIntervals*s.target.Interval.Milliseconds() {
+		end = s.to // it failed when the change came, or stamps its samples itself
+	}
+	s.state = counts
 	s.to, s.window = end, min(s.window, end)
 	if end-begin > 1 {
 		in.moved += v.rise(begin, end).size()

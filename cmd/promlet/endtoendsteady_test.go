@@ -249,9 +249,7 @@ func (l *steadyLoads) requireShared(t *testing.T, readings []steadyReading) {
 	t.Logf("promlet is off by %.1f %% at most, by %.1f %% once all pods have been ready for %s; Prometheus by %.1f %%", 100*worst, 100*worstSettled, steadyGrace, 100*worstPrometheus)
 	require.GreaterOrEqual(t, settled, 10)
 	require.LessOrEqual(t, worstSettled, 0.05)
-	// For the moment between a change and the second scrape after it, the load of the two pods
-	// that came or went is not known.
-	require.LessOrEqual(t, worst, max(worstPrometheus, 2/10.), "further off than Prometheus, and by more than the share of two pods")
+	require.LessOrEqual(t, worst, max(worstPrometheus, 0.05), "further off than Prometheus")
 }
 
 // hpaOnSteadyJobs creates an HPA on a metric that nobody has read, of pods that have run for long.

@@ -29,9 +29,9 @@ import (
 
 const (
 	fleetSteps = 40
-	// fleetError is how far from the truth a value of a steady load may be; one that is
-	// spread anew with each change errs for the seconds until all have been read again.
-	fleetError, spreadError, changeError = 0.02, 0.05, 0.25
+	// fleetError is how far from the truth a value may be; spreadError is that of a load that
+	// is spread anew with each change.
+	fleetError, spreadError = 0.02, 0.05
 )
 
 // In random fleets whose pods join, leave, restart and fail, and whose collection may
@@ -67,7 +67,6 @@ type watched struct {
 	app        *app
 	begun      time.Time // of collection
 	changed    time.Time // the last pod that came or went
-	churns     bool      // the one before was only a moment before
 	log        []string
 }
 
@@ -108,9 +107,8 @@ func checkFleet(t *testing.T, seed uint64, steps int) {
 }
 
 // change notes that a pod came or went.
-func (w *watched) change(what string, p string) {
+func (w *watched) change(what, p string) {
 	w.note("%s %s", what, p)
-	w.churns = time.Since(w.changed) < scrape.QuickGap+2*time.Second
 	w.changed = time.Now()
 	w.apply()
 }
@@ -326,12 +324,6 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 		most = spreadError
 		if counter && object[:4] != "pods" {
 			sum, maybe = spreadLoad, nil
-		}
-		if time.Since(w.changed) < scrape.QuickGap+2*time.Second {
-			if w.churns {
-				return // nobody has been read twice between the changes
-			}
-			most = changeError
 		}
 		if counter && object[:4] == "depl" && time.Since(w.changed) < w.interval {
 			return // of an owner only the pods that there are now are asked for
