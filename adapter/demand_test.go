@@ -287,6 +287,9 @@ func TestWindowOfWhatIsCovered(t *testing.T) {
 	f.service("sample", "old", "new")
 	f.load(`http_requests_total{namespace="default",pod="old",service="sample",instance="b"} 0+150x20`,
 		`http_requests_total{namespace="default",pod="new",service="sample",instance="a"} _x18 0+1500x2`)
+	for _, source := range f.sources {
+		source.Target.Changes = []time.Time{f.start.Add(18 * step)}
+	}
 	_, window, _ = get()
 	require.EqualValues(t, 30, window)
 }

@@ -39,6 +39,8 @@ type sum struct {
 	// Its rates are read in [begin, end): 0 is before the window, math.MaxInt64 is now.
 	begin, end int64
 	moved      float64 // in that time
+	// unknown: its targets changed just now, and nothing was read before.
+	unknown bool
 }
 
 // together makes the rates of one sum be about the same time.
@@ -125,7 +127,8 @@ func (v *view) appeared(sel *selection, s *seriesIn) bool {
 }
 
 // choose finds the last time between two changes in which every target has been read twice. Where there is none
-// that is not long ago, the sum is read over the whole window, up to now.
+// that is not long ago, the sum is read over the whole window, up to now; unless that has only just begun to be
+// read.
 func (v *view) choose(s *sum) {
 	end := int64(math.MaxInt64)
 	for i := len(s.changes); i >= 0 && v.at-end < s.patience; i-- {
@@ -140,6 +143,10 @@ func (v *view) choose(s *sum) {
 		end = begin
 	}
 	s.begin, s.end = 0, math.MaxInt64
+	s.unknown = len(s.changes) > 0
+	for _, m := range s.members {
+		s.unknown = s.unknown && !m.old && v.at-m.joined < s.patience
+	}
 }
 
 // readTwice reports whether all targets of a sum were read twice in [begin, end).
@@ -172,6 +179,9 @@ func (v *view) clip(in *sum, s *seriesIn) {
 		end = s.to // it failed when the change came, or stamps its samples itself
 	}
 	s.state = counts
+	if in.unknown {
+		s.state = waiting
+	}
 	s.to, s.window = end, min(s.window, end)
 	if end-begin > 1 {
 		in.moved += v.rise(begin, end).size()
