@@ -17,7 +17,7 @@ type absence struct {
 	unknownMetric bool
 	// starting: there will be one in a moment.
 	starting bool
-	// settled: evaluation has found all that there is to say.
+	// settled: the reason is complete, and looking for a missing link adds nothing.
 	settled bool
 	// as is what it counts as; "" leaves that to the other fields.
 	as answer

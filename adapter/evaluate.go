@@ -15,10 +15,6 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// lookBackIntervals is how many scrape intervals an instant value may be old:
-// one failed scrape does not lose it.
-const lookBackIntervals = 2
-
 // value is a metric's value for one object.
 type value struct {
 	quantity resource.Quantity
@@ -221,7 +217,7 @@ func (e *evaluation) named(expr string, vector tsdb.Vector, label string) (tsdb.
 	if len(named) == 0 && len(vector) > 0 {
 		return nil, settled("", "%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, label)
 	}
-	return slices.DeleteFunc(named, e.isTooBrief), nil
+	return e.withoutBrief(named), nil
 }
 
 // byPods asks for each object by the pods that are behind it now, but for those that
@@ -280,7 +276,7 @@ func (e *evaluation) query(ctx context.Context, matchers []matcher, groupBy stri
 	}
 	e.logger.Debug("evaluate", "metric", e.cand.series, "rule", e.cand.rule, "query", expr)
 	query := tsdb.Query{
-		Expr: expr, At: e.now(), Grouping: known.grouping, Lookback: max(tsdb.DefaultLookbackDelta, lookBackIntervals*e.table.longest),
+		Expr: expr, At: e.now(), Grouping: known.grouping, Lookback: max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.table.longest),
 		Source: e.source, Object: e.object, Interval: e.scrapes.interval, LongestInterval: e.table.longest,
 	}
 	start := time.Now()
@@ -308,15 +304,18 @@ func (e *evaluation) object(series labels.Labels) (since time.Time, gone bool) {
 // is scraped for the second time, would say 0 or 0.33 of a counter that moves once in five.
 const enoughMoved = 25
 
-// isTooBrief reports whether a rate is over so little that it says nothing yet: it waits
-// until all targets have been scraped twice, and until the counters have moved enough or
-// have been observed for a scrape interval.
-func (e *evaluation) isTooBrief(s tsdb.Sample) bool {
-	if !s.Brief || !s.Waiting && (s.Moved >= enoughMoved || s.Moved == 0) {
-		return false
-	}
-	e.brief = max(e.brief, s.Window)
-	return true
+// withoutBrief leaves out the rates that have been observed for too short a time to be
+// right, and keeps the longest such time in e.brief. A rate waits until all targets have
+// been scraped twice, and until the counters have moved enough or have been observed for a
+// scrape interval.
+func (e *evaluation) withoutBrief(vector tsdb.Vector) tsdb.Vector {
+	return slices.DeleteFunc(vector, func(s tsdb.Sample) bool {
+		if !s.Brief || !s.Waiting && (s.Moved >= enoughMoved || s.Moved == 0) {
+			return false
+		}
+		e.brief = max(e.brief, s.Window)
+		return true
+	})
 }
 
 func (e *evaluation) tooBrief() error {

@@ -13,9 +13,11 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	promvalue "github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/promlet/promlet/tsdb"
 )
 
-// series tells whether the object's targets expose what the metric is made of, with
+// series reports whether the object's targets expose what the metric is made of, with
 // the labels that its rule goes by.
 func (t *trail) series(name string) bool {
 	sources, err := t.sources(context.Background())
@@ -77,7 +79,7 @@ func (t *trail) exposers() string {
 	return fmt.Sprintf("%d targets are up, but none of them exposes ", up)
 }
 
-// unfit tells why a series that is exposed is not taken for the object, "" when it is.
+// unfit is why an exposed series cannot be the object's, "" when it can.
 func (t *trail) unfit(source candidate, e Exposed, name string) string {
 	has := func(label string) bool { return slices.Contains(e.LabelNames, label) }
 	if t.req.namespace != "" && source.namespaced() {
@@ -227,7 +229,7 @@ func (f *storedSeries) add(series labels.Labels, it chunkenc.Iterator, now time.
 		f.interval = max(f.interval, source.Target.Interval)
 		f.note(series, source.Target.ID)
 	}
-	window = max(window, lookBackIntervals*f.interval)
+	window = max(window, tsdb.FreshIntervals*f.interval)
 	samples := 0
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
 		if typ == chunkenc.ValFloat {
@@ -257,8 +259,8 @@ func (f *storedSeries) note(series labels.Labels, target uint64) {
 	}
 }
 
-// severalTargets tells of a container that is scraped by several of its ports or paths:
-// they are added up.
+// severalTargets names a container that is scraped at several ports or paths, "" where there
+// is none. Their values are added up.
 func (f *storedSeries) severalTargets() string {
 	for of, targets := range f.targets {
 		if len(targets) > 1 {
@@ -287,7 +289,7 @@ func (t *trail) samples(found storedSeries) {
 		t.broken(LinkSeries, "of its %d series of %s none matches the metric selector", found.series, name)
 	case found.newest.IsZero():
 		t.broken(LinkSamples, "%s has no current sample for it", name)
-	case age > lookBackIntervals*found.interval:
+	case age > tsdb.FreshIntervals*found.interval:
 		// Where a target is known to be down, that is the reason.
 		if t.reachedNow() {
 			t.broken(LinkSamples, "the last sample of %s is %s old: it has not been refreshed within two scrape intervals of %s", name, age.Round(time.Second), model.Duration(found.interval))

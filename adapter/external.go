@@ -73,11 +73,12 @@ func (p *Provider) externalCandidate(ctx context.Context, req request, cand cand
 		}
 		return nil, e.nothing()
 	}
+	asked := len(vector)
+	if vector = e.withoutBrief(vector); len(vector) < asked {
+		return nil, e.tooBrief()
+	}
 	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, 0, len(vector))}
 	for _, sample := range vector {
-		if e.isTooBrief(sample) {
-			return nil, e.tooBrief()
-		}
 		v := e.value(sample)
 		if v.err != nil {
 			// The HPA adds the items up: without one of them the sum would be too small.

@@ -5,8 +5,8 @@
 // Prometheus' own config.ScrapeConfig) and their target groups and makes the
 // running loops match; [Manager.TargetsActive] gives the targets with their
 // health for status pages; [Manager.Catalog] gives the metric names that they
-// expose; [Manager.Source] tells of a stored series which target it comes from and
-// since when it has been collected; [Manager.Stop] ends everything.
+// expose; [Manager.Source] gives the target that a stored series comes from, and since
+// when the series has been collected; [Manager.Stop] ends everything.
 //
 // With [Options.OnDemand] only those series are stored that [Manager.SetDemand]
 // wants. In text bodies the lines of the others are passed over before they are

@@ -13,7 +13,8 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 )
 
-// Source is where a stored series comes from.
+// Source is where a stored series comes from. It and [Target] are what package tsdb calls so; neither package imports
+// the other, and who wires them converts.
 type Source struct {
 	Target *Target
 	// Exposed tells the series of a target apart as the target exposes them, before its labels and metric

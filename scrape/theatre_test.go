@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"net"
@@ -20,6 +21,7 @@ import (
 	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
@@ -244,16 +246,16 @@ func withoutOffset(t testing.TB, o *promscrape.Options) {
 // addresses lead to.
 func onStage(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_util.HTTPClientOption)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		network := bufconn.Listen(1 << 20)
 		srv := &http.Server{Handler: h} //nolint:gosec // No timeouts: no network.
 		served := make(chan error)
-		go func() { served <- srv.Serve(p) }()
+		go func() { served <- srv.Serve(network) }()
 		defer func() {
-			close(p.done)
-			require.ErrorIs(t, <-served, net.ErrClosed)
 			require.NoError(t, srv.Close())
+			require.ErrorIs(t, <-served, http.ErrServerClosed)
 		}()
-		f(t, config_util.WithDialContextFunc(p.dial))
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return network.DialContext(ctx) }
+		f(t, config_util.WithDialContextFunc(dial))
 	})
 }
 

@@ -41,18 +41,20 @@ func (v *view) samplesIn(sel *selection, s *seriesIn) (n int) {
 func (v *view) observed(sel *selection, s *seriesIn) int64 {
 	window := sel.end - sel.start + 1
 	first, last := v.samples[s.window].t, v.samples[s.to-1].t
-	near := s.target.Interval.Milliseconds() * 11 / 10
-	if n := s.to - s.window; n > 1 {
-		near = max(near, v.near(s.window, s.to))
-	}
 	switch {
-	case first-sel.start <= near, s.isOld(sel):
+	case s.isOld(sel), s.beginsWith(sel, first):
 		return window
 	case sel.kind == readStored:
 		return min(window, sel.end-first+1)
 	default:
 		return last - first
 	}
+}
+
+// beginsWith reports whether the first sample of a series is so close to the beginning of the window that the series
+// has been observed for all of it.
+func (s *seriesIn) beginsWith(sel *selection, first int64) bool {
+	return first-sel.start <= s.target.Interval.Milliseconds()*11/10
 }
 
 // near is how close to an edge of the window a sample must be for promql to extend a rate to the edge: 1.1
@@ -113,7 +115,7 @@ func (v *view) extendBack(sel *selection, s *seriesIn, l line, near int64) {
 			v.putFirst(s, bridge.within(beginning))
 		}
 	default:
-		if l.start.t-sel.start+1 < near {
+		if s.beginsWith(sel, l.start.t) {
 			s.observed = window
 		}
 		v.putFirst(s, l.before(beginning))

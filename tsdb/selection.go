@@ -96,7 +96,7 @@ func (v *view) judge(sel *selection, s *seriesIn) state {
 		return counts
 	case v.gone(s):
 		t := s.target
-		if sel.function == "rate" && !t.Ended.IsZero() && t.Ended.Sub(t.LastScrape) <= freshIntervals*t.Interval {
+		if sel.function == "rate" && !t.Ended.IsZero() && t.Ended.Sub(t.LastScrape) <= FreshIntervals*t.Interval {
 			return left
 		}
 		return dropped
@@ -109,7 +109,7 @@ func (v *view) judge(sel *selection, s *seriesIn) state {
 
 // current reports whether the last scrapes have held a series. What an exporter stamps itself may be older.
 func (v *view) current(s *seriesIn) bool {
-	oldest := v.at - freshIntervals*s.target.Interval.Milliseconds()
+	oldest := v.at - FreshIntervals*s.target.Interval.Milliseconds()
 	if !s.known {
 		return s.marker == 0 && v.samples[s.to-1].t >= oldest && !v.gone(s)
 	}

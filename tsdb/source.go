@@ -44,9 +44,9 @@ func (t *Target) changedAfter(ms int64) bool {
 	return n > 0 && t.Changes[n-1].UnixMilli() > ms
 }
 
-// freshIntervals is for how many scrape intervals after its last successful scrape a series counts: one
+// FreshIntervals is for how many scrape intervals after its last successful scrape a series counts: one
 // failed scrape takes nothing away.
-const freshIntervals = 2
+const FreshIntervals = 2
 
 // Grouping is how an expression adds series up.
 type Grouping struct {

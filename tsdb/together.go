@@ -175,7 +175,7 @@ func (v *view) clip(in *sum, s *seriesIn) {
 		s.state = dropped // it was not there then
 		return
 	}
-	if s.state == counts && in.end-v.samples[end-1].t > freshIntervals*s.target.Interval.Milliseconds() {
+	if s.state == counts && in.end-v.samples[end-1].t > FreshIntervals*s.target.Interval.Milliseconds() {
 		end = s.to // it failed when the change came, or stamps its samples itself
 	}
 	s.state = counts

@@ -78,10 +78,10 @@ type seriesIn struct {
 	view   *view
 	labels labels.Labels
 	target *Target // never nil
-	known  bool    // Source has told of it; what follows is of that
-	// exposed, and in milliseconds first and since.
-	exposed          uint64
-	first, collected int64
+	// Of the series' Source, where it is known. Times are in milliseconds.
+	known            bool
+	exposed          uint64 // Source.Exposed
+	first, collected int64  // Source.First and Since
 
 	// The samples are view.samples[from:to], without stale markers; one place before and one behind them is
 	// free. Those from window on are inside the window of the selector.
@@ -106,7 +106,7 @@ type state uint8
 const (
 	counts  state = iota
 	dropped       // it is as if it were not there
-	left          // it counts only until the others have been read twice since
+	left          // its target is gone: it counts only where a sum is read before that
 	waiting       // it will count once there are enough samples
 )
 
@@ -185,7 +185,7 @@ func (v *view) Querier(mint, maxt int64) (storage.Querier, error) {
 // the window begins after, and to find two samples for a window that is shorter than the interval.
 func before(interval time.Duration, window int64) int64 {
 	ms := interval.Milliseconds()
-	return max(ms*5/4, 2*freshIntervals*ms-window)
+	return max(ms*5/4, 2*FreshIntervals*ms-window)
 }
 
 type viewQuerier struct {

@@ -15,6 +15,7 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	config_util "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/test/bufconn"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -271,43 +272,15 @@ func (e *fleetExporter) expose(w http.ResponseWriter, now time.Time) {
 	_, _ = w.Write([]byte(b.String()))
 }
 
-// pipes is a network in memory, for a clock does not stand still for a real one.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (*pipes) Close() error   { return nil }
-func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case p.conns <- there:
-		return here, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// serve answers on a network in memory until the test ends.
+// serve answers on a network in memory until the test ends: a clock does not stand still for a real one.
 func (f *fleet) serve() (dial config_util.HTTPClientOption, stop func()) {
-	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	network := bufconn.Listen(1 << 20)
 	srv := &http.Server{Handler: f} //nolint:gosec // No timeouts: no network.
 	served := make(chan error)
-	go func() { served <- srv.Serve(p) }()
-	return config_util.WithDialContextFunc(p.dial), func() {
-		close(p.done)
-		require.ErrorIs(f.t, <-served, net.ErrClosed)
+	go func() { served <- srv.Serve(network) }()
+	dial = config_util.WithDialContextFunc(func(ctx context.Context, _, _ string) (net.Conn, error) { return network.DialContext(ctx) })
+	return dial, func() {
 		require.NoError(f.t, srv.Close())
+		require.ErrorIs(f.t, <-served, http.ErrServerClosed)
 	}
 }

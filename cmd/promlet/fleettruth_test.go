@@ -293,7 +293,7 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 	var sum, less float64
 	var maybe []float64
 	required := false
-	oldest := time.Now()
+	oldest, ownStamps := time.Now(), time.Duration(0)
 	for _, e := range w.monitored(of) {
 		amount := e.depth
 		if counter {
@@ -311,6 +311,7 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 		if e.joined.Before(oldest) {
 			oldest = e.joined
 		}
+		ownStamps = max(ownStamps, e.stamps)
 	}
 	if v == nil {
 		if required {
@@ -332,12 +333,14 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 	if !within(got, sum, less, maybe, most) {
 		w.fault("%s %s is %g, and should be %g (+%g, %v)", object, metric, got, sum, less, maybe)
 	}
-	w.checkTimes(object, metric, v, counter, oldest)
+	w.checkTimes(object, metric, v, counter, oldest, ownStamps)
 }
 
-// checkTimes compares what an answer says of itself with the truth.
-func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValue, counter bool, oldest time.Time) {
-	if age := time.Since(v.Timestamp.Time); age < 0 || age > 2*w.interval+time.Minute+time.Second {
+// checkTimes compares what an answer says of itself with the truth. ownStamps is the longest time between the stamps
+// that exporters put on their samples. A window that lacks about one interval counts as full, as in PromQL.
+func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValue, counter bool, oldest time.Time, ownStamps time.Duration) {
+	slack := 3 * ownStamps
+	if age := time.Since(v.Timestamp.Time); age < 0 || age > 3*w.interval+slack+time.Second {
 		w.fault("%s %s is of %s ago", object, metric, age)
 	}
 	if !counter {
@@ -348,7 +351,7 @@ func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValu
 	if w.begun.After(since) {
 		since = w.begun
 	}
-	if window := time.Duration(*v.WindowSeconds) * time.Second; window > adapter.DefaultRateWindow+2*w.interval || window > time.Since(since)+3*time.Minute/2 {
+	if window := time.Duration(*v.WindowSeconds) * time.Second; window > adapter.DefaultRateWindow+2*w.interval || window > time.Since(since)+slack+w.interval*11/10+time.Second {
 		w.fault("%s %s has a window of %s, but was collected for %s", object, metric, window, time.Since(since))
 	}
 }
