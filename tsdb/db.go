@@ -35,7 +35,7 @@ var ErrClosed = errors.New("the database is closed")
 type DB struct {
 	opts    Options
 	store   *promtsdb.DB
-	engine  *promql.Engine
+	engine  *engine
 	slots   *slots
 	arenas  arenas
 	lock    fileutil.Releaser
@@ -147,7 +147,7 @@ func (db *DB) open() error {
 	rep.afterOpen(db.metrics)
 	db.damage = rep.found
 	db.slots = newSlots(db.opts.MaxConcurrency, db.opts.QueryTimeout)
-	db.engine = promql.NewEngine(promql.EngineOpts{
+	db.engine = &engine{maxSamples: db.opts.MaxSamples, Engine: promql.NewEngine(promql.EngineOpts{
 		Logger:                   db.quietLogger(),
 		Reg:                      db.metrics,
 		MaxSamples:               db.opts.MaxSamples,
@@ -159,7 +159,7 @@ func (db *DB) open() error {
 		EnableNegativeOffset:     true,
 		FeatureRegistry:          db.features,
 		Parser:                   db.parser,
-	})
+	})}
 	return nil
 }
 
@@ -197,7 +197,7 @@ func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 
 // Engine returns the PromQL engine for use with this DB as the storage.Queryable. Its limits are those
 // of Options and shared with Instant.
-func (db *DB) Engine() *promql.Engine { return db.engine }
+func (db *DB) Engine() promql.QueryEngine { return db.engine }
 
 // Series returns how many series are held in memory, those that ended within the last block or so among them.
 func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:gosec // Far below 2^63.
