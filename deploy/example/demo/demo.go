@@ -18,9 +18,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/rest"
+	"k8s.io/metrics/pkg/client/custom_metrics"
 )
 
 //go:embed pod.yaml
@@ -31,35 +32,40 @@ const appName = "sample-metrics-app"
 
 func podName(i int) string { return fmt.Sprintf("%s-%d", appName, i+1) }
 
-// demo is a running demonstration.
+// demo is a demonstration: its flags, and what run adds.
 type demo struct {
-	options
+	promlet, app, manifests string // paths
+	rate                    float64
+	seconds, securePort     int
+	web                     string // HOST:PORT
+
 	screen   *screen
-	config   *rest.Config // of promlet's API
+	api      string // URL of promlet's API
 	client   *http.Client
-	dir      string // for promlet's files
+	metrics  custom_metrics.MetricsInterface
+	hpa      autoscalingv2.HorizontalPodAutoscaler
+	loads    []*load // of the pods
+	dir      string  // for promlet's files
 	children *errgroup.Group
 }
 
 // run shows the demonstration until ctx ends or the seconds are over. Whatever the outcome, it leaves nothing
 // running or on the disk.
-func run(ctx context.Context, o options, s *screen) (err error) {
-	if !(o.rate > 0 && o.rate <= maxRate) {
-		return fmt.Errorf("--rate=%v: give a number above 0, up to %d", o.rate, maxRate)
+func (d *demo) run(ctx context.Context) (err error) {
+	if !(d.rate > 0 && d.rate <= maxRate) {
+		return fmt.Errorf("--rate=%v: give a number above 0, up to %d", d.rate, maxRate)
 	}
-	if o.seconds > 0 {
+	if d.seconds > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(o.seconds)*time.Second)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(d.seconds)*time.Second)
 		defer cancel()
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(o.securePort))
-	if err := errors.Join(checkFree(ctx, address, "SECURE_PORT"), checkFree(ctx, o.web, "WEB_PORT")); err != nil {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(d.securePort))
+	if err := errors.Join(checkFree(ctx, address, "SECURE_PORT"), checkFree(ctx, d.web, "WEB_PORT")); err != nil {
 		return err
 	}
-	d := &demo{options: o, screen: s}
-	// promlet makes its certificate itself, and on loopback there is nobody between.
-	d.config = &rest.Config{Host: "https://" + address, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, Timeout: 5 * time.Second, QPS: -1}
-	if d.client, err = rest.HTTPClientFor(d.config); err != nil {
+	d.api = "https://" + address
+	if err := d.connect(); err != nil {
 		return err
 	}
 	if d.dir, err = os.MkdirTemp("", "promlet-demo-"); err != nil {
@@ -88,32 +94,37 @@ func checkFree(ctx context.Context, address, variable string) error {
 	return listener.Close()
 }
 
+// freeAddress returns an address on loopback that nobody listens on.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
 // demonstrate starts all, drives the load and shows tables until ctx ends.
 func (d *demo) demonstrate(ctx context.Context) error {
-	var loads []*load
 	for i := range 2 {
 		address, err := d.startApp(ctx, podName(i))
 		if err != nil {
 			return err
 		}
-		loads = append(loads, &load{url: "http://" + address + "/", rate: d.rate * float64(i+1) / 3})
+		d.loads = append(d.loads, &load{url: "http://" + address + "/", rate: d.rate * float64(i+1) / 3})
 	}
-	api, err := newAPI(d.config, d.manifests, loads)
+	err := d.startPromlet(ctx)
 	if err != nil {
-		return err
-	}
-	if err := d.startPromlet(ctx); err != nil {
 		return err
 	}
 	d.screen.print(d.invitation())
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, l := range loads {
+	for _, l := range d.loads {
 		l.began = time.Now()
 		wg.Go(func() { l.run(ctx, d.client) })
 	}
 	for frame := ""; ; {
-		next, noValue := api.table()
+		next, noValue := d.table()
 		if ctx.Err() != nil { // then promlet may have ended before it answered
 			d.screen.draw(frame, err == nil, true)
 			return err
@@ -131,12 +142,11 @@ func (d *demo) demonstrate(ctx context.Context) error {
 
 // startApp starts a sample application, writes the manifest of its pod, and returns its address.
 func (d *demo) startApp(ctx context.Context, pod string) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	address, err := freeAddress(ctx)
+	if err == nil {
+		err = d.start(ctx, d.app, "--listen-address", address)
 	}
-	address := listener.Addr().String()
-	if err := errors.Join(listener.Close(), d.start(ctx, d.app, "--listen-address", address)); err != nil {
+	if err != nil {
 		return "", err
 	}
 	_, port, _ := net.SplitHostPort(address) // a listener's address has one
@@ -160,7 +170,7 @@ func (d *demo) startPromlet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.waitReady(ctx, d.config.Host+"/readyz")
+	return d.waitReady(ctx, d.api+"/readyz")
 }
 
 func (d *demo) writeManifest(name, text string) error {
@@ -215,5 +225,5 @@ func (d *demo) invitation() string {
 
 or look at http://%[4]s/. %[5]s
 
-`, d.rate, d.config.Host+"/apis/custom.metrics.k8s.io/v1beta1", appName, d.web, ends)
+`, d.rate, d.api+"/apis/custom.metrics.k8s.io/v1beta1", appName, d.web, ends)
 }

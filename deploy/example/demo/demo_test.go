@@ -27,21 +27,15 @@ type demonstration struct {
 
 func build(t *testing.T) demonstration {
 	t.Helper()
-	d := demonstration{bin: t.TempDir(), temporary: t.TempDir(), web: freeAddress(t)}
-	_, d.securePort, _ = net.SplitHostPort(freeAddress(t))
+	d := demonstration{bin: t.TempDir(), temporary: t.TempDir()}
+	d.web, _ = freeAddress(t.Context()) // an error would show as the demo's
+	api, _ := freeAddress(t.Context())
+	_, d.securePort, _ = net.SplitHostPort(api)
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", d.bin, ".", "../app", "../../../cmd/promlet")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the build cache of `make build`
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return d
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	return listener.Addr().String()
 }
 
 // command has its output in out.

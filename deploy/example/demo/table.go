@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
@@ -23,55 +22,52 @@ import (
 	"github.com/promlet/promlet/adapter/replicas"
 )
 
-// api asks promlet as the controller of HorizontalPodAutoscalers does, with the same client.
-type api struct {
-	metrics custom_metrics.MetricsInterface
-	hpa     autoscalingv2.HorizontalPodAutoscaler
-	loads   []*load // of the pods
-}
-
-// newAPI reads the HPA from the directory with the example's manifests.
-func newAPI(config *rest.Config, example string, loads []*load) (*api, error) {
-	a := &api{loads: loads}
-	text, err := os.ReadFile(filepath.Join(example, "hpa.yaml"))
+// connect reads the HPA and makes the clients: for metrics that of the HPA's controller. promlet makes its certificate
+// itself, and on loopback there is nobody between.
+func (d *demo) connect() error {
+	text, err := os.ReadFile(filepath.Join(d.manifests, "hpa.yaml"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := yaml.UnmarshalStrict(text, &a.hpa); err != nil {
-		return nil, fmt.Errorf("hpa.yaml: %w", err)
+	if err := yaml.UnmarshalStrict(text, &d.hpa); err != nil {
+		return fmt.Errorf("hpa.yaml: %w", err)
+	}
+	config := &rest.Config{Host: d.api, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, Timeout: 5 * time.Second, QPS: -1}
+	if d.client, err = rest.HTTPClientFor(config); err != nil {
+		return err
 	}
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{corev1.SchemeGroupVersion})
-	for _, kind := range []string{"Service", "Pod"} {
-		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
-	}
-	client, err := custom_metrics.NewForVersionForConfig(config, mapper, v1beta2.SchemeGroupVersion)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Service"), meta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
+	metrics, err := custom_metrics.NewForVersionForConfig(config, mapper, v1beta2.SchemeGroupVersion)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a.metrics = client.NamespacedMetrics(a.hpa.Namespace)
-	return a, nil
+	d.metrics = metrics.NamespacedMetrics(d.hpa.Namespace)
+	return nil
 }
 
 // table asks for the metric of the HPA and for that of each pod, and renders the answers, with the reasons below
 // for those that are missing. The error is that of the HPA's metric.
-func (a *api) table() (string, error) {
-	metric, target := a.hpa.Spec.Metrics[0].Object.Metric.Name, a.hpa.Spec.Metrics[0].Object.Target
+func (d *demo) table() (string, error) {
+	source := d.hpa.Spec.Metrics[0].Object
+	metric, target := source.Metric.Name, source.Target
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	line := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) } // into memory
 	line("OBJECT", "METRIC", "VALUE", "LOAD", "OFF BY", "TARGET", "THE HPA ASKS FOR", "AGE", "WINDOW")
 
-	service, err := a.metrics.GetForObject(schema.GroupKind{Kind: "Service"}, appName, metric, labels.Everything())
+	service, err := d.metrics.GetForObject(schema.GroupKind{Kind: "Service"}, appName, metric, labels.Everything())
 	asks := "-"
 	if err == nil {
-		has, spec := len(a.loads), &a.hpa.Spec
+		has, spec := len(d.loads), &d.hpa.Spec
 		n := replicas.ForTotal(spec, target, service.Value.MilliValue(), has, has)
 		asks = fmt.Sprintf("%d replicas (has %d, may %d-%d)", n, has, *spec.MinReplicas, spec.MaxReplicas)
 	}
-	line(cells("services/"+appName, metric, service, target.Value.String(), asks, a.loads...)...)
+	line(cells("services/"+appName, metric, service, target.Value.String(), asks, d.loads...)...)
 
-	pods, podsErr := a.metrics.GetForObjects(schema.GroupKind{Kind: "Pod"}, labels.Everything(), metric, labels.Everything())
-	for i, l := range a.loads {
+	pods, podsErr := d.metrics.GetForObjects(schema.GroupKind{Kind: "Pod"}, labels.Everything(), metric, labels.Everything())
+	for i, l := range d.loads {
 		var pod *v1beta2.MetricValue
 		if podsErr == nil {
 			at := slices.IndexFunc(pods.Items, func(v v1beta2.MetricValue) bool { return v.DescribedObject.Name == podName(i) })

@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 )
 
@@ -55,8 +54,9 @@ func (a answers) GetForObjects(schema.GroupKind, labels.Selector, string, labels
 // The load is steady, counts only what was answered, and stands in the table beside the value of the same window.
 func TestTableOfALoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, err := newAPI(&rest.Config{}, "..", []*load{{url: "http://one", rate: 50, began: time.Now()}, {url: "http://two", rate: 100, began: time.Now()}})
-		require.NoError(t, err)
+		d := &demo{manifests: ".."}
+		require.NoError(t, d.connect())
+		d.loads = []*load{{url: "http://one", rate: 50, began: time.Now()}, {url: "http://two", rate: 100, began: time.Now()}}
 		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			time.Sleep(30 * time.Millisecond)
 			status := http.StatusOK
@@ -67,15 +67,15 @@ func TestTableOfALoad(t *testing.T) {
 		})}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		for _, l := range api.loads {
+		for _, l := range d.loads {
 			wg.Go(func() { l.run(ctx, client) })
 		}
 		defer wg.Wait()
 		defer cancel()
 		f := func(a answers, want string) {
 			t.Helper()
-			api.metrics = a
-			table, err := api.table()
+			d.metrics = a
+			table, err := d.table()
 			require.Equal(t, a.service == "", err != nil)
 			require.Equal(t, strings.TrimPrefix(want, "\n"), regexp.MustCompile(" +\n").ReplaceAllString(table, "\n"))
 		}
