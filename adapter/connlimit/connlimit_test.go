@@ -2,7 +2,7 @@ package connlimit
 
 import (
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func TestStrangersAreCutOff(t *testing.T) {
 		cut := 0
 		for _, c := range conns[:25] {
 			require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
-			if _, err := c.Read(make([]byte, 1)); err == io.EOF || strings.Contains(fmt.Sprint(err), "reset") {
+			if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 				cut++
 			}
 		}
