@@ -1,8 +1,7 @@
-package main
+package answers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -49,18 +48,6 @@ func (f fleet) String() string {
 		in = fmt.Sprintf("%d namespaces", f.Namespaces)
 	}
 	return fmt.Sprintf("%s Deployments of %d pods in %s", harness.Grouped(f.Namespaces*f.Apps), f.Pods, in)
-}
-
-func (f fleet) argument() (string, error) {
-	text, err := json.Marshal(f)
-	return string(text), err
-}
-
-func parseFleet(text string) (f fleet, err error) {
-	if err := json.Unmarshal([]byte(text), &f); err != nil {
-		return f, fmt.Errorf("read fleet: %w", err)
-	}
-	return f, nil
 }
 
 // namespace names the i-th namespace, app an application, pod the i-th pod of one, as

@@ -1,4 +1,4 @@
-package main
+package scraping
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -125,43 +124,28 @@ func others(families, than []family) []family {
 	return slices.DeleteFunc(families, func(f family) bool { return names[f.name] })
 }
 
-// choose takes families that have so many series together: the first ones, or, if these
-// are most, all but the last ones.
+// choose takes the first families that fit into so many series, in order, or, if these are
+// most, all but the last ones that fit into the rest.
 func choose(families []family, series int) ([]family, error) {
 	without := countSeries(families) - series
 	if without < 0 {
 		return nil, fmt.Errorf("the exporters have %d series too few", -without)
 	}
-	take := series < without
-	var names map[string]bool
-	var left int
-	if take {
-		names, left = firstFit(slices.All(families), series)
-	} else {
-		names, left = firstFit(slices.Backward(families), without)
+	order, left, take := slices.Clone(families), series, series < without
+	if !take {
+		left = without
+		slices.Reverse(order)
+	}
+	fit := map[string]bool{}
+	for _, f := range order {
+		if n := f.series(); n <= left {
+			fit[f.name], left = true, left-n
+		}
 	}
 	if left > 0 {
 		return nil, fmt.Errorf("no families have the last %d series", left)
 	}
-	var chosen []family
-	for _, f := range families {
-		if names[f.name] == take {
-			chosen = append(chosen, f)
-		}
-	}
-	return chosen, nil
-}
-
-// firstFit names the families that fit into so many series, in order, and tells how
-// many are left.
-func firstFit(families iter.Seq2[int, family], series int) (names map[string]bool, left int) {
-	names = map[string]bool{}
-	for _, f := range families {
-		if n := f.series(); n <= series {
-			names[f.name], series = true, series-n
-		}
-	}
-	return names, series
+	return slices.DeleteFunc(slices.Clone(families), func(f family) bool { return fit[f.name] != take }), nil
 }
 
 // onePercent gives names of counters that have so many series together: those with

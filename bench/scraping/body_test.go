@@ -1,4 +1,4 @@
-package main
+package scraping
 
 import (
 	"errors"
@@ -51,6 +51,6 @@ func TestBodiesRefused(t *testing.T) {
 	require.ErrorContains(t, err, "series too few")
 	_, err = newBody(t.TempDir(), 100)
 	require.ErrorContains(t, err, nodeExporter)
-	_, err = newResults(testdata, 7)
-	require.EqualError(t, err, "there is no body of 7 series")
+	_, err = newResults(t.TempDir())
+	require.ErrorContains(t, err, "make the body of 100 series: ")
 }

@@ -1,10 +1,8 @@
-package main
+package process
 
 import (
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -61,34 +59,35 @@ ports: [{name: web, port: %[3]s}]
 
 func podName(i int) string { return fmt.Sprintf("app-7d4b9c6f5d-%05d", i) }
 
-// writeManifests writes promlet's manifests of the targets at the addresses into a
-// directory; without addresses, nothing.
-func writeManifests(dir string, addresses []string) error {
+// manifests are promlet's manifests of the targets at the addresses; without addresses,
+// nothing.
+func manifests(addresses []string) (string, error) {
 	if len(addresses) == 0 {
-		return nil
+		return "", nil
 	}
-	text := fmt.Sprintf(appManifests, scrapeInterval, readMetric)
+	var b strings.Builder
+	fmt.Fprintf(&b, appManifests, scrapeInterval, readMetric)
 	for i, address := range addresses {
 		ip, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return fmt.Errorf("write manifests: %w", err)
+			return "", err
 		}
-		text += fmt.Sprintf(podManifests, podName(i), ip, port)
+		fmt.Fprintf(&b, podManifests, podName(i), ip, port)
 	}
-	return os.WriteFile(filepath.Join(dir, "app.yaml"), []byte(text), 0o600)
+	return b.String(), nil
 }
 
 // prometheusConfig is Prometheus's configuration of the targets at the addresses. They
 // have the labels that promlet gives them.
-func prometheusConfig(addresses []string) string {
+func prometheusConfig(addresses []string) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global: {scrape_interval: %s}\n", scrapeInterval)
 	if len(addresses) == 0 {
-		return b.String()
+		return b.String(), nil
 	}
 	b.WriteString("scrape_configs:\n- job_name: app\n  static_configs:\n")
 	for i, address := range addresses {
 		fmt.Fprintf(&b, "  - targets: [%q]\n    labels: {namespace: default, service: app, endpoint: web, container: app, pod: %s}\n", address, podName(i))
 	}
-	return b.String()
+	return b.String(), nil
 }

@@ -1,10 +1,8 @@
-package main
+package scraping
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/logging"
 
+	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -42,13 +41,14 @@ func (c kase) start(b *body, targets int, address string, to storage.AppendableV
 		return nil, err
 	}
 	groups := map[string][]*targetgroup.Group{jobName: {newGroup(targets)}}
+	client := []config_util.HTTPClientOption{config_util.WithDialContextFunc(harness.DialTo(address))}
 	if c.side == sidePrometheus {
-		return startPrometheus(cfg, groups, dialTo(address), to)
+		return startPrometheus(cfg, groups, client, to)
 	}
 	options := scrape.Options{
 		Appendable:        to,
 		Registerer:        prometheus.NewRegistry(),
-		HTTPClientOptions: dialTo(address),
+		HTTPClientOptions: client,
 		OnDemand:          c.keeps == onePercentOnDemand,
 		NoCompression:     c.keeps == onePercentOnDemand, // as cmd/promlet has it
 	}
@@ -120,13 +120,4 @@ func newGroup(targets int) *targetgroup.Group {
 		})
 	}
 	return g
-}
-
-// dialTo makes every connection lead to one address.
-func dialTo(address string) []config_util.HTTPClientOption {
-	return []config_util.HTTPClientOption{
-		config_util.WithDialContextFunc(func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}),
-	}
 }

@@ -1,11 +1,7 @@
-package main
+package process
 
 import (
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -22,17 +18,14 @@ import (
 // The manifests are what a cluster would have: strictly decoded, one pod and one slice
 // for each address.
 func TestManifests(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, writeManifests(dir, nil))
-	files, err := os.ReadDir(dir)
+	text, err := manifests(nil)
 	require.NoError(t, err)
-	require.Empty(t, files)
+	require.Empty(t, text)
 
 	addresses := []string{"127.0.0.1:1001", "127.0.0.1:1002"}
-	require.NoError(t, writeManifests(dir, addresses))
-	text, err := os.ReadFile(filepath.Join(dir, "app.yaml"))
+	text, err = manifests(addresses)
 	require.NoError(t, err)
-	documents := strings.Split(string(text), "---\n")
+	documents := strings.Split(text, "---\n")
 	require.Len(t, documents, 3+2*len(addresses))
 	kinds := []any{&corev1.Service{}, &monitoringv1.ServiceMonitor{}, &autoscalingv2.HorizontalPodAutoscaler{}}
 	for range addresses {
@@ -43,12 +36,15 @@ func TestManifests(t *testing.T) {
 	}
 	require.Equal(t, readMetric, kinds[2].(*autoscalingv2.HorizontalPodAutoscaler).Spec.Metrics[0].Object.Metric.Name)
 	require.Equal(t, int32(1002), *kinds[6].(*discoveryv1.EndpointSlice).Ports[0].Port)
-	require.ErrorContains(t, writeManifests(dir, []string{"nowhere"}), "write manifests: ")
+	_, err = manifests([]string{"nowhere"})
+	require.ErrorContains(t, err, "nowhere")
 }
 
 func TestPrometheusConfig(t *testing.T) {
 	f := func(addresses ...string) *config.Config {
-		c, err := config.Load(prometheusConfig(addresses), slog.New(slog.DiscardHandler))
+		text, err := prometheusConfig(addresses)
+		require.NoError(t, err)
+		c, err := config.Load(text, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		return c
 	}
@@ -60,22 +56,4 @@ func TestPrometheusConfig(t *testing.T) {
 	require.Len(t, groups, 2)
 	require.Equal(t, podName(1), string(groups[1].Labels["pod"]))
 	require.Equal(t, "127.0.0.1:1002", string(groups[1].Targets[0]["__address__"]))
-}
-
-// What programs are started with names their files and ports.
-func TestPrepare(t *testing.T) {
-	ports, err := freePorts(t.Context())
-	require.NoError(t, err)
-	require.NotEqual(t, ports[0], ports[1])
-	for _, s := range subjects("promlet", "prometheus") {
-		dir := t.TempDir()
-		args, err := s.prepare(dir, []string{net.JoinHostPort("127.0.0.1", "1001")}, ports)
-		require.NoError(t, err)
-		require.Contains(t, strings.Join(args, " "), ports[0])
-		require.Equal(t, s.name == promletOnDemand, slices.Contains(args, "--ingest=demand"), args)
-		require.Equal(t, s.name == promletAll, slices.Contains(args, "--ingest=all"), args)
-		files, err := os.ReadDir(dir)
-		require.NoError(t, err)
-		require.Len(t, files, 1)
-	}
 }

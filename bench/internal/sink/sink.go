@@ -1,4 +1,5 @@
-package main
+// Package sink is a storage that keeps nothing.
+package sink
 
 import (
 	"context"
@@ -10,39 +11,39 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// sink is a storage that only hands out references, and counts.
-type sink struct {
-	appenders sync.Pool // of *sinkAppender, so that both sides get theirs for nothing
+// Sink is a storage that only hands out references, and counts.
+type Sink struct {
+	appenders sync.Pool // of *appender, so that both sides get theirs for nothing
 	refs      atomic.Uint64
 
 	mtx              sync.Mutex
 	commits, samples int64
 }
 
-// counts gives the number of commits, and of samples in them.
-func (s *sink) counts() (commits, samples int64) {
+// Counts returns the number of commits, and of samples in them.
+func (s *Sink) Counts() (commits, samples int64) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
 	return s.commits, s.samples
 }
 
 // AppenderV2 implements storage.AppendableV2.
-func (s *sink) AppenderV2(context.Context) storage.AppenderV2 {
-	a, ok := s.appenders.Get().(*sinkAppender)
+func (s *Sink) AppenderV2(context.Context) storage.AppenderV2 {
+	a, ok := s.appenders.Get().(*appender)
 	if !ok {
-		a = &sinkAppender{sink: s}
+		a = &appender{sink: s}
 	}
 	return a
 }
 
-// sinkAppender is the appender of one scrape.
-type sinkAppender struct {
-	sink    *sink
+// appender is the appender of one scrape.
+type appender struct {
+	sink    *Sink
 	samples int64
 }
 
 // Append implements storage.AppenderV2.
-func (a *sinkAppender) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ float64,
+func (a *appender) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ float64,
 	_ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AOptions,
 ) (storage.SeriesRef, error) {
 	a.samples++
@@ -53,7 +54,7 @@ func (a *sinkAppender) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64
 }
 
 // Commit implements storage.AppenderV2.
-func (a *sinkAppender) Commit() error {
+func (a *appender) Commit() error {
 	a.sink.mtx.Lock()
 	a.sink.samples += a.samples
 	a.sink.commits++
@@ -62,7 +63,7 @@ func (a *sinkAppender) Commit() error {
 }
 
 // Rollback implements storage.AppenderV2.
-func (a *sinkAppender) Rollback() error {
+func (a *appender) Rollback() error {
 	a.samples = 0
 	a.sink.appenders.Put(a)
 	return nil

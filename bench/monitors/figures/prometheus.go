@@ -20,6 +20,8 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/logging"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/promlet/promlet/bench/internal/sink"
 )
 
 // operatorConfig makes the configuration that prometheus-operator makes of monitors, for
@@ -72,8 +74,8 @@ func startPrometheus(parent context.Context, s *setup) (*side, error) {
 	}
 	manager, err := promscrape.NewManager(&promscrape.Options{
 		DiscoveryReloadInterval: model.Duration(s.Batch),
-		HTTPClientOptions:       dialTo(s.Targets),
-	}, logger, logging.NewJSONFileLogger, nil, discard{}, registry)
+		HTTPClientOptions:       s.dialTargets(),
+	}, logger, logging.NewJSONFileLogger, nil, &sink.Sink{}, registry)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("make scrape manager: %w", err)
