@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/prometheus/util/strutil"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 )
@@ -69,7 +70,7 @@ func (g *Generator) generate(r *choices) (*Cluster, error) {
 	for _, m := range c.PodMonitors {
 		monitor = m
 	}
-	return surround(monitor, r)
+	return g.surround(monitor, r)
 }
 
 // documentsIn are the objects in lists of lists.
@@ -89,7 +90,7 @@ func documentsIn(v any) (docs []document) {
 type expansion struct {
 	*Generator
 	*choices
-	values map[string]any // by the names that let and each give them
+	values map[string]any // by the names that let and each give them; a func() any is called
 	err    error
 }
 
@@ -100,7 +101,12 @@ func (e *expansion) expand(node any) any {
 		if name, ok := strings.CutPrefix(node, "="); ok {
 			return e.named(name)
 		}
-		return e.names.ReplaceAllStringFunc(node, func(name string) string { return fmt.Sprint(e.value(strings.Trim(name, "{}"))) })
+		return e.names.ReplaceAllStringFunc(node, func(name string) string {
+			if v := e.value(strings.Trim(name, "{}")); v != nil {
+				return fmt.Sprint(v)
+			}
+			return name
+		})
 	case []any:
 		out := []any{}
 		for _, x := range node {
@@ -127,7 +133,8 @@ func (e *expansion) expandMap(node document) any {
 	case node["one"] != nil:
 		return e.either(e.one(number(node["one"])), node)
 	case node["if"] != nil:
-		return e.either(e.value(fmt.Sprint(node["if"])) != nil, node)
+		v := e.value(fmt.Sprint(node["if"]))
+		return e.either(v != nil && v != false, node)
 	case node["merge"] != nil:
 		return mergedNodes(e.list(node["merge"]))
 	case node["times"] != nil:
@@ -200,7 +207,11 @@ func (e *expansion) list(node any) []any {
 func (e *expansion) named(name string) any {
 	first, _, _ := strings.Cut(name, ".")
 	if _, ok := e.values[first]; ok {
-		return e.value(name)
+		v := e.value(name)
+		if choose, ok := v.(func() any); ok {
+			return choose()
+		}
+		return v
 	}
 	rule, ok := e.rules[name]
 	if !ok {
@@ -217,7 +228,9 @@ func number(node any) int {
 	return int(n)
 }
 
-// mergedNodes puts maps or lists together; later keys win.
+// mergedNodes puts maps or lists together; later keys win. Of keys that are one to
+// Prometheus once they are label names (a.b and a_b), only the last is kept: which of
+// them wins there is up to Go's maps.
 func mergedNodes(nodes []any) any {
 	var list []any
 	out := document{}
@@ -226,7 +239,11 @@ func mergedNodes(nodes []any) any {
 		case []any:
 			list = append(slices.Grow(list, 1), node...) // not nil
 		case document:
-			maps.Copy(out, node)
+			for _, key := range slices.Sorted(maps.Keys(node)) {
+				name := strutil.SanitizeLabelName(key)
+				maps.DeleteFunc(out, func(k string, _ any) bool { return strutil.SanitizeLabelName(k) == name })
+				out[key] = node[key]
+			}
 		}
 	}
 	if list != nil {
