@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/promlet/promlet/bench/internal/harness"
@@ -45,8 +46,10 @@ type result struct {
 
 // steady is what a program uses when nothing changes.
 type steady struct {
-	memory
-	cpu float64 // share of one CPU
+	resident  float64 // bytes
+	anonymous float64 // without pages of files, such as the binary's
+	highest   float64 // the most that was ever resident
+	cpu       float64 // share of one CPU
 }
 
 // measure measures the subjects, without and with targets, in each case side by side.
@@ -162,13 +165,9 @@ func (p *program) waitFor(ctx context.Context, answers func(context.Context) err
 
 // watch measures the mean of what programs use for a time.
 func watch(ctx context.Context, running []*program, during time.Duration, to func(i int) *steady) error {
-	before := make([]time.Duration, len(running))
 	began := time.Now()
-	for i, p := range running {
-		var err error
-		if before[i], err = readCPU(p.PID()); err != nil {
-			return err
-		}
+	if err := addCPU(running, -1, to); err != nil {
+		return err
 	}
 	readings := int(during / time.Second)
 	for range readings {
@@ -176,22 +175,45 @@ func watch(ctx context.Context, running []*program, during time.Duration, to fun
 			return err
 		}
 		for i, p := range running {
-			m, err := readMemory(p.PID())
+			m, err := p.memory()
 			if err != nil {
 				return errors.Join(err, p.Ended())
 			}
 			s := to(i)
-			s.resident += m.resident / float64(readings)
-			s.anonymous += m.anonymous / float64(readings)
-			s.highest = m.highest
+			s.resident += float64(m.VmRSS) / float64(readings)
+			s.anonymous += float64(m.RssAnon) / float64(readings)
+			s.highest = float64(m.VmHWM)
 		}
 	}
+	if err := addCPU(running, 1, to); err != nil {
+		return err
+	}
+	for i := range running {
+		to(i).cpu /= time.Since(began).Seconds()
+	}
+	return nil
+}
+
+func (p *program) memory() (procfs.ProcStatus, error) {
+	process, err := procfs.NewProc(p.PID())
+	if err != nil {
+		return procfs.ProcStatus{}, err
+	}
+	return process.NewStatus()
+}
+
+// addCPU adds the seconds in user and kernel mode since the start of each program.
+func addCPU(running []*program, sign float64, to func(i int) *steady) error {
 	for i, p := range running {
-		after, err := readCPU(p.PID())
+		process, err := procfs.NewProc(p.PID())
 		if err != nil {
 			return errors.Join(err, p.Ended())
 		}
-		to(i).cpu = float64(after-before[i]) / float64(time.Since(began))
+		stat, err := process.Stat()
+		if err != nil {
+			return errors.Join(err, p.Ended())
+		}
+		to(i).cpu += sign * stat.CPUTime()
 	}
 	return nil
 }
