@@ -3,6 +3,7 @@ package monitors
 import (
 	"bufio"
 	"bytes"
+	_ "embed" // pems.yaml
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
+
+//go:embed pems.yaml
+var pemsYAML []byte
 
 // Cluster is the objects that both sides are given. Every namespaced object has a
 // namespace. Objects are shared by all readers: none is changed once it is in use.
@@ -243,4 +247,27 @@ func (c *Cluster) YAML() (string, error) {
 		b.Write(text)
 	}
 	return b.String(), nil
+}
+
+// fillPEMs replaces the values of Secrets and ConfigMaps that stand for PEM text.
+func (c *Cluster) fillPEMs() error {
+	var texts map[string]string
+	if err := yaml.UnmarshalStrict(pemsYAML, &texts); err != nil {
+		return fmt.Errorf("read pems.yaml: %w", err)
+	}
+	for _, s := range c.Secrets {
+		for k, v := range s.Data {
+			if text, ok := texts[string(v)]; ok {
+				s.Data[k] = []byte(text)
+			}
+		}
+	}
+	for _, m := range c.ConfigMaps {
+		for k, v := range m.Data {
+			if text, ok := texts[v]; ok {
+				m.Data[k] = text
+			}
+		}
+	}
+	return nil
 }

@@ -59,9 +59,8 @@ func (g *Generator) generate(r *choices) (*Cluster, error) {
 	if err := errors.Join(e.err, err); err != nil {
 		return nil, fmt.Errorf("generate: %w", err)
 	}
-	c.fillPEMs()
 	if !surrounded {
-		return c, nil
+		return c, c.fillPEMs()
 	}
 	var monitor runtime.Object
 	for _, m := range c.ServiceMonitors {

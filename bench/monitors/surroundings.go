@@ -38,7 +38,7 @@ func (g *Generator) surround(monitor runtime.Object, r *choices) (*Cluster, erro
 		s.cluster.PodMonitors = []*monitoringv1.PodMonitor{m}
 	}
 	s.references(monitor)
-	return s.cluster, nil
+	return s.cluster, s.cluster.fillPEMs()
 }
 
 type surroundings struct {
