@@ -138,7 +138,7 @@ func explanation(results []*result, counting time.Duration) string {
 		bodies = append(bodies, fmt.Sprintf("%s series, %s KiB, 1 %% is %d names; %d targets, %d scrapes counted",
 			harness.Grouped(r.series), harness.Figure(float64(len(r.text))/1024), len(r.kept), r.targets, scrapes))
 	}
-	return fmt.Sprintf(`Bodies, in Prometheus's text format, parts of a node exporter's and a kube-apiserver's cut where families begin:
+	return fmt.Sprintf(`Bodies, in Prometheus's text format, the first series of a node exporter's and a kube-apiserver's:
   %s.
 They are served by another process; scrapes take them over loopback, from one address per target. Both scrape managers run
 in this process, one after the other, on %d CPUs, each target once a second, and append to a storage that only hands out
