@@ -65,15 +65,14 @@ func (b *bench) measure(ctx context.Context, s *server, q question) (m measured,
 // show one half only.
 func (f fleet) polls() []question {
 	var questions []question
-	_ = f.each(func(namespace, app string, number int) error { // it has no error
-		q := podsOf(namespace, app, f)
-		if number%2 == 1 {
-			q = serviceOf(namespace, app, f)
+	for _, w := range f.workloads() {
+		q := podsOf(w.namespace, w.app, f)
+		if w.number%2 == 1 {
+			q = serviceOf(w.namespace, w.app, f)
 		}
 		q.accept = acceptAutoscaler
 		questions = append(questions, q)
-		return nil
-	})
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	random.Shuffle(len(questions), func(i, j int) { questions[i], questions[j] = questions[j], questions[i] })
 	return questions

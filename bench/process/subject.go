@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -135,9 +134,11 @@ func (s *subject) start(ctx context.Context, dir string, addresses []string) (*p
 	if err := os.WriteFile(filepath.Join(values["CONFIG"], s.file), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	if values["API"], values["WEB"], err = freePorts(ctx); err != nil {
+	ports, err := harness.FreePorts(2)
+	if err != nil {
 		return nil, err
 	}
+	values["API"], values["WEB"] = ports[0], ports[1]
 	p := &program{subject: s, expand: func(text string) string {
 		return os.Expand(text, func(name string) string { return values[name] })
 	}}
@@ -155,22 +156,6 @@ func (s *subject) start(ctx context.Context, dir string, addresses []string) (*p
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.path, args...)
 	p.Program, err = harness.StartProgram(s.name, cmd, filepath.Join(dir, "log"))
 	return p, err
-}
-
-// freePorts finds two ports of loopback that nobody listens on.
-func freePorts(ctx context.Context) (string, string, error) {
-	var ports [2]string
-	for i := range ports {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", fmt.Errorf("find a free port: %w", err)
-		}
-		defer listener.Close() //nolint:errcheck // nothing was sent; held until both are found, to be different
-		if _, ports[i], err = net.SplitHostPort(listener.Addr().String()); err != nil {
-			return "", "", err
-		}
-	}
-	return ports[0], ports[1], nil
 }
 
 // maxAnswer bounds what is read of an answer.
