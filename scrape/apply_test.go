@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // loopsByAddress gives the running loops of a job.
@@ -199,7 +201,7 @@ func TestTargetMovesAddress(t *testing.T) {
 	}
 	require.Equal(t, []string{`{__name__="b"} stale`}, values(stale))
 
-	// Gone before its heir has scraped: then the markers are written after all.
+	// Gone before its second has scraped: then the markers are written after all.
 	require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", at(addressOf(replacement)))))
 	require.NoError(t, m.Apply(nil, nil))
 	body, _ := r.last(t)
@@ -392,6 +394,6 @@ func TestErrorsAreBounded(t *testing.T) {
 	}
 	err := m.Apply(one(jobConfig("j")), groups("j", g))
 	require.ErrorContains(t, err, "and 4997 more targets")
-	require.Less(t, len(err.Error()), 4*maxReason)
+	require.Less(t, len(err.Error()), 4*reason.Max)
 	require.Regexp(t, regexp.MustCompile(`(?s)target 0 .*target 1 .*target 2 `), err.Error())
 }

@@ -176,7 +176,7 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	require.EqualValues(t, 4, report["scrape_samples_scraped"])
 	require.Empty(t, l.cache.index)
 
-	l.conclude()
+	l.finish()
 	metrics, _ = m.Catalog()
 	require.Empty(t, metrics)
 	require.NotEqual(t, version, m.CatalogVersion())
@@ -298,64 +298,9 @@ func TestSeriesLimit(t *testing.T) {
 		require.Zero(t, unneeded)
 		require.Equal(t, 30+50, needed)
 	}
-	l.conclude()
+	l.finish()
 	_, needed := m.Refused()
 	require.Zero(t, needed)
-}
-
-func TestFateOf(t *testing.T) {
-	f := func(rules, name string, want fate) {
-		t.Helper()
-		cfg := jobOf(t, "metric_relabel_configs: ["+rules+"]")
-		require.Equal(t, want, fateOf(name, cfg.MetricRelabelConfigs))
-	}
-	depends := fate{depends: true}
-	f("", "a", fate{name: "a"})
-	f("{source_labels: [__name__], regex: 'a.*', action: drop}", "ab", fate{dropped: true})
-	f("{source_labels: [__name__], regex: 'a.*', action: keep}", "b", fate{dropped: true})
-	f("{source_labels: [x, __name__], regex: 'a.*', action: drop}", "a", fate{name: "a"})
-	f("{source_labels: [__name__], regex: 'a_(.*)', target_label: __name__}", "a_b", fate{name: "b"})
-	f("{source_labels: [__name__], regex: 'a_(.*)', target_label: __name__}, {source_labels: [__name__], regex: b, action: drop}", "a_b", fate{dropped: true})
-	f("{source_labels: [__name__], target_label: __name__, action: uppercase}", "a", fate{name: "A"})
-	f("{source_labels: [__name__], regex: '(.*)', target_label: other}", "a", fate{name: "a"})
-	f("{target_label: __name__, replacement: z}", "a", fate{name: "z"})
-	f("{source_labels: [x], target_label: __name__}", "a", depends)
-	f("{source_labels: [__name__], regex: '(.*)', target_label: '__${1}__', replacement: z}", "name", depends)
-	f("{source_labels: [__name__], regex: '(.*)', target_label: 'x_${1}', replacement: z}", "name", fate{name: "name"})
-	f("{source_labels: [__name__], regex: '(.*)', target_label: __name__, replacement: ''}", "a", depends)
-	f("{regex: '__.*', action: labeldrop}", "a", depends)
-	f("{regex: 'x', action: labeldrop}", "a", fate{name: "a"})
-	f("{regex: 'x', action: labelkeep}", "a", depends)
-	f("{regex: '(x.*)', action: labelmap}", "a", depends)
-	f("{regex: '(x.*)', replacement: 'z_$1', action: labelmap}", "a", fate{name: "a"})
-	f("{source_labels: [x], target_label: y, action: keepequal}", "a", fate{name: "a"})
-}
-
-// A target that exposes ever new names fills neither the catalog nor the cache.
-func TestEverNewNames(t *testing.T) {
-	i := 0
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", textType)
-		for range 5000 {
-			i++
-			_, _ = fmt.Fprintf(w, "# TYPE n%d counter\nn%d 1\n", i, i)
-		}
-	})
-	m := newManager(t, storageNowhere{}, onDemand)
-	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
-	for range 8 {
-		l.names.forgot = time.Time{}
-		l.scrape(time.Now())
-		require.NoError(t, l.target.LastError())
-	}
-	require.LessOrEqual(t, len(l.names.entries), maxNames+1)
-	require.LessOrEqual(t, len(l.names.lines), 2*maxNames)
-	require.LessOrEqual(t, len(l.names.fams), 2*maxNames)
-	require.Empty(t, l.cache.dropped)
-	m.jobs["j"] = l.job
-	defer delete(m.jobs, "j")
-	metrics, _ := m.Catalog()
-	require.LessOrEqual(t, len(metrics), 5000)
 }
 
 // storageNowhere gives appenders that only hand out references.

@@ -31,7 +31,7 @@ type turn struct {
 
 // turnLasts is no multiple of the interval: no turn is to begin when a target is
 // being scraped.
-const turnLasts = 6*actEvery + 3*time.Second
+const turnLasts = 6*stepEvery + 3*time.Second
 
 func at(addresses ...string) []model.LabelSet {
 	var out []model.LabelSet
@@ -59,7 +59,7 @@ func play(t *testing.T, turns []turn, scraperOf newScraper) map[string][]string 
 		_, _ = w.Write([]byte(body))
 	})
 	r := &recorder{next: newHeadModel(0, 0)}
-	onStage(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
+	inBubbleWith(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
 		var s scraper
 		for i, tn := range turns {
 			now.Store(int64(i))
@@ -169,7 +169,7 @@ func TestTargetsUnlikePrometheus(t *testing.T) {
 	t.Parallel()
 	m1 := map[string]string{"": "m 1\n"}
 	for name, turns := range map[string][]turn{
-		"target goes for less than two intervals": {{targets: at("a:80"), bodies: m1}, {lasts: actEvery}, {targets: at("a:80"), bodies: m1}},
+		"target goes for less than two intervals": {{targets: at("a:80"), bodies: m1}, {lasts: stepEvery}, {targets: at("a:80"), bodies: m1}},
 		"job goes": {{targets: at("a:80"), bodies: m1}, {noJob: true}, {targets: at("a:80"), bodies: m1}},
 	} {
 		const series = `{__name__="m", instance="a:80", job="j"}`

@@ -23,6 +23,8 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/promlet/promlet/scrape/internal/body"
 )
 
 // difference is a sequence of answers that Prometheus' scraper and ours must
@@ -43,13 +45,13 @@ type difference struct {
 	// its default.
 	reload time.Duration
 
-	// pardon takes a difference that is known and wanted out of what ours made of
+	// allowed takes a difference that is known and wanted out of what ours made of
 	// an answer, or tells that there is nothing to compare from there on.
-	pardon func(d *difference, theirs, ours *act) (over bool)
+	allowed func(d *difference, theirs, ours *step) (over bool)
 }
 
 // act is what a side made of one answer.
-type act struct {
+type step struct {
 	committed  [][]string
 	rolledBack [][]string
 	health     promscrape.TargetHealth
@@ -59,7 +61,7 @@ type act struct {
 
 func (d difference) config(t testing.TB) *config.Config {
 	cfg, err := config.Load(fmt.Sprintf("scrape_configs:\n- job_name: j\n  scrape_interval: %s\n  scrape_timeout: %s\n  %s\n",
-		actEvery, actTimeout, strings.ReplaceAll(d.job, "\n", "\n  ")), promslog.NewNopLogger())
+		stepEvery, stepTimeout, strings.ReplaceAll(d.job, "\n", "\n  ")), promslog.NewNopLogger())
 	require.NoError(t, err)
 	return cfg
 }
@@ -86,10 +88,10 @@ func (d difference) compare(t *testing.T) string {
 	ours, first := d.run(t, d.recorder(t), newOurs, time.Time{})
 	theirs, _ := d.run(t, d.recorder(t), newTheirs, first)
 	for i := range d.answers {
-		if d.pardon != nil && d.pardon(&d, &theirs[i], &ours[i]) {
+		if d.allowed != nil && d.allowed(&d, &theirs[i], &ours[i]) {
 			return ""
 		}
-		if diff := compareActs(theirs[i], ours[i]); diff != "" {
+		if diff := compareSteps(theirs[i], ours[i]); diff != "" {
 			a := d.answers[i]
 			body := a.body
 			a.body = ""
@@ -109,7 +111,7 @@ func (d difference) neverEnds(a answer) bool {
 	}
 	contentType := cmp.Or(a.contentType, textType)
 	// What comes as another type may be read as OpenMetrics for want of a better.
-	p, _ := textparse.New([]byte(a.at(stageTime.Add(overture))), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: config.OpenMetricsText1_0_0.HeaderMediaType()})
+	p, _ := textparse.New([]byte(a.at(bubbleStart.Add(setupTime))), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: config.OpenMetricsText1_0_0.HeaderMediaType()})
 	if _, openMetrics := p.(*textparse.OpenMetricsParser); !openMetrics {
 		return false
 	}
@@ -120,7 +122,7 @@ func (d difference) neverEnds(a answer) bool {
 	}
 }
 
-func compareActs(theirs, ours act) string {
+func compareSteps(theirs, ours step) string {
 	if reflect.DeepEqual(theirs, ours) {
 		return ""
 	}
@@ -142,16 +144,16 @@ func compareActs(theirs, ours act) string {
 // refusedWhole pardons what ours does about bodies that Prometheus' parsers do not
 // survive (see guard.go): it takes nothing from them, and Prometheus what comes
 // before the trouble. What is marked as stale and when then differs.
-func refusedWhole(d *difference, theirs, ours *act) (over bool) {
+func refusedWhole(d *difference, theirs, ours *step) (over bool) {
 	switch {
 	case ours.err == nil:
 		return false
-	case errors.Is(ours.err, errEmptyFamilies), errors.Is(ours.err, errLargeField):
+	case errors.Is(ours.err, body.ErrEmptyFamilies), errors.Is(ours.err, body.ErrLargeField):
 		return true
 	}
 	if d.parseST {
 		// In a body that does not parse, start timestamps are not looked for.
-		for _, a := range []*act{theirs, ours} {
+		for _, a := range []*step{theirs, ours} {
 			for _, batch := range a.rolledBack {
 				for i, line := range batch {
 					batch[i] = startTimestamp.ReplaceAllString(line, "")
@@ -169,8 +171,8 @@ var startTimestamp = regexp.MustCompile(` st@-?[0-9]+`)
 // one is not taken, both sides may write a stale marker though the body holds the
 // series; Prometheus depending on the order of the texts. And Prometheus goes on
 // with the old reference where the storage refused an exemplar.
-func newReferences(d *difference, theirs, ours *act) (over bool) {
-	for _, a := range []*act{theirs, ours} {
+func newReferences(d *difference, theirs, ours *step) (over bool) {
+	for _, a := range []*step{theirs, ours} {
 		all := slices.Concat(slices.Concat(a.committed...), slices.Concat(a.rolledBack...))
 		for i, batch := range a.committed {
 			a.committed[i] = slices.DeleteFunc(batch, func(line string) bool {
@@ -291,7 +293,7 @@ func TestComparisonNotices(t *testing.T) {
 	} {
 		d.answers = other
 		theirs, _ := d.run(t, d.recorder(t), newTheirs, first)
-		n := slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return compareActs(theirs[i], ours[i]) != "" })
+		n := slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return compareSteps(theirs[i], ours[i]) != "" })
 		require.NotEqual(t, -1, n, name)
 	}
 }

@@ -149,13 +149,13 @@ func testLoop(t testing.TB, m *Manager, cfg *config.ScrapeConfig, target model.L
 	p, err := m.planJob(nil, cfg, []*targetgroup.Group{g})
 	require.NoError(t, err)
 	require.NoError(t, p.err)
-	require.Len(t, p.wanted, 1)
+	require.Len(t, p.targets, 1)
 	j := &job{loops: map[uint64]*loop{}}
 	j.adopt(p)
-	l := m.newLoop(j, p.settings, p.made[g].candidates[0])
+	l := m.newLoop(j, p.settings, p.made[g].targets[0])
 	t.Cleanup(func() {
 		l.cancel()
-		l.fetch.client.CloseIdleConnections()
+		l.settings.fetcher.CloseIdleConnections()
 	})
 	return l
 }
@@ -203,7 +203,7 @@ func soonTarget(t testing.TB, cfg *config.ScrapeConfig, address string) *targetg
 	require.NoError(t, err)
 	for i := range 1_000_000 {
 		own := model.LabelSet{model.AddressLabel: model.LabelValue(address), "__try": model.LabelValue(itoa(i))}
-		c, err := candidateOf(own, nil, checked, labels.NewBuilder(labels.EmptyLabels()))
+		c, err := discoverTarget(own, nil, checked, labels.NewBuilder(labels.EmptyLabels()))
 		require.NoError(t, err)
 		if wait := offset(c.key, c.settings.interval, time.Now()); wait > 300*time.Millisecond && wait < 2*time.Second {
 			return &targetgroup.Group{Source: "soon", Targets: []model.LabelSet{own}}

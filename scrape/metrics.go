@@ -4,10 +4,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// metrics counts what the loops do. It exists without a registerer as well:
-// then nobody reads it.
+// metrics counts what the loops do. It does so without a registerer as well.
 type metrics struct {
 	registerer prometheus.Registerer
 	collectors []prometheus.Collector
@@ -21,7 +23,7 @@ type metrics struct {
 	bodies                  prometheus.Gauge
 }
 
-// rejectReasons are why the storage does not take a sample.
+// rejectReasons are the reasons for which the storage rejects a sample.
 func rejectReasons() []string {
 	return []string{"out_of_order", "duplicate", "out_of_bounds", "exemplar_out_of_order"}
 }
@@ -29,7 +31,7 @@ func rejectReasons() []string {
 // limitNames are the limits that a scrape may fail by.
 func limitNames() []string { return []string{"body_size", "sample", "label", "bucket", "target"} }
 
-// newMetrics registers the metrics of m, which is asked on every collection.
+// newMetrics registers the metrics of m. Its gauges are computed on every collection.
 func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 	scrapes := counterVec("promlet_scrape_scrapes_total", "Scrapes that ran to their end, by result.", "result")
 	c := &metrics{
@@ -52,7 +54,7 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 			Help: "Memory held at this moment by bodies above 256 KiB.",
 		}),
 	}
-	// All are there from the beginning, so that the first is an increase.
+	// All start at 0, so that the first one is an increase.
 	for _, reason := range rejectReasons() {
 		c.rejected.WithLabelValues(reason)
 	}
@@ -103,18 +105,13 @@ func (m *Manager) gauges() []prometheus.Collector {
 	}
 }
 
-// countExposed counts what Catalog gives.
+// countExposed counts what Catalog returns.
 func (m *Manager) countExposed() (exposed, series int) {
-	m.mu.Lock()
-	all := make([]*names, 0, len(m.jobs))
-	for _, j := range m.jobs {
-		all = append(all, j.names)
-	}
-	m.mu.Unlock()
-	for _, n := range all {
-		inJob, seriesInJob := n.exposed()
-		exposed += inJob
-		series += seriesInJob
+	for _, t := range m.tables() {
+		t.Exposed(func(e *names.Entry) {
+			exposed++
+			series += e.Series
+		})
 	}
 	return exposed, series
 }
@@ -136,7 +133,7 @@ func (m *metrics) scraped(took time.Duration, err error) {
 		return
 	}
 	m.failed.Inc()
-	if limit := limitOf(err); limit != "" {
+	if limit := reason.LimitOf(err); limit != "" {
 		m.exceeded.WithLabelValues(limit).Inc()
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 )
 
-// moody answers in every way a target can, quickly.
-func moody(seed uint64) http.HandlerFunc {
+// unreliable answers in every way a target can, quickly.
+func unreliable(seed uint64) http.HandlerFunc {
 	var mu sync.Mutex
 	rnd := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // The same every time.
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func randomSet(rnd *rand.Rand, jobs []*config.ScrapeConfig, gs []*targetgroup.Gr
 func TestStressApply(t *testing.T) {
 	var gs []*targetgroup.Group
 	for i := range 6 {
-		s := serve(t, moody(uint64(i)))
+		s := serve(t, unreliable(uint64(i)))
 		g := group(addressOf(s))
 		g.Labels = model.LabelSet{"group": model.LabelValue(itoa(i))}
 		gs = append(gs, g)
@@ -153,7 +153,7 @@ func checkHistory(t *testing.T, r *recorder) {
 
 // Stop comes at any moment, from several sides, while sets change.
 func TestStressStop(t *testing.T) {
-	s := serve(t, moody(9))
+	s := serve(t, unreliable(9))
 	g := group(addressOf(s))
 	for n := range 30 {
 		r := &recorder{}

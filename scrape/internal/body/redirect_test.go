@@ -1,4 +1,4 @@
-package scrape
+package body
 
 import (
 	"net/http"
@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withCredentials are the ways in which a request can prove who it is from.
+// withCredentials are the ways in which a request can carry credentials.
 func withCredentials(tokenURL string) map[string]config_util.HTTPClientConfig {
 	with := func(change func(*config_util.HTTPClientConfig)) config_util.HTTPClientConfig {
 		c := config_util.DefaultHTTPClientConfig

@@ -40,12 +40,12 @@ func TestScrapesAtEqualDistances(t *testing.T) {
 func TestFirstTurns(t *testing.T) {
 	const s = time.Second
 	base := time.Unix(1_700_000_000, 0)
-	f := func(haste bool, last, now, turn, want time.Duration, left bool) {
+	f := func(quick bool, last, now, place, want time.Duration, left bool) {
 		t.Helper()
-		ts := turns{haste: haste, last: base.Add(last)}
-		key := uint64(base.Add(turn).UnixNano()) //nolint:gosec // After 1970.
-		require.Equal(t, want, ts.next(base.Add(now), key, 60*s))
-		require.Equal(t, left, ts.haste)
+		next := schedule{quick: quick, last: base.Add(last)}
+		key := uint64(base.Add(place).UnixNano()) //nolint:gosec // After 1970.
+		require.Equal(t, want, next.next(base.Add(now), key, 60*s))
+		require.Equal(t, left, next.quick)
 	}
 	f(false, 0, 0, 10*s, 10*s, false)
 	f(true, 0, 0, 10*s, QuickGap, false)
@@ -93,7 +93,7 @@ func TestHaste(t *testing.T) {
 		l := loopsByAddress(m, "j")["target:80"]
 		start := time.Now().UnixMilli()
 		for range 100 {
-			l.hurry(0)
+			l.scrapeSoon(0)
 		}
 		time.Sleep(time.Minute)
 		times, _ := ups(r)
@@ -101,7 +101,7 @@ func TestHaste(t *testing.T) {
 		// Not more often than once in a second.
 		start = time.Now().UnixMilli()
 		for range 100 {
-			l.hurry(0)
+			l.scrapeSoon(0)
 			time.Sleep(50 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)

@@ -1,50 +1,57 @@
-package scrape
+package body
 
 import (
 	"bytes"
 	"fmt"
 	"io"
-	"sync"
+
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 const (
 	// filterChunk is how much of a body is looked at at a time: small enough for
 	// the processor's cache, large enough that reading costs little.
 	filterChunk = 32 << 10
-	// maxRuns is for how many runs of lines that are passed on it is known where in
-	// the body they were.
+	// maxRuns is for how many runs of passed lines their place in the body is known.
 	maxRuns = 16 << 10
 )
 
-// filter reads a text body and passes on the lines that have to be parsed: those
-// that a view does not say can be skipped. It decides by the name that a line
-// begins with, before anything is parsed; where what is a line is not beyond doubt,
-// everything from there on is passed.
+// filter reads a text body and passes on the lines that have to be parsed: those that
+// the decisions do not skip. It decides by the name that a line begins with, before
+// anything is parsed. Where it cannot be sure where lines end, it passes everything
+// from there on.
 //
-// What is skipped goes unchecked: an error in such a line, or a limit it is above,
-// is not noticed.
+// Skipped lines are not checked: parse errors in them, and limits that they exceed, are
+// not reported.
 type filter struct {
-	src   io.Reader
-	view  *view
-	limit int64 // of bytes; 0 is none
+	from      *Pools
+	src       io.Reader
+	decisions *names.Decisions
+	limit     int64 // of bytes; 0 is none
 
-	buf      []byte
-	at, end  int    // what of buf has not been looked at
-	run      []byte // part of buf that is to be passed on
-	err      error  // of src, once all before it has been looked at
-	through  bool   // pass everything
-	escapes  bool   // there is a backslash in buf
-	previous []byte // name of the line before, and its verdict
-	verdict  verdict
+	buf     []byte
+	at, end int    // what of buf has not been looked at
+	run     []byte // part of buf that is to be passed on
+	err     error  // of src, once all before it has been looked at
+	through bool   // pass everything
+	escapes bool   // there is a backslash in buf
 
-	// What the labels le and quantile mean to the parser depends on the type it has
-	// read last, whosever it is. So when the lines that are passed on would have
-	// another one, a line is put before them that was skipped.
+	previous []byte // name of the line before, and the decision on it
+	decision names.Decision
+
+	// The parser reads the labels le and quantile by the type that it has read last,
+	// whatever family that is of. Where skipping a type would change what a passed line
+	// means, the type is passed after all, right before that line.
 	bodyType, passedType labelType
 	typeLine             []byte // the last in the body, if it was skipped
 	typeAt               int    // its number
 
-	skippedLines
+	sent    int64 // bytes of the body that have come
+	line    int   // number of the next line that is looked at, from 1
+	passed  int   // bytes passed on
+	gap     bool  // the last line was skipped
+	skipped Skipped
 }
 
 // labelType is a type of metrics by the label that the parsers normalize for it.
@@ -69,48 +76,42 @@ func labelTypeOf(text []byte) labelType {
 	return strangeType
 }
 
-// skippedLines is what a filter has found.
-type skippedLines struct {
-	bytes   int64    // of the body, read so far
-	samples int      // that were skipped
-	kept    int      // of these, left by metric relabelling
-	numbers []uint32 // how many, by number of their name
+// Skipped are the lines that a filter has taken out of a body.
+type Skipped struct {
+	Samples int      // in these lines
+	Kept    int      // samples that metric relabelling leaves
+	Numbers []uint32 // samples by number of their name
 
-	line     int  // the next that is looked at, from 1
-	passed   int  // bytes passed on
-	skipping bool // the last line was not
-	runs     []lineRun
+	runs []lineRun // what was passed on instead
 }
 
 // lineRun says that what was passed on from a place on begins with a line of the body.
 type lineRun struct{ at, line int }
 
-// filters lends filters.
-type filters struct{ pool sync.Pool }
-
-// over gives a filter for a body. It is to be given back.
-func (p *filters) over(src io.Reader, v *view, limit int64) *filter {
-	f, ok := p.pool.Get().(*filter)
+// filter lends a filter for a body.
+func (p *Pools) filter(src io.Reader, d *names.Decisions, limit int64) *filter {
+	f, ok := p.filters.Get().(*filter)
 	if !ok {
 		f = &filter{buf: make([]byte, filterChunk)}
 	}
 	*f = filter{
-		src: src, view: v, limit: limit, buf: f.buf, previous: f.previous[:0], typeLine: f.typeLine[:0],
-		skippedLines: skippedLines{numbers: f.numbers[:0], runs: f.runs[:0], line: 1},
+		from: p, src: src, decisions: d, limit: limit,
+		buf: f.buf, previous: f.previous[:0], typeLine: f.typeLine[:0], line: 1,
+		skipped: Skipped{Numbers: f.skipped.Numbers[:0], runs: f.skipped.runs[:0]},
 	}
 	return f
 }
 
-// put takes a filter back.
-func (p *filters) put(f *filter) {
+// release gives the filter back. nil has nothing to give.
+func (f *filter) release() {
 	if f == nil {
 		return
 	}
 	if len(f.buf) > filterChunk {
 		f.buf = make([]byte, filterChunk)
 	}
-	f.src, f.view, f.run, f.err = nil, nil, nil, nil
-	p.pool.Put(f)
+	f.src, f.decisions, f.run, f.err = nil, nil, nil, nil
+	f.from.filters.Put(f)
 }
 
 // Read implements io.Reader.
@@ -134,8 +135,8 @@ func (f *filter) Read(p []byte) (int, error) {
 	}
 }
 
-// look goes on to the end of the next lines to pass on, or of the whole lines that
-// there are.
+// look goes on to the end of the next run of lines to pass on, or of the whole lines
+// in buf.
 func (f *filter) look() {
 	start := f.at
 	for f.at < f.end && !f.through {
@@ -147,7 +148,7 @@ func (f *filter) look() {
 			f.run = f.buf[start:f.at]
 			f.at += n
 			f.line++
-			f.skipping = true
+			f.gap = true
 			if start = f.at; len(f.run) > 0 {
 				return
 			}
@@ -168,8 +169,8 @@ func (f *filter) look() {
 	f.run = f.buf[start:f.at]
 }
 
-// retype passes the last type of the body on after all, before the line that is to
-// be passed on now, if that needs it. Lines from start on go first.
+// retype passes the skipped type on if the line that comes next needs it. It reports
+// whether it has set a run: the type, or first the lines from start on.
 func (f *filter) retype(start int) bool {
 	if c := f.buf[f.at]; f.bodyType == f.passedType || c == '#' && !f.through || c == '\n' {
 		return false
@@ -180,15 +181,15 @@ func (f *filter) retype(start int) bool {
 	f.begin(f.typeAt)
 	f.run, f.passedType = f.typeLine, f.bodyType
 	f.passed += len(f.run)
-	f.skipping = true
+	f.gap = true
 	return true
 }
 
-// pass passes the next n bytes on, the beginning of which is that of a line.
+// pass passes the next n bytes on. They begin with a line.
 func (f *filter) pass(n int) {
-	if f.skipping && n > 0 {
+	if f.gap && n > 0 {
 		f.begin(f.line)
-		f.skipping = false
+		f.gap = false
 	}
 	f.at += n
 	f.passed += n
@@ -197,11 +198,11 @@ func (f *filter) pass(n int) {
 
 // begin notes that the line with a number is passed on next.
 func (f *filter) begin(line int) {
-	if len(f.runs) == maxRuns {
-		line = 0 // From here on it is not known.
+	if len(f.skipped.runs) == maxRuns {
+		line = 0 // From here on the place is not known.
 	}
-	if len(f.runs) <= maxRuns {
-		f.runs = append(f.runs, lineRun{at: f.passed, line: line})
+	if len(f.skipped.runs) <= maxRuns {
+		f.skipped.runs = append(f.skipped.runs, lineRun{at: f.passed, line: line})
 	}
 }
 
@@ -213,19 +214,19 @@ func (f *filter) fill() error {
 	}
 	if f.end == len(f.buf) {
 		if len(f.buf) > maxToken {
-			return fmt.Errorf("line %d: longer than %d bytes: %s", f.line, maxToken, excerptOf(f.buf[:maxToken]))
+			return fmt.Errorf("line %d: longer than %d bytes: %s", f.line, maxToken, reason.Excerpt(f.buf[:maxToken]))
 		}
 		f.buf = append(f.buf, make([]byte, len(f.buf))...)
 	}
 	room := f.buf[f.end:]
-	if left := f.limit - f.bytes; f.limit > 0 && int64(len(room)) > left {
+	if left := f.limit - f.sent; f.limit > 0 && int64(len(room)) > left {
 		room = room[:left]
 	}
 	n, err := f.src.Read(room)
 	f.end += n
-	f.bytes += int64(n)
-	if f.limit > 0 && f.bytes >= f.limit {
-		return limitErrorf("body_size", "body_size_limit exceeded (limit: %d bytes)", f.limit)
+	f.sent += int64(n)
+	if f.limit > 0 && f.sent >= f.limit {
+		return reason.Limitf("body_size", "body_size_limit exceeded (limit: %d bytes)", f.limit)
 	}
 	f.err = err
 	f.escapes = bytes.IndexByte(f.buf[:f.end], '\\') >= 0
@@ -234,8 +235,8 @@ func (f *filter) fill() error {
 	return nil
 }
 
-// next gives the length of the line that b begins with, 0 if its end is not there
-// yet, and whether it is to be passed on.
+// next returns the length of the line that b begins with, 0 if b ends before it, and
+// whether to pass it on.
 func (f *filter) next(b []byte) (n int, pass bool) {
 	n = bytes.IndexByte(b, '\n') + 1
 	if n == 0 {
@@ -253,31 +254,36 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 		f.through = true
 		return 0, true
 	}
-	if f.judge(line) == 0 || f.verdict.flags&skipSeries == 0 {
+	if f.decide(line) == 0 || !f.decision.Skip {
 		return n, true
 	}
-	f.samples++
-	if f.verdict.flags&dropped == 0 {
-		f.kept++
-	}
-	i := int(f.verdict.number)
-	if i >= len(f.numbers) {
-		f.numbers = append(f.numbers, make([]uint32, i+1-len(f.numbers))...)
-	}
-	f.numbers[i]++
+	f.skipped.add(f.decision)
 	return n, false
 }
 
-// opensName tells whether a comment has, or may have, metadata of a family whose
-// name is in quotation marks, which may go on in the next line.
+// add counts a sample in a skipped line.
+func (s *Skipped) add(d names.Decision) {
+	s.Samples++
+	if !d.Dropped {
+		s.Kept++
+	}
+	i := int(d.Number)
+	if i >= len(s.Numbers) {
+		s.Numbers = append(s.Numbers, make([]uint32, i+1-len(s.Numbers))...)
+	}
+	s.Numbers[i]++
+}
+
+// opensName reports whether a comment may be metadata of a family whose name is in
+// quotation marks. Such a name may go on in the next line.
 func opensName(line []byte) bool {
 	const keyword = len("HELP")
 	rest := bytes.TrimLeft(line[1:], " \t")
 	return len(rest) > keyword && bytes.HasPrefix(bytes.TrimLeft(rest[keyword:], " \t"), []byte{'"'})
 }
 
-// openQuotes tells whether a line ends inside quotation marks, and so is only part
-// of what the parsers read as one.
+// openQuotes reports whether a line ends inside quotation marks. The parsers read it
+// together with the next one.
 func (f *filter) openQuotes(line []byte) bool {
 	if !f.escapes || bytes.IndexByte(line, '\\') < 0 {
 		return bytes.Count(line, []byte{'"'})%2 != 0
@@ -294,25 +300,24 @@ func (f *filter) openQuotes(line []byte) bool {
 	return quoted
 }
 
-// judge finds the verdict on the name that a line begins with, or that its metadata
-// is about, and where it ends; 0 if there is none.
-func (f *filter) judge(line []byte) (end int) {
-	if n := len(f.previous); n > 0 && len(line) > n && endsName(line[n]) && bytes.Equal(line[:n], f.previous) {
+// decide sets the decision on the name that a line begins with, or that its metadata is
+// about. It returns where the name ends, 0 if there is no decision.
+func (f *filter) decide(line []byte) (end int) {
+	if n := len(f.previous); n > 0 && len(line) > n && names.EndsName(line[n]) && bytes.Equal(line[:n], f.previous) {
 		return n
 	}
-	n := nameLength(line)
-	v, ok := f.view.lines[string(line[:n])]
+	name := names.LineName(line)
+	d, ok := f.decisions.Line(name)
 	if !ok {
 		f.previous = f.previous[:0]
 		return 0
 	}
-	f.previous, f.verdict = append(f.previous[:0], line[:n]...), v
-	return n
+	f.previous, f.decision = append(f.previous[:0], name...), d
+	return len(name)
 }
 
-func endsName(c byte) bool { return c == '{' || c == ' ' || c == '\t' }
-
-// passComment tells whether a comment is anything but metadata that nobody needs.
+// passComment reports whether to pass a comment on: it is no metadata, or metadata that
+// somebody needs.
 func (f *filter) passComment(line []byte) bool {
 	const prefix = len("# HELP ")
 	isType := false
@@ -325,8 +330,8 @@ func (f *filter) passComment(line []byte) bool {
 		return true
 	}
 	rest := line[prefix:]
-	n := f.judge(rest)
-	pass := n == 0 || f.verdict.flags&knownFamily == 0 || f.verdict.flags&keepFamily != 0
+	n := f.decide(rest)
+	pass := n == 0 || !f.decision.KnownFamily || f.decision.KeepFamily
 	if !isType {
 		return pass
 	}
@@ -343,12 +348,13 @@ func (f *filter) passComment(line []byte) bool {
 	return false
 }
 
-// noteType notes the type in a comment that is passed on, if the text parser takes it for a type: it minds
-// neither blanks before it nor how many there are in it.
+// noteType notes the type in a comment that is passed on. The text parser reads more
+// comments as a type than passComment does: it accepts blanks before them, and any
+// number of blanks in them.
 func (f *filter) noteType(line []byte) {
 	comment := bytes.TrimLeft(line, " \t")[1:]
 	text := bytes.TrimLeft(comment, " \t")
-	if len(text) == len(comment) || !bytes.HasPrefix(text, []byte("TYPE")) || len(text) == len("TYPE") || !endsName(text[len("TYPE")]) {
+	if len(text) == len(comment) || !bytes.HasPrefix(text, []byte("TYPE")) || len(text) == len("TYPE") || !names.EndsName(text[len("TYPE")]) {
 		return
 	}
 	if fields := bytes.Fields(text); len(fields) > 2 {
@@ -357,9 +363,9 @@ func (f *filter) noteType(line []byte) {
 	}
 }
 
-// lineOf gives the number in the whole body of the line at a place in what was
-// passed on, 0 if it is not known.
-func (s *skippedLines) lineOf(passed []byte, at int) int {
+// lineOf returns the number in the body of the line at a place in what was passed on, 0
+// if it is not known. Without a filter, s is nil and all was passed on.
+func (s *Skipped) lineOf(passed []byte, at int) int {
 	last := lineRun{line: 1}
 	if s != nil {
 		for _, r := range s.runs {

@@ -1,4 +1,4 @@
-package scrape
+package body
 
 import (
 	"errors"
@@ -7,15 +7,16 @@ import (
 	"strings"
 
 	config_util "github.com/prometheus/common/config"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // maxRedirects is net/http's.
 const maxRedirects = 10
 
-// redirectPolicy follows redirects except where that would carry the target's
-// credentials to another host, or in the clear what was to be encrypted. On the way
-// to another host the client leaves headers out by itself, but neither for a
-// subdomain nor the client certificate.
+// redirectPolicy follows redirects unless that would send the target's credentials to
+// another host, or unencrypted. net/http leaves headers out on the way to another host,
+// but not to a subdomain, and it always sends the client certificate.
 func redirectPolicy(cfg *config_util.HTTPClientConfig) func(*http.Request, []*http.Request) error {
 	headers := cfg.BasicAuth != nil || cfg.Authorization != nil || cfg.OAuth2 != nil || cfg.BearerToken != "" || cfg.BearerTokenFile != ""
 	certificate := cfg.TLSConfig.Cert != "" || cfg.TLSConfig.CertFile != ""
@@ -30,7 +31,7 @@ func redirectPolicy(cfg *config_util.HTTPClientConfig) func(*http.Request, []*ht
 			return errors.New("redirect not followed: it would send the credentials unencrypted")
 		case from == to:
 		case certificate, headers && strings.HasSuffix(to, "."+from):
-			return fmt.Errorf("redirect not followed: it would take the credentials to %s", shorten(to, maxExcerpt))
+			return fmt.Errorf("redirect not followed: it would take the credentials to %s", reason.Shorten(to, reason.MaxExcerpt))
 		}
 		return nil
 	}

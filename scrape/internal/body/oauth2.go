@@ -1,4 +1,4 @@
-package scrape
+package body
 
 import (
 	"context"
@@ -12,11 +12,13 @@ import (
 	config_util "github.com/prometheus/common/config"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // tokens adds an OAuth2 token to requests. Prometheus's own round tripper fetches
-// tokens without a deadline and under a lock, so that a token endpoint that does not
-// answer would hold up every scrape of the job, and the end of its loops.
+// tokens without a deadline and under a lock: a token endpoint that does not answer
+// would block every scrape of the job, and the end of its loops.
 type tokens struct {
 	base   http.RoundTripper
 	conf   clientcredentials.Config
@@ -26,8 +28,8 @@ type tokens struct {
 	token    atomic.Pointer[oauth2.Token]
 }
 
-// plainOAuth2 tells whether tokens can stand in for Prometheus's round tripper:
-// the grant is that of a client with a secret that is given.
+// plainOAuth2 reports whether tokens can replace Prometheus's round tripper: the grant
+// is client_credentials, and the secret is in the configuration.
 func plainOAuth2(c *config_util.OAuth2) bool {
 	return c != nil && (c.GrantType == "" || c.GrantType == "client_credentials") && c.ClientSecretFile == "" && c.ClientSecretRef == ""
 }
@@ -35,7 +37,7 @@ func plainOAuth2(c *config_util.OAuth2) bool {
 func newTokens(base http.RoundTripper, c *config_util.OAuth2, opts []config_util.HTTPClientOption) (*tokens, error) {
 	transport, err := config_util.NewRoundTripperFromConfig(config_util.HTTPClientConfig{
 		TLSConfig: c.TLSConfig, ProxyConfig: c.ProxyConfig,
-	}, DefaultUserAgent, opts...)
+	}, clientName, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP client of the token endpoint: %w", err)
 	}
@@ -75,7 +77,8 @@ func (t *tokens) CloseIdleConnections() {
 	t.client.CloseIdleConnections()
 }
 
-// get returns the token there is, or else fetches one within ctx, as the only one.
+// get returns the token, or fetches one within ctx if there is none. Only one request
+// fetches at a time.
 func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
 	if token := t.token.Load(); token.Valid() {
 		return token, nil
@@ -97,22 +100,22 @@ func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
 	return token, nil
 }
 
-// sameHostOnly keeps the client's secret from other hosts: a redirect may have the
-// request sent again with all that is in it.
+// sameHostOnly keeps the client's secret from other hosts: a redirect may repeat the
+// request with its body.
 func sameHostOnly(next *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	switch {
 	case len(via) >= maxRedirects:
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	case !strings.EqualFold(first.Hostname(), next.URL.Hostname()):
-		return fmt.Errorf("redirect not followed: it would take the credentials to %s", shorten(next.URL.Hostname(), maxExcerpt))
+		return fmt.Errorf("redirect not followed: it would take the credentials to %s", reason.Shorten(next.URL.Hostname(), reason.MaxExcerpt))
 	case first.Scheme == "https" && next.URL.Scheme != "https":
 		return errors.New("redirect not followed: it would send the credentials unencrypted")
 	}
 	return nil
 }
 
-// leftHost tells whether redirects have taken a request to another host, or through
+// leftHost reports whether redirects have led a request to another host, or through
 // one.
 func leftHost(req *http.Request) bool {
 	first := req

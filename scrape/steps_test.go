@@ -31,15 +31,15 @@ import (
 // at work, so that scrapes take no time but what the answers take, and two runs
 // of the same thing are the same to the nanosecond.
 const (
-	actEvery   = 10 * time.Second // the scrape interval
-	actTimeout = 5 * time.Second
-	actSeen    = 7 * time.Second // after its beginning, an act is looked at
-	// overture is for what a scraper does with new targets before it comes to
+	stepEvery   = 10 * time.Second // the scrape interval
+	stepTimeout = 5 * time.Second
+	stepSeen    = 7 * time.Second // after its beginning, an act is looked at
+	// setupTime is for what a scraper does with new targets before it comes to
 	// its regular turns. Until then the server fails.
-	overture = 20*time.Second + time.Nanosecond
-	// rehearsals are the scrapes within the overture of a scraper that has none
+	setupTime = 20*time.Second + time.Nanosecond
+	// setupScrapes are the scrapes within the setupTime of a scraper that has none
 	// of its own: the storage is to know the time.
-	rehearsals = 1
+	setupScrapes = 1
 )
 
 // answer is what the target answers one scrape with.
@@ -145,14 +145,14 @@ func (a answer) serve(t testing.TB, w http.ResponseWriter, r *http.Request, base
 		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-r.Context().Done():
-		case <-time.After(actSeen): // What was sent may have been all there is to say.
+		case <-time.After(stepSeen): // What was sent may have been all there is to say.
 		}
 	}
 }
 
-// theatre is the target: it plays one answer per scrape, each for the interval
+// answerServer is the target: it plays one answer per scrape, each for the interval
 // around its scrape, the last one for ever.
-type theatre struct {
+type answerServer struct {
 	t       testing.TB
 	answers []answer
 	quick   bool
@@ -163,7 +163,7 @@ type theatre struct {
 	begun time.Time
 }
 
-func (s *theatre) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *answerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	if now.Before(s.opens) {
 		http.Error(w, "not open yet", http.StatusServiceUnavailable)
@@ -174,7 +174,7 @@ func (s *theatre) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.begun = now
 		s.first <- now
 	}
-	n := int((now.Sub(s.begun) + actEvery/2) / actEvery)
+	n := int((now.Sub(s.begun) + stepEvery/2) / stepEvery)
 	s.mu.Unlock()
 	s.answers[min(n, len(s.answers)-1)].serve(s.t, w, r, s.opens, s.quick)
 }
@@ -242,9 +242,9 @@ func withoutOffset(t testing.TB, o *promscrape.Options) {
 	reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem().SetBool(true) //nolint:gosec // See above.
 }
 
-// onStage runs f on a clock of its own beside a server of the handler, which all
+// inBubbleWith runs f on a clock of its own beside a server of the handler, which all
 // addresses lead to.
-func onStage(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_util.HTTPClientOption)) {
+func inBubbleWith(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_util.HTTPClientOption)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := bufconn.Listen(1 << 20)
 		srv := &http.Server{Handler: h} //nolint:gosec // No timeouts: no network.
@@ -262,40 +262,40 @@ func onStage(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_u
 // run plays the answers to one of the scrapers, and gives what it made of each
 // and when the first scrape began. Where a moment is given the scraper is started
 // so that this is when its first scrape begins.
-func (d difference) run(t *testing.T, r *recorder, scraperOf newScraper, at time.Time) (acts []act, first time.Time) {
+func (d difference) run(t *testing.T, r *recorder, scraperOf newScraper, at time.Time) (steps []step, first time.Time) {
 	cfg := d.config(t)
 	target := model.LabelSet{model.AddressLabel: "target:80"}.Merge(d.labels)
-	house := &theatre{t: t, answers: d.answers, quick: d.memory}
-	onStage(t, house, func(t *testing.T, opts ...config_util.HTTPClientOption) {
-		house.opens, house.first = time.Now().Add(overture), make(chan time.Time, 1)
+	server := &answerServer{t: t, answers: d.answers, quick: d.memory}
+	inBubbleWith(t, server, func(t *testing.T, opts ...config_util.HTTPClientOption) {
+		server.opens, server.first = time.Now().Add(setupTime), make(chan time.Time, 1)
 		s := scraperOf(t, d, cfg, r, opts...)
 		defer s.stop()
 		play := func() { s.start(groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{target}})) }
 		if !at.IsZero() {
-			time.Sleep(time.Until(at.Add(-rehearsals * actEvery)))
+			time.Sleep(time.Until(at.Add(-setupScrapes * stepEvery)))
 		}
 		play()
-		time.Sleep(time.Until(house.opens))
+		time.Sleep(time.Until(server.opens))
 		synctest.Wait()
 		commits, rolledBack := r.counts()
 		select {
-		case first = <-house.first:
-		case <-time.After(2 * actEvery):
+		case first = <-server.first:
+		case <-time.After(2 * stepEvery):
 			require.Fail(t, "never scraped")
 		}
 		for i := range d.answers {
-			time.Sleep(time.Until(first.Add(time.Duration(i)*actEvery + actSeen)))
+			time.Sleep(time.Until(first.Add(time.Duration(i)*stepEvery + stepSeen)))
 			synctest.Wait()
-			a := act{}
+			a := step{}
 			a.committed, a.rolledBack = r.since(commits, rolledBack)
 			commits, rolledBack = r.counts()
 			if tgs := s.targets(); len(tgs) == 1 {
 				a.health, a.err, a.metadata = tgs[0].Health(), tgs[0].LastError(), sortedMetadata(tgs[0])
 			}
-			acts = append(acts, a)
+			steps = append(steps, a)
 		}
 	})
-	return acts, first
+	return steps, first
 }
 
 func (r *recorder) counts() (commits, rolledBack int) {
