@@ -73,12 +73,23 @@ type appending struct {
 	exemplar  exemplar.Exemplar
 	exemplars []exemplar.Exemplar
 
-	limitErr     error // the first sample or bucket limit met
-	sampleErr    error // of those, the sample limit, which goes first
-	outOfOrder   int
-	duplicate    int
-	outOfBounds  int
-	badExemplars int
+	limitErr  error // the first sample or bucket limit met
+	sampleErr error // of those, the sample limit, which goes first
+	rejected  [rejections]int
+}
+
+// What the storage may reject.
+const (
+	outOfOrder = iota
+	duplicate
+	outOfBounds
+	exemplarOutOfOrder
+	rejections // their number
+)
+
+// rejectionName is the name of a rejection in metrics and in the log.
+func rejectionName(i int) string {
+	return [rejections]string{"out_of_order", "duplicate", "out_of_bounds", "exemplar_out_of_order"}[i]
 }
 
 // member is the last name that was found to belong to a family, and what that means
@@ -281,24 +292,15 @@ func (a *appending) limitError() error {
 	return a.limitErr
 }
 
-// logRejected counts the samples that the storage did not take, and logs a change of
-// the reasons.
+// logRejected counts the samples that the storage rejected, and logs a change of the
+// reasons.
 func (a *appending) logRejected() {
-	rejected := []struct {
-		reason string
-		n      int
-	}{
-		{"out_of_order", a.outOfOrder},
-		{"duplicate", a.duplicate},
-		{"out_of_bounds", a.outOfBounds},
-		{"exemplar_out_of_order", a.badExemplars},
-	}
 	var which uint8
 	var attrs []any
-	for i, r := range rejected {
-		if r.n > 0 {
-			a.loop.manager.metrics.rejected.WithLabelValues(r.reason).Add(float64(r.n))
-			attrs = append(attrs, slog.Int(r.reason, r.n))
+	for i, n := range a.rejected {
+		if n > 0 {
+			a.loop.manager.metrics.rejected.WithLabelValues(rejectionName(i)).Add(float64(n))
+			attrs = append(attrs, slog.Int(rejectionName(i), n))
 			which |= 1 << i
 		}
 	}

@@ -25,8 +25,8 @@ func wants(names ...string) Demand {
 
 func onDemand(o *Options) { o.OnDemand = true }
 
-// demandConfigs are jobs whose relabelling names and drops series in ways that can,
-// and cannot, be told from the names in the body.
+// demandConfigs are jobs whose relabelling renames and drops series in ways that the names
+// in the body decide, and in ways that they do not.
 func demandConfigs() map[string]string {
 	return map[string]string{
 		"plain":             "",
@@ -43,9 +43,8 @@ func demandConfigs() map[string]string {
 	}
 }
 
-// On demand, what is wanted is stored as it is when everything is: the same
-// samples, the same markers, at the same times; and the synthetic series are as
-// true.
+// On demand, wanted series are stored as they are when everything is stored: the same
+// samples and markers at the same times. The synthetic series are the same as well.
 func TestOnDemandIsExact(t *testing.T) {
 	for name, job := range demandConfigs() {
 		for seed := range uint64(4) {
@@ -58,7 +57,7 @@ func TestOnDemandIsExact(t *testing.T) {
 				for i := range all {
 					wantedOf := func(batch []sample) (out []string) {
 						for _, s := range batch {
-							// Which metadata a series has hangs on all lines before it.
+							// The metadata of a series depends on all lines before it.
 							s.ref, s.family, s.meta = 0, "", metadata.Metadata{}
 							if s.name() == "a" || s.name() == "up" || s.name() == "scrape_samples_scraped" || s.name() == "scrape_samples_post_metric_relabeling" {
 								out = append(out, s.String())
@@ -94,8 +93,8 @@ func jobOf(t testing.TB, job string) *config.ScrapeConfig {
 	return (difference{job: job}).config(t).ScrapeConfigs[0]
 }
 
-// randomTexts gives n bodies over a few names, with what happens to bodies: series
-// that come and go, times of their own, repetitions, garbage, nothing, refusals.
+// randomTexts makes n bodies over a few names: with series that come and go, explicit
+// timestamps, repetitions, garbage, nothing, or a failure.
 func randomTexts(rnd *rand.Rand, n int, start time.Time) []string {
 	var out []string
 	for range n {
@@ -182,7 +181,7 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	require.NotEqual(t, version, m.CatalogVersion())
 }
 
-// Formats in which a line is no series are parsed whole, and then chosen from.
+// Formats in which a series is not a line are parsed whole, and then filtered.
 func TestOnDemandOfOtherFormats(t *testing.T) {
 	for name, contentType := range map[string]string{"protobuf": pbType, "quoted": textType} {
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +203,7 @@ func TestOnDemandOfOtherFormats(t *testing.T) {
 				require.EqualValues(t, report["scrape_samples_scraped"], report["scrape_samples_post_metric_relabeling"])
 				require.Greater(t, report["scrape_samples_scraped"], 1.)
 				if _, known := l.target.GetMetadata("things_total"); contentType == pbType && i > 0 {
-					require.Equal(t, i < 3, known, "of what is wanted the metadata stays, scrape %d", i)
+					require.Equal(t, i < 3, known, "the metadata of wanted names stays, scrape %d", i)
 				}
 				require.Equal(t, [][]string{{}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} stale`}}[i], append([]string{}, values(samples)...))
 			}
@@ -225,12 +224,12 @@ func TestErrorsOfWhatIsWanted(t *testing.T) {
 		l.scrape(time.Now())
 	}
 	require.EqualError(t, l.target.LastError(), `line 5: strconv.ParseFloat: parsing "x": invalid syntax, in "c x"`)
-	// What is wrong with a line that nobody reads stays unnoticed.
+	// Parse errors in skipped lines are not reported.
 	l.scrape(time.Now())
 	require.NoError(t, l.target.LastError())
 }
 
-// What becomes wanted is scraped at once, though its turn is far.
+// A name that becomes wanted is scraped at once, although its scheduled time is far.
 func TestDemandIsMetAtOnce(t *testing.T) {
 	inBubble(t, plain("a 1\nb 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		m.opts.OnDemand = true
@@ -257,11 +256,11 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 		m.SetDemand(Demand{})
 		time.Sleep(10 * time.Second)
 		all, _ := ups(r)
-		require.Len(t, all, len(times)+2, "what is wanted no more is no reason to hurry")
+		require.Len(t, all, len(times)+2, "nothing is scraped because a name is no longer wanted")
 	})
 }
 
-// Near the limit what nobody reads is refused first, and what is acted upon last.
+// Near the limit unread series are refused first, and vital ones last.
 func TestSeriesLimit(t *testing.T) {
 	handler := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", textType)

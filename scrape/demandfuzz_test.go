@@ -29,9 +29,9 @@ func (l *loop) scrapeBody(t *testing.T, body []byte, contentType string, at time
 	return err
 }
 
-// FuzzOnDemand scrapes two bodies by turns, once with everything stored and once on
-// demand: as long as they are well, what is wanted is stored the same, markers and
-// the count of samples included.
+// FuzzOnDemand scrapes two bodies alternately, with everything stored and on demand. As long
+// as they are valid, the wanted series are stored the same, with the same markers, and
+// the counts of samples are the same.
 func FuzzOnDemand(f *testing.F) {
 	for _, file := range []string{"kube-apiserver.txt.gz", "node_exporter.txt.gz", "node_exporter.openmetrics.gz"} {
 		body := unzipped(f, filepath.Join("testdata", file))
@@ -87,7 +87,7 @@ func wantedOf(r *recorder, wanted func(string) bool) (out []string) {
 		if count := s.name() == "scrape_samples_scraped" || s.name() == "scrape_samples_post_metric_relabeling"; !count && (isReport(s.name()) || !wanted(s.name())) {
 			continue
 		}
-		// Which metadata a series has hangs on all lines before it.
+		// The metadata of a series depends on all lines before it.
 		s.ref, s.family, s.meta = 0, "", metadata.Metadata{}
 		out = append(out, s.String())
 	}

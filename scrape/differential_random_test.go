@@ -26,7 +26,7 @@ func seeds(t testing.TB) (from, n uint64) {
 	return from, n
 }
 
-// bubbleStart is when a test on stage begins.
+// bubbleStart is when a test in a bubble begins.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // randomDifference makes a job and a sequence of answers. The same seed makes the
@@ -130,7 +130,7 @@ func randomAnswer(rnd *rand.Rand, x *exposition, format int) answer {
 	return a
 }
 
-// damaged changes the body in some place.
+// damaged changes the body in one place.
 func damaged(rnd *rand.Rand, body string) string {
 	if body == "" {
 		return "\n"
@@ -155,7 +155,7 @@ func damaged(rnd *rand.Rand, body string) string {
 	return strings.Join(lines, "")
 }
 
-// Random jobs and sequences of bodies. SEEDS=SEED+1 plays a failure again.
+// Random jobs and sequences of bodies. SEEDS=SEED+1 repeats a failure.
 func TestRandomSequencesSameAsPrometheus(t *testing.T) {
 	t.Parallel()
 	chunks := exporterChunks(t)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
@@ -208,13 +207,4 @@ func (m *Manager) missing(j *job, p *plan, old []*loop) []*loop {
 		fresh = append(fresh, l)
 	}
 	return fresh
-}
-
-// targets returns the targets that have a loop.
-func (j *job) targets() []*promscrape.Target {
-	out := make([]*promscrape.Target, 0, len(j.loops))
-	for _, l := range j.loops {
-		out = append(out, l.target)
-	}
-	return out
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/prometheus/config"
 )
 
-// inBubble runs the test on its own clock against a server with the handler.
+// inBubble runs the test in a bubble against a server with the handler.
 func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *recorder, m *Manager)) {
 	inBubbleWith(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
 		r := &recorder{}
@@ -55,9 +55,9 @@ func TestIntervalAndTimeoutOfTheTarget(t *testing.T) {
 	})
 }
 
-// The timeout is for the whole scrape, and turns that pass meanwhile are not made
-// up for.
-func TestTimeoutAndMissedTurns(t *testing.T) {
+// The timeout is for the whole scrape. Scheduled times that pass meanwhile are not made up
+// for.
+func TestTimeoutAndMissedTimes(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	inBubble(t, hang, func(t *testing.T, r *recorder, m *Manager) {
 		cfg := jobConfig("j", func(c *config.ScrapeConfig) {
@@ -81,7 +81,7 @@ func TestTimeoutAndMissedTurns(t *testing.T) {
 	})
 }
 
-// Parsing counts as well.
+// The timeout covers parsing as well.
 func TestTimeoutWhileParsing(t *testing.T) {
 	inBubble(t, plain(manySeries(1000)), func(t *testing.T, r *recorder, m *Manager) {
 		r.refuse = func(s sample) error {
@@ -97,7 +97,7 @@ func TestTimeoutWhileParsing(t *testing.T) {
 	})
 }
 
-func TestMarkersAreOfTheMomentOfRemoval(t *testing.T) {
+func TestMarkersHaveTheTimeOfRemoval(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", group("target:80"))))
 		time.Sleep(33 * time.Second)
@@ -111,7 +111,7 @@ func TestMarkersAreOfTheMomentOfRemoval(t *testing.T) {
 	})
 }
 
-// The loop before may have been at work a moment ago.
+// The replaced loop may have scraped a moment ago.
 func TestNoTimestampTwice(t *testing.T) {
 	l := &loop{last: 10_000}
 	for at, want := range map[int64]int64{9_997: 9_997, 9_998: 10_001, 10_000: 10_001, 10_001: 10_001, 12_000: 12_000, 0: 0} {
@@ -123,7 +123,7 @@ func TestNewLoopInTheSameMillisecond(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		g := group("target:80")
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", g)))
-		// Exactly at its turn, and once more for the second one.
+		// Exactly to its scheduled time, and one interval further.
 		time.Sleep(20 * time.Second)
 		time.Sleep(offset(loopsByAddress(m, "j")["target:80"].key, 10*time.Second, time.Now()))
 		synctest.Wait()
@@ -184,7 +184,7 @@ func TestMetadata(t *testing.T) {
 	_, ok = tg.GetMetadata("c")
 	require.False(t, ok)
 
-	// It outlives its family for a while.
+	// Metadata outlives its family for a while.
 	for range 10 {
 		l.scrape(time.Now())
 		require.Equal(t, 2, tg.LengthMetadata())

@@ -244,16 +244,12 @@ type Samples struct{ Seen, Stored int }
 // LastSamples returns the samples of the last scrapes, by target as TargetsActive returns
 // them. A target that has not been scraped yet has none.
 func (m *Manager) LastSamples() map[*promscrape.Target]Samples {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	all := map[*promscrape.Target]Samples{}
-	for _, j := range m.jobs {
-		for _, l := range j.loops {
-			if last := l.lastSamples.Load(); last != nil {
-				all[l.target] = *last
-			}
+	m.eachLoop(func(l *loop) {
+		if last := l.lastSamples.Load(); last != nil {
+			all[l.target] = *last
 		}
-	}
+	})
 	return all
 }
 
@@ -264,19 +260,23 @@ func (m *Manager) TargetsActive() map[string][]*promscrape.Target {
 	defer m.mu.Unlock()
 	out := make(map[string][]*promscrape.Target, len(m.jobs))
 	for name, j := range m.jobs {
-		out[name] = j.targets()
+		out[name] = make([]*promscrape.Target, 0, len(j.loops))
+		for _, l := range j.loops {
+			out[name] = append(out[name], l.target)
+		}
 	}
 	return out
 }
 
-func (m *Manager) countTargets() float64 {
+// eachLoop calls f for each loop. f must not call the Manager.
+func (m *Manager) eachLoop(f func(*loop)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := 0
 	for _, j := range m.jobs {
-		n += len(j.loops)
+		for _, l := range j.loops {
+			f(l)
+		}
 	}
-	return float64(n)
 }
 
 // Stop ends all loops and waits for them. Scrapes in flight are cut short; those that

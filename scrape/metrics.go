@@ -17,15 +17,10 @@ type metrics struct {
 	succeeded, failed       prometheus.Counter     // scrapes
 	duration                prometheus.Histogram   // seconds
 	samplesSeen, samplesPut prometheus.Counter     // samples of bodies, and those of them that were stored
-	rejected                *prometheus.CounterVec // reason: one of rejectReasons
+	rejected                *prometheus.CounterVec // reason: a rejectionName
 	exceeded                *prometheus.CounterVec // limit: one of limitNames
 	panics                  prometheus.Counter
 	bodies                  prometheus.Gauge
-}
-
-// rejectReasons are the reasons for which the storage rejects a sample.
-func rejectReasons() []string {
-	return []string{"out_of_order", "duplicate", "out_of_bounds", "exemplar_out_of_order"}
 }
 
 // limitNames are the limits that a scrape may fail by.
@@ -55,8 +50,8 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 		}),
 	}
 	// All start at 0, so that the first one is an increase.
-	for _, reason := range rejectReasons() {
-		c.rejected.WithLabelValues(reason)
+	for i := range rejections {
+		c.rejected.WithLabelValues(rejectionName(i))
 	}
 	for _, limit := range limitNames() {
 		c.exceeded.WithLabelValues(limit)
@@ -77,28 +72,22 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 
 // gauges are computed when they are collected.
 func (m *Manager) gauges() []prometheus.Collector {
-	refused := func(unread bool) func() float64 {
-		return func() float64 {
-			unneeded, needed := m.Refused()
-			if unread {
-				return float64(unneeded)
-			}
-			return float64(needed)
-		}
+	unneeded := func() float64 { n, _ := m.Refused(); return float64(n) }
+	needed := func() float64 { _, n := m.Refused(); return float64(n) }
+	targets := func() float64 {
+		n := 0
+		m.eachLoop(func(*loop) { n++ })
+		return float64(n)
 	}
-	const refusedHelp = "Series in the last scrapes of all targets that were not stored, for the series limit is near; by whether anybody reads them."
+	exposed := func() float64 { n, _ := m.countExposed(); return float64(n) }
+	series := func() float64 { _, n := m.countExposed(); return float64(n) }
+	const refusedHelp = "Series in the last scrapes of all targets that were not stored because the series limit is near, by whether anybody reads them."
 	return []prometheus.Collector{
-		gauge("promlet_scrape_targets", "Targets that have a running scrape loop.", nil, m.countTargets),
-		gauge("promlet_scrape_exposed_names", "Metric names that targets expose, stored or not, counted for each job.", nil, func() float64 {
-			exposed, _ := m.countExposed()
-			return float64(exposed)
-		}),
-		gauge("promlet_scrape_exposed_series", "Series that targets expose, stored or not.", nil, func() float64 {
-			_, series := m.countExposed()
-			return float64(series)
-		}),
-		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "no"}, refused(true)),
-		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "yes"}, refused(false)),
+		gauge("promlet_scrape_targets", "Targets that have a running scrape loop.", nil, targets),
+		gauge("promlet_scrape_exposed_names", "Metric names that targets expose, stored or not, counted for each job.", nil, exposed),
+		gauge("promlet_scrape_exposed_series", "Series that targets expose, stored or not.", nil, series),
+		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "no"}, unneeded),
+		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "yes"}, needed),
 		gauge("promlet_scrape_series_limit", "How many series may be stored in all, 0 for no limit.", nil, func() float64 {
 			return float64(max(0, m.opts.SeriesLimit))
 		}),

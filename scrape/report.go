@@ -36,24 +36,17 @@ const (
 
 // reportInfo returns the name, unit and help of a synthetic series.
 func reportInfo(i int) (name, unit, help string) {
-	switch i {
-	case reportUp:
-		return "up", "targets", "1 if the last scrape of the target succeeded, else 0."
-	case reportDuration:
-		return "scrape_duration_seconds", "seconds", "How long the last scrape took."
-	case reportSamples:
-		return "scrape_samples_scraped", "samples", "Samples in the body of the last scrape."
-	case reportKept:
-		return "scrape_samples_post_metric_relabeling", "samples", "Samples of the last scrape that metric relabelling left."
-	case reportSeriesAdded:
-		return "scrape_series_added", "series", "Series of the last scrape that were new."
-	case reportTimeout:
-		return "scrape_timeout_seconds", "seconds", "Timeout of the scrapes of this target."
-	case reportSampleLimit:
-		return "scrape_sample_limit", "samples", "Limit on the samples of a scrape, 0 for none."
-	default:
-		return "scrape_body_size_bytes", "bytes", "Size of the last body after decompression; -1 if above its limit, 0 if the scrape failed otherwise."
-	}
+	info := [allReports][3]string{
+		{"up", "targets", "1 if the last scrape of the target succeeded, else 0."},
+		{"scrape_duration_seconds", "seconds", "How long the last scrape took."},
+		{"scrape_samples_scraped", "samples", "Samples in the body of the last scrape."},
+		{"scrape_samples_post_metric_relabeling", "samples", "Samples of the last scrape that metric relabelling left."},
+		{"scrape_series_added", "series", "Series of the last scrape that were new."},
+		{"scrape_timeout_seconds", "seconds", "Timeout of the scrapes of this target."},
+		{"scrape_sample_limit", "samples", "Limit on the samples of a scrape, 0 for none."},
+		{"scrape_body_size_bytes", "bytes", "Size of the last body after decompression; -1 if above its limit, 0 if the scrape failed otherwise."},
+	}[i]
+	return info[0], info[1], info[2]
 }
 
 // reports remembers the synthetic series of one loop.

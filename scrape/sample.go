@@ -236,43 +236,43 @@ func (a *appending) readExemplars(t int64, isHistogram bool) {
 // classify sorts the storage's answer to a sample: whether the sample was added, and
 // whether the scrape has to end.
 func (a *appending) classify(err error) (added bool, fatal error) {
-	switch {
-	case err == nil:
+	if err == nil {
 		return true, nil
-	case reason.LimitOf(err) != "":
+	}
+	limit := reason.LimitOf(err)
+	switch {
+	case limit != "":
 		// Go on, to report the right number of samples.
 		if a.limitErr == nil {
 			a.limitErr = err
 		}
-		if a.sampleErr == nil && reason.LimitOf(err) == "sample" {
+		if a.sampleErr == nil && limit == "sample" {
 			a.sampleErr = err
 		}
-		return false, nil
 	case errors.Is(err, storage.ErrOutOfOrderSample):
-		a.outOfOrder++
-		return false, nil
+		a.rejected[outOfOrder]++
 	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
-		a.duplicate++
-		return false, nil
+		a.rejected[duplicate]++
 	case errors.Is(err, storage.ErrOutOfBounds):
-		a.outOfBounds++
-		return false, nil
-	}
-	partial, ok := errors.AsType[*storage.AppendPartialError](err)
-	if !ok {
-		return false, err
-	}
-	n := 0
-	for _, e := range partial.ExemplarErrors {
-		if errors.Is(e, storage.ErrOutOfOrderExemplar) {
-			n++
+		a.rejected[outOfBounds]++
+	default:
+		partial, ok := errors.AsType[*storage.AppendPartialError](err)
+		if !ok {
+			return false, err
 		}
+		n := 0
+		for _, e := range partial.ExemplarErrors {
+			if errors.Is(e, storage.ErrOutOfOrderExemplar) {
+				n++
+			}
+		}
+		// When only some are out of order, the others were new: nothing is wrong.
+		if n == len(a.exemplars) {
+			a.rejected[exemplarOutOfOrder] += n
+		}
+		return true, nil
 	}
-	// When only some are out of order, the others were new: nothing is wrong.
-	if n == len(a.exemplars) {
-		a.badExemplars += n
-	}
-	return true, nil
+	return false, nil
 }
 
 // addSource notes where the series in a.lset comes from. t is the time of its first sample.

@@ -224,14 +224,10 @@ type Observation struct{ Since, Last time.Time }
 
 // Observed returns the observations of the targets that TargetsActive returns.
 func (m *Manager) Observed() map[*promscrape.Target]Observation {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	all := map[*promscrape.Target]Observation{}
-	for _, j := range m.jobs {
-		for _, l := range j.loops {
-			all[l.target] = Observation{Since: timeOf(l.origin.goodSince.Load()), Last: l.origin.now.Load().LastScrape}
-		}
-	}
+	m.eachLoop(func(l *loop) {
+		all[l.target] = Observation{Since: timeOf(l.origin.goodSince.Load()), Last: l.origin.now.Load().LastScrape}
+	})
 	return all
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -24,14 +25,16 @@ const (
 	// textparse.NewPromParser appends a byte and would otherwise copy the body, and
 	// Locate needs the body itself.
 	spare = 64
+	// minKept and maxKept are the smallest and the largest buffers that are kept for the
+	// next body. Their capacities are powers of two.
+	minKept, maxKept = 16 << 10, 4 << 20
 )
 
 // Pools lends what reading a body takes.
 type Pools struct {
-	// buffers holds returned buffers by class. Larger ones are not kept.
-	buffers [len(classes)]sync.Pool
-	memory  *semaphore.Weighted // nil: no limit
-	total   int64               // of memory
+	buffers [bits.UintSize + 1]sync.Pool // of *[]byte, by length of the capacity in bits
+	memory  *semaphore.Weighted          // nil: no limit
+	total   int64                        // of memory
 	gauge   prometheus.Gauge
 
 	gunzips sync.Pool // of *gunzip
@@ -43,9 +46,6 @@ type gunzip struct {
 	in  *bufio.Reader
 	out *gzip.Reader
 }
-
-// classes are the capacities of the buffers that are kept.
-var classes = [...]int{16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20}
 
 // NewPools makes empty pools. memory is how many bytes the buffers above 256 KiB may
 // take together, 0 for no limit; the gauge shows how many they take.
@@ -189,36 +189,25 @@ func (p *Pools) uncount(n int64) {
 	p.gauge.Sub(float64(n))
 }
 
-// capacityFor rounds size up to a class, if there is one that large.
+// capacityFor rounds size up to the capacity of a buffer that is kept, if there is one.
 func capacityFor(size int) int {
-	for _, class := range classes {
-		if size <= class {
-			return class
-		}
+	if size > maxKept {
+		return size
 	}
-	return size
+	return max(minKept, 1<<bits.Len(uint(size-1))) //nolint:gosec // Not negative.
 }
 
 // get returns an empty buffer of a capacity that capacityFor has rounded.
 func (p *Pools) get(capacity int) []byte {
-	for i, class := range classes {
-		if capacity != class {
-			continue
-		}
-		if buf, ok := p.buffers[i].Get().(*[]byte); ok {
-			return (*buf)[:0]
-		}
+	if buf, ok := p.buffers[bits.Len(uint(capacity))].Get().(*[]byte); ok { //nolint:gosec // Not negative.
+		return (*buf)[:0]
 	}
 	return make([]byte, 0, capacity)
 }
 
-// put keeps a buffer that get made for one of the classes.
+// put keeps a buffer that get made, unless it is too large.
 func (p *Pools) put(buf []byte) {
-	for i, class := range classes {
-		if cap(buf) == class {
-			buf = buf[:0]
-			p.buffers[i].Put(&buf)
-			return
-		}
+	if c := cap(buf); c == capacityFor(c) && c <= maxKept {
+		p.buffers[bits.Len(uint(c))].Put(&buf) //nolint:gosec // Not negative.
 	}
 }

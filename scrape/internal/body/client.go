@@ -13,7 +13,7 @@ const clientName = "promlet"
 
 // newClient makes the HTTP client of a job.
 func newClient(cfg config_util.HTTPClientConfig, opts []config_util.HTTPClientOption) (*http.Client, error) {
-	policy := redirectPolicy(&cfg)
+	policy := policyOf(&cfg)
 	auth := cfg.OAuth2
 	if plainOAuth2(auth) {
 		cfg.OAuth2 = nil
@@ -31,7 +31,7 @@ func newClient(cfg config_util.HTTPClientConfig, opts []config_util.HTTPClientOp
 		}
 	}
 	if cfg.FollowRedirects {
-		client.CheckRedirect = policy
+		client.CheckRedirect = policy.check
 	}
 	return client, nil
 }

@@ -2,7 +2,6 @@ package body
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,8 +11,6 @@ import (
 	config_util "github.com/prometheus/common/config"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-
-	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // tokens adds an OAuth2 token to requests. Prometheus's own round tripper fetches
@@ -50,7 +47,7 @@ func newTokens(base http.RoundTripper, c *config_util.OAuth2, opts []config_util
 		conf: clientcredentials.Config{
 			ClientID: c.ClientID, ClientSecret: string(c.ClientSecret), TokenURL: c.TokenURL, Scopes: c.Scopes, EndpointParams: params,
 		},
-		client:   &http.Client{Transport: transport, CheckRedirect: sameHostOnly},
+		client:   &http.Client{Transport: transport, CheckRedirect: redirectPolicy{headers: true, others: true}.check},
 		fetching: make(chan struct{}, 1),
 	}, nil
 }
@@ -98,21 +95,6 @@ func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
 	}
 	t.token.Store(token)
 	return token, nil
-}
-
-// sameHostOnly keeps the client's secret from other hosts: a redirect may repeat the
-// request with its body.
-func sameHostOnly(next *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	switch {
-	case len(via) >= maxRedirects:
-		return fmt.Errorf("stopped after %d redirects", maxRedirects)
-	case !strings.EqualFold(first.Hostname(), next.URL.Hostname()):
-		return fmt.Errorf("redirect not followed: it would take the credentials to %s", reason.Shorten(next.URL.Hostname(), reason.MaxExcerpt))
-	case first.Scheme == "https" && next.URL.Scheme != "https":
-		return errors.New("redirect not followed: it would send the credentials unencrypted")
-	}
-	return nil
 }
 
 // leftHost reports whether redirects have led a request to another host, or through

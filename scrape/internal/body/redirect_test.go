@@ -104,7 +104,7 @@ func TestRedirectPolicy(t *testing.T) {
 		require.NoError(t, err)
 		to, err := url.Parse(tc.to)
 		require.NoError(t, err)
-		err = redirectPolicy(&tc.cfg)(&http.Request{URL: to}, []*http.Request{{URL: from}})
+		err = policyOf(&tc.cfg).check(&http.Request{URL: to}, []*http.Request{{URL: from}})
 		if tc.err == "" {
 			require.NoError(t, err, tc)
 		} else {
@@ -112,5 +112,5 @@ func TestRedirectPolicy(t *testing.T) {
 		}
 	}
 	hops := make([]*http.Request, maxRedirects)
-	require.ErrorContains(t, redirectPolicy(&none)(&http.Request{}, hops), "stopped after 10 redirects")
+	require.ErrorContains(t, policyOf(&none).check(&http.Request{}, hops), "stopped after 10 redirects")
 }
