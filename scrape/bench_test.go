@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// nowhere is a storage that only hands out references: what is measured is the
+// nowhere is a storage that only hands out references, so that a benchmark measures the
 // scraping.
 type nowhere struct{ refs storage.SeriesRef }
 
@@ -31,8 +31,8 @@ func (n *nowhere) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ f
 func (n *nowhere) Commit() error   { return nil }
 func (n *nowhere) Rollback() error { return nil }
 
-// BenchmarkAppend is one body that has been seen before, parsed and appended. It
-// also tells what the loop keeps between scrapes.
+// BenchmarkAppend parses and appends a body that has been seen before. It also reports
+// what the loop keeps between scrapes.
 func BenchmarkAppend(b *testing.B) {
 	files, err := filepath.Glob("testdata/*.gz")
 	require.NoError(b, err)

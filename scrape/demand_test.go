@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/metadata"
-	"github.com/prometheus/prometheus/storage"
 )
 
 // wants is a demand for some names.
@@ -301,8 +299,3 @@ func TestSeriesLimit(t *testing.T) {
 	_, needed := m.Refused()
 	require.Zero(t, needed)
 }
-
-// storageNowhere gives appenders that only hand out references.
-type storageNowhere struct{ storage.AppendableV2 }
-
-func (storageNowhere) AppenderV2(context.Context) storage.AppenderV2 { return &nowhere{} }

@@ -86,7 +86,7 @@ func httpDifferences() []difference {
 	}
 }
 
-// protobufTyped gives one body under many types.
+// protobufTyped returns one body under many types.
 func protobufTyped(types ...string) []answer {
 	var out []answer
 	for _, contentType := range types {

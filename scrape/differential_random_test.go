@@ -48,7 +48,7 @@ func randomDifference(seed uint64, chunks []answer) difference {
 	}
 	format, x := rnd.IntN(3), &exposition{rnd: rnd}
 	for range 4 + rnd.IntN(12) {
-		x.step()
+		x.change()
 		if rnd.IntN(12) == 0 {
 			format = rnd.IntN(3)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// hostile is something a target may serve that must cost nobody else anything.
+// hostile is something that a target may serve and that must not affect others.
 type hostile struct {
 	name    string
 	serve   http.HandlerFunc
@@ -39,7 +39,7 @@ func typed(contentType, body string) http.HandlerFunc {
 	}
 }
 
-// endless writes what chunk gives until the client is gone.
+// endless writes what chunk returns until the client is gone.
 func endless(chunk func(i int) []byte, pause time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", textType)

@@ -199,7 +199,9 @@ func TestNamesOfLines(t *testing.T) {
 		require.False(t, decided(name), name)
 	}
 	require.NoError(t, l.scrapeBody(t, []byte("a {x=\"1\"} 1\nb\t2\n"), textType, time.Now().Add(time.Second)))
-	for name, want := range map[string]bool{"a": true, "b": true, "a ": false, "b\t": false, "b\t2": false} {
-		require.Equal(t, want, decided(name), name)
+	for _, name := range []string{"a", "b"} {
+		require.True(t, decided(name), name)
+		require.False(t, decided(name+" "), name)
+		require.False(t, decided(name+"\t"), name)
 	}
 }
