@@ -73,9 +73,8 @@ type appending struct {
 	exemplar  exemplar.Exemplar
 	exemplars []exemplar.Exemplar
 
-	limitErr  error // the first sample or bucket limit met
-	sampleErr error // of those, the sample limit, which goes first
-	rejected  [rejections]int
+	limitErr error // the limit met first, unless the sample limit is met later
+	rejected [rejections]int
 }
 
 // What the storage may reject.
@@ -143,7 +142,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 		err = got.Locate(err)
 	}
 	if err == nil {
-		err = a.limitError()
+		err = a.limitErr
 	}
 	if err == nil {
 		err = l.appendStale(&a.app, defTime)
@@ -282,14 +281,6 @@ func (a *appending) inTime() error {
 		return nil
 	}
 	return fmt.Errorf("timed out after %s with %d samples of the body parsed: %w", a.loop.targetSettings.timeout, a.counts.scraped, context.DeadlineExceeded)
-}
-
-// limitError returns the limit that the scrape has met, the one on samples first.
-func (a *appending) limitError() error {
-	if a.sampleErr != nil {
-		return a.sampleErr
-	}
-	return a.limitErr
 }
 
 // logRejected counts the samples that the storage rejected, and logs a change of the

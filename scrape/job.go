@@ -22,7 +22,7 @@ type job struct {
 	loops map[uint64]*loop // by key of the target
 
 	// limitErr is set while the job has more targets than target_limit.
-	limitErr atomic.Pointer[reason.LimitError]
+	limitErr atomic.Pointer[error]
 	// changes are [Target.Changes]. They are replaced, never changed.
 	changes []time.Time
 }
@@ -50,7 +50,7 @@ type madeGroup struct {
 // limitReached returns an error while the job has too many targets: then none is scraped.
 func (j *job) limitReached() error {
 	if err := j.limitErr.Load(); err != nil {
-		return err
+		return *err
 	}
 	return nil
 }
@@ -165,10 +165,8 @@ func (j *job) adopt(p *plan) {
 	p.targets, p.changed = nil, nil
 	j.limitErr.Store(nil)
 	if limit > 0 && n > limit {
-		j.limitErr.Store(&reason.LimitError{
-			Limit: "target",
-			Text:  fmt.Sprintf("target_limit exceeded (number of targets: %d, limit: %d)", n, limit),
-		})
+		err := reason.Limitf("target", "target_limit exceeded (number of targets: %d, limit: %d)", n, limit)
+		j.limitErr.Store(&err)
 	}
 }
 

@@ -243,11 +243,8 @@ func (a *appending) classify(err error) (added bool, fatal error) {
 	switch {
 	case limit != "":
 		// Go on, to report the right number of samples.
-		if a.limitErr == nil {
+		if a.limitErr == nil || limit == "sample" {
 			a.limitErr = err
-		}
-		if a.sampleErr == nil && limit == "sample" {
-			a.sampleErr = err
 		}
 	case errors.Is(err, storage.ErrOutOfOrderSample):
 		a.rejected[outOfOrder]++

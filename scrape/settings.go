@@ -65,9 +65,6 @@ func checkedConfig(cfg *config.ScrapeConfig) (*config.ScrapeConfig, error) {
 	if err := c.Validate(config.DefaultGlobalConfig); err != nil {
 		return nil, err
 	}
-	if _, err := config.ToEscapingScheme(c.MetricNameEscapingScheme, c.MetricNameValidationScheme); err != nil {
-		return nil, err
-	}
 	if err := c.HTTPClientConfig.Validate(); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 
 	config_util "github.com/prometheus/common/config"
 	"golang.org/x/oauth2"
@@ -21,8 +20,7 @@ type tokens struct {
 	conf   clientcredentials.Config
 	client *http.Client // of the token endpoint
 
-	fetching chan struct{} // holds one while a token is fetched
-	token    atomic.Pointer[oauth2.Token]
+	token chan *oauth2.Token // holds the last token, nil before the first, unless one is fetched
 }
 
 // plainOAuth2 reports whether tokens can replace Prometheus's round tripper: the grant
@@ -42,14 +40,16 @@ func newTokens(base http.RoundTripper, c *config_util.OAuth2, opts []config_util
 	for name, value := range c.EndpointParams {
 		params.Set(name, value)
 	}
-	return &tokens{
+	t := &tokens{
 		base: base,
 		conf: clientcredentials.Config{
 			ClientID: c.ClientID, ClientSecret: string(c.ClientSecret), TokenURL: c.TokenURL, Scopes: c.Scopes, EndpointParams: params,
 		},
-		client:   &http.Client{Transport: transport, CheckRedirect: redirectPolicy{headers: true, others: true}.check},
-		fetching: make(chan struct{}, 1),
-	}, nil
+		client: &http.Client{Transport: transport, CheckRedirect: redirectPolicy{headers: true, others: true}.check},
+		token:  make(chan *oauth2.Token, 1),
+	}
+	t.token <- nil
+	return t, nil
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -74,26 +74,23 @@ func (t *tokens) CloseIdleConnections() {
 	t.client.CloseIdleConnections()
 }
 
-// get returns the token, or fetches one within ctx if there is none. Only one request
-// fetches at a time.
+// get returns the token, or fetches one within ctx if there is none that is valid.
 func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
-	if token := t.token.Load(); token.Valid() {
-		return token, nil
-	}
+	var token *oauth2.Token
 	select {
-	case t.fetching <- struct{}{}:
-		defer func() { <-t.fetching }()
+	case token = <-t.token:
+		defer func() { t.token <- token }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the token endpoint: %w", ctx.Err())
 	}
-	if token := t.token.Load(); token.Valid() {
+	if token.Valid() {
 		return token, nil
 	}
-	token, err := t.conf.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
+	fetched, err := t.conf.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
 	if err != nil {
 		return nil, fmt.Errorf("fetch OAuth2 token: %w", err)
 	}
-	t.token.Store(token)
+	token = fetched
 	return token, nil
 }
 

@@ -74,8 +74,11 @@ func (t *Table) publish() {
 		table: t, needs: make([]Need, len(t.entries)), families: map[string]bool{},
 	}
 	for i := range t.entries {
-		if d.needs[i] = t.entries[i].Need; !t.entries[i].used() {
+		e := &t.entries[i]
+		if d.needs[i] = e.Need; !e.used() {
 			d.needs[i] = notKnown
+		} else if t.onDemand && e.Need != Unread {
+			d.addFamilies(e.Name())
 		}
 	}
 	if t.onDemand {
@@ -85,11 +88,6 @@ func (t *Table) publish() {
 		}
 		for line, o := range t.lines {
 			t.decide(d, line, o)
-		}
-		for i := range t.entries {
-			if e := &t.entries[i]; e.used() && e.Need != Unread {
-				d.addFamilies(e.Name())
-			}
 		}
 		for family := range d.families {
 			if decision, ok := d.lines[family]; ok {

@@ -2,8 +2,9 @@
 // they end up on status pages, in 404 messages and in the log. Parts of them come from
 // whoever serves the target, so their length is bounded.
 //
-//   - [LimitError] says that a limit was exceeded, [ParseError] that a body cannot be
-//     read, [PanicError] that the scrape panicked.
+//   - [Limitf] makes an error that says that a limit was exceeded, and [LimitOf] finds the
+//     limit again. A [ParseError] says that a body cannot be read, a [PanicError] that the
+//     scrape panicked.
 //   - [Bounded] goes over every error before it is shown, [Kind] over those that are
 //     compared.
 package reason
@@ -23,23 +24,23 @@ const (
 	MaxExcerpt = 120
 )
 
-// LimitError says that a limit was exceeded.
-type LimitError struct {
-	Limit string // its name in metrics
-	Text  string
+// limitError says that a limit was exceeded.
+type limitError struct {
+	limit string // its name in metrics
+	text  string
 }
 
-func (e *LimitError) Error() string { return e.Text }
+func (e *limitError) Error() string { return e.text }
 
-// Limitf makes a LimitError.
+// Limitf makes an error that says that a limit was exceeded. limit is its name in metrics.
 func Limitf(limit, format string, args ...any) error {
-	return &LimitError{Limit: limit, Text: fmt.Sprintf(format, args...)}
+	return &limitError{limit: limit, text: fmt.Sprintf(format, args...)}
 }
 
 // LimitOf names the limit that err is about, "" for none.
 func LimitOf(err error) string {
-	if le, ok := errors.AsType[*LimitError](err); ok {
-		return le.Limit
+	if le, ok := errors.AsType[*limitError](err); ok {
+		return le.limit
 	}
 	return ""
 }
