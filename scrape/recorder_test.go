@@ -80,8 +80,8 @@ func (s sample) String() string {
 	return out
 }
 
-// recorder records what is appended, by commit. Without next it hands out
-// references by labels and takes everything, but for what refuse says.
+// recorder records what is appended, by commit. Without next it gives out references by
+// labels and accepts every sample that refuse does not reject.
 type recorder struct {
 	next   storage.AppendableV2
 	refuse func(sample) error

@@ -102,7 +102,7 @@ func acceptHeader(protocols []config.ScrapeProtocol, escaping model.EscapingSche
 
 // Fetch gets a URL within timeout, and no longer than ctx lasts. hint is the expected
 // size of the body. With decisions, a text body has only the lines that these do not
-// skip; nil keeps it whole. The answer is to be released after an error as well.
+// skip; nil keeps it whole. The caller releases the answer, after an error as well.
 func (f *Fetcher) Fetch(ctx context.Context, target string, timeout time.Duration, hint int, d *names.Decisions) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {

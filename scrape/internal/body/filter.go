@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// filterChunk is how much of a body is looked at at a time: small enough for
-	// the processor's cache, large enough that reading costs little.
+	// filterChunk is how much of a body is read at a time: small enough for the
+	// processor's cache, large enough that reading costs little.
 	filterChunk = 32 << 10
-	// maxRuns is for how many runs of passed lines their place in the body is known.
+	// maxRuns is how many runs of passed lines a filter knows the places of.
 	maxRuns = 16 << 10
 )
 
@@ -31,9 +31,9 @@ type filter struct {
 	limit     int64 // of bytes; 0 is none
 
 	buf     []byte
-	at, end int    // what of buf has not been looked at
-	run     []byte // part of buf that is to be passed on
-	err     error  // of src, once all before it has been looked at
+	at, end int    // the part of buf that is not decided
+	run     []byte // the part of buf to pass on
+	err     error  // of src; returned once all of buf is decided
 	through bool   // pass everything
 	escapes bool   // there is a backslash in buf
 
@@ -48,7 +48,7 @@ type filter struct {
 	typeAt               int    // its number
 
 	sent    int64 // bytes of the body that have come
-	line    int   // number of the next line that is looked at, from 1
+	line    int   // number of the next line to decide, from 1
 	passed  int   // bytes passed on
 	gap     bool  // the last line was skipped
 	skipped Skipped
@@ -85,7 +85,7 @@ type Skipped struct {
 	runs []lineRun // what was passed on instead
 }
 
-// lineRun says that what was passed on from a place on begins with a line of the body.
+// lineRun says that the bytes passed on from at begin with the line of that number.
 type lineRun struct{ at, line int }
 
 // filter lends a filter for a body.
@@ -102,7 +102,7 @@ func (p *Pools) filter(src io.Reader, d *names.Decisions, limit int64) *filter {
 	return f
 }
 
-// release gives the filter back. nil has nothing to give.
+// release gives the filter back, if there is one.
 func (f *filter) release() {
 	if f == nil {
 		return
@@ -135,8 +135,7 @@ func (f *filter) Read(p []byte) (int, error) {
 	}
 }
 
-// look goes on to the end of the next run of lines to pass on, or of the whole lines
-// in buf.
+// look sets run to the next lines in buf to pass on; none if buf has no such line.
 func (f *filter) look() {
 	start := f.at
 	for f.at < f.end && !f.through {
@@ -159,7 +158,7 @@ func (f *filter) look() {
 		}
 		f.pass(n)
 	}
-	// Where lines are not told apart, and the last one if it has no end.
+	// Everything, with through; or the last line, if no newline ends it.
 	if f.at < f.end && (f.through || f.err != nil) {
 		if f.retype(start) {
 			return
@@ -206,7 +205,7 @@ func (f *filter) begin(line int) {
 	}
 }
 
-// fill reads more, behind the part of a line that is left.
+// fill reads more of the body, after the part of a line that is left in buf.
 func (f *filter) fill() error {
 	if f.at > 0 {
 		f.end = copy(f.buf, f.buf[f.at:f.end])

@@ -22,8 +22,8 @@ const notKnown = Needs
 // maxRemembered bounds the answers that a Demand remembers. It asks again for others.
 const maxRemembered = 1 << 16
 
-// Demand says how much each name is needed. It remembers what it was told, because
-// jobs share most names.
+// Demand says how much each name is needed. It remembers the answers, because jobs share
+// most names.
 type Demand struct {
 	wanted, vital func(name string) bool // nil: no name is
 	made          time.Time
