@@ -15,7 +15,7 @@ import (
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/bench/internal/harness"
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -97,18 +97,18 @@ func (f fleet) each(visit func(namespace, app string, number int) error) error {
 }
 
 // objects are the fleet's, as promlet holds them.
-func (f fleet) objects() (*discovery.Objects, error) {
-	objects := discovery.NewObjects()
-	pods, _ := objects.Indexer(corev1.Resource("pods"))
-	services, _ := objects.Indexer(corev1.Resource("services"))
-	slices, _ := objects.Indexer(discoveryv1.Resource("endpointslices"))
-	namespaces, _ := objects.Indexer(corev1.Resource("namespaces"))
+func (f fleet) objects() (*objects.Store, error) {
+	store := objects.NewStore()
+	pods, _ := store.Indexer(corev1.Resource("pods"))
+	services, _ := store.Indexer(corev1.Resource("services"))
+	slices, _ := store.Indexer(discoveryv1.Resource("endpointslices"))
+	namespaces, _ := store.Indexer(corev1.Resource("namespaces"))
 	for i := range f.Namespaces {
 		if err := namespaces.Add(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace(i)}}); err != nil {
 			return nil, err
 		}
 	}
-	return objects, f.each(func(namespace, app string, _ int) error {
+	return store, f.each(func(namespace, app string, _ int) error {
 		meta := metav1.ObjectMeta{Namespace: namespace, Name: app, Labels: map[string]string{"app": app}}
 		if err := services.Add(&corev1.Service{ObjectMeta: meta}); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // TestChanges turns random clusters into others, a few objects at a time, and after
@@ -26,11 +27,11 @@ func TestChanges(t *testing.T) {
 		opts, err := from.Settings.options()
 		require.NoError(t, err)
 
-		objects := discovery.NewObjects()
-		d := discovery.New(objects, opts)
+		store := objects.NewStore()
+		d := discovery.New(store, opts)
 		var writes []func()
 		eachKind(func(gr schema.GroupResource, of func(*Cluster) []any) {
-			indexer, ok := objects.Indexer(gr)
+			indexer, ok := store.Indexer(gr)
 			require.True(t, ok, gr)
 			require.NoError(t, indexer.Replace(of(from), ""))
 			writes = append(writes, turn(t, indexer, of(to))...)
@@ -38,7 +39,7 @@ func TestChanges(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		r.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })
 		for step := 0; ; step++ {
-			requireSame(t, objects, d, opts, seed, step)
+			requireSame(t, store, d, opts, seed, step)
 			if len(writes) == 0 {
 				break
 			}
@@ -90,10 +91,10 @@ func turn(t *testing.T, indexer cache.Indexer, to []any) []func() {
 }
 
 // requireSame compares a Discoverer that has seen all changes with a new one.
-func requireSame(t *testing.T, objects *discovery.Objects, d *discovery.Discoverer, opts discovery.Options, seed uint64, step int) {
-	fresh := discovery.NewObjects()
+func requireSame(t *testing.T, store *objects.Store, d *discovery.Discoverer, opts discovery.Options, seed uint64, step int) {
+	fresh := objects.NewStore()
 	eachKind(func(gr schema.GroupResource, _ func(*Cluster) []any) {
-		from, ok := objects.Indexer(gr)
+		from, ok := store.Indexer(gr)
 		require.True(t, ok)
 		into, ok := fresh.Indexer(gr)
 		require.True(t, ok)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // Ours is what promlet makes of a Cluster.
@@ -84,8 +85,8 @@ func Compare(ctx context.Context, c *Cluster) (diff []string, ours, theirs *Resu
 }
 
 // fill puts the objects where a Source would.
-func fill(c *Cluster) (*discovery.Objects, error) {
-	o := discovery.NewObjects()
+func fill(c *Cluster) (*objects.Store, error) {
+	o := objects.NewStore()
 	return o, firstError(
 		add(o, corev1.Resource("namespaces"), c.Namespaces),
 		add(o, corev1.Resource("nodes"), c.Nodes),
@@ -99,7 +100,7 @@ func fill(c *Cluster) (*discovery.Objects, error) {
 	)
 }
 
-func add[T any](o *discovery.Objects, gr schema.GroupResource, objects []T) error {
+func add[T any](o *objects.Store, gr schema.GroupResource, objects []T) error {
 	indexer, ok := o.Indexer(gr)
 	if !ok {
 		return fmt.Errorf("promlet does not hold %s", gr)
