@@ -99,7 +99,7 @@ func (d *Discoverer) wake() {
 	d.noteChange()
 	select {
 	case d.woken <- struct{}{}:
-	default: // it is about to
+	default: // one is waiting already
 	}
 }
 
@@ -111,8 +111,8 @@ func (d *Discoverer) wake() {
 // A configuration or group that has not changed is the same pointer as in the last
 // call. Everything returned is shared: read only.
 //
-// A target carries its final labels, save for the effect of the configuration's
-// own RelabelConfigs. Its job label is set, and is not the job's name.
+// A target carries its final labels, before the configuration's own RelabelConfigs. Its
+// job label is set, and is not the job's name.
 func (d *Discoverer) Resolve() ([]*config.ScrapeConfig, map[string][]*targetgroup.Group, error) {
 	next, _, err := d.resolve()
 	if err != nil {
@@ -255,7 +255,7 @@ func (d *Discoverer) loop(ctx context.Context, src Source, apply applyFunc) {
 		applied  *outcome
 		resolved bool
 		pending  time.Time // since when changes wait; zero for none
-		patience time.Time // when what monitors refer to is no longer waited for
+		patience time.Time // when the first targets stop waiting for references
 		retry    <-chan time.Time
 		failure  string
 	)

@@ -96,7 +96,7 @@ func (s *statusCollector) Collect(to chan<- prometheus.Metric) {
 	for i := range monitors {
 		c := byKind[monitors[i].Kind]
 		if c == nil {
-			continue // there are no others
+			continue // no other kinds exist
 		}
 		c.targets += monitors[i].Targets
 		if monitors[i].Err != nil {

@@ -19,7 +19,7 @@ const (
 	eventNotSupported = "NotSupported"
 )
 
-// maxEventMessage is what the API server takes, in bytes.
+// maxEventMessage is the most that the API server takes, in bytes.
 const maxEventMessage = 1024
 
 // rejections reports why monitors are rejected: each reason once in the log, and as an

@@ -75,8 +75,8 @@ func (s *state) update(c objects.Changed) {
 	}
 }
 
-// slicesOf adds the EndpointSlices that have any of the pods. They are looked for
-// among all: an index would cost as much memory as the targets.
+// slicesOf adds the EndpointSlices that have any of the pods. It looks at all slices: an
+// index would cost as much memory as the targets.
 func (s *state) slicesOf(pods objects.Keys, dirty *objects.Keys) {
 	if len(pods) == 0 {
 		return
@@ -89,7 +89,7 @@ func (s *state) slicesOf(pods objects.Keys, dirty *objects.Keys) {
 	for _, slice := range objects.List[discoveryv1.EndpointSlice](s.store, nil) {
 		for i := range slice.Endpoints {
 			ref := slice.Endpoints[i].TargetRef
-			// More than the pods at times, but never less.
+			// This may match other pods too, which costs time only.
 			if ref != nil && ref.Kind == "Pod" && has(names, ref.Name) && has(namespaces, ref.Namespace) {
 				dirty.Add(slice.Namespace + "/" + slice.Name)
 				break
@@ -98,7 +98,8 @@ func (s *state) slicesOf(pods objects.Keys, dirty *objects.Keys) {
 	}
 }
 
-// has is quick for the one name that changes are mostly about.
+// has looks up a name, without hashing it where there is one name only, as after most
+// changes.
 func has(names map[string]bool, name string) bool {
 	if len(names) == 1 {
 		for only := range names {

@@ -22,7 +22,7 @@ type kind struct {
 	gvr       schema.GroupVersionResource
 	indexer   cache.Indexer
 	example   runtime.Object
-	client    any // what listWatch calls
+	client    any // the client behind listWatch
 	listWatch *cache.ListWatch
 	transform func(any) any
 	targets   bool // a change may change targets
@@ -100,7 +100,7 @@ func (s *Source) metadataKind(gvr schema.GroupVersionResource) *kind {
 	}
 }
 
-// listWatcher is what all of client-go's clients of one kind have.
+// listWatcher is the part of client-go's typed clients that informers need.
 type listWatcher[L runtime.Object] interface {
 	List(ctx context.Context, opts metav1.ListOptions) (L, error)
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)

@@ -110,7 +110,7 @@ func (l *listing) walk(dir, path string) {
 		return
 	}
 	for _, e := range entries {
-		// Names with dots are the machinery of ConfigMap mounts and editors.
+		// ConfigMap mounts and editors keep their own files under names with a dot.
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
@@ -200,7 +200,7 @@ func readFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// plainPathError takes away the path that an error repeats.
+// plainPathError removes the path from an error whose text begins with it already.
 func plainPathError(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {

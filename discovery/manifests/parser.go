@@ -89,10 +89,10 @@ func (p *parser) document(doc document) {
 		p.failYAML(doc, err)
 		return
 	}
-	if string(data) == "null" { // comments only
+	if string(data) == "null" { // nothing but comments
 		return
 	}
-	// The same text once more, for the positions.
+	// Parsed a second time for the line numbers.
 	var node yamlv3.Node
 	if err := yamlv3.Unmarshal(doc.text, &node); err != nil || len(node.Content) != 1 {
 		node = yamlv3.Node{Line: 1, Content: []*yamlv3.Node{{Line: 1}}}

@@ -25,7 +25,7 @@ type endpoint struct {
 	tls                      *monitoringv1.SafeTLSConfig
 	tlsFiles                 monitoringv1.TLSFilesConfig
 	proxy                    monitoringv1.ProxyConfig
-	validate                 func() error // the CRD package's own checks
+	validate                 func() error // the checks of the CRD's package
 }
 
 func serviceEndpoint(i int, ep *monitoringv1.Endpoint) *endpoint {

@@ -44,8 +44,8 @@ func Trim(obj any) any {
 	return obj
 }
 
-// TrimMeta is [Trim] for metadata: it drops managedFields, finalizers and the copy of the whole manifest that
-// kubectl keeps. Other annotations stay: relabelings may read them.
+// TrimMeta is [Trim] for metadata: it drops managedFields, finalizers and the copy of the
+// whole manifest that kubectl keeps. Other annotations stay: relabelings may read them.
 func TrimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	annotations := m.Annotations
 	if _, ok := annotations[corev1.LastAppliedConfigAnnotation]; ok {

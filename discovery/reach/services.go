@@ -15,7 +15,7 @@ import (
 	"github.com/promlet/promlet/discovery/targets"
 )
 
-// service is a Service, by its name, as ServiceMonitors see it.
+// service is a Service, and its EndpointSlices, as ServiceMonitors see it.
 type service struct {
 	store   *objects.Store
 	service *corev1.Service // nil: there is none
@@ -33,7 +33,7 @@ func (r *service) labels() map[string]string {
 	return r.service.Labels
 }
 
-// selectedBy asks the EndpointSlices too, for a RoleSelector looks at their labels.
+// selectedBy looks at the EndpointSlices too: RoleSelector selects by their labels.
 func (r *service) selectedBy(s *targets.Selection) bool {
 	return r.service != nil && s.Objects.Matches(r.service.Labels) ||
 		slices.ContainsFunc(r.slices, func(slice *discoveryv1.EndpointSlice) bool {

@@ -174,7 +174,7 @@ func (b *sliceBuilder) common() model.LabelSet {
 	for _, l := range b.fromService {
 		ls[l.name] = l.value
 	}
-	delete(ls, model.AddressLabel) // already on the targets
+	delete(ls, model.AddressLabel) // the targets have it
 	delete(ls, model.JobLabel)
 	if service != nil {
 		ls[model.JobLabel] = model.LabelValue(service.Name)

@@ -33,7 +33,7 @@ const metaPrefix = "__meta_kubernetes_"
 // jobNameLabel is where the operator keeps the job's name for relabelings.
 const jobNameLabel = model.LabelName("__tmp_prometheus_job_name")
 
-// set sets a meta label, unless its value is empty, which is as good as absent.
+// set sets a meta label. An empty value is the same as none.
 func set(ls model.LabelSet, name, value string) {
 	if value != "" {
 		ls[model.LabelName(metaPrefix+name)] = model.LabelValue(value)

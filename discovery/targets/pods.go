@@ -22,7 +22,7 @@ func (s *Selection) NodeOf(store *objects.Store, pod *corev1.Pod) *corev1.Node {
 // nil when no target is left. node is nil when nodes are not attached or the
 // pod's is not known.
 func (s *Selection) PodGroup(pod *corev1.Pod, node *corev1.Node) *targetgroup.Group {
-	// Prometheus drops pods of nodes it does not know, once it is to know nodes.
+	// Where nodes are attached, Prometheus drops pods of nodes it does not know.
 	if pod.Status.PodIP == "" || (s.AttachNode && node == nil) || (!s.KeepFinished && Finished(pod)) {
 		return nil
 	}
@@ -59,7 +59,7 @@ func (s *Selection) podCommon(pod *corev1.Pod, node *corev1.Node, fromPod []labe
 		labelPod:       model.LabelValue(pod.Name),
 	}
 	for _, l := range fromPod {
-		if l.name != model.AddressLabel && l.name != labelContainer { // on the targets
+		if l.name != model.AddressLabel && l.name != labelContainer { // the targets have them
 			ls[l.name] = l.value
 		}
 	}
