@@ -23,31 +23,34 @@ var errFileAccess = errors.New("paths in monitors are refused, because whoever w
 // applyCredentials sets credentials and trust from the Secrets and ConfigMaps that the
 // endpoint names. Values that the operator leaves out are left out here.
 func (e *endpoint) applyCredentials(c *commonconfig.HTTPClientConfig, refs *secrets) error {
-	if e.bearerTokenFile != "" {
+	if file := e.spec.BearerTokenFile; file != "" { //nolint:staticcheck // deprecated, and in wide use
 		if !refs.files {
 			return fmt.Errorf("bearerTokenFile: %w", errFileAccess)
 		}
-		c.BearerTokenFile = e.bearerTokenFile
+		c.BearerTokenFile = file
 	}
 	// Many manifests have a bearerTokenSecret with empty values, which the
 	// operator passes over; and in a PodMonitor one without a key as well.
-	if t := e.http.BearerTokenSecret; t != nil && t.Name != "" && (t.Key != "" || !e.pod) { //nolint:staticcheck // deprecated, and in wide use
+	if t := e.spec.BearerTokenSecret; t != nil && t.Name != "" && (t.Key != "" || !e.pod) { //nolint:staticcheck // deprecated, and in wide use
 		token, err := refs.secret(t)
 		if err != nil {
 			return fmt.Errorf("bearerTokenSecret: %w", err)
 		}
 		c.BearerToken = commonconfig.Secret(token)
 	}
-	if err := applyBasicAuth(c, e.http.BasicAuth, refs); err != nil {
+	if err := applyBasicAuth(c, e.spec.BasicAuth, refs); err != nil {
 		return err
 	}
-	if err := applyAuthorization(c, e.http.Authorization, refs); err != nil {
+	if err := applyAuthorization(c, e.spec.Authorization, refs); err != nil {
 		return err
 	}
-	if err := applyOAuth2(c, e.http.OAuth2, refs); err != nil {
+	if err := applyOAuth2(c, e.spec.OAuth2, refs); err != nil {
 		return fmt.Errorf("oauth2.%w", err)
 	}
-	return applyTLS(&c.TLSConfig, e.tls, &e.tlsFiles, refs)
+	if t := e.spec.TLSConfig; t != nil {
+		return applyTLS(&c.TLSConfig, &t.SafeTLSConfig, &t.TLSFilesConfig, refs)
+	}
+	return nil
 }
 
 func applyBasicAuth(c *commonconfig.HTTPClientConfig, auth *monitoringv1.BasicAuth, refs *secrets) error {

@@ -51,7 +51,7 @@ func (c *Compiler) serviceMonitorJobs(m *monitoringv1.ServiceMonitor, sel target
 		return nil, nil, err
 	}
 	maker := jobMaker{
-		compiler: c, limits: serviceMonitorLimits(&m.Spec), refs: refs, meta: meta,
+		compiler: c, limits: &m.Spec, refs: refs, meta: meta,
 		prefix: "serviceMonitor/" + m.Namespace + "/" + m.Name,
 	}
 	for i := range m.Spec.Endpoints {
@@ -99,7 +99,7 @@ func (c *Compiler) podMonitorJobs(m *monitoringv1.PodMonitor, sel targets.Select
 // jobMaker gathers the jobs of one monitor and the first reason to reject it.
 type jobMaker struct {
 	compiler *Compiler
-	limits   *limits
+	limits   *monitoringv1.ServiceMonitorSpec // what it says for all endpoints
 	refs     *secrets
 	meta     targets.MetaRule
 	prefix   string
@@ -122,7 +122,7 @@ func (m *jobMaker) add(ep *endpoint, sel targets.Selection) {
 		m.err = err
 		return
 	}
-	if len(ep.relabelings) > 0 {
+	if len(ep.spec.RelabelConfigs) > 0 {
 		meta := m.meta
 		meta.JobName = name
 		sel.Meta = &meta

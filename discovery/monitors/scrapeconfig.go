@@ -30,20 +30,20 @@ func (c *Compiler) global() config.GlobalConfig {
 }
 
 // scrapeConfig makes the configuration of one job. Errors name the field.
-func (c *Compiler) scrapeConfig(job string, ep *endpoint, lim *limits, refs *secrets) (*config.ScrapeConfig, error) {
+func (c *Compiler) scrapeConfig(job string, ep *endpoint, limits *monitoringv1.ServiceMonitorSpec, refs *secrets) (*config.ScrapeConfig, error) {
 	out := config.DefaultScrapeConfig
 	out.JobName = job
 	if err := ep.apply(&out, c.options.Interval, refs); err != nil {
 		return nil, fmt.Errorf("%s.%w", ep.field, err)
 	}
-	if err := lim.apply(&out); err != nil {
+	if err := applyLimits(&out, limits); err != nil {
 		return nil, fmt.Errorf("spec.%w", err)
 	}
 	var err error
-	if out.RelabelConfigs, err = relabelConfigs(ep.field+".relabelings", ep.relabelings); err != nil {
+	if out.RelabelConfigs, err = relabelConfigs(ep.field+".relabelings", ep.spec.RelabelConfigs); err != nil {
 		return nil, err
 	}
-	if out.MetricRelabelConfigs, err = relabelConfigs(ep.field+".metricRelabelings", ep.metricRelabelings); err != nil {
+	if out.MetricRelabelConfigs, err = relabelConfigs(ep.field+".metricRelabelings", ep.spec.MetricRelabelConfigs); err != nil {
 		return nil, err
 	}
 	if err := out.HTTPClientConfig.Validate(); err != nil {
@@ -57,18 +57,18 @@ func (c *Compiler) scrapeConfig(job string, ep *endpoint, lim *limits, refs *sec
 
 // PlainConfig is the configuration of a job that no monitor describes.
 func (c *Compiler) PlainConfig(job string) (*config.ScrapeConfig, error) {
-	return c.scrapeConfig(job, &endpoint{}, &limits{}, nil)
+	return c.scrapeConfig(job, &endpoint{spec: &monitoringv1.Endpoint{}}, &monitoringv1.ServiceMonitorSpec{}, nil)
 }
 
 func (e *endpoint) apply(c *config.ScrapeConfig, defaultInterval time.Duration, refs *secrets) error {
 	var err error
-	if c.Scheme, err = schemeOf(e.scheme); err != nil {
+	if c.Scheme, err = schemeOf(e.spec.Scheme); err != nil {
 		return err
 	}
-	if e.path != "" {
-		c.MetricsPath = e.path
+	if e.spec.Path != "" {
+		c.MetricsPath = e.spec.Path
 	}
-	for name, values := range e.params {
+	for name, values := range e.spec.Params {
 		if c.Params == nil {
 			c.Params = url.Values{}
 		}
@@ -77,15 +77,15 @@ func (e *endpoint) apply(c *config.ScrapeConfig, defaultInterval time.Duration, 
 	if c.ScrapeInterval, c.ScrapeTimeout, err = e.pace(defaultInterval); err != nil {
 		return err
 	}
-	c.HonorLabels = e.honorLabels
-	c.HonorTimestamps = ptr.Deref(e.honorTimestamps, c.HonorTimestamps)
-	c.TrackTimestampsStaleness = ptr.Deref(e.trackTimestampsStaleness, c.TrackTimestampsStaleness)
-	c.HTTPClientConfig.FollowRedirects = ptr.Deref(e.http.FollowRedirects, c.HTTPClientConfig.FollowRedirects)
-	c.HTTPClientConfig.EnableHTTP2 = ptr.Deref(e.http.EnableHTTP2, c.HTTPClientConfig.EnableHTTP2)
+	c.HonorLabels = e.spec.HonorLabels
+	c.HonorTimestamps = ptr.Deref(e.spec.HonorTimestamps, c.HonorTimestamps)
+	c.TrackTimestampsStaleness = ptr.Deref(e.spec.TrackTimestampsStaleness, c.TrackTimestampsStaleness)
+	c.HTTPClientConfig.FollowRedirects = ptr.Deref(e.spec.FollowRedirects, c.HTTPClientConfig.FollowRedirects)
+	c.HTTPClientConfig.EnableHTTP2 = ptr.Deref(e.spec.EnableHTTP2, c.HTTPClientConfig.EnableHTTP2)
 	if err := e.applyCredentials(&c.HTTPClientConfig, refs); err != nil {
 		return err
 	}
-	return applyProxy(&c.HTTPClientConfig.ProxyConfig, &e.proxy, refs)
+	return applyProxy(&c.HTTPClientConfig.ProxyConfig, &e.spec.ProxyConfig, refs)
 }
 
 // schemeOf is the scheme to scrape with; the CRD takes it in either case.
@@ -101,14 +101,14 @@ func schemeOf(from *monitoringv1.Scheme) (string, error) {
 // that is given is compared with the interval that applies.
 func (e *endpoint) pace(defaultInterval time.Duration) (interval, timeout model.Duration, err error) {
 	effective := model.Duration(defaultInterval)
-	if e.interval != "" {
-		if interval, err = model.ParseDuration(string(e.interval)); err != nil {
+	if e.spec.Interval != "" {
+		if interval, err = model.ParseDuration(string(e.spec.Interval)); err != nil {
 			return 0, 0, fmt.Errorf("interval: %w", err)
 		}
 		effective = interval
 	}
-	if e.timeout != "" {
-		if timeout, err = model.ParseDuration(string(e.timeout)); err != nil {
+	if e.spec.ScrapeTimeout != "" {
+		if timeout, err = model.ParseDuration(string(e.spec.ScrapeTimeout)); err != nil {
 			return 0, 0, fmt.Errorf("scrapeTimeout: %w", err)
 		}
 	}
@@ -118,19 +118,19 @@ func (e *endpoint) pace(defaultInterval time.Duration) (interval, timeout model.
 	return interval, timeout, nil
 }
 
-func (l *limits) apply(c *config.ScrapeConfig) error {
+func applyLimits(c *config.ScrapeConfig, l *monitoringv1.ServiceMonitorSpec) error {
 	for _, f := range []struct {
 		name string
 		from *int64
 		to   *uint
 	}{
-		{"sampleLimit", l.sample, &c.SampleLimit},
-		{"targetLimit", l.target, &c.TargetLimit},
-		{"labelLimit", l.label, &c.LabelLimit},
-		{"labelNameLengthLimit", l.labelName, &c.LabelNameLengthLimit},
-		{"labelValueLengthLimit", l.labelValue, &c.LabelValueLengthLimit},
-		{"keepDroppedTargets", l.keepDropped, &c.KeepDroppedTargets},
-		{"nativeHistogramBucketLimit", l.histograms.NativeHistogramBucketLimit, &c.NativeHistogramBucketLimit},
+		{"sampleLimit", l.SampleLimit, &c.SampleLimit},
+		{"targetLimit", l.TargetLimit, &c.TargetLimit},
+		{"labelLimit", l.LabelLimit, &c.LabelLimit},
+		{"labelNameLengthLimit", l.LabelNameLengthLimit, &c.LabelNameLengthLimit},
+		{"labelValueLengthLimit", l.LabelValueLengthLimit, &c.LabelValueLengthLimit},
+		{"keepDroppedTargets", l.KeepDroppedTargets, &c.KeepDroppedTargets},
+		{"nativeHistogramBucketLimit", l.NativeHistogramBucketLimit, &c.NativeHistogramBucketLimit},
 	} {
 		if f.from == nil {
 			continue
@@ -140,24 +140,24 @@ func (l *limits) apply(c *config.ScrapeConfig) error {
 		}
 		*f.to = uint(*f.from)
 	}
-	if l.bodySize != nil && *l.bodySize != "" {
-		size, err := units.ParseBase2Bytes(string(*l.bodySize))
+	if l.BodySizeLimit != nil && *l.BodySizeLimit != "" {
+		size, err := units.ParseBase2Bytes(string(*l.BodySizeLimit))
 		if err != nil || size < 0 {
-			return fmt.Errorf("bodySizeLimit: %q is not a size such as 16MB", *l.bodySize)
+			return fmt.Errorf("bodySizeLimit: %q is not a size such as 16MB", *l.BodySizeLimit)
 		}
 		c.BodySizeLimit = size
 	}
-	c.ScrapeNativeHistograms = l.histograms.ScrapeNativeHistograms
-	c.AlwaysScrapeClassicHistograms = l.histograms.ScrapeClassicHistograms
-	c.ConvertClassicHistogramsToNHCB = l.histograms.ConvertClassicHistogramsToNHCB
-	if f := l.histograms.NativeHistogramMinBucketFactor; f != nil {
+	c.ScrapeNativeHistograms = l.ScrapeNativeHistograms
+	c.AlwaysScrapeClassicHistograms = l.ScrapeClassicHistograms
+	c.ConvertClassicHistogramsToNHCB = l.ConvertClassicHistogramsToNHCB
+	if f := l.NativeHistogramMinBucketFactor; f != nil {
 		c.NativeHistogramMinBucketFactor = f.AsApproximateFloat64()
 	}
-	return l.applyProtocols(c)
+	return applyProtocols(c, l)
 }
 
-func (l *limits) applyProtocols(c *config.ScrapeConfig) error {
-	for i, name := range l.protocols {
+func applyProtocols(c *config.ScrapeConfig, l *monitoringv1.ServiceMonitorSpec) error {
+	for i, name := range l.ScrapeProtocols {
 		p := config.ScrapeProtocol(name)
 		if err := p.Validate(); err != nil {
 			return fmt.Errorf("scrapeProtocols[%d]: %w", i, err)
@@ -167,10 +167,10 @@ func (l *limits) applyProtocols(c *config.ScrapeConfig) error {
 		}
 		c.ScrapeProtocols = append(c.ScrapeProtocols, p)
 	}
-	if l.fallbackProtocol == nil {
+	if l.FallbackScrapeProtocol == nil {
 		return nil
 	}
-	p := config.ScrapeProtocol(*l.fallbackProtocol)
+	p := config.ScrapeProtocol(*l.FallbackScrapeProtocol)
 	if err := p.Validate(); err != nil {
 		return fmt.Errorf("fallbackScrapeProtocol: %w", err)
 	}
