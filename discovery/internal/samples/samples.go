@@ -224,11 +224,12 @@ metadata: {name: ` + name + `, namespace: ` + namespace + `}
 spec: ` + spec
 }
 
-// WebMonitor selects Web; WebTargets are its targets, one a line.
+// WebMonitor selects Web.
 func WebMonitor() string {
 	return ServiceMonitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics}]}`)
 }
 
+// WebTargets are the targets of WebMonitor, one a line.
 const WebTargets = `
 	serviceMonitor/default/m/0 10.0.0.1:9090 container=server endpoint=metrics job=web namespace=default pod=web-a service=web
 	serviceMonitor/default/m/0 10.0.0.2:9090 container=server endpoint=metrics job=web namespace=default pod=web-b service=web`

@@ -58,19 +58,47 @@ func Remove(t testing.TB, indexer cache.Indexer, key string) {
 	require.NoError(t, indexer.Delete(obj))
 }
 
-// Pods and the like are a Store's indexers.
-func Pods(s *objects.Store) cache.Indexer     { return indexer(s, corev1.Resource("pods")) }
-func Services(s *objects.Store) cache.Indexer { return indexer(s, corev1.Resource("services")) }
+// Pods is where the Store has its Pods.
+func Pods(s *objects.Store) cache.Indexer {
+	return indexer(s, corev1.Resource("pods"))
+}
+
+// Services is where the Store has its Services.
+func Services(s *objects.Store) cache.Indexer {
+	return indexer(s, corev1.Resource("services"))
+}
+
+// Slices is where the Store has its EndpointSlices.
 func Slices(s *objects.Store) cache.Indexer {
 	return indexer(s, discoveryv1.Resource("endpointslices"))
 }
-func Nodes(s *objects.Store) cache.Indexer      { return indexer(s, corev1.Resource("nodes")) }
-func Namespaces(s *objects.Store) cache.Indexer { return indexer(s, corev1.Resource("namespaces")) }
-func Secrets(s *objects.Store) cache.Indexer    { return indexer(s, corev1.Resource("secrets")) }
-func ConfigMaps(s *objects.Store) cache.Indexer { return indexer(s, corev1.Resource("configmaps")) }
+
+// Nodes is where the Store has its Nodes.
+func Nodes(s *objects.Store) cache.Indexer {
+	return indexer(s, corev1.Resource("nodes"))
+}
+
+// Namespaces is where the Store has its Namespaces.
+func Namespaces(s *objects.Store) cache.Indexer {
+	return indexer(s, corev1.Resource("namespaces"))
+}
+
+// Secrets is where the Store has its Secrets.
+func Secrets(s *objects.Store) cache.Indexer {
+	return indexer(s, corev1.Resource("secrets"))
+}
+
+// ConfigMaps is where the Store has its ConfigMaps.
+func ConfigMaps(s *objects.Store) cache.Indexer {
+	return indexer(s, corev1.Resource("configmaps"))
+}
+
+// ServiceMonitors is where the Store has its ServiceMonitors.
 func ServiceMonitors(s *objects.Store) cache.Indexer {
 	return indexer(s, monitoringv1.Resource("servicemonitors"))
 }
+
+// PodMonitors is where the Store has its PodMonitors.
 func PodMonitors(s *objects.Store) cache.Indexer {
 	return indexer(s, monitoringv1.Resource("podmonitors"))
 }
