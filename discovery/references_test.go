@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	commonconfig "github.com/prometheus/common/config"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/discovery/internal/runtest"

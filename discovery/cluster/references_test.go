@@ -41,7 +41,7 @@ func tokenOf(a *runtest.Applied) commonconfig.Secret {
 
 const secretMonitor = `{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics, authorization: {credentials: {name: creds, key: token}}}]}`
 
-func TestClusterReadsReferences(t *testing.T) {
+func TestReadsReferences(t *testing.T) {
 	ctx := context.Background()
 	creds := `{apiVersion: v1, kind: Secret, metadata: {name: creds}, stringData: {token: one}}`
 	c := newFakeCluster(t, samples.Web, samples.ServiceMonitor(secretMonitor), creds, `{apiVersion: v1, kind: Secret, metadata: {name: private, namespace: shop}, stringData: {a: b}}`)
@@ -72,7 +72,7 @@ func TestClusterReadsReferences(t *testing.T) {
 	require.Contains(t, runtest.Rejected(d.Monitors(), "m"), "there is no Secret default/creds")
 }
 
-func TestClusterMayNotReadReferences(t *testing.T) {
+func TestMayNotReadReferences(t *testing.T) {
 	c := newFakeCluster(t, samples.Web, samples.ServiceMonitor(secretMonitor), strings.Replace(samples.PodMonitor(`{selector: {}, podMetricsEndpoints: [{}]}`), "name: m", "name: good", 1),
 		`{apiVersion: v1, kind: Secret, metadata: {name: creds}, stringData: {token: one}}`)
 	c.setCRDs("servicemonitors", "podmonitors")

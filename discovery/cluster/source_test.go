@@ -27,7 +27,7 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-func TestClusterTargets(t *testing.T) {
+func TestTargets(t *testing.T) {
 	c := newFakeCluster(t, samples.Web, samples.WebMonitor(), `{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {zone: z}}}`)
 	c.setCRDs("servicemonitors", "podmonitors", "prometheusrules")
 	o := objects.NewStore()
@@ -62,7 +62,7 @@ func TestClusterTargets(t *testing.T) {
 	runtest.EventuallyTargets(t, &a, ``)
 }
 
-func TestClusterCRDsComeAndGo(t *testing.T) {
+func TestCRDsComeAndGo(t *testing.T) {
 	c := newFakeCluster(t, samples.Web, samples.WebMonitor(), samples.PodMonitor(`{selector: {matchLabels: {version: v1}}, podMetricsEndpoints: [{port: prom}]}`))
 	const podTargets = `podMonitor/default/m/0 10.0.0.1:9090 container=server endpoint=prom job=default/m namespace=default pod=web-a`
 	d := discovery.New(objects.NewStore(), discovery.Options{})
@@ -94,7 +94,7 @@ func TestClusterCRDsComeAndGo(t *testing.T) {
 	require.True(t, src.HasSynced(), "once synced it stays so")
 }
 
-func TestClusterWaitsForDiscovery(t *testing.T) {
+func TestWaitsForDiscovery(t *testing.T) {
 	var log runtest.LogBuffer
 	c := newFakeCluster(t, samples.Web, samples.WebMonitor())
 	c.setCRDError(errors.New("etcd is away"))
@@ -113,7 +113,7 @@ func TestClusterWaitsForDiscovery(t *testing.T) {
 	require.Equal(t, 1, log.Count("trouble with the API server is over"))
 }
 
-func TestClusterWithoutPermission(t *testing.T) {
+func TestWithoutPermission(t *testing.T) {
 	t.Run("what is indispensable is waited for", func(t *testing.T) {
 		var log runtest.LogBuffer
 		c := newFakeCluster(t, samples.Web, samples.WebMonitor())
@@ -187,7 +187,7 @@ func TestClusterWithoutPermission(t *testing.T) {
 	})
 }
 
-func TestClusterUndecodableMonitor(t *testing.T) {
+func TestUndecodableMonitor(t *testing.T) {
 	c := newFakeCluster(t, samples.Web, samples.WebMonitor())
 	c.setCRDs("servicemonitors", "podmonitors")
 	broken := func(resource, kind, spec string) *unstructured.Unstructured {
@@ -215,7 +215,7 @@ func TestClusterUndecodableMonitor(t *testing.T) {
 	runtest.Eventually(t, func() bool { return runtest.Rejected(d.Monitors(), "broken-servicemonitors") == "" })
 }
 
-func TestClusterRunsTwiceInOneProcess(t *testing.T) {
+func TestRunsTwiceInOneProcess(t *testing.T) {
 	var first, second runtest.Applied
 	one := newFakeCluster(t, samples.Web, samples.WebMonitor())
 	one.setCRDs("servicemonitors")
@@ -229,7 +229,7 @@ func TestClusterRunsTwiceInOneProcess(t *testing.T) {
 
 // TestClusterOverHTTP watches an API server that is one by its protocol: nothing
 // of client-go is faked.
-func TestClusterOverHTTP(t *testing.T) {
+func TestOverHTTP(t *testing.T) {
 	var mtx sync.Mutex
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
