@@ -144,12 +144,7 @@ func (c *Compiler) compile(before *Monitor, status Status, object metav1.Object,
 	m.Scope, m.ScopeErr = ScopeOf(object)
 	m.Status.Err = m.ScopeErr
 	if m.ScopeErr == nil {
-		switch of := object.(type) {
-		case *monitoringv1.ServiceMonitor:
-			m.Jobs, m.Status.Unsupported, m.Status.Err = c.serviceMonitorJobs(of, m.Scope, refs)
-		case *monitoringv1.PodMonitor:
-			m.Jobs, m.Status.Unsupported, m.Status.Err = c.podMonitorJobs(of, m.Scope, refs)
-		}
+		m.Jobs, m.Status.Unsupported, m.Status.Err = c.jobs(object, m.Scope, refs)
 	}
 	if object.GetName() == "" {
 		m.Jobs, m.Status.Err = nil, errors.New("metadata.name: empty")

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/relabel"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
@@ -24,104 +25,93 @@ type Job struct {
 	Selection targets.Selection
 }
 
-// serviceMonitorJobs makes the jobs of a monitor, all of which have its scope. On error
-// the monitor is rejected; unsupported are the fields that promlet does not support.
-func (c *Compiler) serviceMonitorJobs(m *monitoringv1.ServiceMonitor, sel targets.Selection, refs *secrets) (jobs []*Job, unsupported []string, err error) {
-	meta := targets.MetaRule{EndpointSlice: true, Endpoints: true}
-	if role := m.Spec.ServiceDiscoveryRole; role != nil {
+// jobs makes the jobs of a monitor, all of which have its scope. On error the monitor is
+// rejected; unsupported are the fields that promlet does not support.
+func (c *Compiler) jobs(monitor metav1.Object, scope targets.Selection, refs *secrets) (jobs []*Job, unsupported []string, err error) {
+	spec, endpoints := specOf(monitor)
+	prefix := "serviceMonitor/"
+	if scope.ByPod {
+		prefix = "podMonitor/"
+		scope.Job = monitor.GetNamespace() + "/" + monitor.GetName()
+	}
+	maker := jobMaker{compiler: c, spec: spec, refs: refs, scope: scope, prefix: prefix + monitor.GetNamespace() + "/" + monitor.GetName()}
+	err = maker.applySpec()
+	for _, ep := range endpoints {
+		if err == nil {
+			err = maker.add(ep)
+		}
+	}
+	if ptr.Deref(spec.ScrapeClassName, "") != "" {
+		unsupported = []string{"spec.scrapeClass"}
+		if err == nil {
+			err = fmt.Errorf("spec.scrapeClass: %w: write what the class stands for into the monitor", ErrNotSupported)
+		}
+	}
+	if err != nil {
+		return nil, unsupported, err
+	}
+	return maker.jobs, nil, nil
+}
+
+// jobMaker gathers the jobs of one monitor.
+type jobMaker struct {
+	compiler *Compiler
+	spec     *monitoringv1.ServiceMonitorSpec
+	refs     *secrets
+	prefix   string            // of the jobs' names
+	scope    targets.Selection // what all jobs have in common
+	meta     targets.MetaRule
+
+	jobs []*Job
+}
+
+// applySpec sets what the monitor says for all of its endpoints.
+func (m *jobMaker) applySpec() error {
+	m.meta = targets.MetaRule{EndpointSlice: true, Endpoints: true}
+	if role := m.spec.ServiceDiscoveryRole; role != nil {
 		switch *role {
 		case monitoringv1.EndpointSliceRole:
-			meta.Endpoints = false
+			m.meta.Endpoints = false
 		case monitoringv1.EndpointsRole:
-			meta.EndpointSlice = false
-			sel.EndpointsRole = true
+			m.meta.EndpointSlice = false
+			m.scope.EndpointsRole = true
 		default:
-			return nil, nil, fmt.Errorf("spec.serviceDiscoveryRole: %q is neither %s nor %s", *role,
+			return fmt.Errorf("spec.serviceDiscoveryRole: %q is neither %s nor %s", *role,
 				monitoringv1.EndpointsRole, monitoringv1.EndpointSliceRole)
 		}
 	}
-	sel.JobLabel = targets.LabelKey(m.Spec.JobLabel)
-	sel.TargetLabels = labelKeys(m.Spec.TargetLabels)
-	sel.PodTargetLabels = labelKeys(m.Spec.PodTargetLabels)
-	sel.AttachNode = attachNode(m.Spec.AttachMetadata)
-	if err := checkLabelNames("spec.targetLabels", m.Spec.TargetLabels); err != nil {
-		return nil, nil, err
+	m.scope.JobLabel = targets.LabelKey(m.spec.JobLabel)
+	if a := m.spec.AttachMetadata; a != nil {
+		m.scope.AttachNode = ptr.Deref(a.Node, false)
 	}
-	if err := checkLabelNames("spec.podTargetLabels", m.Spec.PodTargetLabels); err != nil {
-		return nil, nil, err
+	var err error
+	if m.scope.TargetLabels, err = labelKeys("spec.targetLabels", m.spec.TargetLabels); err != nil {
+		return err
 	}
-	maker := jobMaker{
-		compiler: c, limits: &m.Spec, refs: refs, meta: meta,
-		prefix: "serviceMonitor/" + m.Namespace + "/" + m.Name,
-	}
-	for i := range m.Spec.Endpoints {
-		ep := &m.Spec.Endpoints[i]
-		port, err := targets.NewPortRule(targets.ServicePortName, ep.Port, 0, ep.TargetPort)
-		if err != nil {
-			return nil, nil, fmt.Errorf("spec.endpoints[%d].%w", i, err)
-		}
-		sel.Port = port
-		sel.KeepFinished = ep.FilterRunning != nil && !*ep.FilterRunning
-		sel.Endpoint = endpointLabel(ep.Port, ep.TargetPort)
-		maker.add(serviceEndpoint(i, ep), sel)
-	}
-	return maker.finish(m.Spec.ScrapeClassName)
+	m.scope.PodTargetLabels, err = labelKeys("spec.podTargetLabels", m.spec.PodTargetLabels)
+	return err
 }
 
-// podMonitorJobs is serviceMonitorJobs for a PodMonitor.
-func (c *Compiler) podMonitorJobs(m *monitoringv1.PodMonitor, sel targets.Selection, refs *secrets) (jobs []*Job, unsupported []string, err error) {
-	sel.Job = m.Namespace + "/" + m.Name
-	sel.JobLabel = targets.LabelKey(m.Spec.JobLabel)
-	sel.PodTargetLabels = labelKeys(m.Spec.PodTargetLabels)
-	sel.AttachNode = attachNode(m.Spec.AttachMetadata)
-	if err := checkLabelNames("spec.podTargetLabels", m.Spec.PodTargetLabels); err != nil {
-		return nil, nil, err
+// add makes the job of one endpoint.
+func (m *jobMaker) add(ep *endpoint) error {
+	sel, by := m.scope, targets.ServicePortName
+	if sel.ByPod {
+		by = targets.ContainerPortName
 	}
-	maker := jobMaker{
-		compiler: c, limits: podMonitorLimits(&m.Spec), refs: refs,
-		prefix: "podMonitor/" + m.Namespace + "/" + m.Name,
-	}
-	for i := range m.Spec.PodMetricsEndpoints {
-		ep := &m.Spec.PodMetricsEndpoints[i]
-		target := ep.TargetPort //nolint:staticcheck // deprecated, and in wide use
-		port, err := targets.NewPortRule(targets.ContainerPortName, ptr.Deref(ep.Port, ""), ptr.Deref(ep.PortNumber, 0), target)
-		if err != nil {
-			return nil, nil, fmt.Errorf("spec.podMetricsEndpoints[%d].%w", i, err)
-		}
-		sel.Port = port
-		sel.KeepFinished = ep.FilterRunning != nil && !*ep.FilterRunning
-		sel.Endpoint = endpointLabel(ptr.Deref(ep.Port, ""), target)
-		maker.add(podEndpoint(i, ep), sel)
-	}
-	return maker.finish(m.Spec.ScrapeClassName)
-}
-
-// jobMaker gathers the jobs of one monitor and the first reason to reject it.
-type jobMaker struct {
-	compiler *Compiler
-	limits   *monitoringv1.ServiceMonitorSpec // what it says for all endpoints
-	refs     *secrets
-	meta     targets.MetaRule
-	prefix   string
-
-	jobs []*Job
-	err  error
-}
-
-func (m *jobMaker) add(ep *endpoint, sel targets.Selection) {
-	if m.err != nil {
-		return
+	var err error
+	if sel.Port, err = targets.NewPortRule(by, ep.spec.Port, ep.portNumber, ep.spec.TargetPort); err != nil {
+		return fmt.Errorf("%s.%w", ep.field, err)
 	}
 	if err := ep.validate(); err != nil {
-		m.err = fmt.Errorf("%s: %w", ep.field, err)
-		return
+		return fmt.Errorf("%s: %w", ep.field, err)
 	}
 	name := fmt.Sprintf("%s/%d", m.prefix, len(m.jobs))
-	cfg, err := m.compiler.scrapeConfig(name, ep, m.limits, m.refs)
+	cfg, err := m.compiler.scrapeConfig(name, ep, m.spec, m.refs)
 	if err != nil {
-		m.err = err
-		return
+		return err
 	}
+	sel.KeepFinished = !ptr.Deref(ep.spec.FilterRunning, true)
+	sel.Endpoint = endpointLabel(ep.spec.Port, ep.spec.TargetPort)
 	if len(ep.spec.RelabelConfigs) > 0 {
 		meta := m.meta
 		meta.JobName = name
@@ -131,19 +121,7 @@ func (m *jobMaker) add(ep *endpoint, sel targets.Selection) {
 		cfg.RelabelConfigs = append([]*relabel.Config{dropDefaultJob(name)}, cfg.RelabelConfigs...)
 	}
 	m.jobs = append(m.jobs, &Job{Name: name, Field: ep.field, Config: cfg, Selection: sel})
-}
-
-func (m *jobMaker) finish(scrapeClass *string) (jobs []*Job, unsupported []string, err error) {
-	if ptr.Deref(scrapeClass, "") != "" {
-		unsupported = []string{"spec.scrapeClass"}
-		if m.err == nil {
-			m.err = fmt.Errorf("spec.scrapeClass: %w: write what the class stands for into the monitor", ErrNotSupported)
-		}
-	}
-	if m.err != nil {
-		return nil, unsupported, m.err
-	}
-	return m.jobs, nil, nil
+	return nil
 }
 
 // dropDefaultJob removes the job label that Prometheus gives a target without one, the
@@ -156,19 +134,6 @@ func dropDefaultJob(name string) *relabel.Config {
 	c.Replacement = ""
 	c.NameValidationScheme = model.UTF8Validation
 	return &c
-}
-
-func checkLabelNames(field string, names []string) error {
-	for i, name := range names {
-		if name == "" {
-			return fmt.Errorf("%s[%d]: empty", field, i)
-		}
-	}
-	return nil
-}
-
-func attachNode(a *monitoringv1.AttachMetadata) bool {
-	return a != nil && ptr.Deref(a.Node, false)
 }
 
 // endpointLabel is the value of the endpoint label; a portNumber gives none. The
@@ -185,10 +150,13 @@ func endpointLabel(port string, target *intstr.IntOrString) string {
 	return string(re.ExpandString(nil, port, "", re.FindStringSubmatchIndex("")))
 }
 
-func labelKeys(names []string) []string {
+func labelKeys(field string, names []string) ([]string, error) {
 	var out []string
-	for _, name := range names {
+	for i, name := range names {
+		if name == "" {
+			return nil, fmt.Errorf("%s[%d]: empty", field, i)
+		}
 		out = append(out, targets.LabelKey(name))
 	}
-	return out
+	return out, nil
 }
