@@ -17,12 +17,14 @@ import (
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/manifests"
+	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
 
-// manifests describe one pod behind a Service, and a monitor that selects it.
-const manifests = `
+// workerManifests describe one pod behind a Service, and a monitor that selects it.
+const workerManifests = `
 apiVersion: v1
 kind: Service
 metadata: {name: worker, namespace: default, labels: {app: worker}}
@@ -59,7 +61,7 @@ func Example() {
 	check(err)
 	defer os.RemoveAll(dir)
 	_, port, _ := strings.Cut(worker.Listener.Addr().String(), ":")
-	check(os.WriteFile(filepath.Join(dir, "worker.yaml"), []byte(strings.Replace(manifests, "PORT", port, 1)), 0o600))
+	check(os.WriteFile(filepath.Join(dir, "worker.yaml"), []byte(strings.Replace(workerManifests, "PORT", port, 1)), 0o600))
 
 	db, err := tsdb.Open(tsdb.Options{Dir: filepath.Join(dir, "data")})
 	check(err)
@@ -67,15 +69,15 @@ func Example() {
 	scraper, err := scrape.NewManager(scrape.Options{Appendable: db})
 	check(err)
 	defer scraper.Stop()
-	objects := discovery.NewObjects()
-	discoverer := discovery.New(objects, discovery.Options{})
-	custom, err := adapter.NewProvider(adapter.Options{DB: db, Objects: objects.Lister})
+	store := objects.NewStore()
+	discoverer := discovery.New(store, discovery.Options{})
+	custom, err := adapter.NewProvider(adapter.Options{DB: db, Objects: store.Lister})
 	check(err)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	discovered := make(chan error, 1)
 	go func() {
-		discovered <- discoverer.Run(ctx, discovery.Manifests(dir, discovery.ManifestOptions{}), scraper.Apply)
+		discovered <- discoverer.Run(ctx, manifests.New(dir, manifests.Options{}), scraper.Apply)
 	}()
 	defer func() { cancel(); check(<-discovered) }()
 

@@ -6,12 +6,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // cluster makes services of 20 pods each, with a ServiceMonitor each.
-func clusterOf(tb testing.TB, services int) *Objects {
+func clusterOf(tb testing.TB, services int) *objects.Store {
 	tb.Helper()
-	var files []*manifestFile
+	var texts []string
 	for s := range services {
 		text := fmt.Sprintf(`
 apiVersion: v1
@@ -41,15 +44,9 @@ spec: {containers: [{name: c, ports: [{name: http, containerPort: 80}]}]}
 status: {podIP: 10.1.%[1]d.%[2]d}
 `, s, p)
 		}
-		objects, errs := parseManifest("bench.yaml", []byte(text+pods), nil)
-		require.Empty(tb, errs)
-		files = append(files, &manifestFile{path: fmt.Sprint(s), objects: objects})
+		texts = append(texts, text+pods)
 	}
-	set, problems := assemble(files)
-	require.Empty(tb, problems)
-	o := NewObjects()
-	set.store(o)
-	return o
+	return storetest.Load(tb, texts...)
 }
 
 // BenchmarkOnePodChanges is the cost of one pod's change among 2,000 pods behind
@@ -60,11 +57,11 @@ func BenchmarkOnePodChanges(b *testing.B) {
 	_, groups, err := d.Resolve()
 	require.NoError(b, err)
 	require.Len(b, groups, 100)
-	pod := get[corev1.Pod](o.pods, "default/s7-7")
+	pod := objects.Get[corev1.Pod](o, "default/s7-7")
 	b.ReportAllocs()
 	for b.Loop() {
 		changed := pod.DeepCopy()
-		require.NoError(b, o.pods.Update(changed))
+		require.NoError(b, storetest.Pods(o).Update(changed))
 		if _, _, err := d.Resolve(); err != nil {
 			b.Fatal(err)
 		}

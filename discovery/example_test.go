@@ -10,11 +10,12 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/manifests"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // A program that follows the manifests of a directory and prints what there is to
-// scrape. With discovery.Cluster in place of discovery.Manifests it would follow a
-// cluster.
+// scrape. With cluster.New in place of manifests.New it would follow a cluster.
 func Example() {
 	dir, err := os.MkdirTemp("", "manifests")
 	if err != nil {
@@ -45,9 +46,9 @@ spec: {selector: {matchLabels: {app: app}}, endpoints: [{port: metrics, interval
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	objects := discovery.NewObjects()
-	d := discovery.New(objects, discovery.Options{})
-	source := discovery.Manifests(dir, discovery.ManifestOptions{})
+	store := objects.NewStore()
+	d := discovery.New(store, discovery.Options{})
+	source := manifests.New(dir, manifests.Options{})
 	err = d.Run(ctx, source, func(jobs []*config.ScrapeConfig, targets map[string][]*targetgroup.Group) error {
 		for _, job := range jobs {
 			for _, group := range targets[job.JobName] {

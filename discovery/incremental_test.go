@@ -15,6 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
+	"github.com/promlet/promlet/discovery/targets"
 )
 
 // TestChangesComeToTheSame makes random changes to random clusters: what follows
@@ -27,7 +33,7 @@ func TestChangesComeToTheSame(t *testing.T) {
 	changed := 0
 	for seed := range clusters {
 		r := random{rand.New(rand.NewPCG(uint64(seed), 1))}
-		o, other := randomCluster(r.Rand), randomCluster(r.Rand)
+		o, other := randomCluster(t, r.Rand), randomCluster(t, r.Rand)
 		d := New(o, Options{Annotations: true})
 		before := resolved(t, d)
 		for step := range 60 {
@@ -61,18 +67,18 @@ func resolved(t *testing.T, d *Discoverer) []string {
 		}
 		out = append(out, fmt.Sprint("groups ", len(groups[c.JobName]), " targets ", targets))
 	}
-	out = append(out, format(groups, func(string) bool { return true })...)
+	out = append(out, runtest.Format(groups, func(string) bool { return true })...)
 	for _, m := range d.Monitors() {
-		out = append(out, fmt.Sprintf("%s: %v %d %v", m.key(), m.Jobs, m.Targets, m.Err))
+		out = append(out, fmt.Sprintf("%s: %v %d %v", m.Key(), m.Jobs, m.Targets, m.Err))
 	}
 	return out
 }
 
 // change adds an object of another cluster, removes one, or gives one the labels of
 // another.
-func (r random) change(o, other *Objects) string {
-	of := func(o *Objects) []cache.Indexer {
-		return []cache.Indexer{o.pods, o.services, o.slices, o.nodes, o.serviceMonitors, o.podMonitors}
+func (r random) change(o, other *objects.Store) string {
+	of := func(o *objects.Store) []cache.Indexer {
+		return []cache.Indexer{storetest.Pods(o), storetest.Services(o), storetest.Slices(o), storetest.Nodes(o), storetest.ServiceMonitors(o), storetest.PodMonitors(o)}
 	}
 	which := r.IntN(len(of(o)))
 	into, from := of(o)[which], of(other)[which]
@@ -103,7 +109,7 @@ func (r random) change(o, other *Objects) string {
 			labels["kubernetes.io/service-name"] = pick(r, name, "s0", "s1")
 		}
 		m.SetLabels(labels)
-		m.SetAnnotations(map[string]string{annotationScrape: pick(r, "true", "true", "false"), annotationPort: pick(r, "", "80", "x")})
+		m.SetAnnotations(map[string]string{"prometheus.io/scrape": pick(r, "true", "true", "false"), targets.AnnotationPort: pick(r, "", "80", "x")})
 	}
 	_ = into.Update(obj)
 	return fmt.Sprintf("wrote %T %s", obj, nameOf(obj))
@@ -118,54 +124,54 @@ func nameOf(obj runtime.Object) string {
 }
 
 func TestReplaceIsNoticed(t *testing.T) {
-	o := load(t, web, webMonitor)
+	o := storetest.Load(t, samples.Web, samples.WebMonitor())
 	d := New(o, Options{})
-	_, groups := resolve(t, d)
-	require.Equal(t, wantLines(webTargets), lines(groups))
-	kept := o.pods.List()[:1]
-	require.NoError(t, o.pods.Replace(kept, ""))
-	_, groups = resolve(t, d)
+	_, groups := runtest.Resolve(t, d)
+	require.Equal(t, runtest.WantLines(samples.WebTargets), runtest.Lines(groups))
+	kept := storetest.Pods(o).List()[:1]
+	require.NoError(t, storetest.Pods(o).Replace(kept, ""))
+	_, groups = runtest.Resolve(t, d)
 	require.Equal(t, resolved(t, New(o, Options{})), resolved(t, d))
-	require.NotEqual(t, wantLines(webTargets), lines(groups))
-	require.NoError(t, o.slices.Replace(nil, ""))
-	_, groups = resolve(t, d)
+	require.NotEqual(t, runtest.WantLines(samples.WebTargets), runtest.Lines(groups))
+	require.NoError(t, storetest.Slices(o).Replace(nil, ""))
+	_, groups = runtest.Resolve(t, d)
 	require.Empty(t, groups)
 }
 
 func TestNodeHeartbeatsAreNoChange(t *testing.T) {
 	monitor := `{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {name: m, namespace: shop}, spec: {selector: {}, attachMetadata: {node: true},
 		podMetricsEndpoints: [{relabelings: [{sourceLabels: [__meta_kubernetes_node_label_zone], targetLabel: zone}]}]}}`
-	o := load(t, rich, monitor)
+	o := storetest.Load(t, samples.Rich, monitor)
 	d := New(o, Options{})
-	resolve(t, d)
-	node, _, err := o.nodes.GetByKey("n1")
+	runtest.Resolve(t, d)
+	node, _, err := storetest.Nodes(o).GetByKey("n1")
 	require.NoError(t, err)
 	again := node.(runtime.Object).DeepCopyObject()
 	m, err := meta.Accessor(again)
 	require.NoError(t, err)
 	m.SetResourceVersion("2")
-	require.NoError(t, o.nodes.Update(again))
-	require.False(t, d.changes.nodes)
+	require.NoError(t, storetest.Nodes(o).Update(again))
+	require.False(t, d.changes.Take().Nodes)
 	again = again.DeepCopyObject()
 	m, err = meta.Accessor(again)
 	require.NoError(t, err)
 	m.SetLabels(map[string]string{"zone": "b"})
-	require.NoError(t, o.nodes.Update(again))
-	_, groups := resolve(t, d)
+	require.NoError(t, storetest.Nodes(o).Update(again))
+	_, groups := runtest.Resolve(t, d)
 	require.Equal(t, resolved(t, New(o, Options{})), resolved(t, d))
-	require.Contains(t, strings.Join(format(groups, func(l string) bool { return strings.Contains(l, "node_label_zone") }), "\n"), "b")
+	require.Contains(t, strings.Join(runtest.Format(groups, func(l string) bool { return strings.Contains(l, "node_label_zone") }), "\n"), "b")
 }
 
 // TestUnchangedTargetsKeepTheirLabels is what lets a scraper leave them alone.
 func TestUnchangedTargetsKeepTheirLabels(t *testing.T) {
-	o := load(t, web, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics, relabelings: [{action: labelmap, regex: __meta_kubernetes_pod_label_(.+)}]}]}`))
+	o := storetest.Load(t, samples.Web, samples.ServiceMonitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics, relabelings: [{action: labelmap, regex: __meta_kubernetes_pod_label_(.+)}]}]}`))
 	d := New(o, Options{})
-	_, groups := resolve(t, d)
+	_, groups := runtest.Resolve(t, d)
 	before := group(t, groups, "serviceMonitor/default/m/0", "endpointslice/default/web-1")
 	changed := pod(t, o, "default/web-a").DeepCopy()
 	changed.Labels["new"] = "label"
-	require.NoError(t, o.pods.Update(changed))
-	_, groups = resolve(t, d)
+	require.NoError(t, storetest.Pods(o).Update(changed))
+	_, groups = runtest.Resolve(t, d)
 	after := group(t, groups, "serviceMonitor/default/m/0", "endpointslice/default/web-1")
 	require.NotSame(t, before, after)
 	identity := func(ls model.LabelSet) uintptr { return reflect.ValueOf(ls).Pointer() }
@@ -183,10 +189,10 @@ func TestUnchangedTargetsKeepTheirLabels(t *testing.T) {
 	require.Positive(t, kept)
 
 	// Also of those that have moved in the list.
-	slice := get[discoveryv1.EndpointSlice](o.slices, "default/web-1").DeepCopy()
+	slice := objects.Get[discoveryv1.EndpointSlice](o, "default/web-1").DeepCopy()
 	slice.Endpoints = slice.Endpoints[1:]
-	require.NoError(t, o.slices.Update(slice))
-	_, groups = resolve(t, d)
+	require.NoError(t, storetest.Slices(o).Update(slice))
+	_, groups = runtest.Resolve(t, d)
 	moved := group(t, groups, "serviceMonitor/default/m/0", "endpointslice/default/web-1")
 	require.Len(t, moved.Targets, len(after.Targets)-1)
 	require.Equal(t, identity(after.Targets[1]), identity(moved.Targets[0]))

@@ -9,6 +9,10 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
 )
 
 // inlinePods is an inline PodMonitor of one named port.
@@ -25,52 +29,52 @@ func TestSetInline(t *testing.T) {
 		const metricsTarget = `podMonitor/default/other/0 [fd00::2]:9090 container=main endpoint=metrics job=default/other namespace=default pod=b
 			podMonitor/default/other/0 10.0.0.1:9090 container=main endpoint=metrics job=default/other namespace=default pod=a
 			podMonitor/default/other/0 10.0.0.1:9091 container=setup endpoint=metrics job=default/other namespace=default pod=a`
-		service := monitorSpec(t, monitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics}]}`))
-		var log logBuffer
-		d := New(load(t, web, apps), Options{Logger: log.logger(), PodMonitors: []*monitoringv1.PodMonitor{inlinePods("inline", "http")}})
-		var a applied
+		service := storetest.Monitor(t, samples.ServiceMonitor(`{selector: {matchLabels: {app: web}}, endpoints: [{port: metrics}]}`))
+		var log runtest.LogBuffer
+		d := New(storetest.Load(t, samples.Web, samples.Apps), Options{Logger: log.Logger(), PodMonitors: []*monitoringv1.PodMonitor{inlinePods("inline", "http")}})
+		var a runtest.Applied
 		src, changed := runByHand(t, d, &a)
 		given := inlinePods("inline", "http")
 		d.SetInline(nil, []*monitoringv1.PodMonitor{given, nil})
 		time.Sleep(time.Minute)
-		require.Empty(t, a.all(), "the source has not synced")
+		require.Empty(t, a.All(), "the source has not synced")
 		require.Empty(t, given.Namespace, "what was given is not changed")
 		src.synced.Store(true)
 		changed()
 		synctest.Wait()
-		require.Equal(t, wantLines(httpTarget), a.last())
+		require.Equal(t, runtest.WantLines(httpTarget), a.Last())
 
 		// The same again changes nothing.
 		d.SetInline(nil, []*monitoringv1.PodMonitor{inlinePods("inline", "http")})
 		time.Sleep(time.Minute)
-		require.Len(t, a.all(), 1)
+		require.Len(t, a.All(), 1)
 
 		// More of them: what there was stays the same.
 		d.SetInline([]*monitoringv1.ServiceMonitor{service}, []*monitoringv1.PodMonitor{inlinePods("other", "metrics"), inlinePods("inline", "http")})
 		time.Sleep(time.Minute)
-		require.Len(t, a.all(), 2)
-		require.Equal(t, wantLines(httpTarget+"\n"+metricsTarget+webTargets), a.last())
-		require.Same(t, a.all()[0].configs[0], a.all()[1].configs[0])
+		require.Len(t, a.All(), 2)
+		require.Equal(t, runtest.WantLines(httpTarget+"\n"+metricsTarget+samples.WebTargets), a.Last())
+		require.Same(t, a.All()[0].Configs[0], a.All()[1].Configs[0])
 		const job = "podMonitor/default/inline/0"
-		require.Same(t, a.all()[0].groups[job][0], a.all()[1].groups[job][0])
+		require.Same(t, a.All()[0].Groups[job][0], a.All()[1].Groups[job][0])
 
 		// What was given may be changed afterwards.
 		service.Spec.Endpoints[0].Port = "changed later"
 		changed()
 		time.Sleep(time.Minute)
-		require.Len(t, a.all(), 2)
+		require.Len(t, a.All(), 2)
 
 		// One that is wrong is rejected, and leaves the others alone.
 		broken := inlinePods("broken", "(")
 		d.SetInline(nil, []*monitoringv1.PodMonitor{inlinePods("inline", "http"), broken})
 		time.Sleep(time.Minute)
-		require.Equal(t, wantLines(httpTarget), a.last())
-		require.Contains(t, rejected(d, "broken"), "spec.podMetricsEndpoints[0].port: ")
-		require.Equal(t, 1, log.count("monitor rejected"))
+		require.Equal(t, runtest.WantLines(httpTarget), a.Last())
+		require.Contains(t, runtest.Rejected(d.Monitors(), "broken"), "spec.podMetricsEndpoints[0].port: ")
+		require.Equal(t, 1, log.Count("monitor rejected"))
 
 		d.SetInline(nil, nil)
 		time.Sleep(time.Minute)
-		require.Empty(t, a.last())
+		require.Empty(t, a.Last())
 		require.Empty(t, d.Monitors())
 	})
 }
@@ -78,19 +82,19 @@ func TestSetInline(t *testing.T) {
 // TestSetInlineWithoutRun: the next Resolve knows them, and so does a Run after one
 // that has ended.
 func TestSetInlineWithoutRun(t *testing.T) {
-	d := New(load(t, web, apps), Options{})
-	resolve(t, d)
+	d := New(storetest.Load(t, samples.Web, samples.Apps), Options{})
+	runtest.Resolve(t, d)
 	d.SetInline(nil, []*monitoringv1.PodMonitor{inlinePods("inline", "http")})
-	_, groups := resolve(t, d)
+	_, groups := runtest.Resolve(t, d)
 	require.Len(t, groups["podMonitor/default/inline/0"], 1)
 
 	src := newHandSource()
 	src.synced.Store(true)
 	ctx, cancel := context.WithCancel(context.Background())
-	var first, second applied
+	var first, second runtest.Applied
 	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx, src, first.apply) }()
-	eventually(t, func() bool { return len(first.all()) == 1 })
+	go func() { done <- d.Run(ctx, src, first.Apply) }()
+	runtest.Eventually(t, func() bool { return len(first.All()) == 1 })
 	cancel()
 	require.NoError(t, <-done)
 
@@ -98,6 +102,6 @@ func TestSetInlineWithoutRun(t *testing.T) {
 	again := newHandSource()
 	again.synced.Store(true)
 	start(t, d, again, &second)
-	eventually(t, func() bool { return len(second.all()) == 1 })
-	require.Empty(t, second.last())
+	runtest.Eventually(t, func() bool { return len(second.All()) == 1 })
+	require.Empty(t, second.Last())
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics tell how a Discoverer keeps up. They exist without a registerer as well.
+// metrics are those of a Discoverer. They exist without a registerer too.
 type metrics struct {
 	resolving prometheus.Histogram // seconds
 	delay     prometheus.Histogram // seconds
@@ -39,7 +39,7 @@ func newMetrics() metrics {
 	}
 }
 
-// register makes the metrics of a Run known, and returns what ends that.
+// register registers the metrics of a Run; unregister undoes it.
 func (d *Discoverer) register(src Source) (unregister func(), err error) {
 	r := d.options.Registerer
 	if r == nil {
@@ -96,7 +96,7 @@ func (s *statusCollector) Collect(to chan<- prometheus.Metric) {
 	for i := range monitors {
 		c := byKind[monitors[i].Kind]
 		if c == nil {
-			continue // there are no others
+			continue // no other kinds exist
 		}
 		c.targets += monitors[i].Targets
 		if monitors[i].Err != nil {
@@ -112,39 +112,15 @@ func (s *statusCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// noteChange remembers when the first of the changes came that are yet to be applied.
+// noteChange records when the first change came that has not been looked at.
 func (d *Discoverer) noteChange() { d.changedAt.CompareAndSwap(0, time.Now().UnixNano()) }
 
-// pendingSince says since when the changes wait that are about to be looked at, which
-// may be others than those that have waited since before; zero for no changes.
+// pendingSince returns since when changes wait to be applied, zero for none. before is
+// what it returned the last time, and zero when all have been applied since.
 func (d *Discoverer) pendingSince(before time.Time) time.Time {
 	at := d.changedAt.Swap(0)
 	if at == 0 || !before.IsZero() {
 		return before
 	}
 	return time.Unix(0, at)
-}
-
-// newRequestErrors counts what the API server refuses or fails, by verb (list or watch)
-// and resource.
-func newRequestErrors() *prometheus.CounterVec {
-	errs := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "promlet_discovery_request_errors_total",
-		Help: "Requests to list or watch objects that the API server refused or failed, by verb and resource.",
-	}, []string{"verb", "resource"})
-	for _, resource := range []string{
-		"configmaps", "endpointslices", "horizontalpodautoscalers", "namespaces", "nodes", "podmonitors", "pods", "secrets", "servicemonitors", "services",
-	} {
-		for _, verb := range []string{"list", "watch"} {
-			errs.WithLabelValues(verb, resource)
-		}
-	}
-	return errs
-}
-
-// count counts how a request went.
-func (s *ClusterSource) count(verb string, k *kind, err error) {
-	if err != nil && !expired(err) {
-		s.requestErrors.WithLabelValues(verb, k.gvr.Resource).Inc()
-	}
 }

@@ -12,16 +12,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // The clock of the bubble stands still but for sleeps, so that times are exact.
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
-		o := load(t, podMonitorText(`{selector: {}, podMetricsEndpoints: [{}]}`))
+		o := storetest.Load(t, samples.PodMonitor(`{selector: {}, podMetricsEndpoints: [{}]}`))
 		wrong := &monitoringv1.ServiceMonitor{ObjectMeta: metav1.ObjectMeta{Name: "wrong"}, Spec: monitoringv1.ServiceMonitorSpec{Endpoints: []monitoringv1.Endpoint{{Interval: "soon"}}}}
 		d := New(o, Options{Registerer: registry, ServiceMonitors: []*monitoringv1.ServiceMonitor{wrong}})
-		var a applied
+		var a runtest.Applied
 		src, changed := runByHand(t, d, &a)
 		addPod(t, o, "a", "10.0.0.1")
 		changed()
@@ -34,11 +39,11 @@ func TestMetrics(t *testing.T) {
 		time.Sleep(time.Minute)
 		changed() // which changes nothing
 		time.Sleep(time.Minute)
-		a.setErr(errors.New("no"))
+		a.SetErr(errors.New("no"))
 		addPod(t, o, "c", "10.0.0.3")
 		changed()
-		time.Sleep(settle + 2*applyRetry + time.Second) // and a gathering before each
-		a.setErr(nil)
+		time.Sleep(objects.SettleTime + 2*applyRetry + time.Second) // and a gathering before each
+		a.SetErr(nil)
 		time.Sleep(time.Minute)
 
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`

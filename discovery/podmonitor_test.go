@@ -4,56 +4,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
 )
-
-func podMonitorText(spec string) string {
-	return `
-apiVersion: monitoring.coreos.com/v1
-kind: PodMonitor
-metadata: {name: m, namespace: default}
-spec: ` + spec
-}
-
-// apps are pods of several shapes.
-const apps = `
-apiVersion: v1
-kind: Pod
-metadata: {name: a, labels: {app: x, app.kubernetes.io/name: shop, job: podjob, container: podcontainer, endpoint: podendpoint, pod: podpod}}
-spec:
-  containers:
-  - {name: main, ports: [{name: http, containerPort: 8080}, {name: metrics, containerPort: 9090}]}
-  - {name: helper}
-  initContainers:
-  - {name: setup, ports: [{name: metrics, containerPort: 9091}]}
-status: {podIP: 10.0.0.1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: b, labels: {app: x}}
-spec: {nodeName: n1, containers: [{name: main, ports: [{name: metrics, containerPort: 9090, protocol: UDP}]}]}
-status: {podIP: "fd00::2", phase: Pending}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: ended, labels: {app: x}}
-spec: {containers: [{name: main, ports: [{name: metrics, containerPort: 9090}]}]}
-status: {podIP: 10.0.0.3, phase: Succeeded}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: starting, labels: {app: x}}
-spec: {containers: [{name: main, ports: [{name: metrics, containerPort: 9090}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: elsewhere, namespace: other, labels: {app: x}}
-spec: {containers: [{name: main, ports: [{name: metrics, containerPort: 9090}]}]}
-status: {podIP: 10.0.0.4}
----
-apiVersion: v1
-kind: Node
-metadata: {name: n1}
-`
 
 func TestPodMonitorTargets(t *testing.T) {
 	for name, tc := range map[string]struct{ spec, want string }{
@@ -143,16 +98,16 @@ func TestPodMonitorTargets(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := New(load(t, apps, podMonitorText(tc.spec)), Options{})
-			_, groups := resolve(t, d)
-			require.Equal(t, wantLines(tc.want), lines(groups))
+			d := New(storetest.Load(t, samples.Apps, samples.PodMonitor(tc.spec)), Options{})
+			_, groups := runtest.Resolve(t, d)
+			require.Equal(t, runtest.WantLines(tc.want), runtest.Lines(groups))
 			require.NoError(t, d.Monitors()[0].Err)
 		})
 	}
 }
 
 func TestPodGroupsArePerPod(t *testing.T) {
-	_, groups := resolve(t, New(load(t, apps, podMonitorText(`{selector: {}, podMetricsEndpoints: [{port: metrics}]}`)), Options{}))
+	_, groups := runtest.Resolve(t, New(storetest.Load(t, samples.Apps, samples.PodMonitor(`{selector: {}, podMetricsEndpoints: [{port: metrics}]}`)), Options{}))
 	gs := groups["podMonitor/default/m/0"]
 	require.Len(t, gs, 2)
 	require.Equal(t, "pod/default/a", gs[0].Source)

@@ -15,92 +15,14 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // rich is a cluster in which everything that a meta label can tell is set.
-const rich = `
-apiVersion: v1
-kind: Node
-metadata: {name: n1, labels: {zone: a, node.kubernetes.io/x: yes-it-is}, annotations: {note: "1"}}
----
-apiVersion: v1
-kind: Node
-metadata: {name: n2}
----
-apiVersion: v1
-kind: Service
-metadata: {name: s, namespace: shop, labels: {app.kubernetes.io/name: s, empty: ""}, annotations: {prometheus.io/scrape: "true", e: ""}}
-spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: s-1
-  namespace: shop
-  labels: {kubernetes.io/service-name: s, app.kubernetes.io/name: s}
-  annotations: {endpoints.kubernetes.io/last-change-trigger-time: now}
-addressType: IPv4
-ports:
-- {name: http, port: 8080, protocol: TCP, appProtocol: kubernetes.io/h2c}
-- {name: udp, port: 53, protocol: UDP}
-- {name: bare}
-endpoints:
-- addresses: [10.0.0.1]
-  hostname: host-1
-  nodeName: n1
-  zone: z1
-  conditions: {ready: true, serving: true, terminating: false}
-  deprecatedTopology: {topology.kubernetes.io/rack: r1}
-  targetRef: {kind: Pod, name: s-a, namespace: shop}
-- addresses: [10.0.0.2]
-  nodeName: n2
-  conditions: {ready: false, serving: false, terminating: true}
-  targetRef: {kind: Pod, name: s-b, namespace: shop}
-- addresses: [192.168.0.1]
-  targetRef: {kind: Node, name: n1}
-- addresses: [172.16.0.1]
-  nodeName: gone
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: s-a
-  namespace: shop
-  uid: 11-22
-  labels: {app: s, pod-template-hash: abc}
-  annotations: {a/b: c}
-  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: s-abc, uid: x, controller: true}]
-spec:
-  nodeName: n1
-  containers:
-  - {name: main, image: "s:1", ports: [{name: http, containerPort: 8080}, {name: extra, containerPort: 8081}, {name: dns, containerPort: 53, protocol: UDP}]}
-  - {name: plain, image: "p:1"}
-  initContainers:
-  - {name: mesh, image: "m:1", restartPolicy: Always, ports: [{name: mesh, containerPort: 15090}]}
-status:
-  podIP: 10.0.0.1
-  hostIP: 192.168.0.1
-  phase: Running
-  conditions: [{type: Initialized, status: "True"}, {type: Ready, status: "True"}]
-  containerStatuses: [{name: main, containerID: "c://1"}, {name: plain, containerID: "c://2"}]
-  initContainerStatuses: [{name: mesh, containerID: "c://3"}]
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: s-b
-  namespace: shop
-  ownerReferences: [{apiVersion: v1, kind: Other, name: o, uid: x}]
-spec: {nodeName: n2, containers: [{name: main, ports: [{containerPort: 8080}]}]}
-status: {podIP: 10.0.0.2, phase: Pending, conditions: [{type: Ready, status: "False"}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: lone, namespace: shop}
-spec: {nodeName: n1, containers: [{name: main, ports: [{containerPort: 1}]}]}
-status: {podIP: 10.0.0.3, phase: Running}
-`
-
 // TestMetaLabelsArePrometheus compares the targets, with all their meta labels,
 // with those that Prometheus's own service discovery makes of the same objects.
 func TestMetaLabelsArePrometheus(t *testing.T) {
@@ -131,16 +53,16 @@ spec: {selector: {}, attachMetadata: {node: ` + attach + `}, podMetricsEndpoints
 		"pod, node attached":           {podMonitor("true"), promkube.RolePod, true, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := load(t, rich, tc.monitor)
-			_, groups := resolve(t, New(o, Options{}))
+			o := storetest.Load(t, samples.Rich, tc.monitor)
+			_, groups := runtest.Resolve(t, New(o, Options{}))
 			meta := func(label string) bool { return strings.HasPrefix(label, "__meta_kubernetes") }
 			var ours []string
-			for _, line := range format(groups, meta) {
+			for _, line := range runtest.Format(groups, meta) {
 				_, line, _ = strings.Cut(line, " ") // the job's name
 				ours = append(ours, line)
 			}
 			var theirs []string
-			for _, line := range format(map[string][]*targetgroup.Group{"x": prometheusGroups(t, o, tc.role, tc.node)}, meta) {
+			for _, line := range runtest.Format(map[string][]*targetgroup.Group{"x": prometheusGroups(t, o, tc.role, tc.node)}, meta) {
 				theirs = append(theirs, strings.TrimPrefix(line, "x "))
 			}
 			require.Len(t, theirs, tc.targets)
@@ -150,10 +72,10 @@ spec: {selector: {}, attachMetadata: {node: ` + attach + `}, podMetricsEndpoints
 }
 
 // prometheusGroups runs Prometheus's service discovery over the objects.
-func prometheusGroups(t *testing.T, o *Objects, role promkube.Role, attachNode bool) []*targetgroup.Group {
+func prometheusGroups(t *testing.T, o *objects.Store, role promkube.Role, attachNode bool) []*targetgroup.Group {
 	t.Helper()
 	var objects []runtime.Object
-	for _, indexer := range []cache.Indexer{o.nodes, o.pods, o.services, o.slices} {
+	for _, indexer := range []cache.Indexer{storetest.Nodes(o), storetest.Pods(o), storetest.Services(o), storetest.Slices(o)} {
 		for _, obj := range indexer.List() {
 			objects = append(objects, obj.(runtime.Object).DeepCopyObject())
 		}
@@ -176,11 +98,11 @@ func prometheusGroups(t *testing.T, o *Objects, role promkube.Role, attachNode b
 	events := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "events"}, []string{"role", "event"})
 
 	var run func(context.Context, chan<- []*targetgroup.Group)
-	want := len(o.pods.List())
+	want := len(storetest.Pods(o).List())
 	if role == promkube.RolePod {
 		run = promkube.NewPod(nil, pods, nodes, nil, nil, nil, false, false, false, events).Run
 	} else {
-		want = len(o.slices.List())
+		want = len(storetest.Slices(o).List())
 		run = promkube.NewEndpointSlice(nil, slices, services, pods, nodes, nil, nil, nil, false, false, false, events).Run
 	}
 	factory.Start(ctx.Done())
@@ -214,7 +136,7 @@ func prometheusGroups(t *testing.T, o *Objects, role promkube.Role, attachNode b
 func TestMetaLabelsOfEndpointsRole(t *testing.T) {
 	labels := func(role string) model.LabelSet {
 		spec := `{` + role + `selector: {}, endpoints: [{port: http, relabelings: [{action: labeldrop, regex: x}]}]}`
-		_, groups := resolve(t, New(load(t, rich, strings.Replace(monitor(spec), "default", "shop", 1)), Options{}))
+		_, groups := runtest.Resolve(t, New(storetest.Load(t, samples.Rich, strings.Replace(samples.ServiceMonitor(spec), "default", "shop", 1)), Options{}))
 		group := groups["serviceMonitor/shop/m/0"][0]
 		return group.Labels.Merge(group.Targets[0])
 	}
@@ -263,15 +185,15 @@ func TestMetaLabelsOfEndpointsRole(t *testing.T) {
 
 func TestNoMetaLabelsWithoutRelabelings(t *testing.T) {
 	for _, spec := range []string{
-		monitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: http}]}`),
+		samples.ServiceMonitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: http}]}`),
 		`{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {name: m}, spec: {
 			namespaceSelector: {any: true}, selector: {}, attachMetadata: {node: true}, podMetricsEndpoints: [{port: http}]}}`,
 		// Relabelings of metrics do not see them.
-		monitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: http, metricRelabelings: [{action: labeldrop, regex: x}]}]}`),
+		samples.ServiceMonitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: http, metricRelabelings: [{action: labeldrop, regex: x}]}]}`),
 	} {
-		_, groups := resolve(t, New(load(t, rich, spec), Options{}))
+		_, groups := runtest.Resolve(t, New(storetest.Load(t, samples.Rich, spec), Options{}))
 		require.Len(t, groups, 1)
-		for _, line := range format(groups, func(label string) bool { return strings.HasPrefix(label, "__") && label != string(labelUnready) }) {
+		for _, line := range runtest.Format(groups, func(label string) bool { return strings.HasPrefix(label, "__") && label != "__meta_promlet_unready" }) {
 			require.NotContains(t, line, "__")
 		}
 	}
@@ -293,8 +215,8 @@ kind: Pod
 metadata: {name: a, namespace: other}
 status: {podIP: 10.0.0.1}
 `
-	_, groups := resolve(t, New(load(t, objects, monitor(`{selector: {}, endpoints: [{port: p}]}`)), Options{}))
-	require.Equal(t, wantLines("serviceMonitor/default/m/0 10.0.0.1:1 endpoint=p namespace=default"), lines(groups))
-	_, groups = resolve(t, New(load(t, objects, monitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: p}]}`)), Options{}))
-	require.Equal(t, wantLines("serviceMonitor/default/m/0 10.0.0.1:1 endpoint=p namespace=default pod=a"), lines(groups))
+	_, groups := runtest.Resolve(t, New(storetest.Load(t, objects, samples.ServiceMonitor(`{selector: {}, endpoints: [{port: p}]}`)), Options{}))
+	require.Equal(t, runtest.WantLines("serviceMonitor/default/m/0 10.0.0.1:1 endpoint=p namespace=default"), runtest.Lines(groups))
+	_, groups = runtest.Resolve(t, New(storetest.Load(t, objects, samples.ServiceMonitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{port: p}]}`)), Options{}))
+	require.Equal(t, runtest.WantLines("serviceMonitor/default/m/0 10.0.0.1:1 endpoint=p namespace=default pod=a"), runtest.Lines(groups))
 }

@@ -6,11 +6,15 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // random picks at random.
@@ -102,10 +106,11 @@ func (r random) filter() *bool {
 }
 
 // randomCluster makes objects that refer to one another, mostly.
-func randomCluster(rnd *rand.Rand) *Objects {
+func randomCluster(t *testing.T, rnd *rand.Rand) *objects.Store {
 	r := random{rnd}
-	o := NewObjects()
-	r.addObjects(o)
+	o := objects.NewStore()
+	t.Helper()
+	r.addObjects(t, o)
 	for i := range 2 {
 		m := &monitoringv1.ServiceMonitor{ObjectMeta: metav1.ObjectMeta{Namespace: pick(r, "default", "shop"), Name: fmt.Sprint("m", i)}}
 		role := monitoringv1.EndpointSliceRole
@@ -122,7 +127,7 @@ func randomCluster(rnd *rand.Rand) *Objects {
 				RelabelConfigs: r.relabelings(), Params: map[string][]string{"z": {"1", "2"}},
 			})
 		}
-		_ = o.serviceMonitors.Add(m)
+		_ = storetest.ServiceMonitors(o).Add(m)
 	}
 	for i := range 2 {
 		m := &monitoringv1.PodMonitor{ObjectMeta: metav1.ObjectMeta{Namespace: pick(r, "default", "shop"), Name: fmt.Sprint("m", i)}}
@@ -137,13 +142,13 @@ func randomCluster(rnd *rand.Rand) *Objects {
 				TargetPort: r.targetPort(), //nolint:staticcheck // deprecated, and in wide use
 			})
 		}
-		_ = o.podMonitors.Add(m)
+		_ = storetest.PodMonitors(o).Add(m)
 	}
 	return o
 }
 
 // addObjects adds nodes, pods, Services and EndpointSlices.
-func (r random) addObjects(o *Objects) {
+func (r random) addObjects(t *testing.T, o *objects.Store) {
 	text := func() string {
 		var b strings.Builder
 		for i := range 3 {
@@ -170,26 +175,14 @@ func (r random) addObjects(o *Objects) {
 		}
 		return b.String()
 	}
-	store := func(text string) {
-		objects, errs := parseManifest("random.yaml", []byte(text), nil)
-		if len(errs) > 0 {
-			panic(fmt.Sprint(errs[0].line, errs[0].err, "\n", text))
-		}
-		set, _ := assemble([]*manifestFile{{objects: objects}})
-		for kind, indexer := range map[string]interface{ Add(any) error }{"Node": o.nodes, "Pod": o.pods, "Service": o.services, "EndpointSlice": o.slices} {
-			for _, obj := range set[kind] {
-				_ = indexer.Add(obj)
-			}
-		}
-	}
-	store(text())
-	store(r.endpointSlices(o))
+	base := text()
+	storetest.Fill(t, o, base)
+	storetest.Fill(t, o, base, r.endpointSlices(o))
 }
 
-// endpointSlices writes slices of the Services there are.
-func (r random) endpointSlices(o *Objects) string {
+func (r random) endpointSlices(o *objects.Store) string {
 	var b strings.Builder
-	services, pods := slices.Sorted(slices.Values(o.services.ListKeys())), slices.Sorted(slices.Values(o.pods.ListKeys()))
+	services, pods := slices.Sorted(slices.Values(storetest.Services(o).ListKeys())), slices.Sorted(slices.Values(storetest.Pods(o).ListKeys()))
 	for i := range 4 {
 		ns, name, _ := strings.Cut(pick(r, services...), "/")
 		fmt.Fprintf(&b, "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: e%d, namespace: %s, labels: {%s: %s}}\naddressType: %s\nports:\n",

@@ -14,6 +14,11 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
+	"github.com/promlet/promlet/discovery/reach"
 )
 
 // TestReachAgreesWithTargets asks, in random clusters that change at random, for every
@@ -27,7 +32,7 @@ func TestReachAgreesWithTargets(t *testing.T) {
 	reached, reasons := 0, map[string]bool{}
 	for seed := range clusters {
 		r := random{rand.New(rand.NewPCG(uint64(seed), 7))}
-		o, other := randomCluster(r.Rand), randomCluster(r.Rand)
+		o, other := randomCluster(t, r.Rand), randomCluster(t, r.Rand)
 		r.diversify(o)
 		r.diversify(other)
 		d := New(o, Options{Annotations: true})
@@ -35,10 +40,10 @@ func TestReachAgreesWithTargets(t *testing.T) {
 			for range r.IntN(4) {
 				r.change(o, other)
 			}
-			_, groups := resolve(t, d)
+			_, groups := runtest.Resolve(t, d)
 			services, pods := targetsOf(o, groups)
 			keys := map[string]bool{"default/nope": true}
-			for _, key := range append(o.services.ListKeys(), o.pods.ListKeys()...) {
+			for _, key := range append(storetest.Services(o).ListKeys(), storetest.Pods(o).ListKeys()...) {
 				keys[key] = true
 			}
 			for key := range services {
@@ -70,7 +75,7 @@ func TestReachAgreesWithTargets(t *testing.T) {
 }
 
 // checkReach holds a Reach against the targets by job, and returns their number.
-func checkReach(t *testing.T, seed int, r Reach, want map[string]int, reasons map[string]bool) int {
+func checkReach(t *testing.T, seed int, r reach.Report, want map[string]int, reasons map[string]bool) int {
 	t.Helper()
 	sum, got := 0, map[string]int{}
 	for _, m := range r.Monitors {
@@ -100,7 +105,7 @@ func checkReach(t *testing.T, seed int, r Reach, want map[string]int, reasons ma
 }
 
 // targetsOf counts targets by the "namespace/name" of their Service or pod, and by job.
-func targetsOf(o *Objects, groups map[string][]*targetgroup.Group) (services, pods map[string]map[string]int) {
+func targetsOf(o *objects.Store, groups map[string][]*targetgroup.Group) (services, pods map[string]map[string]int) {
 	services, pods = map[string]map[string]int{}, map[string]map[string]int{}
 	add := func(to map[string]map[string]int, key, job string, n int) {
 		if to[key] == nil {
@@ -115,7 +120,7 @@ func targetsOf(o *Objects, groups map[string][]*targetgroup.Group) (services, po
 				add(pods, key, job, len(g.Targets))
 				continue
 			}
-			slice := get[discoveryv1.EndpointSlice](o.slices, key)
+			slice := objects.Get[discoveryv1.EndpointSlice](o, key)
 			if service, ok := slice.Labels[discoveryv1.LabelServiceName]; ok {
 				add(services, slice.Namespace+"/"+service, job, len(g.Targets))
 			}
@@ -125,16 +130,16 @@ func targetsOf(o *Objects, groups map[string][]*targetgroup.Group) (services, po
 }
 
 // diversify gives what randomCluster leaves out and reasons are about.
-func (r random) diversify(o *Objects) {
+func (r random) diversify(o *objects.Store) {
 	role, endpoints := monitoringv1.SelectorMechanismRole, monitoringv1.EndpointsRole
-	for _, m := range inOrder[monitoringv1.ServiceMonitor](o.serviceMonitors) {
+	for _, m := range inOrder[monitoringv1.ServiceMonitor](o, storetest.ServiceMonitors(o)) {
 		m.Spec.SelectorMechanism = pick(r, nil, nil, &role)
 		m.Spec.ServiceDiscoveryRole = pick(r, nil, &endpoints)
 	}
-	for _, m := range inOrder[monitoringv1.PodMonitor](o.podMonitors) {
+	for _, m := range inOrder[monitoringv1.PodMonitor](o, storetest.PodMonitors(o)) {
 		m.Spec.SelectorMechanism = pick(r, nil, nil, &role)
 	}
-	for _, s := range inOrder[corev1.Service](o.services) {
+	for _, s := range inOrder[corev1.Service](o, storetest.Services(o)) {
 		for range r.IntN(3) {
 			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
 				Name: pick(r, "http", "metrics", "web", ""), Port: 80,
@@ -143,7 +148,7 @@ func (r random) diversify(o *Objects) {
 		}
 		s.Spec.Selector = pick(r, nil, r.labels("app"))
 	}
-	for _, s := range inOrder[discoveryv1.EndpointSlice](o.slices) {
+	for _, s := range inOrder[discoveryv1.EndpointSlice](o, storetest.Slices(o)) {
 		if r.IntN(2) == 0 {
 			s.Labels["app"] = pick(r, "a", "web")
 		}
@@ -153,16 +158,16 @@ func (r random) diversify(o *Objects) {
 		case 1:
 			s.Endpoints = nil
 		case 2:
-			_ = o.slices.Delete(s)
+			_ = storetest.Slices(o).Delete(s)
 		}
 	}
 }
 
 // inOrder returns all objects of a kind ordered by key.
-func inOrder[T any](indexer cache.Indexer) []*T {
+func inOrder[T objects.Object](o *objects.Store, indexer cache.Indexer) []*T {
 	var out []*T
 	for _, key := range slices.Sorted(slices.Values(indexer.ListKeys())) {
-		out = append(out, get[T](indexer, key))
+		out = append(out, objects.Get[T](o, key))
 	}
 	return out
 }

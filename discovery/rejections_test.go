@@ -2,6 +2,8 @@ package discovery
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
+	"github.com/promlet/promlet/discovery/objects"
+	"github.com/promlet/promlet/discovery/targets"
 )
 
 // recorder keeps the Events it is given, one line each.
@@ -35,45 +43,45 @@ func (r *recorder) take() []string {
 }
 
 func TestRejectionsAreEvents(t *testing.T) {
-	bad := strings.Replace(monitor(`{selector: {}, endpoints: [{interval: x}]}`), "name: m", "name: m, uid: u1", 1)
-	o := load(t, web, bad)
-	inlined := monitorSpec(t, strings.Replace(bad, "name: m", "name: inline", 1))
+	bad := strings.Replace(samples.ServiceMonitor(`{selector: {}, endpoints: [{interval: x}]}`), "name: m", "name: m, uid: u1", 1)
+	o := storetest.Load(t, samples.Web, bad)
+	inlined := storetest.Monitor(t, strings.Replace(bad, "name: m", "name: inline", 1))
 	r := &recorder{}
 	d := New(o, Options{Events: r, Annotations: true, ServiceMonitors: []*monitoringv1.ServiceMonitor{inlined}})
-	resolve(t, d)
+	runtest.Resolve(t, d)
 	want := []string{`monitoring.coreos.com/v1 ServiceMonitor default/m u1 Warning: InvalidConfiguration: rejected by promlet: spec.endpoints[0].interval: not a valid duration string: "x"`}
 	require.Equal(t, want, r.take(), "none on a monitor that is no object")
 
 	addPod(t, o, "web-z", "10.0.0.9")
-	resolve(t, d)
+	runtest.Resolve(t, d)
 	require.Empty(t, r.take(), "the reason is known")
 	d.repeatRejections()
 	require.Equal(t, want, r.take())
 
-	store(t, o, web, strings.Replace(bad, "u1", "u2", 1))
-	resolve(t, d)
+	storetest.Fill(t, o, samples.Web, strings.Replace(bad, "u1", "u2", 1))
+	runtest.Resolve(t, d)
 	require.Len(t, r.take(), 1, "the monitor was made anew, its events are gone")
-	store(t, o, web, strings.Replace(monitor(`{selector: {}, scrapeClass: `+strings.Repeat("c", 2000)+`, endpoints: [{}]}`), "name: m", "name: m, uid: u2", 1))
-	resolve(t, d)
+	storetest.Fill(t, o, samples.Web, strings.Replace(samples.ServiceMonitor(`{selector: {}, scrapeClass: `+strings.Repeat("c", 2000)+`, endpoints: [{}]}`), "name: m", "name: m, uid: u2", 1))
+	runtest.Resolve(t, d)
 	require.Contains(t, r.take()[0], "Warning: NotSupported: rejected by promlet: spec.scrapeClass")
-	store(t, o, web, monitor(`{selector: {}, endpoints: [{bearerTokenFile: /`+strings.Repeat("x", 2000)+`, interval: `+strings.Repeat("y", 2000)+`}]}`))
-	resolve(t, d)
+	storetest.Fill(t, o, samples.Web, samples.ServiceMonitor(`{selector: {}, endpoints: [{bearerTokenFile: /`+strings.Repeat("x", 2000)+`, interval: `+strings.Repeat("y", 2000)+`}]}`))
+	runtest.Resolve(t, d)
 	event := r.take()[0]
 	require.Less(t, len(event), 1024+120, "the API server takes no more")
 
-	store(t, o, web, monitor(`{selector: {}, endpoints: [{}]}`))
-	resolve(t, d)
+	storetest.Fill(t, o, samples.Web, samples.ServiceMonitor(`{selector: {}, endpoints: [{}]}`))
+	runtest.Resolve(t, d)
 	require.Empty(t, r.take())
 	d.repeatRejections()
 	require.Empty(t, r.take())
 
-	service := get[corev1.Service](o.services, "default/web").DeepCopy()
-	service.Annotations = map[string]string{annotationScrape: "true", annotationPort: "x"}
-	require.NoError(t, o.services.Update(service))
-	resolve(t, d)
+	service := objects.Get[corev1.Service](o, "default/web").DeepCopy()
+	service.Annotations = map[string]string{"prometheus.io/scrape": "true", targets.AnnotationPort: "x"}
+	require.NoError(t, storetest.Services(o).Update(service))
+	runtest.Resolve(t, d)
 	require.Contains(t, r.take()[0], "v1 Service default/web  Warning: InvalidConfiguration: rejected by promlet: metadata.annotations[prometheus.io/port]")
 	addPod(t, o, "web-y", "10.0.0.8")
-	resolve(t, d)
+	runtest.Resolve(t, d)
 	require.Empty(t, r.take())
 }
 
@@ -95,7 +103,7 @@ func TestMonitorSelectors(t *testing.T) {
 				"{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, "+meta+", spec: {selector: {}, podMetricsEndpoints: [{}]}}")
 		}
 	}
-	inlined := monitorSpec(t, strings.Replace(monitor(`{selector: {}, endpoints: [{}]}`), "name: m", "name: inline", 1))
+	inlined := storetest.Monitor(t, strings.Replace(samples.ServiceMonitor(`{selector: {}, endpoints: [{}]}`), "name: m", "name: inline", 1))
 	for _, tc := range []struct {
 		monitors, namespaces labels.Selector
 		want                 []string
@@ -106,39 +114,39 @@ func TestMonitorSelectors(t *testing.T) {
 		{selector("release!=a"), selector("team in (red)"), []string{"red/b"}},
 		{nil, selector("!team"), nil},
 	} {
-		o := load(t, texts...)
+		o := storetest.Load(t, texts...)
 		d := New(o, Options{MonitorSelector: tc.monitors, MonitorNamespaceSelector: tc.namespaces})
-		configs, _ := resolve(t, d)
+		configs, _ := runtest.Resolve(t, d)
 		var want []string
 		for _, key := range tc.want {
 			want = append(want, "podMonitor/"+key+"/0", "serviceMonitor/"+key+"/0")
 		}
-		require.ElementsMatch(t, want, sortedKeys(configs))
+		require.ElementsMatch(t, want, slices.Sorted(maps.Keys(configs)))
 		require.Len(t, d.Monitors(), len(want))
 		inline := New(o, Options{MonitorSelector: tc.monitors, MonitorNamespaceSelector: tc.namespaces, ServiceMonitors: []*monitoringv1.ServiceMonitor{inlined}})
-		configs, _ = resolve(t, inline)
+		configs, _ = runtest.Resolve(t, inline)
 		require.Len(t, configs, len(want)+1, "what the configuration holds counts")
 	}
 
 	// A namespace that gets the label brings its monitors.
-	o := load(t, texts...)
+	o := storetest.Load(t, texts...)
 	d := New(o, Options{MonitorNamespaceSelector: selector("team=green")})
-	configs, _ := resolve(t, d)
+	configs, _ := runtest.Resolve(t, d)
 	require.Empty(t, configs)
-	require.NoError(t, o.namespaces.Update(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "red", Labels: map[string]string{"team": "green"}}}))
-	configs, _ = resolve(t, d)
+	require.NoError(t, storetest.Namespaces(o).Update(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "red", Labels: map[string]string{"team": "green"}}}))
+	configs, _ = runtest.Resolve(t, d)
 	require.Len(t, configs, 4)
 }
 
 func TestDoubleInlineMonitorsAreLoggedOnce(t *testing.T) {
-	m := monitorSpec(t, webMonitor)
-	var log logBuffer
-	o := load(t, web)
-	d := New(o, Options{Logger: log.logger(), ServiceMonitors: []*monitoringv1.ServiceMonitor{m, m}})
+	m := storetest.Monitor(t, samples.WebMonitor())
+	var log runtest.LogBuffer
+	o := storetest.Load(t, samples.Web)
+	d := New(o, Options{Logger: log.Logger(), ServiceMonitors: []*monitoringv1.ServiceMonitor{m, m}})
 	for range 3 {
-		resolve(t, d)
-		withSecret(t, o, nil) // monitors are looked at again
+		runtest.Resolve(t, d)
+		require.NoError(t, storetest.Secrets(o).Update(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s"}})) // monitors are looked at again
 	}
-	require.Equal(t, 1, log.count("monitor rejected"))
-	require.Zero(t, log.count("no longer rejected"))
+	require.Equal(t, 1, log.Count("monitor rejected"))
+	require.Zero(t, log.Count("no longer rejected"))
 }

@@ -4,53 +4,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/discovery/internal/runtest"
+	"github.com/promlet/promlet/discovery/internal/samples"
+	"github.com/promlet/promlet/discovery/internal/storetest"
 )
 
 // web is a Service with two pods behind two named ports and one pod port that the
 // Service does not know.
-const web = `
-apiVersion: v1
-kind: Service
-metadata: {name: web, labels: {app: web, app.kubernetes.io/name: shop, team: blue, empty: ""}}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}, {name: metrics, port: 9090}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: web-1, labels: {kubernetes.io/service-name: web, app: web}}
-addressType: IPv4
-ports: [{name: http, port: 8080}, {name: metrics, port: 9090}]
-endpoints:
-- {addresses: [10.0.0.1], nodeName: n1, conditions: {ready: true}, targetRef: {kind: Pod, name: web-a}}
-- {addresses: [10.0.0.2], nodeName: n2, conditions: {ready: false}, targetRef: {kind: Pod, name: web-b}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-a, labels: {app: web, version: v1}}
-spec:
-  nodeName: n1
-  containers:
-  - {name: server, image: shop:1, ports: [{name: http-port, containerPort: 8080}, {name: prom, containerPort: 9090}]}
-  - {name: sidecar, image: proxy:1, ports: [{name: admin, containerPort: 15000}]}
-status: {podIP: 10.0.0.1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-b, labels: {app: web, version: v2, tier: ""}}
-spec:
-  nodeName: n2
-  containers:
-  - {name: server, image: shop:2, ports: [{name: http-port, containerPort: 8080}, {name: prom, containerPort: 9090}]}
-status: {podIP: 10.0.0.2}
-`
-
-func monitor(spec string) string {
-	return `
-apiVersion: monitoring.coreos.com/v1
-kind: ServiceMonitor
-metadata: {name: m, namespace: default}
-spec: ` + spec
-}
-
 func TestServiceMonitorTargets(t *testing.T) {
 	const webMetrics = `
 		serviceMonitor/default/m/0 10.0.0.1:9090 container=server endpoint=metrics job=web namespace=default pod=web-a service=web
@@ -225,13 +186,13 @@ func TestServiceMonitorTargets(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := New(load(t, append(tc.objects, web, monitor(tc.spec))...), Options{})
-			_, groups := resolve(t, d)
-			require.Equal(t, wantLines(tc.want), lines(groups))
+			d := New(storetest.Load(t, append(tc.objects, samples.Web, samples.ServiceMonitor(tc.spec))...), Options{})
+			_, groups := runtest.Resolve(t, d)
+			require.Equal(t, runtest.WantLines(tc.want), runtest.Lines(groups))
 			statuses := d.Monitors()
 			require.Len(t, statuses, 1)
 			require.NoError(t, statuses[0].Err)
-			require.Equal(t, len(wantLines(tc.want)), statuses[0].Targets)
+			require.Equal(t, len(runtest.WantLines(tc.want)), statuses[0].Targets)
 		})
 	}
 }
@@ -255,9 +216,6 @@ metadata: {name: over-a, labels: {app: podapp, pod: podpod, namespace: podns, jo
 spec: {containers: [{name: c, ports: [{containerPort: 1}]}]}
 status: {podIP: 10.0.0.9}
 `
-
-// anyMonitor takes all ports of all Services.
-var anyMonitor = monitor(`{namespaceSelector: {any: true}, selector: {}, endpoints: [{}]}`)
 
 func TestServiceMonitorEndpoints(t *testing.T) {
 	const service = `
@@ -388,19 +346,19 @@ status: {podIP: 10.0.0.1}`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, groups := resolve(t, New(load(t, append(tc.objects, anyMonitor)...), Options{}))
-			require.Equal(t, wantLines(tc.want), lines(groups))
+			_, groups := runtest.Resolve(t, New(storetest.Load(t, append(tc.objects, samples.AnyMonitor())...), Options{}))
+			require.Equal(t, runtest.WantLines(tc.want), runtest.Lines(groups))
 		})
 	}
 }
 
 func TestServiceMonitorFilterRunning(t *testing.T) {
-	objects := []string{web, `
+	objects := []string{samples.Web, `
 apiVersion: v1
 kind: Pod
 metadata: {name: web-a2}
 status: {podIP: 10.0.0.3, phase: Succeeded}
-`, monitor(`{selector: {}, endpoints: [{port: p, filterRunning: false}, {port: p, filterRunning: true}, {port: p}]}`), `
+`, samples.ServiceMonitor(`{selector: {}, endpoints: [{port: p, filterRunning: false}, {port: p, filterRunning: true}, {port: p}]}`), `
 apiVersion: v1
 kind: Service
 metadata: {name: s}
@@ -411,8 +369,8 @@ metadata: {name: s-1, labels: {kubernetes.io/service-name: s}}
 addressType: IPv4
 ports: [{name: p, port: 1}]
 endpoints: [{addresses: [10.0.0.3], targetRef: {kind: Pod, name: web-a2}}]`}
-	_, groups := resolve(t, New(load(t, objects...), Options{}))
-	require.Equal(t, wantLines(`serviceMonitor/default/m/0 10.0.0.3:1 endpoint=p job=s namespace=default pod=web-a2 service=s`), lines(groups))
+	_, groups := runtest.Resolve(t, New(storetest.Load(t, objects...), Options{}))
+	require.Equal(t, runtest.WantLines(`serviceMonitor/default/m/0 10.0.0.3:1 endpoint=p job=s namespace=default pod=web-a2 service=s`), runtest.Lines(groups))
 }
 
 func TestRoleSelectorLooksAtSlices(t *testing.T) {
@@ -439,32 +397,8 @@ endpoints: [{addresses: [10.0.0.3]}]`
 		"neither":      {`z: "1"`, `z: "1"`, ``},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, groups := resolve(t, New(load(t, object(tc.service, tc.slice), monitor(spec)), Options{}))
-			require.Equal(t, wantLines(tc.want), lines(groups))
+			_, groups := runtest.Resolve(t, New(storetest.Load(t, object(tc.service, tc.slice), samples.ServiceMonitor(spec)), Options{}))
+			require.Equal(t, runtest.WantLines(tc.want), runtest.Lines(groups))
 		})
 	}
-}
-
-func TestLookup(t *testing.T) {
-	set := map[string]string{"a.b/c": "1", "a-b-c": "2", "x_y": "3", "empty": ""}
-	for _, tc := range []struct {
-		name, want string
-		ok         bool
-	}{
-		{"a.b/c", "1", true},
-		{"a-b-c", "2", true},
-		{"a_b_c", "2", true}, // the first in order of those that fit
-		{"a/b/c", "2", true},
-		{"x.y", "3", true},
-		{"empty", "", true},
-		{"x_", "", false},
-		{"X_y", "", false},
-		{"", "", false},
-	} {
-		got, ok := lookup(set, tc.name)
-		require.Equal(t, tc.want, got, tc.name)
-		require.Equal(t, tc.ok, ok, tc.name)
-	}
-	require.Equal(t, "app_kubernetes_io_name", sanitize("app.kubernetes.io/name"))
-	require.Equal(t, "aZ09__", sanitize("aZ09_-"))
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/bench/internal/harness"
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -106,12 +106,12 @@ func (f fleet) members() (all []member) {
 }
 
 // objects are the fleet's, as promlet holds them.
-func (f fleet) objects() (*discovery.Objects, error) {
-	objects := discovery.NewObjects()
-	pods, _ := objects.Indexer(corev1.Resource("pods"))
-	services, _ := objects.Indexer(corev1.Resource("services"))
-	slices, _ := objects.Indexer(discoveryv1.Resource("endpointslices"))
-	namespaces, _ := objects.Indexer(corev1.Resource("namespaces"))
+func (f fleet) objects() (*objects.Store, error) {
+	store := objects.NewStore()
+	pods, _ := store.Indexer(corev1.Resource("pods"))
+	services, _ := store.Indexer(corev1.Resource("services"))
+	slices, _ := store.Indexer(discoveryv1.Resource("endpointslices"))
+	namespaces, _ := store.Indexer(corev1.Resource("namespaces"))
 	for i := range f.Namespaces {
 		if err := namespaces.Add(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace(i)}}); err != nil {
 			return nil, err
@@ -143,7 +143,7 @@ func (f fleet) objects() (*discovery.Objects, error) {
 			return nil, err
 		}
 	}
-	return objects, nil
+	return store, nil
 }
 
 // load stores the fleet's series, with samples from the past to the future of now.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // TestChanges turns random clusters into others, a few objects at a time, and after
@@ -25,18 +26,18 @@ func TestChanges(t *testing.T) {
 		opts, err := from.Settings.options()
 		require.NoError(t, err)
 
-		objects, err := fill(from)
+		store, err := fill(from)
 		require.NoError(t, err)
-		d := discovery.New(objects, opts)
+		d := discovery.New(store, opts)
 		var writes []func()
 		for _, k := range to.kinds() {
-			indexer, _ := objects.Indexer(k.resource)
+			indexer, _ := store.Indexer(k.resource)
 			writes = append(writes, turn(t, indexer, k.all())...)
 		}
 		r := rand.New(rand.NewPCG(seed, 2))
 		r.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })
 		for step := 0; ; step++ {
-			requireSame(t, objects, d, opts, seed, step)
+			requireSame(t, store, d, opts, seed, step)
 			if len(writes) == 0 {
 				break
 			}
@@ -67,10 +68,10 @@ func turn(t *testing.T, indexer cache.Indexer, to []metav1.Object) []func() {
 }
 
 // requireSame compares a Discoverer that has seen all changes with a new one.
-func requireSame(t *testing.T, objects *discovery.Objects, d *discovery.Discoverer, opts discovery.Options, seed uint64, step int) {
-	fresh := discovery.NewObjects()
+func requireSame(t *testing.T, store *objects.Store, d *discovery.Discoverer, opts discovery.Options, seed uint64, step int) {
+	fresh := objects.NewStore()
 	for _, k := range (&Cluster{}).kinds() {
-		from, _ := objects.Indexer(k.resource)
+		from, _ := store.Indexer(k.resource)
 		into, _ := fresh.Indexer(k.resource)
 		require.NoError(t, into.Replace(from.List(), ""))
 	}

@@ -8,11 +8,12 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // Ours is what promlet makes of a Cluster.
 func Ours(c *Cluster) (*Result, error) {
-	objects, err := fill(c)
+	store, err := fill(c)
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +21,7 @@ func Ours(c *Cluster) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return resultOf(discovery.New(objects, opts))
+	return resultOf(discovery.New(store, opts))
 }
 
 // resultOf reads what a Discoverer makes of its objects.
@@ -80,8 +81,8 @@ func Compare(ctx context.Context, c *Cluster) (diff []string, ours, theirs *Resu
 }
 
 // fill puts the objects where a Source would.
-func fill(c *Cluster) (*discovery.Objects, error) {
-	o := discovery.NewObjects()
+func fill(c *Cluster) (*objects.Store, error) {
+	o := objects.NewStore()
 	for _, k := range c.kinds() {
 		indexer, ok := o.Indexer(k.resource)
 		if !ok {

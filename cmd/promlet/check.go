@@ -11,6 +11,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -75,7 +76,7 @@ func count(n int, of string) string {
 // rejectedMonitors tells which monitors are rejected where there are no Secrets and
 // ConfigMaps.
 func (c fileConfig) rejectedMonitors() ([]string, error) {
-	discoverer := discovery.New(discovery.NewObjects(), discovery.Options{ServiceMonitors: c.ServiceMonitors, PodMonitors: c.PodMonitors, FileAccess: true})
+	discoverer := discovery.New(objects.NewStore(), discovery.Options{ServiceMonitors: c.ServiceMonitors, PodMonitors: c.PodMonitors, FileAccess: true})
 	if _, _, err := discoverer.Resolve(); err != nil {
 		return nil, err
 	}

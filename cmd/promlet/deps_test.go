@@ -29,7 +29,23 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"tsdb/httpapi", "k8s.io/apiserver", "the API is Prometheus's, and knows no Kubernetes"},
 		{"tsdb/httpapi", "k8s.io/client-go/kubernetes", "the API is Prometheus's, and knows no Kubernetes"},
 		{"adapter", module + "tsdb/httpapi", "the adapter serves Kubernetes' APIs"},
-		{"discovery", module, "discovery gives upstream's types, so that it can be tested and embedded alone"},
+		{"discovery", module + "adapter", "discovery gives upstream's types, so that it can be tested and embedded alone"},
+		{"discovery", module + "scrape", "discovery gives upstream's types, so that it can be tested and embedded alone"},
+		{"discovery", module + "tsdb", "discovery gives upstream's types, so that it can be tested and embedded alone"},
+		{"discovery", module + "discovery/cluster", "the Discoverer takes any Source, and who reads files needs no clients"},
+		{"discovery", module + "discovery/manifests", "the Discoverer takes any Source, and who watches a cluster needs no files"},
+		{"discovery/objects", module, "all other rooms of discovery stand on the objects"},
+		{"discovery/cluster", module + "discovery/monitors", "a source knows objects, not what is made of them"},
+		{"discovery/cluster", module + "discovery/targets", "a source knows objects, not what is made of them"},
+		{"discovery/cluster", module + "discovery/manifests", "the sources are two, of which a program takes one"},
+		{"discovery/manifests", module + "discovery/monitors", "a source knows objects, not what is made of them"},
+		{"discovery/manifests", module + "discovery/targets", "a source knows objects, not what is made of them"},
+		{"discovery/manifests", "k8s.io/client-go/kubernetes", "files need no API server"},
+		{"discovery/targets", module + "discovery/monitors", "targets are made of a selection, whoever wrote it"},
+		{"discovery/targets", "k8s.io/client-go/kubernetes", "targets are made of objects that are there"},
+		{"discovery/monitors", module + "discovery/reach", "what is scraped does not depend on how it is explained"},
+		{"discovery/monitors", "k8s.io/client-go/kubernetes", "jobs are made of objects that are there"},
+		{"discovery/reach", "k8s.io/client-go/kubernetes", "an explanation asks nobody"},
 		{"adapter", module + "scrape", "the adapter reads what is stored, however it came there"},
 		{"adapter", module + "discovery", "the adapter reads objects through client-go's listers"},
 		{"scrape", "k8s.io/api/", "scraping needs no cluster"},
@@ -58,6 +74,9 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	for _, f := range forbidden {
 		if _, ok := deps[f.pkg]; !ok {
 			deps[f.pkg] = listDeps(t, f.pkg)
+			if strings.HasPrefix(f.pkg, "discovery/") && slices.Contains(deps[f.pkg], module+"discovery") {
+				t.Errorf("%s depends on discovery: a room does not know the house", f.pkg)
+			}
 		}
 		for _, dep := range deps[f.pkg] {
 			if dep != module+f.pkg && !slices.Contains(rooms[f.pkg], strings.TrimPrefix(dep, module)) && (strings.HasPrefix(dep, f.dep) || dep == strings.TrimSuffix(f.dep, "/")) {
@@ -78,7 +97,10 @@ func listDeps(t *testing.T, pkg string) []string {
 
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
-	for _, pkg := range []string{"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "tsdb", "tsdb/httpapi", "discovery", "adapter"} {
+	for _, pkg := range []string{
+		"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "tsdb", "tsdb/httpapi", "adapter",
+		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
+	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()
 		require.NoError(t, err)
 		for _, imported := range strings.Fields(string(out)) {

@@ -2,7 +2,8 @@ package main
 
 import (
 	"github.com/promlet/promlet/adapter"
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
+	"github.com/promlet/promlet/discovery/reach"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -20,7 +21,7 @@ func (a *app) explaining() adapter.Explaining {
 	}
 }
 
-func adapterReach(r discovery.Reach) adapter.Reach {
+func adapterReach(r reach.Report) adapter.Reach {
 	reach := adapter.Reach{Counted: r.Counted}
 	if r.Nearest != nil {
 		reach.Nearest = r.Nearest.Kind + " " + r.Nearest.Name + ": " + r.Nearest.Reason
@@ -28,7 +29,7 @@ func adapterReach(r discovery.Reach) adapter.Reach {
 	for i := range r.Monitors {
 		m := &r.Monitors[i]
 		reaching := adapter.Reaching{Kind: m.Kind, Namespace: m.Namespace, Name: m.Name, Err: m.Err}
-		if m.Origin == discovery.OriginAnnotation {
+		if m.Origin == monitors.OriginAnnotation {
 			reaching.Kind = "annotated " + m.Kind
 		}
 		for _, j := range m.Jobs {

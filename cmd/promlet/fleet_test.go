@@ -23,7 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // fleet is the pods of one application, whose true rates are known, behind Services and
@@ -31,7 +31,7 @@ import (
 type fleet struct {
 	*rand.Rand
 	t       *testing.T
-	objects *discovery.Objects
+	objects *objects.Store
 	// spread: a steady load of all pods is spread over those that there are, so that each
 	// has less when there are more. Otherwise each exporter has its own.
 	spread   bool
@@ -73,7 +73,7 @@ const (
 )
 
 func newFleet(t *testing.T, seed uint64) *fleet {
-	f := &fleet{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, objects: discovery.NewObjects()} //nolint:gosec // It is to be repeatable.
+	f := &fleet{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, objects: objects.NewStore()} //nolint:gosec // It is to be repeatable.
 	f.spread = f.IntN(4) == 0
 	f.services = 1 + f.IntN(3)
 	f.interval = []time.Duration{10 * time.Second, 15 * time.Second, 30 * time.Second}[f.IntN(3)]

@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	certutil "k8s.io/client-go/util/cert"
 
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // writePair writes a certificate for a name, and its key, beside and renames them.
@@ -116,12 +116,12 @@ func TestClusterWait(t *testing.T) {
 }
 
 func TestOtherReplicaAnswers(t *testing.T) {
-	objects := discovery.NewObjects()
-	slices, ok := objects.Indexer(discoveryv1.Resource("endpointslices"))
+	store := objects.NewStore()
+	slices, ok := store.Indexer(discoveryv1.Resource("endpointslices"))
 	require.True(t, ok)
 	opts := newOptions()
 	opts.podName = "promlet-1"
-	a := &app{opts: opts, objects: objects, cluster: &cluster{namespace: "promlet"}}
+	a := &app{opts: opts, objects: store, cluster: &cluster{namespace: "promlet"}}
 	f := func(namespace, service, pod string, ready, want bool) {
 		t.Helper()
 		require.NoError(t, slices.Replace([]any{&discoveryv1.EndpointSlice{

@@ -27,7 +27,8 @@ import (
 	metadatafake "k8s.io/client-go/metadata/fake"
 
 	"github.com/promlet/promlet/adapter/servingcert"
-	"github.com/promlet/promlet/discovery"
+	clustersource "github.com/promlet/promlet/discovery/cluster"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 // metricsReference is written by this test: go test ./cmd/promlet -run TestMetricsReference -args update
@@ -85,12 +86,12 @@ func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	require.NoError(t, err)
 	scheme := metadatafake.NewTestScheme()
 	require.NoError(t, metav1.AddMetaToScheme(scheme))
-	source := discovery.Cluster(discovery.Clients{
+	source := clustersource.New(clustersource.Clients{
 		Kubernetes: kube, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
-	}, discovery.ClusterOptions{Registerer: registry})
+	}, clustersource.Options{Registerer: registry})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- source.Run(ctx, discovery.NewObjects(), func() {}) }()
+	go func() { done <- source.Run(ctx, objects.NewStore(), func() {}) }()
 	var gathered []*dto.MetricFamily
 	require.Eventually(t, func() bool {
 		gathered, err = registry.Gather()

@@ -27,6 +27,7 @@ import (
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/cmd/promlet/web"
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -80,11 +81,11 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		return err
 	}
 	defer stopEvents()
-	objects := discovery.NewObjects()
-	discoverer := discovery.New(objects, opts.discovery(cfg, events, registry, logger))
+	store := objects.NewStore()
+	discoverer := discovery.New(store, opts.discovery(cfg, events, registry, logger))
 	app := &app{
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
-		discoverer: discoverer, objects: objects, source: source, cluster: cluster, keeper: keeper, events: events,
+		discoverer: discoverer, objects: store, source: source, cluster: cluster, keeper: keeper, events: events,
 	}
 	app.lacking = &lacking{events: events, logger: logger.With("component", "autoscalers"), now: time.Now}
 	app.targetsVersion.Store(1)
@@ -136,7 +137,7 @@ type app struct {
 	db         *tsdb.DB
 	scraper    *scrape.Manager
 	discoverer *discovery.Discoverer
-	objects    *discovery.Objects
+	objects    *objects.Store
 	source     discovery.Source
 	cluster    *cluster             // nil without one
 	keeper     *servingcert.Keeper  // nil when the certificate is not kept in the cluster

@@ -22,6 +22,8 @@ import (
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/discovery"
+	clustersource "github.com/promlet/promlet/discovery/cluster"
+	"github.com/promlet/promlet/discovery/manifests"
 )
 
 // cluster is the Kubernetes cluster that promlet serves.
@@ -111,13 +113,13 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
 	logger = logger.With("component", "discovery")
 	if c == nil {
-		return discovery.Manifests(o.manifests, discovery.ManifestOptions{Logger: logger}), adapter.BuiltinMapper(), nil
+		return manifests.New(o.manifests, manifests.Options{Logger: logger}), adapter.BuiltinMapper(), nil
 	}
-	clients, err := discovery.NewClients(c.config)
+	clients, err := clustersource.NewClients(c.config)
 	if err != nil {
 		return nil, nil, err
 	}
-	source := discovery.Cluster(clients, discovery.ClusterOptions{Logger: logger, Registerer: registry})
+	source := clustersource.New(clients, clustersource.Options{Logger: logger, Registerer: registry})
 	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -25,7 +25,7 @@ import (
 type topology struct {
 	*rand.Rand
 	t          *testing.T
-	objects    *discovery.Objects
+	objects    *objects.Store
 	namespaces []string
 	small      bool                   // little of everything, so that many things are scraped once
 	names      map[string]int         // how many were given, by namespace and prefix
@@ -92,7 +92,7 @@ func some[T any](c *topology, from ...T) (out []T) {
 
 func newTopology(t *testing.T, seed uint64) *topology {
 	c := &topology{
-		Rand: rand.New(rand.NewPCG(seed, 11)), t: t, objects: discovery.NewObjects(),
+		Rand: rand.New(rand.NewPCG(seed, 11)), t: t, objects: objects.NewStore(),
 		names: map[string]int{}, sources: map[uint64]tsdb.Source{}, writer: map[uint64]string{}, honoring: map[string]bool{}, listening: map[string]*registry{}, external: map[string][]string{},
 	}
 	c.small = c.oneIn(2)

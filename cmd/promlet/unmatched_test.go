@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter"
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/objects"
 )
 
 func TestRuleTeller(t *testing.T) {
@@ -79,13 +79,13 @@ func TestRuleTeller(t *testing.T) {
 }
 
 func TestOwnPod(t *testing.T) {
-	objects := discovery.NewObjects()
-	pods, ok := objects.Indexer(corev1.Resource("pods"))
+	store := objects.NewStore()
+	pods, ok := store.Indexer(corev1.Resource("pods"))
 	require.True(t, ok)
 	require.NoError(t, pods.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "promlet", Name: "promlet-1", UID: "u"}}))
 	opts := newOptions()
 	opts.podName = "promlet-1"
-	a := &app{opts: opts, objects: objects, cluster: &cluster{namespace: "promlet"}}
+	a := &app{opts: opts, objects: store, cluster: &cluster{namespace: "promlet"}}
 	require.Equal(t, &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "promlet", Name: "promlet-1", UID: "u"}, a.ownPod())
 	opts.podName = "laptop"
 	require.Nil(t, a.ownPod())

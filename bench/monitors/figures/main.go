@@ -7,7 +7,7 @@
 // side runs in a child process, so that neither side's figures hold anything of the
 // other, or of the API server.
 //
-// promlet's side is discovery.Cluster, discovery.Discoverer and scrape.Manager.
+// promlet's side is cluster.Source, discovery.Discoverer and scrape.Manager.
 // Prometheus's is discovery.Manager with discovery/kubernetes and scrape.Manager, on
 // the configuration that prometheus-operator's ConfigGenerator makes of the same
 // ServiceMonitors. Both append to nothing.

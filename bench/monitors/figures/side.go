@@ -23,6 +23,8 @@ import (
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/bench/internal/sink"
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/cluster"
+	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -136,12 +138,12 @@ func startPromlet(parent context.Context, s *setup) (*side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make scrape manager: %w", err)
 	}
-	clients, err := discovery.NewClients(&rest.Config{Host: s.APIServer})
+	clients, err := cluster.NewClients(&rest.Config{Host: s.APIServer})
 	if err != nil {
 		return nil, err
 	}
-	discoverer := discovery.New(discovery.NewObjects(), discovery.Options{Logger: logger})
-	source := discovery.Cluster(clients, discovery.ClusterOptions{Logger: logger})
+	discoverer := discovery.New(objects.NewStore(), discovery.Options{Logger: logger})
+	source := cluster.New(clients, cluster.Options{Logger: logger})
 
 	var applied atomic.Int64
 	apply := func(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {

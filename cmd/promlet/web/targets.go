@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
 )
 
 // mostTargets is how many a page shows.
@@ -111,10 +111,10 @@ type owned struct {
 
 type ownedKey struct{ job, namespace, name string } // no more than the job, unless that is shared
 
-func newOwned(statuses []discovery.MonitorStatus) *owned {
+func newOwned(statuses []monitors.Status) *owned {
 	o := &owned{shared: map[string]string{}, targets: map[ownedKey][]Target{}}
 	for i := range statuses {
-		if of := &statuses[i]; of.Origin == discovery.OriginAnnotation {
+		if of := &statuses[i]; of.Origin == monitors.OriginAnnotation {
 			for _, job := range of.Jobs {
 				o.shared[job] = strings.ToLower(of.Kind)
 			}
@@ -131,7 +131,7 @@ func (o *owned) add(t *Target) {
 	o.targets[key] = append(o.targets[key], *t)
 }
 
-func (o *owned) of(job string, status *discovery.MonitorStatus) []Target {
+func (o *owned) of(job string, status *monitors.Status) []Target {
 	key := ownedKey{job: job}
 	if _, ok := o.shared[job]; ok {
 		key.namespace, key.name = status.Namespace, status.Name
@@ -139,7 +139,7 @@ func (o *owned) of(job string, status *discovery.MonitorStatus) []Target {
 	return o.targets[key]
 }
 
-func newMonitor(of *discovery.MonitorStatus, owned *owned) monitor {
+func newMonitor(of *monitors.Status, owned *owned) monitor {
 	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported}
 	if of.Err != nil {
 		m.Err = of.Err.Error()

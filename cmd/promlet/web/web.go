@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/promlet/promlet/adapter"
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -45,7 +45,7 @@ type Options struct {
 	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]adapter.Autoscaler, error)
 	Explain     func(context.Context, adapter.Question) (*adapter.Explanation, error)
 	Usage       func(context.Context) (*adapter.Usage, error)
-	Monitors    func() []discovery.MonitorStatus
+	Monitors    func() []monitors.Status
 	Targets     func() []Target
 	// Metrics are all that targets expose.
 	Metrics       func() []scrape.Metric

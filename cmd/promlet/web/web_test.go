@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/promlet/promlet/adapter"
-	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -44,7 +44,7 @@ func nothing(t *testing.T) Options {
 		Autoscalers: provider.Autoscalers,
 		Explain:     provider.Explain,
 		Usage:       provider.Usage,
-		Monitors:    func() []discovery.MonitorStatus { return nil },
+		Monitors:    func() []monitors.Status { return nil },
 		Targets:     func() []Target { return nil },
 		Metrics:     func() []scrape.Metric { return nil },
 		Configuration: func() Configuration {
@@ -178,8 +178,8 @@ func TestAutoscalersPage(t *testing.T) {
 
 func TestTargetsPage(t *testing.T) {
 	opts := nothing(t)
-	opts.Monitors = func() []discovery.MonitorStatus {
-		return []discovery.MonitorStatus{
+	opts.Monitors = func() []monitors.Status {
+		return []monitors.Status{
 			{Kind: "PodMonitor", Namespace: "default", Name: "empty"},
 			{Kind: "ServiceMonitor", Namespace: "default", Name: "legacy", Err: errors.New("spec.endpoints[0].bearerTokenFile: refused")},
 			{Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []string{"shop/0", "shop/1"}},
@@ -230,11 +230,11 @@ func TestTargetsPage(t *testing.T) {
 // The annotated objects of a kind share a job; each has targets of its own.
 func TestTargetsOfAnnotatedObjects(t *testing.T) {
 	opts := nothing(t)
-	opts.Monitors = func() []discovery.MonitorStatus {
-		return []discovery.MonitorStatus{
-			{Kind: "Pod", Namespace: "default", Name: "a", Origin: discovery.OriginAnnotation, Jobs: []string{"annotations/pods"}},
-			{Kind: "Pod", Namespace: "default", Name: "b", Origin: discovery.OriginAnnotation, Jobs: []string{"annotations/pods"}},
-			{Kind: "Service", Namespace: "default", Name: "a", Origin: discovery.OriginAnnotation, Jobs: []string{"annotations/services"}},
+	opts.Monitors = func() []monitors.Status {
+		return []monitors.Status{
+			{Kind: "Pod", Namespace: "default", Name: "a", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/pods"}},
+			{Kind: "Pod", Namespace: "default", Name: "b", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/pods"}},
+			{Kind: "Service", Namespace: "default", Name: "a", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/services"}},
 		}
 	}
 	opts.Targets = func() []Target {

@@ -1,0 +1,53 @@
+package discovery
+
+import (
+	"log/slog"
+	"time"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/record"
+)
+
+const (
+	// DefaultScrapeInterval is that of prometheus-operator; Prometheus's own
+	// default of a minute is slow for an autoscaler.
+	DefaultScrapeInterval = 30 * time.Second
+	// DefaultScrapeTimeout is Prometheus's.
+	DefaultScrapeTimeout = 10 * time.Second
+)
+
+// Options are the settings of a Discoverer. The zero value is usable.
+type Options struct {
+	// Logger gets monitors' rejections, each when its reason changes. nil is silent.
+	Logger *slog.Logger
+	// ScrapeInterval is for monitors that give none. Zero or negative means
+	// DefaultScrapeInterval.
+	ScrapeInterval time.Duration
+	// ScrapeTimeout is for monitors that give none, and is never above their
+	// interval. Zero or negative means DefaultScrapeTimeout.
+	ScrapeTimeout time.Duration
+	// ServiceMonitors and PodMonitors are taken besides those of the Store, for
+	// clusters without the CRDs. One without a namespace is in "default"; one with
+	// the name of a monitor of the Store is rejected. They are copied. SetInline
+	// replaces them.
+	ServiceMonitors []*monitoringv1.ServiceMonitor
+	PodMonitors     []*monitoringv1.PodMonitor
+	// MonitorSelector and MonitorNamespaceSelector say which monitors of the Store
+	// count, by their labels and by those of their namespace. nil means all.
+	MonitorSelector          labels.Selector
+	MonitorNamespaceSelector labels.Selector
+	// FileAccess allows monitors to name files of promlet's own: bearerTokenFile and
+	// the files of tlsConfig. Whoever may write a monitor can then have any such file
+	// sent to a server of theirs.
+	FileAccess bool
+	// Events gets an Event on each rejected monitor. nil means none.
+	Events record.EventRecorder
+	// Registerer has the Discoverer's own metrics, promlet_discovery_*, while Run runs.
+	// Nil: none are exported.
+	Registerer prometheus.Registerer
+	// Annotations says whether to scrape Services and Pods that are annotated
+	// prometheus.io/scrape: "true" (with prometheus.io/port, path and scheme).
+	Annotations bool
+}
