@@ -40,6 +40,10 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"discovery", "k8s.io/apiserver", "discovery serves nothing"},
 		{"adapter", "github.com/prometheus/prometheus/scrape", "the adapter scrapes nothing"},
 		{"adapter/servingcert", module, "a certificate needs nothing of promlet"},
+		{"cmd/promlet/client", module + "scrape", "the commands ask a running promlet"},
+		{"cmd/promlet/client", module + "cmd/promlet/web", "the commands ask the API that every metrics server has"},
+		{"cmd/promlet/client", module + "tsdb/httpapi", "the commands ask the API that every metrics server has"},
+		{"cmd/promlet/web", module + "cmd/promlet/client", "the pages ask nothing over the network"},
 		{"cmd/promlet", module + "bench", "the control plane is for tests"},
 	}
 	deps := map[string][]string{}

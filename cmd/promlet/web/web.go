@@ -54,6 +54,8 @@ type Options struct {
 	// its answers may take.
 	API          http.Handler
 	QueryTimeout time.Duration
+	// Profiling serves profiles of the process under /debug/pprof/, to requests that come to a loopback address.
+	Profiling bool
 	// Gatherer has what /metrics shows.
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
@@ -98,6 +100,9 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	if s.opts.API != nil {
 		mux.Handle("/api/v1/", s.opts.API)
+	}
+	if s.opts.Profiling {
+		handleProfiles(mux)
 	}
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { s.write(w, []byte("promlet is healthy.\n")) })
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {

@@ -349,3 +349,27 @@ func TestRun(t *testing.T) {
 	require.NoError(t, <-done)
 	require.ErrorContains(t, s.Run(t.Context(), listener), "serve the web port")
 }
+
+func TestProfiles(t *testing.T) {
+	opts := nothing(t)
+	get(t, opts, "/debug/pprof/", http.StatusNotFound)
+	opts.Profiling = true
+	require.Contains(t, get(t, opts, "/debug/pprof/cmdline", http.StatusForbidden), "loopback addresses only", "the recorder has no address")
+
+	s, err := New(opts)
+	require.NoError(t, err)
+	server := httptest.NewServer(s.Handler())
+	defer server.Close()
+	for path, want := range map[string]string{
+		"/debug/pprof/": "goroutine", "/debug/pprof/heap?debug=1": "heap profile:", "/debug/pprof/cmdline": "web.test", "/debug/pprof/symbol": "num_symbols: 1",
+		"/debug/pprof/profile?seconds=1": "", "/debug/pprof/trace?seconds=0.1": "go 1.",
+	} {
+		response, err := server.Client().Get(server.URL + path)
+		require.NoError(t, err)
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, errors.Join(err, response.Body.Close()))
+		require.Equal(t, http.StatusOK, response.StatusCode, path)
+		require.Contains(t, string(body), want, path)
+	}
+	server.Client().CloseIdleConnections()
+}

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// newRegistry has the metrics of the process; what promlet is made of adds its own.
+// newRegistry returns a registry with the metrics of the process.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -16,14 +16,14 @@ func newRegistry() *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "promlet_build_info",
-			Help:        "What this promlet is built of; the value is 1.",
+			Help:        "A metric with the constant value 1, labeled by the version, revision and Go version that promlet was built from.",
 			ConstLabels: prometheus.Labels{"version": buildVersion(), "goversion": runtime.Version(), "revision": buildRevision()},
 		}, func() float64 { return 1 }),
 	)
 	return registry
 }
 
-// buildRevision is the commit that the go command stamped, "unknown" where it did not.
+// buildRevision returns the commit that the go command stamped, or "unknown".
 func buildRevision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -37,10 +37,10 @@ func buildRevision() string {
 	return "unknown"
 }
 
-// registerProblems counts what the status page tells of.
+// registerProblems counts the problems of the status page.
 func registerProblems(registry prometheus.Registerer, problems func() []string) {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "promlet_problems",
-		Help: "Problems that the status page tells of, such as rejected monitors and rules that match nothing.",
+		Help: "Number of problems on the status page, such as rejected monitors and rules that match no series.",
 	}, func() float64 { return float64(len(problems())) }))
 }
