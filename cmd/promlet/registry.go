@@ -2,10 +2,10 @@ package main
 
 import (
 	"runtime"
-	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/version"
 )
 
 // newRegistry returns a registry with the metrics of the process.
@@ -17,24 +17,10 @@ func newRegistry() *prometheus.Registry {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "promlet_build_info",
 			Help:        "A metric with the constant value 1, labeled by the version, revision and Go version that promlet was built from.",
-			ConstLabels: prometheus.Labels{"version": buildVersion(), "goversion": runtime.Version(), "revision": buildRevision()},
+			ConstLabels: prometheus.Labels{"version": buildVersion(), "goversion": runtime.Version(), "revision": version.GetRevision()},
 		}, func() float64 { return 1 }),
 	)
 	return registry
-}
-
-// buildRevision returns the commit that the go command stamped, or "unknown".
-func buildRevision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && s.Value != "" {
-			return s.Value
-		}
-	}
-	return "unknown"
 }
 
 // registerProblems counts the problems of the status page.

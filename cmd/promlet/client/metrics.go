@@ -62,9 +62,12 @@ func (o *metricsOptions) run(cmd *cobra.Command, pattern string) error {
 	if !slices.Contains([]string{"table", "name", "json"}, o.output) {
 		return fmt.Errorf("--output=%s: choose table, name or json", o.output)
 	}
-	matches, err := nameMatcher(pattern)
-	if err != nil {
-		return err
+	glob := pattern
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		glob = "*" + pattern + "*"
+	}
+	if _, err := path.Match(glob, ""); err != nil {
+		return fmt.Errorf("pattern %s: %w", pattern, err)
 	}
 	c, err := o.cluster.connect()
 	if err != nil {
@@ -77,26 +80,16 @@ func (o *metricsOptions) run(cmd *cobra.Command, pattern string) error {
 	if len(all) == 0 {
 		return errors.New("no metrics: no target exposes any; see the targets on promlet's status page")
 	}
-	found := slices.DeleteFunc(slices.Clone(all), func(m metric) bool { return !matches(m.Metric) })
+	var found []metric
+	for _, m := range all {
+		if ok, _ := path.Match(glob, m.Metric); ok { // the pattern is valid
+			found = append(found, m)
+		}
+	}
 	if len(found) == 0 {
 		return fmt.Errorf("no metric matches %s: there are %d others", pattern, len(all))
 	}
 	return o.print(cmd.OutOrStdout(), found)
-}
-
-// nameMatcher returns what a pattern matches: a part of a name, or a whole name with
-// wildcards.
-func nameMatcher(pattern string) (func(name string) bool, error) {
-	if !strings.ContainsAny(pattern, `*?[\`) {
-		return func(name string) bool { return strings.Contains(name, pattern) }, nil
-	}
-	if _, err := path.Match(pattern, ""); err != nil {
-		return nil, fmt.Errorf("pattern %s: %w", pattern, err)
-	}
-	return func(name string) bool {
-		ok, _ := path.Match(pattern, name) // the pattern is valid
-		return ok
-	}, nil
 }
 
 // completeMetrics completes the METRIC of a command, its first or its second argument.

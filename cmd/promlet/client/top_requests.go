@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,13 +50,13 @@ func (o *topOptions) requests(ctx context.Context, c *connection, args []string)
 		if d.isNamespace() && o.selector != "" {
 			return nil, errors.New("--selector: leave it out: a namespace is read by its name")
 		}
+		in := namespaces
 		if !d.namespaced && (!d.isNamespace() || d.name != "") {
-			requests = append(requests, topRequest{of: d, path: d.path("", metric)})
-			continue
+			in = []string{""}
 		}
-		for _, namespace := range namespaces {
+		for _, namespace := range in {
 			if d.isNamespace() {
-				d.name = namespace
+				d.name = cmp.Or(namespace, d.name)
 			}
 			path := d.path(namespace, metric)
 			if o.external {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -25,12 +26,6 @@ type File struct {
 	// Keep are regular expressions, anchored, of series names that are stored
 	// whether anybody reads them or not.
 	Keep []string `json:"keep,omitempty"`
-}
-
-// configMap is a ConfigMap that holds the file, as it is applied to a cluster.
-type configMap struct {
-	Kind string            `json:"kind"`
-	Data map[string]string `json:"data"`
 }
 
 // Load returns the file and its bytes. An empty path is an empty file.
@@ -78,7 +73,7 @@ func unwrap(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var outer configMap
+	var outer corev1.ConfigMap
 	if err := json.UnmarshalCaseSensitivePreserveInts(asJSON, &outer); err != nil || outer.Kind != "ConfigMap" {
 		return asJSON, nil // Parse reports what is wrong with it, with the key's path
 	}

@@ -70,15 +70,15 @@ func get(t *testing.T, opts Options, path string, want int) string {
 func TestPagesOfNothing(t *testing.T) {
 	opts := nothing(t)
 	for path, want := range map[string]string{
-		"/autoscalers":                  "There is no HorizontalPodAutoscaler.",
+		"/autoscalers":                  "No HorizontalPodAutoscalers.",
 		"/autoscalers?q=x":              "No HorizontalPodAutoscaler has “x” in its name.",
-		"/targets":                      "There are no monitors",
-		"/targets?bad=yes":              "Nothing is like that.",
+		"/targets":                      "No ServiceMonitors or PodMonitors",
+		"/targets?bad=yes":              "No targets match.",
 		"/catalog":                      "Nothing has been scraped yet.",
 		"/catalog?q=a&from=-7":          "No name or help has “a” in it.",
 		"/explain":                      "Name a metric",
 		"/explain?metric=x&name=a":      "has no value",
-		"/explain?metric=x&selector=((": "labels of objects &#34;((&#34;: found",
+		"/explain?metric=x&selector=((": "labels of objects: found",
 		"/configuration":                "rules[0]",
 		"/metrics":                      "",
 		"/assets/style.css":             "prefers-color-scheme",
@@ -276,7 +276,7 @@ func TestMetricsPage(t *testing.T) {
 	page := get(t, opts, "/catalog?stored=yes", http.StatusOK)
 	require.Contains(t, page, "Requests &amp; more.")
 	require.NotContains(t, page, "go_threads")
-	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 is like that")
+	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 matches")
 	require.Contains(t, get(t, opts, "/explain", http.StatusOK), `<option value="http_requests">`)
 }
 
