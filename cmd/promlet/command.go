@@ -39,6 +39,7 @@ promlet finds pods through ServiceMonitors, PodMonitors and prometheus.io/scrape
 annotations, scrapes their /metrics into an embedded TSDB, and serves
 custom.metrics.k8s.io from it. With --manifests it does the same for a directory of
 YAML files, without a cluster.`).Command
+		root.Args = nil // cobra suggests a command for an unknown one
 		for _, cmd := range commands(defaults) {
 			root.AddCommand(cmd.Command)
 		}

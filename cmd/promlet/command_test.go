@@ -64,6 +64,8 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 func TestUnknownArgumentsAreRefused(t *testing.T) {
 	_, err := execute(t, "serve", "everything")
 	require.Error(t, err)
+	_, err = execute(t, "explan")
+	require.ErrorContains(t, err, "Did you mean this?\n\texplain")
 	_, err = execute(t, "--no-such-flag")
 	require.ErrorContains(t, err, "--no-such-flag")
 }

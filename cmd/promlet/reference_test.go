@@ -54,7 +54,7 @@ func flagReference(t *testing.T) string {
 	for _, cmd := range commands {
 		sets := cmd.Sections
 		requireFlags(t, cmd.Command, sets)
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n", strings.TrimSuffix(cmd.UseLine(), " [flags]"), cmd.Short)
+		fmt.Fprintf(&b, "\n## promlet %s\n\n%s.\n", strings.TrimSuffix(cmd.UseLine(), " [flags]"), cmd.Short)
 		for _, section := range sets.Order {
 			if section == "cluster" {
 				cluster = sets.FlagSets[section]
