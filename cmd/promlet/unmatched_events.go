@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter"
@@ -103,12 +102,9 @@ func (a *app) ownPod() *corev1.ObjectReference {
 		return nil
 	}
 	found, err := pods.ByNamespace(a.cluster.namespace).Get(a.opts.podName)
-	if err != nil {
-		return nil // not found: a cache has no other error
-	}
-	pod, err := meta.Accessor(found)
-	if err != nil {
+	pod, ok := found.(*corev1.Pod)
+	if err != nil || !ok {
 		return nil
 	}
-	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: pod.GetNamespace(), Name: pod.GetName(), UID: pod.GetUID()}
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
 }
