@@ -67,8 +67,12 @@ func (r *readiness) look() error {
 	}
 	alone := !r.others()
 	pending := r.pending(active, alone)
+	var longest time.Duration // interval
+	for _, t := range pending {
+		longest = max(longest, interval(t))
+	}
 	waited := r.now().Sub(r.since)
-	if len(pending) == 0 || waited > min(2*longestInterval(pending)+readinessSlack, maxReadinessWait) {
+	if len(pending) == 0 || waited > min(2*longest+readinessSlack, maxReadinessWait) {
 		r.warm = true
 		r.logger.Info("ready to answer", "targets", len(r.waiting), "withoutSamples", len(pending), "waited", waited.Round(time.Millisecond))
 		return nil
@@ -116,14 +120,6 @@ func (r *readiness) pending(active map[uint64]*promscrape.Target, alone bool) (p
 // answers it gets more time, for this pod's own network may not have been up.
 func (r *readiness) givenUp(t *promscrape.Target, alone bool) bool {
 	return t.Health() == promscrape.HealthBad && (alone || r.now().Sub(r.since) > 2*interval(t)+readinessSlack)
-}
-
-func longestInterval(targets []*promscrape.Target) time.Duration {
-	var longest time.Duration
-	for _, t := range targets {
-		longest = max(longest, interval(t))
-	}
-	return longest
 }
 
 // interval returns the time between two scrapes. It is valid, or the job is not scraped.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
 )
@@ -77,20 +76,18 @@ func decimal(v float64) string {
 
 // printList writes all values as one list of the API's own type.
 func (o *topOptions) printList(out io.Writer, values []topValue) error {
-	list := struct {
-		metav1.TypeMeta `json:",inline"`
-		metav1.ListMeta `json:"metadata"`
-		Items           []any `json:"items"`
-	}{TypeMeta: metav1.TypeMeta{APIVersion: customMetricsAPI, Kind: "MetricValueList"}}
+	api, kind := customMetricsAPI, "MetricValueList"
 	if o.external {
-		list.TypeMeta = metav1.TypeMeta{APIVersion: externalMetricsAPI, Kind: "ExternalMetricValueList"}
+		api, kind = externalMetricsAPI, "ExternalMetricValueList"
 	}
+	var items []any
 	for _, v := range values {
-		list.Items = append(list.Items, v.item)
+		items = append(items, v.item)
 	}
+	list := map[string]any{"apiVersion": api, "kind": kind, "metadata": map[string]any{}, "items": items}
 	text, err := json.MarshalIndent(list, "", "    ")
-	if err == nil && o.output == "yaml" {
-		text, err = yaml.JSONToYAML(text)
+	if o.output == "yaml" {
+		text, err = yaml.Marshal(list)
 	}
 	if err != nil {
 		return fmt.Errorf("format values: %w", err)
