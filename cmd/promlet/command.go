@@ -5,51 +5,71 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/klog/v2"
+
+	"github.com/promlet/promlet/cmd/promlet/client"
 )
 
-// helpColumns is the width that --help is wrapped to.
-const helpColumns = 100
+// completionName is what kubectl runs to complete the arguments of its plugin.
+const completionName = "kubectl_complete-promlet"
 
-// newCommand returns the command with the options that defaults gives.
-func newCommand(defaults func() *options) *cobra.Command {
-	root := newServeCommand(defaults(), "promlet", `Serve custom metrics to the HorizontalPodAutoscaler, without a Prometheus.
+// commandFor returns the command of a process by the name that it was started with.
+func commandFor(args []string, defaults func() *options) *cobra.Command {
+	var root *cobra.Command
+	args, name := args[1:], strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+	switch name {
+	case completionName:
+		args = append([]string{cobra.ShellCompRequestCmd}, args...)
+		fallthrough
+	case client.PluginName:
+		root = client.NewPlugin()
+		root.AddCommand(newVersionCommand().Command)
+	default:
+		root = newServeCommand(defaults(), "promlet", `Serve custom metrics to the HorizontalPodAutoscaler, without a Prometheus.
 
 promlet finds pods through ServiceMonitors, PodMonitors and prometheus.io/scrape
-annotations, scrapes their /metrics into an embedded TSDB, and answers
-custom.metrics.k8s.io from it. With --manifests it does the same for what a
-directory of YAML files describes, without a cluster.
-
-Commands: promlet serve (also without saying so), promlet top, promlet metrics,
-promlet explain, promlet check, promlet version.`)
-	root.AddCommand(newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics (the default command)."))
-	addCommands(root)
+annotations, scrapes their /metrics into an embedded TSDB, and serves
+custom.metrics.k8s.io from it. With --manifests it does the same for a directory of
+YAML files, without a cluster.`).Command
+		root.Args = nil // cobra suggests a command for an unknown one
+		for _, cmd := range commands(defaults) {
+			root.AddCommand(cmd.Command)
+		}
+	}
+	// main prints the error.
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetArgs(args)
 	return root
 }
 
-// addCommands adds those that serve nothing.
-func addCommands(root *cobra.Command) {
-	// What went wrong is printed once, by main.
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newTopCommand(time.Now), newMetricsCommand(), newExplainCommand(), newCheckCommand(), newVersionCommand())
+// commands returns the commands below promlet.
+func commands(defaults func() *options) []client.Command {
+	serve := newServeCommand(defaults(), "serve", "Discover, scrape and serve custom metrics. This is the default command.")
+	return append(client.Commands(), serve, newVersionCommand())
 }
 
-func newServeCommand(opts *options, use, long string) *cobra.Command {
-	cmd := &cobra.Command{
+func newServeCommand(opts *options, use, long string) client.Command {
+	cmd := client.NewCommand(&cobra.Command{
 		Use:   use,
 		Short: "Serve custom metrics to the HorizontalPodAutoscaler",
 		Long:  long,
-		Example: `  promlet                                  # in a cluster
-  promlet --kubeconfig ~/.kube/config      # outside of it
-  promlet serve --manifests deploy/local   # without any`,
+		Example: `  # Serve in a cluster
+  promlet
+
+  # Serve a cluster from outside
+  promlet --kubeconfig ~/.kube/config
+
+  # Serve without a cluster
+  promlet serve --manifests deploy/local`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
@@ -67,28 +87,22 @@ func newServeCommand(opts *options, use, long string) *cobra.Command {
 			opts.reload = hangup
 			return serve(cmd.Context(), opts, logger)
 		},
-	}
-	flags := opts.flags()
-	for _, set := range flags.FlagSets {
-		cmd.Flags().AddFlagSet(set)
-	}
-	opts.given = flagsOf(cmd.Flags())
-	cliflag.SetUsageAndHelpFunc(cmd, flags, helpColumns)
+	}, opts.sections)
+	opts.parsed = cmd.Flags()
 	return cmd
 }
 
-func newVersionCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func newVersionCommand() client.Command {
+	return client.NewCommand(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
+		Long:  "Print the version of promlet, of Go and of the platform.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "promlet %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
-	}
-	cliflag.SetUsageAndHelpFunc(cmd, cliflag.NamedFlagSets{}, helpColumns)
-	return cmd
+	}, cliflag.NamedFlagSets{})
 }
 
 // buildVersion is what the go command stamped: a tag, a pseudo-version of the

@@ -11,10 +11,9 @@ import (
 func execute(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newCommand(newOptions)
+	cmd := commandFor(append([]string{"promlet"}, args...), newOptions)
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
-	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
 }
@@ -37,7 +36,7 @@ func TestVersion(t *testing.T) {
 
 func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0", "--demand-ttl=0s", "--series-limit=-1",
-		"--data-dir=", "--web-listen-address=9090", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
+		"--data-dir=", "--web-listen-address=9090", "--ingest=some", "--monitor-selector=a b", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
 		"--manifests=/does/not/exist", "--kubeconfig=x", "--bind-address=192.0.2.1")
 	require.Error(t, err)
 	for _, want := range []string{
@@ -50,11 +49,13 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		`--data-dir="": name a directory`,
 		"--web-listen-address=9090: give HOST:PORT, such as 127.0.0.1:9090",
 		"--log-level=loud: choose debug, info, warn or error",
+		"--ingest=some: choose demand or all",
+		"--monitor-selector=a b: give a label selector, such as team=blue",
 		"--log-format=xml: choose text or json",
 		"--secure-port 70000 must be between",
-		"--manifests=/does/not/exist: name a directory that is there",
+		"--manifests=/does/not/exist: name an existing directory",
 		"--kubeconfig=x: leave it out",
-		"--bind-address=192.0.2.1: with --manifests nobody is authenticated, so give a loopback address",
+		"--bind-address=192.0.2.1: give a loopback address: with --manifests clients are not authenticated",
 	} {
 		require.ErrorContains(t, err, want)
 	}
@@ -63,6 +64,8 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 func TestUnknownArgumentsAreRefused(t *testing.T) {
 	_, err := execute(t, "serve", "everything")
 	require.Error(t, err)
+	_, err = execute(t, "explan")
+	require.ErrorContains(t, err, "Did you mean this?\n\texplain")
 	_, err = execute(t, "--no-such-flag")
 	require.ErrorContains(t, err, "--no-such-flag")
 }
@@ -70,5 +73,5 @@ func TestUnknownArgumentsAreRefused(t *testing.T) {
 func TestWithoutAClusterItSaysWhatToGive(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	_, err := execute(t, "--data-dir", t.TempDir(), "--web-listen-address=")
-	require.ErrorContains(t, err, "not in a cluster: give --kubeconfig FILE to reach one, or --manifests DIR to do without")
+	require.ErrorContains(t, err, "not in a cluster: give --kubeconfig FILE, or --manifests DIR to run without a cluster")
 }

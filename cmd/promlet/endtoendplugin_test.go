@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/bench/controlplane"
+	"github.com/promlet/promlet/cmd/promlet/client"
 )
 
 // plugin runs promlet through kubectl, as a person who may view one namespace.
@@ -19,7 +20,7 @@ func (e *endToEnd) plugin(t *testing.T, viewer string) {
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	bin := t.TempDir()
-	require.NoError(t, os.Symlink(binary, filepath.Join(bin, pluginName)))
+	require.NoError(t, os.Symlink(binary, filepath.Join(bin, client.PluginName)))
 	as := func(kubeconfig string, args ...string) (string, error) {
 		cmd := controlplane.Kubectl(t.Context(), e.binary, kubeconfig, append([]string{"promlet"}, args...)...)
 		cmd.Env = append(cmd.Env, asPromlet+"=1", "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))

@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// events returns what records Events in the cluster, and what ends it. The recorder
-// is nil without a cluster.
+// events returns a recorder of Events in the cluster, and a function that stops it. The
+// recorder is nil without a cluster.
 func (o *options) events(c *cluster) (recorder record.EventRecorder, stop func(), err error) {
 	if c == nil {
 		return nil, func() {}, nil
@@ -26,11 +26,11 @@ func (o *options) events(c *cluster) (recorder record.EventRecorder, stop func()
 	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "promlet", Host: o.podName}), broadcaster.Shutdown, nil
 }
 
-// maxEventMessage is what the API server takes, in bytes.
+// maxEventMessage is the API server's limit, in bytes.
 const maxEventMessage = 1024
 
-// shortened makes a text fit into an Event.
-func shortened(text string) string {
+// eventMessage shortens a text to what an Event can hold.
+func eventMessage(text string) string {
 	if len(text) <= maxEventMessage {
 		return text
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,11 +31,11 @@ type options struct {
 	scrapeCompression bool
 	rateWindow        time.Duration
 
-	monitorSelector          selector
-	monitorNamespaceSelector selector
+	monitorSelector          string
+	monitorNamespaceSelector string
 	monitorFileAccess        bool
 
-	ingest      ingest
+	ingest      string
 	demandTTL   time.Duration
 	seriesLimit int
 
@@ -52,19 +53,22 @@ type options struct {
 	shutdownDelay     time.Duration
 
 	webListenAddress string
+	profiling        bool
 	logLevel         string
 	logFormat        string
-
-	// given are all flags as they were parsed; not a flag.
-	given []*pflag.Flag
-	// reload asks for the configuration file to be read again; not a flag.
-	reload <-chan os.Signal
-	// scrapeClient is added to how targets are reached; not a flag.
-	scrapeClient []config_util.HTTPClientOption
 
 	serving        *genericoptions.SecureServingOptions
 	authentication *genericoptions.DelegatingAuthenticationOptions
 	authorization  *genericoptions.DelegatingAuthorizationOptions
+
+	// sections are the flags as --help shows them, parsed those of the command that was
+	// run; not flags.
+	sections cliflag.NamedFlagSets
+	parsed   *pflag.FlagSet
+	// reload asks for the configuration file to be loaded again; not a flag.
+	reload <-chan os.Signal
+	// scrapeClient is added to how targets are reached; not a flag.
+	scrapeClient []config_util.HTTPClientOption
 }
 
 // Defaults of the flags that are promlet's own.
@@ -78,67 +82,30 @@ const (
 	defaultSecurePort = 6443
 	// defaultWebListenAddress is reached by kubectl port-forward.
 	defaultWebListenAddress = "127.0.0.1:9090"
-	// defaultSeriesLimit is some 300 MB of memory, the most that an edge node can be
-	// asked for. On demand it is not met.
+	// defaultSeriesLimit takes about 300 MB of memory, the most that an edge node can
+	// spare. --ingest=demand stays far below it.
 	defaultSeriesLimit = 100_000
-	// defaultAllowCacheTTL spares the API server a review of each request: an HPA asks
-	// every 15 s, and the library's 10 s would remember none. Whoever loses a permission
-	// reads metrics for that long.
+	// defaultAllowCacheTTL caches allowed decisions for longer than the 15 s between two
+	// requests of an HPA; the library's 10 s would cache none. Revoked permissions work
+	// for that long.
 	defaultAllowCacheTTL = time.Minute
-	// defaultServiceName is what deploy/ calls it.
+	// defaultServiceName is the Service's name in deploy/.
 	defaultServiceName = "promlet"
 )
 
-// selector is a flag that holds a label selector; nil when it is empty.
-type selector struct{ labels.Selector }
+// Values of --ingest.
+const (
+	ingestDemand = "demand"
+	ingestAll    = "all"
+)
 
-// String implements pflag.Value.
-func (s *selector) String() string {
-	if s.Selector == nil {
-		return ""
-	}
-	return s.Selector.String()
-}
-
-// Set implements pflag.Value.
-func (s *selector) Set(value string) error {
-	s.Selector = nil
-	if value == "" {
-		return nil
-	}
-	parsed, err := labels.Parse(value)
-	if err != nil {
-		return fmt.Errorf("%w: give labels as kubectl takes them, such as team=blue", err)
-	}
-	s.Selector = parsed
-	return nil
-}
-
-// Type implements pflag.Value.
-func (*selector) Type() string { return "selector" }
-
+// newOptions returns the defaults, and the flags that change them.
 func newOptions() *options {
 	o := &options{
-		scrapeInterval:      defaultScrapeInterval,
-		scrapeTimeout:       defaultScrapeTimeout,
-		scrapeAnnotations:   true,
-		rateWindow:          adapter.DefaultRateWindow,
-		ingest:              ingestDemand,
-		demandTTL:           adapter.DefaultDemandTTL,
-		seriesLimit:         defaultSeriesLimit,
-		dataDir:             "data",
-		retention:           tsdb.DefaultRetention,
-		queryMaxSamples:     tsdb.DefaultMaxSamples,
-		queryTimeout:        tsdb.DefaultQueryTimeout,
-		queryMaxConcurrency: tsdb.DefaultMaxConcurrency,
-		serviceName:         defaultServiceName,
-		apiServices:         []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"},
-		webListenAddress:    defaultWebListenAddress,
-		logLevel:            "info",
-		logFormat:           "text",
-		serving:             genericoptions.NewSecureServingOptions(),
-		authentication:      genericoptions.NewDelegatingAuthenticationOptions(),
-		authorization:       genericoptions.NewDelegatingAuthorizationOptions(),
+		serving:        genericoptions.NewSecureServingOptions(),
+		authentication: genericoptions.NewDelegatingAuthenticationOptions(),
+		authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
+		parsed:         &pflag.FlagSet{},
 	}
 	o.authorization.AllowCacheTTL = defaultAllowCacheTTL
 	o.serving.BindPort = defaultSecurePort
@@ -146,161 +113,133 @@ func newOptions() *options {
 	// read-only.
 	o.serving.ServerCert.CertDirectory = ""
 	o.serving.ServerCert.PairName = "promlet"
+	o.addFlags()
 	return o
 }
 
-func (o *options) flags() cliflag.NamedFlagSets {
-	var sets cliflag.NamedFlagSets
-	source := sets.FlagSet("source")
-	source.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
-	source.StringVar(&o.manifests, "manifests", o.manifests, "Directory of YAML or JSON files that stand in for a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and Secrets and ConfigMaps of monitors. Changes are followed. The API then listens on loopback only and lets every caller in.")
-	source.StringVar(&o.config, "config", o.config, "Path to a file of rules in prometheus-adapter's format, beside which it may hold serviceMonitors, podMonitors, and keep, a list of regular expressions of series names. Empty: the default rules.")
+func (o *options) addFlags() {
+	source := o.sections.FlagSet("source")
+	source.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
+	source.StringVar(&o.manifests, "manifests", "", "Directory of YAML or JSON files used in place of a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and the Secrets and ConfigMaps of monitors. Changes are picked up. The API listens on loopback only and does not authenticate.")
+	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, and keep, a list of regular expressions of series names. Empty: the default rules.")
 
-	monitors := sets.FlagSet("monitors")
-	monitors.Var(&o.monitorSelector, "monitor-selector", "Labels of the ServiceMonitors and PodMonitors that count, such as team=blue,tier!=test. Empty: all. Those of --config always count.")
-	monitors.Var(&o.monitorNamespaceSelector, "monitor-namespace-selector", "Labels of the Namespaces whose ServiceMonitors and PodMonitors count. Empty: all.")
-	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", o.monitorFileAccess, "Allow monitors to name files of promlet's own (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then have any of them sent to a server of theirs, promlet's token included.")
+	monitors := o.sections.FlagSet("monitors")
+	monitors.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
+	monitors.StringVar(&o.monitorNamespaceSelector, "monitor-namespace-selector", "", "Label selector of the Namespaces whose ServiceMonitors and PodMonitors are used. Empty: all.")
+	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
 
-	scrape := sets.FlagSet("scrape")
-	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", o.scrapeInterval, "Time between scrapes of a target whose monitor says nothing.")
-	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", o.scrapeTimeout, "Time a scrape may take where the monitor says nothing; never more than the interval.")
-	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", o.scrapeAnnotations, "Scrape Pods and Services annotated prometheus.io/scrape: \"true\" too.")
-	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", o.scrapeCompression, "Ask targets to compress what they serve: a tenth of the bytes on the way, and more CPU time in targets and here than all the rest of a scrape.")
-	scrape.DurationVar(&o.rateWindow, "rate-window", o.rateWindow, "Window over which the default rules compute rates.")
+	scrape := o.sections.FlagSet("scrape")
+	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own.")
+	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
+	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", true, "Also scrape Pods and Services annotated prometheus.io/scrape: \"true\".")
+	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", false, "Ask targets for compressed responses. Saves nine tenths of the traffic, and takes more CPU time, here and in targets, than the rest of a scrape.")
+	scrape.DurationVar(&o.rateWindow, "rate-window", adapter.DefaultRateWindow, "Window over which the default rules compute rates.")
 
-	ingestion := sets.FlagSet("ingestion")
-	ingestion.Var(&o.ingest, "ingest", "Which series are stored. One of demand (those that HPAs and API clients read, and those named by keep in --config), all.")
-	ingestion.DurationVar(&o.demandTTL, "demand-ttl", o.demandTTL, "How long after its last read over the API a metric's series are still stored. What HPAs scale on is stored as long as they are there.")
-	ingestion.IntVar(&o.seriesLimit, "series-limit", o.seriesLimit, "How many series may be held in memory. Near it new ones are refused: above four fifths of it those that nobody reads, above nine tenths those that no HPA reads, at the limit all. 0: no limit.")
+	ingestion := o.sections.FlagSet("ingestion")
+	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
+	ingestion.DurationVar(&o.demandTTL, "demand-ttl", adapter.DefaultDemandTTL, "How long a metric's series are stored after the last read by an API client. Series that HPAs scale on are stored as long as the HPA exists.")
+	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series that nobody reads are rejected from four fifths of it, those that no HPA reads from nine tenths, all others at the limit. 0: no limit.")
 
-	storage := sets.FlagSet("storage and queries")
-	storage.StringVar(&o.dataDir, "data-dir", o.dataDir, "Directory of the TSDB. Made if missing.")
-	storage.DurationVar(&o.retention, "retention", o.retention, "How long samples are kept.")
-	storage.IntVar(&o.queryMaxSamples, "query-max-samples", o.queryMaxSamples, "Samples a query may hold in memory.")
-	storage.DurationVar(&o.queryTimeout, "query-timeout", o.queryTimeout, "Time a query may take.")
-	storage.IntVar(&o.queryMaxConcurrency, "query-max-concurrency", o.queryMaxConcurrency, "Queries evaluated at the same time.")
+	storage := o.sections.FlagSet("storage and queries")
+	storage.StringVar(&o.dataDir, "data-dir", "data", "Directory of the TSDB. Created if missing.")
+	storage.DurationVar(&o.retention, "retention", tsdb.DefaultRetention, "How long samples are kept.")
+	storage.IntVar(&o.queryMaxSamples, "query-max-samples", tsdb.DefaultMaxSamples, "Maximum number of samples a query may load into memory.")
+	storage.DurationVar(&o.queryTimeout, "query-timeout", tsdb.DefaultQueryTimeout, "Maximum time a query may take.")
+	storage.IntVar(&o.queryMaxConcurrency, "query-max-concurrency", tsdb.DefaultMaxConcurrency, "Maximum number of queries evaluated at the same time.")
 
-	installation := sets.FlagSet("installation")
-	installation.StringVar(&o.namespace, "namespace", o.namespace, "Namespace that promlet runs in. Empty: the Pod's own, or that of the kubeconfig's context.")
-	installation.StringVar(&o.serviceName, "service-name", o.serviceName, "Service in front of promlet. The serving certificate is for it, and its endpoints are the other replicas.")
-	installation.StringVar(&o.podName, "pod-name", o.podName, "Pod that this replica is. Empty: the host name.")
-	installation.StringVar(&o.servingCertSecret, "serving-cert-secret", o.servingCertSecret, "Secret in which promlet keeps a CA and a serving certificate of its own, shared by all replicas and renewed in time; the CA is put into --api-services. Not used with --tls-cert-file. Empty: a certificate in memory that nobody else trusts.")
-	installation.StringSliceVar(&o.apiServices, "api-services", o.apiServices, "APIServices that promlet puts its CA into, where they name its Service.")
-	installation.DurationVar(&o.shutdownDelay, "shutdown-delay-duration", o.shutdownDelay, "Time to go on scraping and answering after SIGTERM, no longer ready, until requests no longer come here.")
+	installation := o.sections.FlagSet("installation")
+	installation.StringVar(&o.namespace, "namespace", "", "Namespace that promlet runs in. Empty: the Pod's own, or that of the kubeconfig's context.")
+	installation.StringVar(&o.serviceName, "service-name", defaultServiceName, "Service in front of promlet. The serving certificate is issued for it; its endpoints are the other replicas.")
+	installation.StringVar(&o.podName, "pod-name", "", "Name of the Pod that promlet runs in. Empty: the host name.")
+	installation.StringVar(&o.servingCertSecret, "serving-cert-secret", "", "Secret that holds promlet's own CA and serving certificate, shared by all replicas and renewed before they expire. The CA is written to --api-services. Ignored with --tls-cert-file. Empty: a self-signed certificate in memory.")
+	installation.StringSliceVar(&o.apiServices, "api-services", []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}, "APIServices to write promlet's CA to, if they name its Service.")
+	installation.DurationVar(&o.shutdownDelay, "shutdown-delay-duration", 0, "Time to keep scraping and serving after SIGTERM, while not ready, so that clients move to other replicas.")
 
-	web := sets.FlagSet("web and logs")
-	web.StringVar(&o.webListenAddress, "web-listen-address", o.webListenAddress, "Address of the status pages, the Prometheus HTTP API and promlet's own metrics. Whoever reaches it reads the samples of all namespaces: leave it on loopback, and use kubectl port-forward. Empty: none.")
-	web.StringVar(&o.logLevel, "log-level", o.logLevel, "One of debug, info, warn, error.")
-	web.StringVar(&o.logFormat, "log-format", o.logFormat, "One of text, json.")
+	web := o.sections.FlagSet("web and logs")
+	web.StringVar(&o.webListenAddress, "web-listen-address", defaultWebListenAddress, "Address of the status pages, the Prometheus HTTP API and promlet's own metrics. Clients are not authenticated and can read the samples of all namespaces: keep it on loopback and use kubectl port-forward. Empty: disabled.")
+	web.BoolVar(&o.profiling, "profiling", true, "Serve profiles under /debug/pprof/ of --web-listen-address. Only requests to a loopback address are answered, such as those through kubectl port-forward.")
+	web.StringVar(&o.logLevel, "log-level", "info", "Minimum level of log messages. One of debug, info, warn, error.")
+	web.StringVar(&o.logFormat, "log-format", "text", "Format of log messages. One of text, json.")
 
-	o.serving.AddFlags(sets.FlagSet("API serving"))
-	o.authentication.AddFlags(sets.FlagSet("API authentication"))
-	o.authorization.AddFlags(sets.FlagSet("API authorization"))
-	return sets
+	o.serving.AddFlags(o.sections.FlagSet("API serving"))
+	o.authentication.AddFlags(o.sections.FlagSet("API authentication"))
+	o.authorization.AddFlags(o.sections.FlagSet("API authorization"))
 }
 
-// validate reports everything that is wrong at once, and settles what flags
-// mean for one another.
+// validate reports all mistakes at once, and fills in values that depend on other flags.
 func (o *options) validate() error {
 	var errs []error
-	bad := func(flag string, value any, mend string) {
-		errs = append(errs, fmt.Errorf("--%s=%v: %s", flag, value, mend))
-	}
-	o.validateDurations(bad)
-	if o.servingCertSecret != "" && o.serviceName == "" {
-		bad("service-name", `""`, "name the Service that the certificate of --serving-cert-secret is for")
-	}
-	if o.scrapeTimeout > o.scrapeInterval {
-		o.scrapeTimeout = o.scrapeInterval
-	}
-	if o.retention > 0 && o.retention < o.rateWindow {
-		bad("retention", o.retention, fmt.Sprintf("keep at least the rate window, %s", o.rateWindow))
-	}
-	if o.queryMaxSamples <= 0 {
-		bad("query-max-samples", o.queryMaxSamples, "give a number above 0")
-	}
-	if o.queryMaxConcurrency <= 0 {
-		bad("query-max-concurrency", o.queryMaxConcurrency, "give a number above 0")
-	}
-	if o.seriesLimit < 0 {
-		bad("series-limit", o.seriesLimit, "give 0 for no limit, or a number above it")
-	}
-	if o.dataDir == "" {
-		bad("data-dir", `""`, "name a directory")
-	}
-	if o.webListenAddress != "" {
-		if _, _, err := net.SplitHostPort(o.webListenAddress); err != nil {
-			bad("web-listen-address", o.webListenAddress, "give HOST:PORT, such as "+defaultWebListenAddress)
+	check := func(ok bool, flag string, value any, mend string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("--%s=%v: %s", flag, value, mend))
 		}
 	}
-	if _, err := o.level(); err != nil {
-		bad("log-level", o.logLevel, "choose debug, info, warn or error")
-	}
-	if o.logFormat != "text" && o.logFormat != "json" {
-		bad("log-format", o.logFormat, "choose text or json")
-	}
+	const positive, aboveZero = "give a duration above 0, such as 30s", "give a number above 0"
+	check(o.scrapeInterval > 0, "scrape-interval", o.scrapeInterval, positive)
+	check(o.scrapeTimeout > 0, "scrape-timeout", o.scrapeTimeout, positive)
+	check(o.rateWindow > 0, "rate-window", o.rateWindow, positive)
+	check(o.retention > 0, "retention", o.retention, positive)
+	check(o.queryTimeout > 0, "query-timeout", o.queryTimeout, positive)
+	check(o.demandTTL > 0, "demand-ttl", o.demandTTL, positive)
+	check(o.shutdownDelay >= 0, "shutdown-delay-duration", o.shutdownDelay, "give 0 or a duration such as 10s")
+	check(o.retention <= 0 || o.retention >= o.rateWindow, "retention", o.retention, fmt.Sprintf("keep at least the rate window, %s", o.rateWindow))
+	check(o.queryMaxSamples > 0, "query-max-samples", o.queryMaxSamples, aboveZero)
+	check(o.queryMaxConcurrency > 0, "query-max-concurrency", o.queryMaxConcurrency, aboveZero)
+	check(o.seriesLimit >= 0, "series-limit", o.seriesLimit, "give 0 for no limit, or a number above it")
+	check(o.dataDir != "", "data-dir", `""`, "name a directory")
+	check(o.ingest == ingestDemand || o.ingest == ingestAll, "ingest", o.ingest, "choose demand or all")
+	check(o.logFormat == "text" || o.logFormat == "json", "log-format", o.logFormat, "choose text or json")
+	check(o.servingCertSecret == "" || o.serviceName != "", "service-name", `""`, "name the Service that the certificate of --serving-cert-secret is for")
+	_, _, err := net.SplitHostPort(o.webListenAddress)
+	check(o.webListenAddress == "" || err == nil, "web-listen-address", o.webListenAddress, "give HOST:PORT, such as "+defaultWebListenAddress)
+	_, err = o.level()
+	check(err == nil, "log-level", o.logLevel, "choose debug, info, warn or error")
+	const selector = "give a label selector, such as team=blue"
+	_, err = parseSelector(o.monitorSelector)
+	check(err == nil, "monitor-selector", o.monitorSelector, selector)
+	_, err = parseSelector(o.monitorNamespaceSelector)
+	check(err == nil, "monitor-namespace-selector", o.monitorNamespaceSelector, selector)
+	o.scrapeTimeout = min(o.scrapeTimeout, o.scrapeInterval)
 	if o.podName == "" {
-		host, err := os.Hostname()
-		if err != nil {
+		if o.podName, err = os.Hostname(); err != nil {
 			errs = append(errs, fmt.Errorf("--pod-name: %w: give the Pod's name", err))
 		}
-		o.podName = host
 	}
 	errs = append(errs, o.validateSource()...)
 	errs = append(errs, o.serving.Validate()...)
-	if o.manifests == "" {
-		errs = append(errs, o.authentication.Validate()...)
-		errs = append(errs, o.authorization.Validate()...)
-	}
 	return errors.Join(errs...)
 }
 
-// validateDurations calls bad for each that is wrong.
-func (o *options) validateDurations(bad func(flag string, value any, mend string)) {
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{
-		{"scrape-interval", o.scrapeInterval},
-		{"scrape-timeout", o.scrapeTimeout},
-		{"rate-window", o.rateWindow},
-		{"retention", o.retention},
-		{"query-timeout", o.queryTimeout},
-		{"demand-ttl", o.demandTTL},
-	} {
-		if d.value <= 0 {
-			bad(d.flag, d.value, "give a duration above 0, such as 30s")
-		}
+// parseSelector returns nil for an empty selector.
+func parseSelector(text string) (labels.Selector, error) {
+	if text == "" {
+		return nil, nil
 	}
-	if o.shutdownDelay < 0 {
-		bad("shutdown-delay-duration", o.shutdownDelay, "give 0 or a duration such as 10s")
-	}
+	return labels.Parse(text)
 }
 
 func (o *options) validateSource() []error {
 	if o.manifests == "" {
 		for _, path := range []*string{&o.authentication.RemoteKubeConfigFile, &o.authorization.RemoteKubeConfigFile} {
-			if *path == "" {
-				*path = o.kubeconfig
-			}
+			*path = cmp.Or(*path, o.kubeconfig)
 		}
-		return nil
+		return append(o.authentication.Validate(), o.authorization.Validate()...)
 	}
 	var errs []error
 	if o.kubeconfig != "" {
-		errs = append(errs, fmt.Errorf("--kubeconfig=%s: leave it out, --manifests stands in for the cluster", o.kubeconfig))
+		errs = append(errs, fmt.Errorf("--kubeconfig=%s: leave it out: --manifests is used in place of a cluster", o.kubeconfig))
 	}
 	if o.servingCertSecret != "" {
-		errs = append(errs, fmt.Errorf("--serving-cert-secret=%s: leave it out, without a cluster there are no Secrets", o.servingCertSecret))
+		errs = append(errs, fmt.Errorf("--serving-cert-secret=%s: leave it out: without a cluster there are no Secrets", o.servingCertSecret))
 	}
 	if info, err := os.Stat(o.manifests); err != nil || !info.IsDir() {
-		errs = append(errs, fmt.Errorf("--manifests=%s: name a directory that is there", o.manifests))
+		errs = append(errs, fmt.Errorf("--manifests=%s: name an existing directory", o.manifests))
 	}
 	switch {
 	case o.serving.BindAddress.IsUnspecified(): // the default
 		o.serving.BindAddress = net.IPv4(127, 0, 0, 1)
 	case !o.serving.BindAddress.IsLoopback():
-		errs = append(errs, fmt.Errorf("--bind-address=%s: with --manifests nobody is authenticated, so give a loopback address", o.serving.BindAddress))
+		errs = append(errs, fmt.Errorf("--bind-address=%s: give a loopback address: with --manifests clients are not authenticated", o.serving.BindAddress))
 	}
 	return errs
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// logger writes what the flags ask for.
+// logger returns a logger with the level and the format of the flags.
 func (o *options) logger(w io.Writer) (*slog.Logger, error) {
 	level, err := o.level()
 	if err != nil {
@@ -20,9 +20,9 @@ func (o *options) logger(w io.Writer) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(w, handlerOptions)), nil
 }
 
-// chatty passes a library's warnings and errors on and the rest as debug:
-// Kubernetes's libraries tell each controller they start as information. That a client
-// did not wait for its answer is debug, too.
+// chatty logs a library's warnings and errors as they are and the rest as debug:
+// Kubernetes' libraries log each controller they start as information. Requests whose
+// client went away are debug, too.
 type chatty struct{ slog.Handler }
 
 func (chatty) level(l slog.Level) slog.Level {
@@ -48,11 +48,10 @@ func (c chatty) Handle(ctx context.Context, r slog.Record) error {
 	return c.Handler.Handle(ctx, r)
 }
 
-// abandoned tells whether a record of k8s.io/apiserver is about a request whose client
-// did not wait for the whole answer, or that took too long: it makes no difference. The
-// first happens twice a minute: to see whether an API is available, kube-apiserver asks
-// for it five times and closes the answers unread. The second is told to whoever asked;
-// both are counted in apiserver_request_aborts_total.
+// abandoned reports whether a record of k8s.io/apiserver is about a request whose client
+// closed the connection early, or that timed out. kube-apiserver does the first twice a
+// minute: it checks the availability of an API with five requests and reads none of the
+// answers. Both are counted in apiserver_request_aborts_total.
 func abandoned(r *slog.Record) (yes bool) {
 	switch r.Message {
 	case "Timeout or abort while handling", "Post-timeout activity":

@@ -20,7 +20,7 @@ func run(defaults func() *options) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	// What commands but serve are told through it is returned as an error as well.
+	// Only serve logs. The other commands return what went wrong as an error.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	if err := commandFor(os.Args, defaults).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "promlet:", err)

@@ -13,14 +13,13 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/spf13/pflag"
 
-	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/cmd/promlet/web"
 	"github.com/promlet/promlet/scrape"
 )
 
-// pages are what the web port shows.
-func (a *app) pages(provider *adapter.Provider, ready func() error) (web.Options, error) {
-	api, err := a.queryAPI(provider)
+// pages returns what the web port serves.
+func (a *app) pages(ready func() error) (web.Options, error) {
+	api, err := a.queryAPI()
 	if err != nil {
 		return web.Options{}, err
 	}
@@ -28,21 +27,22 @@ func (a *app) pages(provider *adapter.Provider, ready func() error) (web.Options
 		Version:       buildVersion(),
 		Ready:         ready,
 		Problems:      a.problems,
-		Autoscalers:   provider.Autoscalers,
-		Explain:       provider.Explain,
-		Usage:         provider.Usage,
+		Autoscalers:   a.provider.Autoscalers,
+		Explain:       a.provider.Explain,
+		Usage:         a.provider.Usage,
 		Monitors:      a.discoverer.Monitors,
 		Targets:       a.shownTargets,
 		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
-		Configuration: func() web.Configuration { return a.configuration(provider) },
+		Configuration: a.configuration,
 		API:           api,
+		Profiling:     a.opts.profiling,
 		QueryTimeout:  a.opts.queryTimeout,
 		Gatherer:      a.registry,
 		Logger:        a.logger.With("component", "web"),
 	}, nil
 }
 
-// shownTargets are in no order.
+// shownTargets returns the targets in no order.
 func (a *app) shownTargets() []web.Target {
 	var all []web.Target
 	builder := labels.NewBuilder(labels.EmptyLabels())
@@ -51,19 +51,17 @@ func (a *app) shownTargets() []web.Target {
 		for _, t := range targets {
 			of := adapterTarget(job, t, builder)
 			last := samples[t]
-			shown := web.Target{
+			all = append(all, web.Target{
 				Job: job, Address: of.Address, Health: string(t.Health()), Interval: of.Interval,
-				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Seen: last.Seen, Stored: last.Stored,
+				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Err: plainError(t.LastError()), Seen: last.Seen, Stored: last.Stored,
 				Labels: of.Labels, Discovered: beforeRelabelling(t, builder),
-			}
-			shown.Err = plainError(t.LastError())
-			all = append(all, shown)
+			})
 		}
 	}
 	return all
 }
 
-// plainError leaves out the URL, which stands beside it and whose parameters may be secrets.
+// plainError leaves out the URL: its parameters may be secrets.
 func plainError(err error) string {
 	if of, ok := errors.AsType[*url.Error](err); ok {
 		err = of.Err
@@ -84,8 +82,8 @@ func beforeRelabelling(t *promscrape.Target, builder *labels.Builder) labels.Lab
 	return builder.Labels()
 }
 
-func (a *app) configuration(provider *adapter.Provider) web.Configuration {
-	rules := provider.Rules()
+func (a *app) configuration() web.Configuration {
+	rules := a.provider.Rules()
 	shown := web.Configuration{
 		File: a.opts.config, Rules: rules.Custom, ExternalRules: rules.External, Keep: rules.Keep,
 		Flags: a.opts.shownFlags(), Versions: versions(),
@@ -96,40 +94,21 @@ func (a *app) configuration(provider *adapter.Provider) web.Configuration {
 	return shown
 }
 
-// shownFlags are the flags as they are in force, those that were given first.
-func (o *options) shownFlags() []web.Flag {
-	var all []web.Flag
-	for _, flag := range o.given {
-		all = append(all, web.Flag{Name: flag.Name, Value: flag.Value.String(), Set: flag.Changed, Usage: flag.Usage})
-	}
-	slices.SortStableFunc(all, func(a, b web.Flag) int {
-		switch {
-		case a.Set == b.Set:
-			return strings.Compare(a.Name, b.Name)
-		case a.Set:
-			return -1
+// shownFlags returns the flags in force by name, those that were given first.
+func (o *options) shownFlags() (given []web.Flag) {
+	var others []web.Flag
+	o.parsed.VisitAll(func(f *pflag.Flag) {
+		flag := web.Flag{Name: f.Name, Value: f.Value.String(), Set: f.Changed, Usage: f.Usage}
+		if f.Changed {
+			given = append(given, flag)
+		} else {
+			others = append(others, flag)
 		}
-		return 1
 	})
-	return all
+	return append(given, others...)
 }
 
-// flagValues are the flags as they are in force, by name.
-func (o *options) flagValues() map[string]string {
-	values := make(map[string]string, len(o.given))
-	for _, flag := range o.given {
-		values[flag.Name] = flag.Value.String()
-	}
-	return values
-}
-
-// flagsOf lists the flags of a set.
-func flagsOf(set *pflag.FlagSet) (all []*pflag.Flag) {
-	set.VisitAll(func(f *pflag.Flag) { all = append(all, f) })
-	return all
-}
-
-// versions are of what promlet is built of, as far as it decides how promlet behaves.
+// versions returns the versions of the components that decide how promlet behaves.
 func versions() []web.Version {
 	all := []web.Version{{Of: "promlet", Is: buildVersion()}, {Of: "Go", Is: runtime.Version()}}
 	info, ok := debug.ReadBuildInfo()

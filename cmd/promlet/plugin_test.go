@@ -22,7 +22,7 @@ func TestCommandFor(t *testing.T) {
 	out, err := f(plugin)
 	require.NoError(t, err)
 	require.Contains(t, out, "  kubectl promlet [command]\n")
-	require.Contains(t, out, "  top         Show the values of a metric\n")
+	require.Contains(t, out, "  top         Display the values of a metric\n")
 	require.NotContains(t, out, "serve ")
 
 	out, err = f(plugin, "top", "--help")
@@ -38,7 +38,7 @@ func TestCommandFor(t *testing.T) {
 
 	out, err = f("kubectl_complete-promlet", "expl")
 	require.NoError(t, err)
-	require.Contains(t, out, "explain\tTell why")
+	require.Contains(t, out, "explain\tExplain why")
 
 	for _, name := range []string{"promlet", "kubectl-promlet-linux", ""} {
 		out, err = f(name, "--help")

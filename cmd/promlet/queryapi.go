@@ -5,19 +5,19 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
+	"github.com/spf13/pflag"
 
-	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/tsdb/httpapi"
 )
 
-// queryAPI serves what is stored as Prometheus does.
-func (a *app) queryAPI(provider *adapter.Provider) (http.Handler, error) {
+// queryAPI returns Prometheus' HTTP API of the samples that are stored.
+func (a *app) queryAPI() (http.Handler, error) {
 	return httpapi.New(httpapi.Options{
 		DB:            a.db,
 		Targets:       a.scraper.TargetsActive,
 		Config:        a.shownConfig,
 		Names:         a.exposedNames,
-		Selected:      provider.Selected,
+		Selected:      a.provider.Selected,
 		Flags:         a.opts.flagValues(),
 		ListenAddress: a.opts.webListenAddress,
 		Version:       buildVersion(),
@@ -27,7 +27,7 @@ func (a *app) queryAPI(provider *adapter.Provider) (http.Handler, error) {
 	})
 }
 
-// shownConfig is what is scraped, in the configuration of Prometheus.
+// shownConfig returns the jobs as a configuration of Prometheus.
 func (a *app) shownConfig() config.Config {
 	shown := config.DefaultConfig
 	shown.GlobalConfig.ScrapeInterval = model.Duration(a.opts.scrapeInterval)
@@ -36,7 +36,7 @@ func (a *app) shownConfig() config.Config {
 	return shown
 }
 
-// exposedNames may have a name several times, from several jobs.
+// exposedNames returns the names of all series that targets expose, once for each job.
 func (a *app) exposedNames() []string {
 	metrics, _ := a.scraper.Catalog()
 	names := make([]string, len(metrics))
@@ -44,4 +44,11 @@ func (a *app) exposedNames() []string {
 		names[i] = m.Name
 	}
 	return names
+}
+
+// flagValues returns the flags in force, by name.
+func (o *options) flagValues() map[string]string {
+	values := map[string]string{}
+	o.parsed.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	return values
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 	cliflag "k8s.io/component-base/cli/flag"
+
+	"github.com/promlet/promlet/cmd/promlet/client"
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 )
 
 // update is given by make generate.
@@ -26,11 +29,11 @@ var update = flag.Bool("update", false, "write deploy/REFERENCE.md")
 
 const referenceHead = `# Reference
 
-The flags of promlet's commands and the keys of its configuration file. It is written by ` + "`make generate`" + `, of what the
-program itself has. [README.md](README.md) says how to install promlet and how to give it flags.
+The flags of promlet's commands and the keys of its configuration file, written by ` + "`make generate`" + ` from promlet's source.
+[README.md](README.md) shows how to install promlet and how to set its flags.
 `
 
-// The reference holds every flag and every key, with what the code says of them.
+// The reference has every flag and every key, with their texts in the code.
 func TestReference(t *testing.T) {
 	got := referenceHead + flagReference(t) + keyReference(t)
 	path := filepath.Join("..", "..", "deploy", "REFERENCE.md")
@@ -42,24 +45,20 @@ func TestReference(t *testing.T) {
 	require.Equal(t, string(want), got, "make generate writes it again")
 }
 
-// flagReference tells of each command.
+// flagReference has a section for each command.
 func flagReference(t *testing.T) string {
-	flags := map[string]cliflag.NamedFlagSets{
-		"serve": newOptions().flags(), "top": (&topOptions{}).flags(), "metrics": (&metricsOptions{}).flags(), "explain": (&explainOptions{}).flags(),
-		"check": {}, "version": {},
-	}
 	var b strings.Builder
 	var cluster *pflag.FlagSet
-	for _, cmd := range newCommand(newOptions).Commands() {
-		sets, ok := flags[cmd.Name()]
-		require.True(t, ok, "command %s is not in the reference", cmd.Name())
-		delete(flags, cmd.Name())
-		requireFlags(t, cmd, sets)
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n", strings.TrimSuffix(cmd.UseLine(), " [flags]"), cmd.Short)
+	commands := commands(newOptions)
+	slices.SortFunc(commands, func(a, b client.Command) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, cmd := range commands {
+		sets := cmd.Sections
+		requireFlags(t, cmd.Command, sets)
+		fmt.Fprintf(&b, "\n## promlet %s\n\n%s.\n", strings.TrimSuffix(cmd.UseLine(), " [flags]"), cmd.Short)
 		for _, section := range sets.Order {
 			if section == "cluster" {
 				cluster = sets.FlagSets[section]
-				b.WriteString("\nBeside these it takes the flags of [the cluster](#the-cluster).\n")
+				b.WriteString("\nThe flags of [the cluster](#the-cluster) work, too.\n")
 				continue
 			}
 			title := strings.ToUpper(section[:1]) + section[1:]
@@ -69,8 +68,7 @@ func flagReference(t *testing.T) string {
 			b.WriteString(flagTable(t, sets.FlagSets[section]))
 		}
 	}
-	require.Empty(t, flags, "commands that there are not")
-	b.WriteString("\n## The cluster\n\nWhich API server is asked, and as whom; as for kubectl.\n")
+	b.WriteString("\n## The cluster\n\nThe API server and the user, as for kubectl.\n")
 	b.WriteString(flagTable(t, cluster))
 	return b.String()
 }
@@ -244,11 +242,11 @@ func (k *keys) inKeys(text string) string {
 }
 
 func keyReference(t *testing.T) string {
-	k := &keys{docs: readDocs(t, ".", filepath.Join("..", "..", "adapter")), names: map[string]string{}, seen: map[reflect.Type]string{}}
-	k.walk(t, reflect.TypeFor[fileConfig](), "")
+	k := &keys{docs: readDocs(t, "configfile", filepath.Join("..", "..", "adapter")), names: map[string]string{}, seen: map[reflect.Type]string{}}
+	k.walk(t, reflect.TypeFor[configfile.File](), "")
 	var b strings.Builder
 	b.WriteString("\n## The configuration file\n\nThe file of `--config`, alone or inside the manifest of a ConfigMap: prometheus-adapter's keys, and promlet's own beside them.\n" +
-		"Keys that are not here are refused; without `rules` the default rules are in force. `promlet check` tells what is wrong with a file.\n\n| key | | |\n|---|---|---|\n")
+		"Unknown keys are rejected. Without `rules` the default rules are used. `promlet check` checks a file.\n\n| key | | |\n|---|---|---|\n")
 	for _, key := range k.all {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", key.path, key.kind, cell(k.inKeys(key.text)))
 	}

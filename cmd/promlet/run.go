@@ -25,6 +25,7 @@ import (
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/servingcert"
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/cmd/promlet/web"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/objects"
@@ -32,12 +33,12 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// serve runs promlet until ctx is done. It is the only place that knows all
-// packages, and touches nothing that belongs to the whole process.
+// serve runs promlet until ctx is done. It is the only place that knows all packages,
+// and changes nothing of the process as a whole.
 func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) {
-	cfg, configData, err := loadConfig(opts.config)
+	file, data, err := configfile.Load(opts.config)
 	if err != nil {
-		return err
+		return fmt.Errorf("--config=%s: %w", opts.config, err)
 	}
 	registry := newRegistry()
 
@@ -82,23 +83,19 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	defer stopEvents()
 	store := objects.NewStore()
-	discoverer := discovery.New(store, opts.discovery(cfg, events, registry, logger))
+	discoverer := discovery.New(store, opts.discovery(file, events, registry, logger))
 	app := &app{
 		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
 		discoverer: discoverer, objects: store, source: source, cluster: cluster, keeper: keeper, events: events,
 	}
-	app.lacking = &lacking{events: events, logger: logger.With("component", "autoscalers"), now: time.Now}
 	app.targetsVersion.Store(1)
 	app.jobs.Store(&[]*config.ScrapeConfig{})
-	provider, err := app.provider(mapper, cfg)
-	if err != nil {
-		return err
+	if app.provider, err = app.newProvider(mapper, file); err != nil {
+		return fmt.Errorf("--config=%s: %w", opts.config, err)
 	}
-	app.shadowed, app.unmatched = provider.Shadowed, provider.UnmatchedRules
-	app.reloader = newReloader(opts.config, configData, func(cfg fileConfig) error { return app.configure(provider, cfg) },
-		opts.reload, registry, logger)
+	app.reloader = newReloader(opts.config, data, app.configure, opts.reload, registry, logger)
 	registerProblems(registry, app.problems)
-	return app.run(ctx, provider)
+	return app.run(ctx)
 }
 
 func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) tsdb.Options {
@@ -113,15 +110,17 @@ func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) t
 	}
 }
 
-func (o *options) discovery(cfg fileConfig, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
+func (o *options) discovery(file configfile.File, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
+	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
+	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
 	return discovery.Options{
 		Logger:                   logger.With("component", "discovery"),
 		ScrapeInterval:           o.scrapeInterval,
 		ScrapeTimeout:            o.scrapeTimeout,
-		ServiceMonitors:          cfg.ServiceMonitors,
-		PodMonitors:              cfg.PodMonitors,
-		MonitorSelector:          o.monitorSelector.Selector,
-		MonitorNamespaceSelector: o.monitorNamespaceSelector.Selector,
+		ServiceMonitors:          file.ServiceMonitors,
+		PodMonitors:              file.PodMonitors,
+		MonitorSelector:          monitorSelector,
+		MonitorNamespaceSelector: monitorNamespaceSelector,
 		FileAccess:               o.monitorFileAccess,
 		Events:                   events,
 		Registerer:               registry,
@@ -143,65 +142,48 @@ type app struct {
 	keeper     *servingcert.Keeper  // nil when the certificate is not kept in the cluster
 	events     record.EventRecorder // nil without a cluster
 
+	provider       *adapter.Provider
 	reloader       *reloader
-	lacking        *lacking
-	shadowed       func() []string // metrics, by other rules
-	unmatched      func() []adapter.UnmatchedRule
 	scrapedMtx     sync.Mutex
 	scraped        scraped
 	jobs           atomic.Pointer[[]*config.ScrapeConfig]
-	targetsVersion atomic.Uint64 // counts the changes of what is scraped; never 0
+	targetsVersion atomic.Uint64 // counts changes of the targets; never 0
 }
 
-func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
-	rules := cfg.rules(a.opts)
-	provider, err := adapter.NewProvider(adapter.Options{
-		DB:      a.db,
-		Objects: a.objects.Lister,
-		Mapper:  mapper,
-		Rules:   rules,
-		Exposed: a.exposed,
-		Demand:  a.opts.demand(),
-		Targets: a.targets,
-		Source:  a.sourceOf,
-
+func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapter.Provider, error) {
+	return adapter.NewProvider(adapter.Options{
+		DB:         a.db,
+		Objects:    a.objects.Lister,
+		Mapper:     mapper,
+		Rules:      file.AdapterRules(a.opts.rateWindow),
+		Exposed:    a.exposed,
+		Demand:     a.opts.demand(),
+		Targets:    a.targets,
+		Source:     a.sourceOf,
 		Explaining: a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),
 		Registerer: a.registry,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("--config=%s: %w", a.opts.config, err)
-	}
-	return provider, nil
 }
 
-// configure brings a changed configuration into force, or changes nothing.
-func (a *app) configure(provider *adapter.Provider, cfg fileConfig) error {
-	if err := provider.SetRules(cfg.rules(a.opts)); err != nil {
+// configure applies a changed configuration. After an error the old one stays.
+func (a *app) configure(file configfile.File) error {
+	if err := a.provider.SetRules(file.AdapterRules(a.opts.rateWindow)); err != nil {
 		return err
 	}
-	a.discoverer.SetInline(cfg.ServiceMonitors, cfg.PodMonitors)
+	a.discoverer.SetInline(file.ServiceMonitors, file.PodMonitors)
 	return nil
 }
 
-// run serves until ctx is done. Everything else goes on until nobody is answered
-// any more.
-func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
+// run serves until ctx is done. Everything else stops once the last request is answered.
+func (a *app) run(ctx context.Context) error {
 	// Listen before anything runs, so that a port in use is found first.
 	listener, err := a.listenWeb(ctx)
 	if err != nil {
 		return err
 	}
-	if err := a.startDemand(ctx, provider); err != nil {
-		return err
-	}
-	ready := a.warmup().ready
-	server, err := a.server(ctx, provider, ready)
-	var pages *web.Server
-	if err == nil && listener != nil {
-		pages, err = a.newPages(provider, ready)
-	}
+	server, pages, err := a.servers(ctx)
 	if err != nil {
 		if listener != nil {
 			err = errors.Join(err, listener.Close())
@@ -214,16 +196,16 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	group, background := errgroup.WithContext(background)
 	answering, stopAnswering := context.WithCancel(ctx)
 	defer stopAnswering()
-	defer context.AfterFunc(background, stopAnswering)() // something has failed
+	defer context.AfterFunc(background, stopAnswering)() // also when something failed
 	group.Go(func() error {
 		defer stopBackground()
 		return server.Run(answering)
 	})
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
-	group.Go(func() error { return provider.RunDemand(background, a.wanted) })
-	group.Go(func() error { return provider.RunAutoscalers(background, a.lacking.note) })
+	group.Go(func() error { return a.provider.RunDemand(background, a.wanted) })
+	group.Go(func() error { return a.provider.RunAutoscalers(background, a.noValueEvents().observe) })
 	group.Go(func() error { return a.reloader.run(background) })
-	group.Go(func() error { return a.ruleTeller().run(background) })
+	group.Go(func() error { return a.unmatchedEvents().run(background) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}
@@ -236,19 +218,32 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 	return err
 }
 
-func (a *app) newPages(provider *adapter.Provider, ready func() error) (*web.Server, error) {
-	options, err := a.pages(provider, ready)
+// servers returns the API server and that of the web port, once the series that were read
+// before a restart are known.
+func (a *app) servers(ctx context.Context) (*adapter.Server, *web.Server, error) {
+	demand, err := a.provider.CurrentDemand(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("find out which series are read: %w", err)
 	}
-	return web.New(options)
+	a.wanted(demand)
+	ready := a.readiness().ready
+	server, err := a.server(ctx, ready)
+	if err != nil || a.opts.webListenAddress == "" {
+		return server, nil, err
+	}
+	options, err := a.pages(ready)
+	if err != nil {
+		return nil, nil, err
+	}
+	pages, err := web.New(options)
+	return server, pages, err
 }
 
-// server makes the API server, with a certificate to serve with.
-func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func() error) (*adapter.Server, error) {
+// server returns the API server, with its serving certificate.
+func (a *app) server(ctx context.Context, ready func() error) (*adapter.Server, error) {
 	options := adapter.ServerOptions{
-		Provider:      provider,
-		Explain:       provider.Explain,
+		Provider:      a.provider,
+		Explain:       a.provider.Explain,
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
 		ShutdownDelay: a.opts.shutdownDelay,
@@ -271,8 +266,8 @@ func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func
 	return server, nil
 }
 
-func (a *app) warmup() *warmup {
-	return &warmup{
+func (a *app) readiness() *readiness {
+	return &readiness{
 		synced:   a.synced,
 		targets:  a.scraper.TargetsActive,
 		observed: a.scraper.Observed,
@@ -282,8 +277,8 @@ func (a *app) warmup() *warmup {
 	}
 }
 
-// otherReplicaAnswers tells whether promlet's Service has a ready endpoint that is
-// not this Pod.
+// otherReplicaAnswers reports whether promlet's Service has a ready endpoint that is not
+// this Pod.
 func (a *app) otherReplicaAnswers() bool {
 	if a.cluster == nil {
 		return false
@@ -311,42 +306,38 @@ func (a *app) otherReplicaAnswers() bool {
 	return false
 }
 
-// apply passes what was discovered on to be scraped.
+// apply scrapes what was discovered.
 func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 	a.jobs.Store(&configs)
 	defer a.targetsVersion.Add(1)
 	return a.scraper.Apply(configs, groups)
 }
 
-// problems tells what stands between people and their metrics.
+// problems returns a line for each problem that keeps metrics from being served.
 func (a *app) problems() []string {
 	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused())
-	for _, shadowed := range a.shadowed() {
+	for _, shadowed := range a.provider.Shadowed() {
 		problems = append(problems, "rules: "+shadowed)
 	}
-	for _, r := range a.unmatched() {
+	for _, r := range a.provider.UnmatchedRules() {
 		problems = append(problems, r.String())
 	}
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)
 	}
-	for _, m := range a.discoverer.Monitors() {
-		if m.Err != nil {
-			problems = append(problems, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
-		}
-	}
+	problems = append(problems, configfile.Rejected(a.discoverer.Monitors())...)
 	if err := a.db.Damage(); err != nil {
 		problems = append(problems, fmt.Sprintf("data directory: damaged when promlet started, which set earlier samples aside: %v", err))
 	}
 	return problems
 }
 
-// synced tells why it is not known yet what to scrape, nil when it is.
+// synced returns why the targets are not known yet, nil when they are.
 func (a *app) synced() error {
 	if a.discoverer.HasSynced() {
 		return nil
 	}
-	reason := "what there is to scrape has not been listed yet"
+	reason := "waiting for the list of objects to scrape"
 	if problems := a.source.Problems(); len(problems) > 0 {
 		reason += ": " + strings.Join(problems, "; ")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// targets tells the adapter what is scraped.
+// targets returns the targets if they changed since a known version.
 func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
 	version := a.targetsVersion.Load()
 	if version == known {
@@ -30,8 +30,7 @@ func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
 	return all, version
 }
 
-// scraped are the targets of a version, and what the adapter is told of them that does
-// not change.
+// scraped are the targets of a version, as the scraper and as the adapter knows them.
 type scraped struct {
 	version uint64
 	targets []*promscrape.Target
@@ -50,14 +49,14 @@ func (a *app) listTargets(version uint64) scraped {
 }
 
 func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) adapter.Target {
-	url := t.URL() // Its parameters may be secrets.
+	url := t.URL() // its parameters may be secrets
 	target := adapter.Target{
 		Job:      job,
 		Address:  url.Host + url.Path,
 		Labels:   t.Labels(builder),
 		Interval: interval(t),
 	}
-	// Without what only relabelings read.
+	// Only relabelings read the others.
 	t.DiscoveredLabels(builder).Range(func(l labels.Label) {
 		if strings.HasPrefix(l.Name, model.ReservedLabelPrefix) {
 			builder.Del(l.Name)
@@ -67,7 +66,7 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) ad
 	return target
 }
 
-// sourceOf tells the adapter where a series comes from.
+// sourceOf returns the target of a series and since when it exposes it.
 func (a *app) sourceOf(series labels.Labels) (tsdb.Source, bool) {
 	source, known := a.scraper.Source(series)
 	return tsdb.Source{Target: (*tsdb.Target)(source.Target), Exposed: source.Exposed, First: source.First, Since: source.Since}, known

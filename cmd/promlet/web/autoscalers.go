@@ -6,8 +6,8 @@ import (
 	"github.com/promlet/promlet/adapter"
 )
 
-// mostAutoscalers is how many are evaluated for one page.
-const mostAutoscalers = 100
+// maxAutoscalers is how many HPAs a page evaluates.
+const maxAutoscalers = 100
 
 type autoscalersData struct {
 	listed
@@ -18,7 +18,7 @@ type autoscalersData struct {
 func (s *Server) autoscalers(r *http.Request) (any, error) {
 	data := &autoscalersData{listed: newListed(r)}
 	found, err := s.part(r, data)
-	if len(found) == 0 && data.Of > 0 && err == nil { // there are not so many any more
+	if len(found) == 0 && data.Of > 0 && err == nil { // there are fewer than data.From now
 		data.From = 0
 		found, err = s.part(r, data)
 	}
@@ -37,7 +37,7 @@ func (s *Server) autoscalers(r *http.Request) (any, error) {
 	return data, nil
 }
 
-// part evaluates those that the page shows, and counts all that are asked for.
+// part evaluates the HPAs that the page shows, and counts all that match.
 func (s *Server) part(r *http.Request, data *autoscalersData) ([]adapter.Autoscaler, error) {
 	data.Of = 0
 	return s.opts.Autoscalers(r.Context(), func(namespace, name string) bool {
@@ -45,6 +45,6 @@ func (s *Server) part(r *http.Request, data *autoscalersData) ([]adapter.Autosca
 			return false
 		}
 		data.Of++
-		return data.Of > data.From && data.Of <= data.From+mostAutoscalers
+		return data.Of > data.From && data.Of <= data.From+maxAutoscalers
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/promlet/promlet/adapter"
 )
 
-// explainData is a question as it was asked, and its answer.
+// explainData has the fields of the form, and the answer.
 type explainData struct {
 	Resource       string `json:"resource,omitempty"`
 	Name           string `json:"name,omitempty"`
@@ -23,13 +23,13 @@ type explainData struct {
 	MetricSelector string `json:"metricSelector,omitempty"`
 	External       bool   `json:"external,omitempty"`
 
-	Wrong       string               `json:"wrong,omitempty"` // with the question
+	Wrong       string               `json:"wrong,omitempty"` // with the form
 	Explanation *adapter.Explanation `json:"explanation,omitempty"`
 	Metrics     []string             `json:"-"` // to choose from
 }
 
-// mostSuggested is how many metrics the form suggests.
-const mostSuggested = 300
+// maxSuggested is how many metrics the form suggests.
+const maxSuggested = 300
 
 func (s *Server) explain(r *http.Request) (any, error) {
 	q := r.URL.Query()
@@ -62,26 +62,16 @@ func (d *explainData) question() (q adapter.Question, err error) {
 	} else {
 		q.Name = ""
 	}
-	if q.Selector, err = parseSelector("labels of objects", d.Selector); err != nil {
-		return q, err
+	if q.Selector, err = apilabels.Parse(d.Selector); err != nil {
+		return q, fmt.Errorf("labels of objects: %w", err)
 	}
-	q.MetricSelector, err = parseSelector("labels of series", d.MetricSelector)
-	return q, err
+	if q.MetricSelector, err = apilabels.Parse(d.MetricSelector); err != nil {
+		return q, fmt.Errorf("labels of series: %w", err)
+	}
+	return q, nil
 }
 
-// parseSelector returns nil for an empty one.
-func parseSelector(field, text string) (apilabels.Selector, error) {
-	if text == "" {
-		return nil, nil
-	}
-	selector, err := apilabels.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s %q: %w: give labels as kubectl takes them, such as app=shop", field, text, err)
-	}
-	return selector, nil
-}
-
-// explainURL is the page that explains a question.
+// explainURL returns the URL of the page that explains a question.
 func explainURL(q adapter.Question) string {
 	values := url.Values{"metric": {q.Metric}, "namespace": {q.Namespace}}
 	if q.External {
@@ -96,20 +86,19 @@ func explainURL(q adapter.Question) string {
 	return "/explain?" + values.Encode()
 }
 
-// suggested are metrics that somebody reads, and then others.
+// suggested returns metric names for the form: first those whose series are stored, then others.
 func suggested(exposed []metric, usage *adapter.Usage) []string {
-	slices.SortStableFunc(exposed, func(a, b metric) int { return cmp.Compare(b2i(b.Stored), b2i(a.Stored)) })
 	var names []string
-	for i := range exposed {
-		for _, served := range usage.Served(exposed[i].Name) {
-			names = append(names, served.Metric)
-		}
-		if len(names) >= mostSuggested {
-			break
+	for _, stored := range []bool{true, false} {
+		for i := range exposed {
+			if exposed[i].Stored != stored || len(names) >= maxSuggested {
+				continue
+			}
+			for _, served := range usage.Served(exposed[i].Name) {
+				names = append(names, served.Metric)
+			}
 		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-
-func cmpNames(a, b, c, d string) int { return cmp.Or(cmp.Compare(a, b), cmp.Compare(c, d)) }

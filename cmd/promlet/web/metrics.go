@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -8,8 +9,8 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// mostMetrics is how many a page shows.
-const mostMetrics = 100
+// maxMetrics is how many series names a page shows.
+const maxMetrics = 100
 
 // metric is a series name that targets expose.
 type metric struct {
@@ -42,10 +43,12 @@ func (s *Server) metrics(r *http.Request) (any, error) {
 	all := byName(s.opts.Metrics())
 	data.Names = len(all)
 	all = slices.DeleteFunc(all, func(m metric) bool {
-		data.Stored += b2i(m.Stored)
+		if m.Stored {
+			data.Stored++
+		}
 		return data.Kept && !m.Stored || !data.matches(m.Name) && !data.matches(m.Help)
 	})
-	from, to := data.window(len(all), mostMetrics)
+	from, to := data.window(len(all), maxMetrics)
 	data.Metrics = all[from:to]
 	for i := range data.Metrics {
 		m := &data.Metrics[i]
@@ -54,9 +57,9 @@ func (s *Server) metrics(r *http.Request) (any, error) {
 	return data, nil
 }
 
-// byName puts what jobs expose under the same name together.
+// byName merges the metrics that several jobs expose under one name.
 func byName(exposed []scrape.Metric) []metric {
-	slices.SortFunc(exposed, func(a, b scrape.Metric) int { return cmpNames(a.Name, b.Name, a.Job, b.Job) })
+	slices.SortFunc(exposed, func(a, b scrape.Metric) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Job, b.Job)) })
 	var all []metric
 	for i := range exposed {
 		e := &exposed[i]

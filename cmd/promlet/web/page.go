@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/adapter"
 )
@@ -21,16 +23,14 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// page is one of the pages. What data returns is given to its template, and is its JSON twin.
+// page is one of the pages. Its data is rendered by its template, and is its JSON twin.
 type page struct {
-	path, title string
+	Path, Title string
 	data        func(*http.Request) (any, error)
+	template    *template.Template
 }
 
-// name is that of its template.
-func (p *page) name() string { return strings.ToLower(p.title) + ".html" }
-
-// frame is what stands around a page.
+// frame is the data of a page with the parts that all pages have.
 type frame struct {
 	Version  string
 	Title    string
@@ -44,26 +44,16 @@ type frame struct {
 	At       time.Time
 }
 
-// Link is for the template, as Name.
-func (p page) Link() string { return p.path }
-
-// Name is what the page is called.
-func (p page) Name() string { return p.title }
-
-// views are the templates, by page.
-type views struct{ byName map[string]*template.Template }
-
-func parseViews(pages []page, now func() time.Time) (*views, error) {
-	v := &views{byName: map[string]*template.Template{}}
+// parseTemplates sets the template of each page.
+func parseTemplates(pages []page, now func() time.Time) (err error) {
 	for i := range pages {
-		name := pages[i].name()
-		t, err := template.New("frame.html").Funcs(functions(now)).ParseFS(assets, "assets/frame.html", "assets/"+name)
-		if err != nil {
-			return nil, fmt.Errorf("page %s: %w", pages[i].title, err)
+		p := &pages[i]
+		file := "assets/" + strings.ToLower(p.Title) + ".html"
+		if p.template, err = template.New("frame.html").Funcs(functions(now)).ParseFS(assets, "assets/frame.html", file); err != nil {
+			return fmt.Errorf("page %s: %w", p.Title, err)
 		}
-		v.byName[name] = t
 	}
-	return v, nil
+	return nil
 }
 
 func functions(now func() time.Time) template.FuncMap {
@@ -76,14 +66,15 @@ func functions(now func() time.Time) template.FuncMap {
 		"took":       func(d time.Duration) string { return d.Round(100 * time.Microsecond).String() },
 		"join":       strings.Join,
 		"rounded":    func(d time.Duration) string { return d.Round(time.Second).String() },
+		"yaml":       func(v any) (string, error) { text, err := yaml.Marshal(v); return string(text), err },
 	}
 }
 
-// servePage answers also when there is nothing to show: with what is wrong, in the frame.
+// servePage renders a page. An error of its data is shown in the page.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request, p *page) {
 	f := frame{
-		Version: s.opts.Version, Title: p.title, Pages: s.pages, Path: p.path, Problems: s.opts.Problems(), At: s.now(),
-		Twin: p.path + ".json",
+		Version: s.opts.Version, Title: p.Title, Pages: s.pages, Path: p.Path, Problems: s.opts.Problems(), At: s.now(),
+		Twin: p.Path + ".json",
 	}
 	if r.URL.RawQuery != "" {
 		f.Twin += "?" + r.URL.RawQuery
@@ -97,22 +88,26 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, p *page) {
 		f.Data, f.Err, status = nil, err.Error(), http.StatusInternalServerError
 	}
 	var b bytes.Buffer
-	if err := s.views.byName[p.name()].Execute(&b, f); err != nil {
-		s.opts.Logger.Error("page not made", "page", p.title, "err", err)
-		http.Error(w, "this page could not be made: "+err.Error(), http.StatusInternalServerError)
+	if err := p.template.Execute(&b, f); err != nil {
+		s.opts.Logger.Error("render page", "page", p.Title, "err", err)
+		http.Error(w, "render page: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	s.write(w, b.Bytes())
+	s.answer(w, status, "text/html; charset=utf-8", b.Bytes())
 }
 
-// dataOf makes what a page shows when it is its turn.
+func (s *Server) answer(w http.ResponseWriter, status int, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	s.write(w, body)
+}
+
+// dataOf returns a page's data, of at most maxPages pages at the same time.
 func (s *Server) dataOf(p *page, r *http.Request) (any, error) {
 	select {
-	case s.turns <- struct{}{}:
-		defer func() { <-s.turns }()
+	case s.rendering <- struct{}{}:
+		defer func() { <-s.rendering }()
 		return p.data(r)
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
@@ -121,24 +116,20 @@ func (s *Server) dataOf(p *page, r *http.Request) (any, error) {
 
 func (s *Server) serveTwin(w http.ResponseWriter, r *http.Request, p *page) {
 	data, err := s.dataOf(p, r)
+	var body []byte
+	if err == nil {
+		body, err = json.MarshalIndent(data, "", "  ")
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	body, err := json.MarshalIndent(data, "", "  ")
-	if err != nil {
-		s.opts.Logger.Error("page not made", "page", p.title, "err", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	s.write(w, append(body, '\n'))
+	s.answer(w, http.StatusOK, "application/json", append(body, '\n'))
 }
 
 // listed is the part of a long list that a page shows.
 type listed struct {
-	Query string `json:"query,omitempty"` // what names hold
+	Query string `json:"query,omitempty"` // a part of the name
 	From  int    `json:"from"`
 	Shown int    `json:"shown"`
 	Of    int    `json:"of"`
@@ -146,12 +137,13 @@ type listed struct {
 	path  string
 }
 
-// newListed reads which part of a list is asked for: q and from.
+// newListed reads the filter and the first item to show: q and from.
 func newListed(r *http.Request) listed {
 	from, err := strconv.Atoi(r.URL.Query().Get("from"))
-	if err != nil || from < 0 {
-		from = 0 // the beginning is what anybody wants who asks for nonsense
+	if err != nil {
+		from = 0
 	}
+	from = max(0, from)
 	return listed{Query: r.URL.Query().Get("q"), From: from, base: r.URL.Query(), path: r.URL.Path}
 }
 
@@ -159,7 +151,7 @@ func (l *listed) matches(text string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(l.Query))
 }
 
-// window returns the bounds of the part, of n things.
+// window returns the bounds of the part of n items.
 func (l *listed) window(n, most int) (from, to int) {
 	l.Of = n
 	if l.From >= n {
@@ -170,11 +162,11 @@ func (l *listed) window(n, most int) (from, to int) {
 	return l.From, to
 }
 
-// Last is the number of the last one shown, First that of the first, from 1.
+// Last and First are the numbers of the last and the first item shown, from 1.
 func (l *listed) Last() int  { return l.From + l.Shown }
 func (l *listed) First() int { return min(l.From+1, l.Of) }
 
-// Next and Previous are links to the parts beside this one, empty for none.
+// Next links to the following part. It is empty for the last part.
 func (l *listed) Next() string {
 	if l.Last() >= l.Of {
 		return ""
@@ -182,7 +174,7 @@ func (l *listed) Next() string {
 	return l.at(l.Last())
 }
 
-// Previous is empty for the first part.
+// Previous links to the part before. It is empty for the first part.
 func (l *listed) Previous() string {
 	if l.From == 0 {
 		return ""
@@ -191,22 +183,19 @@ func (l *listed) Previous() string {
 }
 
 func (l *listed) at(from int) string {
-	values := url.Values{}
-	for k, v := range l.base {
-		values[k] = v
-	}
+	values := maps.Clone(l.base)
 	values.Set("from", strconv.Itoa(from))
 	return l.path + "?" + values.Encode()
 }
 
-// milli writes milli-units for a person: at most three decimals.
+// milli formats milli-units with at most three decimals.
 func milli(m int64) string {
 	text := strconv.FormatFloat(float64(m)/1000, 'f', 3, 64)
 	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
 }
 
-// decimal writes a quantity as a person does: 140.01 for 140010m. What is no quantity, such as the values of
-// several objects, it leaves; and what has no milli-units in 64 bits.
+// decimal formats a quantity as a decimal number: 140.01 for 140010m. Other texts, such as the values of several
+// objects, are returned as they are, and so are quantities beyond 64 bits of milli-units.
 func decimal(text string) string {
 	q, err := resource.ParseQuantity(text)
 	if err != nil || q.Value() > math.MaxInt64/1000 || q.Value() < math.MinInt64/1000 {

@@ -13,12 +13,11 @@ const (
 	sparkWidth  = 260.0
 	sparkHeight = 56.0
 	sparkMargin = 4.0
-	// sparkGap is how far apart values may be to be joined by a line.
+	// sparkGap is the longest time between two values that are joined by a line.
 	sparkGap = 75 * time.Second
 )
 
-// sparkline draws the values of the last hour, and the target as a line. All in it are numbers: nothing that is
-// drawn needs escaping.
+// sparkline draws the values of the last hour, and the target as a line. It has only numbers, which need no escaping.
 func sparkline(m *adapter.ScaledMetric, now time.Time) template.HTML {
 	points := m.History
 	if m.Value != nil {

@@ -12,16 +12,16 @@ import (
 	"github.com/promlet/promlet/discovery/monitors"
 )
 
-// mostTargets is how many a page shows.
-const mostTargets = 200
+// maxTargets is how many targets a page shows.
+const maxTargets = 200
 
-// Target is one that is scraped.
+// Target is a target that is scraped.
 type Target struct {
 	Job     string `json:"job"`
 	Address string `json:"address"` // host, port and path
 	Health  string `json:"health"`  // up, down, unknown before its first scrape
-	// Interval is that between scrapes, LastScrape the time of the last, Took how long it
-	// took, and Err why it failed.
+	// Interval is the time between two scrapes, LastScrape the time of the last one, Took
+	// its duration, and Err why it failed.
 	Interval   time.Duration `json:"intervalNanoseconds"`
 	LastScrape time.Time     `json:"lastScrape,omitzero"`
 	Took       time.Duration `json:"tookNanoseconds"`
@@ -34,7 +34,7 @@ type Target struct {
 	Labels     labels.Labels `json:"labels"`
 }
 
-// monitor is a monitor with those of its targets that are shown.
+// monitor is a monitor with the targets that are shown.
 type monitor struct {
 	Kind        string   `json:"kind"`
 	Namespace   string   `json:"namespace"`
@@ -48,7 +48,7 @@ type monitor struct {
 	Targets     []Target `json:"targets,omitempty"`
 }
 
-// Bad tells whether something is wrong with it.
+// Bad reports whether it is rejected or has targets that are not up.
 func (m *monitor) Bad() bool { return m.Err != "" || m.Up < m.All }
 
 type targetsData struct {
@@ -64,10 +64,10 @@ type targetsData struct {
 func (s *Server) targets(r *http.Request) (any, error) {
 	data := &targetsData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != ""}
 	statuses := s.opts.Monitors()
-	owned := newOwned(statuses)
-	for _, t := range s.opts.Targets() {
-		owned.add(&t)
-		switch t.Health {
+	targets := s.opts.Targets()
+	owned := byOwner(targets, statuses)
+	for i := range targets {
+		switch targets[i].Health {
 		case "up":
 			data.Up++
 		case "down":
@@ -86,7 +86,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 			all = append(all, m)
 		}
 	}
-	// What is wrong comes first.
+	// Problems come first.
 	slices.SortStableFunc(all, func(a, b monitor) int { return cmp.Compare(rank(&a), rank(&b)) })
 	data.Monitors = cut(all, data)
 	return data, nil
@@ -102,50 +102,41 @@ func rank(m *monitor) int {
 	return 2
 }
 
-// owned are the targets by what they are of: a job, or of the jobs that all annotated
-// objects of a kind share, the object.
-type owned struct {
-	shared  map[string]string // by job: the label that names the object
-	targets map[ownedKey][]Target
-}
+// owner is a job; or, of the job that all annotated objects of a kind share, one of the objects.
+type owner struct{ job, namespace, name string }
 
-type ownedKey struct{ job, namespace, name string } // no more than the job, unless that is shared
-
-func newOwned(statuses []monitors.Status) *owned {
-	o := &owned{shared: map[string]string{}, targets: map[ownedKey][]Target{}}
+// byOwner returns the targets of each owner.
+func byOwner(targets []Target, statuses []monitors.Status) map[owner][]Target {
+	shared := map[string]string{} // the label with the object's name, by job
 	for i := range statuses {
-		if of := &statuses[i]; of.Origin == monitors.OriginAnnotation {
-			for _, job := range of.Jobs {
-				o.shared[job] = strings.ToLower(of.Kind)
+		if s := &statuses[i]; s.Origin == monitors.OriginAnnotation {
+			for _, job := range s.Jobs {
+				shared[job] = strings.ToLower(s.Kind)
 			}
 		}
 	}
-	return o
-}
-
-func (o *owned) add(t *Target) {
-	key := ownedKey{job: t.Job}
-	if label, ok := o.shared[t.Job]; ok {
-		key.namespace, key.name = t.Labels.Get("namespace"), t.Labels.Get(label)
+	owned := map[owner][]Target{}
+	for _, t := range targets {
+		key := owner{job: t.Job}
+		if label, ok := shared[t.Job]; ok {
+			key.namespace, key.name = t.Labels.Get("namespace"), t.Labels.Get(label)
+		}
+		owned[key] = append(owned[key], t)
 	}
-	o.targets[key] = append(o.targets[key], *t)
+	return owned
 }
 
-func (o *owned) of(job string, status *monitors.Status) []Target {
-	key := ownedKey{job: job}
-	if _, ok := o.shared[job]; ok {
-		key.namespace, key.name = status.Namespace, status.Name
-	}
-	return o.targets[key]
-}
-
-func newMonitor(of *monitors.Status, owned *owned) monitor {
+func newMonitor(of *monitors.Status, owned map[owner][]Target) monitor {
 	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported}
 	if of.Err != nil {
 		m.Err = of.Err.Error()
 	}
 	for _, job := range of.Jobs {
-		m.Targets = append(m.Targets, owned.of(job, of)...)
+		key := owner{job: job}
+		if of.Origin == monitors.OriginAnnotation {
+			key.namespace, key.name = of.Namespace, of.Name
+		}
+		m.Targets = append(m.Targets, owned[key]...)
 	}
 	for i := range m.Targets {
 		if m.Targets[i].Health == "up" {
@@ -153,31 +144,14 @@ func newMonitor(of *monitors.Status, owned *owned) monitor {
 		}
 	}
 	m.All = len(m.Targets)
+	worstFirst := []string{"down", "unknown", "up"}
 	slices.SortFunc(m.Targets, func(a, b Target) int {
-		return cmp.Or(cmp.Compare(healthRank(a.Health), healthRank(b.Health)), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Address, b.Address))
+		return cmp.Or(cmp.Compare(slices.Index(worstFirst, a.Health), slices.Index(worstFirst, b.Health)), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Address, b.Address))
 	})
 	return m
 }
 
-// healthRank puts what is wrong first.
-func healthRank(health string) int {
-	switch health {
-	case "down":
-		return 0
-	case "up":
-		return 2
-	}
-	return 1
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// choose leaves the targets that are asked for, and tells whether the monitor is to be shown.
+// choose keeps the targets that match the filter, and reports whether to show the monitor.
 func (m *monitor) choose(data *targetsData) bool {
 	own := data.matches(m.Kind + " " + m.Namespace + "/" + m.Name)
 	m.Targets = slices.DeleteFunc(m.Targets, func(t Target) bool {
@@ -186,13 +160,13 @@ func (m *monitor) choose(data *targetsData) bool {
 	return len(m.Targets) > 0 || own && (!data.OnlyBad || m.Bad())
 }
 
-// cut shows a part of all targets. A monitor without any counts as one.
+// cut returns the monitors with the part of the targets to show. A monitor without targets counts as one.
 func cut(all []monitor, data *targetsData) (shown []monitor) {
 	n := 0
 	for i := range all {
 		n += max(1, len(all[i].Targets))
 	}
-	from, to := data.window(n, mostTargets)
+	from, to := data.window(n, maxTargets)
 	at := 0
 	for _, m := range all {
 		begin, end := at, at+max(1, len(m.Targets))

@@ -1,6 +1,5 @@
-// Package web is what promlet shows of itself on its web port: pages for people, each with a JSON twin, its
-// own metrics, and the Prometheus HTTP API that it is given. It reads and changes nothing, and lets every caller in:
-// it is to listen on loopback.
+// Package web serves promlet's web port: status pages, each with a JSON twin, promlet's own metrics, profiles, and the
+// Prometheus HTTP API that it is given. It changes nothing and does not authenticate: listen on loopback.
 package web
 
 import (
@@ -23,64 +22,63 @@ import (
 
 const (
 	readTimeout     = 10 * time.Second
-	writeTimeout    = time.Minute // beside Options.QueryTimeout
+	writeTimeout    = time.Minute // plus Options.QueryTimeout
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 5 * time.Second
 	maxHeaderBytes  = 64 << 10
-	// maxPages is how many pages are made at once: they evaluate on the same engine as
-	// what HPAs ask for.
+	// maxPages is how many pages are rendered at the same time: their queries compete with
+	// those of HPAs.
 	maxPages = 2
 )
 
-// Options are where the pages get what they show. All functions are called anew for each page, at the same time by
-// several requests, and must be there, unless said otherwise.
+// Options have the sources of the pages. Each page calls its functions anew, several at the same time. They must not be
+// nil unless their comment allows it.
 type Options struct {
 	// Version is promlet's.
 	Version string
-	// Ready tells why promlet is not ready, nil when it is.
+	// Ready returns why promlet is not ready, nil when it is.
 	Ready func() error
-	// Problems tells what stands between people and their metrics, a line each.
+	// Problems returns a line for each problem that keeps metrics from being served.
 	Problems func() []string
-	// Autoscalers are those that a filter takes.
+	// Autoscalers returns the HPAs that a filter accepts.
 	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]adapter.Autoscaler, error)
 	Explain     func(context.Context, adapter.Question) (*adapter.Explanation, error)
 	Usage       func(context.Context) (*adapter.Usage, error)
 	Monitors    func() []monitors.Status
 	Targets     func() []Target
-	// Metrics are all that targets expose.
+	// Metrics returns what targets expose.
 	Metrics       func() []scrape.Metric
 	Configuration func() Configuration
-	// API serves the paths under /api/v1/. Nil: there are none. QueryTimeout is how long
-	// its answers may take.
+	// API serves the paths under /api/v1/; nil for none. Its answers take up to
+	// QueryTimeout.
 	API          http.Handler
 	QueryTimeout time.Duration
-	// Gatherer has what /metrics shows.
+	// Profiling serves profiles of the process under /debug/pprof/, to requests that come to a loopback address.
+	Profiling bool
+	// Gatherer has the metrics of /metrics.
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
 }
 
 // Server serves the web port.
 type Server struct {
-	opts  Options
-	pages []page
-	views *views
-	turns chan struct{} // to make a page
-	now   func() time.Time
+	opts      Options
+	pages     []page
+	rendering chan struct{} // one for each page that is rendered
+	now       func() time.Time
 }
 
-// New returns a Server. The error is that of a template: of promlet itself.
+// New returns a Server. An error is one of promlet's own templates.
 func New(opts Options) (*Server, error) {
-	s := &Server{opts: opts, turns: make(chan struct{}, maxPages), now: time.Now}
+	s := &Server{opts: opts, rendering: make(chan struct{}, maxPages), now: time.Now}
 	s.pages = []page{
-		{path: "/autoscalers", title: "Autoscalers", data: s.autoscalers},
-		{path: "/targets", title: "Targets", data: s.targets},
-		{path: "/catalog", title: "Metrics", data: s.metrics},
-		{path: "/explain", title: "Explain", data: s.explain},
-		{path: "/configuration", title: "Configuration", data: s.configuration},
+		{Path: "/autoscalers", Title: "Autoscalers", data: s.autoscalers},
+		{Path: "/targets", Title: "Targets", data: s.targets},
+		{Path: "/catalog", Title: "Metrics", data: s.metrics},
+		{Path: "/explain", Title: "Explain", data: s.explain},
+		{Path: "/configuration", Title: "Configuration", data: s.configuration},
 	}
-	var err error
-	s.views, err = parseViews(s.pages, func() time.Time { return s.now() })
-	return s, err
+	return s, parseTemplates(s.pages, func() time.Time { return s.now() })
 }
 
 // Handler serves the pages.
@@ -88,16 +86,19 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for i := range s.pages {
 		p := &s.pages[i]
-		mux.HandleFunc("GET "+p.path, func(w http.ResponseWriter, r *http.Request) { s.servePage(w, r, p) })
-		mux.HandleFunc("GET "+p.path+".json", func(w http.ResponseWriter, r *http.Request) { s.serveTwin(w, r, p) })
+		mux.HandleFunc("GET "+p.Path, func(w http.ResponseWriter, r *http.Request) { s.servePage(w, r, p) })
+		mux.HandleFunc("GET "+p.Path+".json", func(w http.ResponseWriter, r *http.Request) { s.serveTwin(w, r, p) })
 	}
-	mux.Handle("GET /{$}", http.RedirectHandler(s.pages[0].path, http.StatusFound))
+	mux.Handle("GET /{$}", http.RedirectHandler(s.pages[0].Path, http.StatusFound))
 	mux.Handle("GET /assets/", http.FileServerFS(assets))
-	// Browsers ask for it beside what is no page, such as the JSON.
+	// Browsers request it for the JSON twins, which name no icon.
 	mux.Handle("GET /favicon.ico", http.RedirectHandler("/assets/icon.svg", http.StatusMovedPermanently))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	if s.opts.API != nil {
 		mux.Handle("/api/v1/", s.opts.API)
+	}
+	if s.opts.Profiling {
+		handleProfiles(mux)
 	}
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { s.write(w, []byte("promlet is healthy.\n")) })
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
@@ -110,8 +111,8 @@ func (s *Server) Handler() http.Handler {
 	return guarded(mux)
 }
 
-// guarded keeps what is served from being read by pages of other origins: also by those whose names are made to
-// mean this machine.
+// guarded keeps pages of other origins from reading answers, including those whose host names resolve to this machine
+// (DNS rebinding).
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -119,21 +120,20 @@ func guarded(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		if toLoopback(r) && !ownName(r.Host) {
-			http.Error(w, fmt.Sprintf("promlet does not answer as %q here: ask for it as localhost or by its IP address", r.Host), http.StatusForbidden)
+			http.Error(w, fmt.Sprintf("invalid Host %q: use localhost or an IP address", r.Host), http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// toLoopback tells whether a request came to an address of this machine alone, as those through kubectl port-forward
-// do.
+// toLoopback reports whether a request came to a loopback address, as through kubectl port-forward.
 func toLoopback(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	return ok && local.IP.IsLoopback()
 }
 
-// ownName tells whether a host, with or without its port, is an IP address or localhost.
+// ownName reports whether a host, with or without a port, is localhost or an IP address.
 func ownName(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -159,7 +159,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	err := server.Shutdown(shutdown)
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.opts.Logger.Info("answers under way are cut off")
+		s.opts.Logger.Info("web port closed with requests in flight")
 		err = server.Close()
 	}
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
@@ -170,6 +170,6 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 
 func (s *Server) write(w http.ResponseWriter, body []byte) {
 	if _, err := w.Write(body); err != nil {
-		s.opts.Logger.Debug("answer interrupted", "err", err)
+		s.opts.Logger.Debug("write answer", "err", err)
 	}
 }

@@ -70,15 +70,15 @@ func get(t *testing.T, opts Options, path string, want int) string {
 func TestPagesOfNothing(t *testing.T) {
 	opts := nothing(t)
 	for path, want := range map[string]string{
-		"/autoscalers":                  "There is no HorizontalPodAutoscaler.",
+		"/autoscalers":                  "No HorizontalPodAutoscalers.",
 		"/autoscalers?q=x":              "No HorizontalPodAutoscaler has “x” in its name.",
-		"/targets":                      "There are no monitors",
-		"/targets?bad=yes":              "Nothing is like that.",
+		"/targets":                      "No ServiceMonitors or PodMonitors",
+		"/targets?bad=yes":              "No targets match.",
 		"/catalog":                      "Nothing has been scraped yet.",
 		"/catalog?q=a&from=-7":          "No name or help has “a” in it.",
 		"/explain":                      "Name a metric",
 		"/explain?metric=x&name=a":      "has no value",
-		"/explain?metric=x&selector=((": "labels of objects &#34;((&#34;: found",
+		"/explain?metric=x&selector=((": "labels of objects: found",
 		"/configuration":                "rules[0]",
 		"/metrics":                      "",
 		"/assets/style.css":             "prefers-color-scheme",
@@ -276,7 +276,7 @@ func TestMetricsPage(t *testing.T) {
 	page := get(t, opts, "/catalog?stored=yes", http.StatusOK)
 	require.Contains(t, page, "Requests &amp; more.")
 	require.NotContains(t, page, "go_threads")
-	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 is like that")
+	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 matches")
 	require.Contains(t, get(t, opts, "/explain", http.StatusOK), `<option value="http_requests">`)
 }
 
@@ -348,4 +348,28 @@ func TestRun(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	require.ErrorContains(t, s.Run(t.Context(), listener), "serve the web port")
+}
+
+func TestProfiles(t *testing.T) {
+	opts := nothing(t)
+	get(t, opts, "/debug/pprof/", http.StatusNotFound)
+	opts.Profiling = true
+	require.Contains(t, get(t, opts, "/debug/pprof/cmdline", http.StatusForbidden), "loopback addresses only", "the recorder has no address")
+
+	s, err := New(opts)
+	require.NoError(t, err)
+	server := httptest.NewServer(s.Handler())
+	defer server.Close()
+	for path, want := range map[string]string{
+		"/debug/pprof/": "goroutine", "/debug/pprof/heap?debug=1": "heap profile:", "/debug/pprof/cmdline": "web.test", "/debug/pprof/symbol": "num_symbols: 1",
+		"/debug/pprof/profile?seconds=1": "", "/debug/pprof/trace?seconds=0.1": "go 1.",
+	} {
+		response, err := server.Client().Get(server.URL + path)
+		require.NoError(t, err)
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, errors.Join(err, response.Body.Close()))
+		require.Equal(t, http.StatusOK, response.StatusCode, path)
+		require.Contains(t, string(body), want, path)
+	}
+	server.Client().CloseIdleConnections()
 }

@@ -19,13 +19,13 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-func TestRuleTeller(t *testing.T) {
+func TestUnmatchedEvents(t *testing.T) {
 	events := record.NewFakeRecorder(100)
 	var log bytes.Buffer
 	now := time.Now()
 	var rules []adapter.UnmatchedRule
 	pod := &corev1.ObjectReference{Kind: "Pod", Namespace: "promlet", Name: "promlet-1"}
-	r := &ruleTeller{
+	r := &unmatchedEvents{
 		unmatched: func() []adapter.UnmatchedRule { return rules },
 		pod:       func() *corev1.ObjectReference { return pod },
 		events:    events, logger: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now },
@@ -50,7 +50,7 @@ func TestRuleTeller(t *testing.T) {
 	look()
 	now = now.Add(time.Second)
 	look("rules[1]: a (closest: x)", "rules[2]: b")
-	require.Equal(t, 2, strings.Count(log.String(), "a rule matches no series"), "each once: %s", &log)
+	require.Equal(t, 2, strings.Count(log.String(), "rule matches no series"), "each once: %s", &log)
 
 	rules = []adapter.UnmatchedRule{b}
 	look() // a has matched
@@ -75,7 +75,7 @@ func TestRuleTeller(t *testing.T) {
 	look()
 	r.events, rules = nil, []adapter.UnmatchedRule{{Rule: "rules[8]"}}
 	look()
-	require.Equal(t, 2, strings.Count(log.String(), "a rule matches no series"))
+	require.Equal(t, 2, strings.Count(log.String(), "rule matches no series"))
 }
 
 func TestOwnPod(t *testing.T) {

@@ -78,8 +78,8 @@ func (p *process) eventuallyOn(path, want string) {
 	require.Contains(p.t, page, want)
 }
 
-// The configuration is followed as a ConfigMap changes. One that is wrong is told of,
-// and that in force stays.
+// The configuration is reloaded when its ConfigMap changes. An invalid one is a problem,
+// and the running one stays.
 func TestReload(t *testing.T) {
 	manifests := t.TempDir()
 	writeManifests(t, manifests, map[string]string{"app-1": counting(t, 10)})
@@ -131,7 +131,7 @@ func (p *process) wrongConfigs(file *mountedConfig) {
 		p.t.Helper()
 		file.replace(content)
 		p.eventuallyOn("/", "<li>--config="+file.path()+": "+want)
-		require.Contains(p.t, p.page("/"), "(the configuration in force stays)")
+		require.Contains(p.t, p.page("/"), "(the running configuration stays)")
 		require.Contains(p.t, p.page("/metrics"), "promlet_config_last_reload_successful 0")
 		require.Equal(p.t, "app=3", first(p.metric("services/app/queued")))
 	}

@@ -7,13 +7,13 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// memoryShare is what part of the cgroup's limit the Go runtime may use: the
-// rest is for what it does not count, mapped blocks among it.
+// memoryShare is the part of the cgroup's limit that the Go runtime may use. The rest is
+// for memory that it does not count, such as mapped blocks.
 const memoryShare = 0.9
 
 // limitMemory sets the Go runtime's memory limit from the cgroup's, unless
 // GOMEMLIMIT is set, so that a container collects garbage before it is killed.
-// Without a limit to be found promlet runs as well; the log says so.
+// Without a limit promlet runs, too.
 func limitMemory(logger *slog.Logger) {
 	limit, err := memlimit.Set(
 		memlimit.WithRatio(memoryShare),
@@ -21,8 +21,8 @@ func limitMemory(logger *slog.Logger) {
 	)
 	switch {
 	case err != nil:
-		logger.Debug("no memory limit taken from the cgroup", "reason", err)
+		logger.Debug("no memory limit in the cgroup", "reason", err)
 	case limit > 0 && limit < math.MaxInt64:
-		logger.Info("memory limit taken from the cgroup", "bytes", limit)
+		logger.Info("memory limit set from the cgroup", "bytes", limit)
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// warmingUp is a warmup of targets that are scraped every 10 s.
+// warmingUp is the readiness of a promlet with targets that are scraped every 10 s.
 type warmingUp struct {
-	*warmup
+	*readiness
 	clock   time.Time
 	fault   error
 	another bool
@@ -32,7 +32,7 @@ func newWarmingUp(instances ...string) *warmingUp {
 			labels.FromStrings("instance", instance, "__address__", instance, "__scheme__", "http", "__metrics_path__", "/metrics", "__scrape_interval__", "10s"),
 			&config.ScrapeConfig{}, nil, nil))
 	}
-	w.warmup = &warmup{
+	w.readiness = &readiness{
 		synced:   func() error { return w.fault },
 		targets:  func() map[string][]*promscrape.Target { return w.active },
 		observed: func() map[*promscrape.Target]scrape.Observation { return w.seen },
@@ -58,7 +58,7 @@ func (w *warmingUp) scrape(pass time.Duration, instances ...string) {
 	w.clock = w.clock.Add(pass)
 }
 
-func TestWarmupAlone(t *testing.T) {
+func TestReadinessAlone(t *testing.T) {
 	w := newWarmingUp("a:1", "b:1")
 	w.fault = errors.New("pods have not been listed yet")
 	require.Equal(t, w.fault, w.ready())
@@ -67,7 +67,7 @@ func TestWarmupAlone(t *testing.T) {
 	w.scrape(3*time.Second, "a:1", "b:1")
 	require.ErrorContains(t, w.ready(), "2 of 2")
 	w.scrape(3*time.Second, "a:1")
-	require.EqualError(t, w.ready(), "1 of 2 targets have not been scraped twice yet, b:1 is one")
+	require.EqualError(t, w.ready(), "1 of 2 targets have not been scraped twice yet, such as b:1")
 	w.scrape(3*time.Second, "b:1")
 	require.NoError(t, w.ready())
 	// And so it stays, whatever comes.
@@ -77,7 +77,7 @@ func TestWarmupAlone(t *testing.T) {
 }
 
 // Alone, nobody would explain what is missing.
-func TestWarmupAloneDoesNotWaitLong(t *testing.T) {
+func TestReadinessAloneDoesNotWaitLong(t *testing.T) {
 	w := newWarmingUp("slow:1")
 	require.Error(t, w.ready())
 	w.clock = w.clock.Add(30 * time.Second) // two intervals, and some
@@ -87,13 +87,13 @@ func TestWarmupAloneDoesNotWaitLong(t *testing.T) {
 }
 
 // What cannot be scraped, is gone, or has come since is not waited for.
-func TestWarmupWaitsForWhatCanBeHad(t *testing.T) {
+func TestReadinessWaitsForWhatCanBeHad(t *testing.T) {
 	w := newWarmingUp("a:1", "down:1", "gone:1")
 	require.ErrorContains(t, w.ready(), "3 of 3")
 	w.active["job"][1].Report(w.clock, time.Second, errors.New("connection refused"))
 	w.active["job"] = append(w.active["job"][:2], newWarmingUp("new:1").active["job"]...)
-	w.clock = w.clock.Add(warmupMemory)
-	require.EqualError(t, w.ready(), "1 of 3 targets have not been scraped twice yet, a:1 is one")
+	w.clock = w.clock.Add(readinessTTL)
+	require.EqualError(t, w.ready(), "1 of 3 targets have not been scraped twice yet, such as a:1")
 	w.scrape(3*time.Second, "a:1")
 	w.scrape(3*time.Second, "a:1")
 	require.NoError(t, w.ready())
@@ -101,23 +101,23 @@ func TestWarmupWaitsForWhatCanBeHad(t *testing.T) {
 
 // Beside another replica there is time to try again what is down: the network of a
 // new pod may come up after the pod.
-func TestWarmupBesideAnotherTriesAgain(t *testing.T) {
+func TestReadinessBesideAnotherTriesAgain(t *testing.T) {
 	w := newWarmingUp("a:1")
 	w.another = true
 	w.active["job"][0].Report(w.clock, time.Second, errors.New("connection refused"))
 	require.ErrorContains(t, w.ready(), "1 of 1")
-	w.clock = w.clock.Add(2*10*time.Second + warmupSlack)
+	w.clock = w.clock.Add(2*10*time.Second + readinessSlack)
 	require.ErrorContains(t, w.ready(), "1 of 1")
 	w.clock = w.clock.Add(time.Second)
 	require.NoError(t, w.ready())
 }
 
-func TestWarmupWithoutTargets(t *testing.T) {
+func TestReadinessWithoutTargets(t *testing.T) {
 	require.NoError(t, newWarmingUp().ready())
 }
 
 // Beside another replica there is time for what a slow counter takes: a scrape interval.
-func TestWarmupBesideAnother(t *testing.T) {
+func TestReadinessBesideAnother(t *testing.T) {
 	w := newWarmingUp("a:1")
 	w.another = true
 	for range 4 {
@@ -128,10 +128,10 @@ func TestWarmupBesideAnother(t *testing.T) {
 	require.NoError(t, w.ready())
 }
 
-func TestWarmupBesideAnotherDoesNotWaitForEver(t *testing.T) {
+func TestReadinessBesideAnotherDoesNotWaitForEver(t *testing.T) {
 	w := newWarmingUp("slow:1")
 	w.another = true
 	require.Error(t, w.ready())
-	w.clock = w.clock.Add(2*10*time.Second + warmupSlack + time.Second)
+	w.clock = w.clock.Add(2*10*time.Second + readinessSlack + time.Second)
 	require.NoError(t, w.ready())
 }

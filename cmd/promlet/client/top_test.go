@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"bytes"
@@ -17,7 +17,6 @@ import (
 
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -163,8 +162,7 @@ func answerStatus(w http.ResponseWriter, code int, reason metav1.StatusReason, m
 // run returns what a command prints for people, and its error.
 func (a *metricsAPI) run(args ...string) (string, error) {
 	a.t.Helper()
-	root := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(newTopCommand(func() time.Time { return a.now.Add(7 * time.Second) }), newMetricsCommand(), newExplainCommand())
+	root := newRoot(newTopCommand(func() time.Time { return a.now.Add(7 * time.Second) }), newMetricsCommand(), newExplainCommand())
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&out)
@@ -293,14 +291,14 @@ func TestTopRefusesWhatIsNoQuestion(t *testing.T) {
 	f("top pods", "pods is a resource: give a METRIC, too, such as pods http_requests")
 	f("top pods/sample-1", "pods/sample-1 is an object: give a METRIC, too")
 	f("top pods/ http_requests", "name the object after the slash")
-	f("top pods a/b", `"a/b" is no name: it may not contain '/'`)
-	f("top pods/a/.. http_requests", `"a/.." is no name`)
-	f("top pods .. -n x", `".." is no name`)
-	f("top widgets http_requests", "there is no resource widgets: kubectl api-resources")
+	f("top pods a/b", `invalid name "a/b": it may not contain '/'`)
+	f("top pods/a/.. http_requests", `invalid name "a/.."`)
+	f("top pods .. -n x", `invalid name ".."`)
+	f("top widgets http_requests", "unknown resource widgets: kubectl api-resources")
 	f("top --external services queue_length", "give a METRIC alone")
-	f("top --external queue_length -l a=b", "--selector: an external metric is of no object")
-	f("top pods/sample-1 http_requests -l a=b", "--selector: leave it out, or the NAME")
-	f("top ns http_requests -l a=b", "--selector: a namespace is asked for by name")
+	f("top --external queue_length -l a=b", "--selector: external metrics have no object")
+	f("top pods/sample-1 http_requests -l a=b", "--selector: leave out either it or the NAME")
+	f("top ns http_requests -l a=b", "--selector: leave it out: a namespace is read by its name")
 	f("top http_requests --sort-by cpu", "--sort-by=cpu: choose name or value")
 	f("top http_requests -o xml", "--output=xml: choose table, wide, json or yaml")
 	f("top http_requests -w --interval 10ms", "--interval=10ms: give 1s or more")
@@ -325,17 +323,17 @@ func TestClientsWithoutPromlet(t *testing.T) {
 		}
 	}
 	answer = http.NotFound
-	f("custom.metrics.k8s.io/v1beta2: it is not served (the server could not find the requested resource): is promlet installed? kubectl get apiservice v1beta2.custom.metrics.k8s.io tells")
+	f("custom.metrics.k8s.io/v1beta2 is not served (the server could not find the requested resource): install promlet, or see kubectl get apiservice v1beta2.custom.metrics.k8s.io")
 	answer = func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
 	}
-	f("kubectl get apiservice v1beta2.custom.metrics.k8s.io tells why")
+	f("see kubectl get apiservice v1beta2.custom.metrics.k8s.io")
 	answer = func(w http.ResponseWriter, _ *http.Request) {
 		answerStatus(w, http.StatusForbidden, metav1.StatusReasonForbidden, "viewer may not")
 	}
 	f("viewer may not")
 	_, err := a.run("top", "-A", "pods", "http_requests")
-	require.EqualError(t, err, "list namespaces for --all-namespaces: viewer may not: give one as --namespace")
+	require.EqualError(t, err, "list namespaces for --all-namespaces: viewer may not: give --namespace instead")
 
 	a.url = "https://127.0.0.1:" + freePort(t)
 	f("connection refused")

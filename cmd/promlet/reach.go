@@ -7,7 +7,7 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// explaining is what explanations look at.
+// explaining returns what explanations read.
 func (a *app) explaining() adapter.Explaining {
 	return adapter.Explaining{
 		Service: func(namespace, name string) adapter.Reach {

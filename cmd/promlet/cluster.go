@@ -12,15 +12,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	clientdiscovery "k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/servingcert"
+	"github.com/promlet/promlet/cmd/promlet/client"
 	"github.com/promlet/promlet/discovery"
 	clustersource "github.com/promlet/promlet/discovery/cluster"
 	"github.com/promlet/promlet/discovery/manifests"
@@ -29,15 +28,15 @@ import (
 // cluster is the Kubernetes cluster that promlet serves.
 type cluster struct {
 	config    *rest.Config
-	namespace string // that promlet runs in
+	namespace string // promlet runs in it
 }
 
-// cluster returns nil when manifests stand in for one.
+// cluster returns nil when manifests are used in place of one.
 func (o *options) cluster() (*cluster, error) {
 	if o.manifests != "" {
 		return nil, nil
 	}
-	// Without a file, this is the Pod's ServiceAccount.
+	// Without a file this uses the Pod's ServiceAccount.
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.kubeconfig}
 	loading := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
 	config, err := loading.ClientConfig()
@@ -45,7 +44,7 @@ func (o *options) cluster() (*cluster, error) {
 	case o.kubeconfig != "" && err != nil:
 		return nil, fmt.Errorf("--kubeconfig=%s: %w", o.kubeconfig, err)
 	case clientcmd.IsEmptyConfig(err), errors.Is(err, rest.ErrNotInCluster):
-		return nil, errors.New("not in a cluster: give --kubeconfig FILE to reach one, or --manifests DIR to do without")
+		return nil, errors.New("not in a cluster: give --kubeconfig FILE, or --manifests DIR to run without a cluster")
 	case err != nil:
 		return nil, fmt.Errorf("use the Pod's ServiceAccount: %w", err)
 	}
@@ -53,22 +52,21 @@ func (o *options) cluster() (*cluster, error) {
 	c := &cluster{config: config, namespace: o.namespace}
 	if c.namespace == "" {
 		if c.namespace, _, err = loading.Namespace(); err != nil {
-			return nil, fmt.Errorf("find the namespace that promlet runs in: %w: give it as --namespace", err)
+			return nil, fmt.Errorf("find the namespace that promlet runs in: %w: give --namespace", err)
 		}
 	}
 	return c, nil
 }
 
 const (
-	// apiServerPatience is how long the API server may stay away while promlet
-	// starts: less than the startup probe in deploy/ allows. An edge node boots
-	// both at the same time.
+	// apiServerPatience is how long promlet waits for the API server when it starts: less
+	// than the startup probe in deploy/. An edge node boots both at the same time.
 	apiServerPatience = 100 * time.Second
 	apiServerRetry    = 2 * time.Second
 )
 
-// connect returns the cluster once its API server answers, nil when manifests
-// stand in for one.
+// connect returns the cluster once its API server answers, nil when manifests are used in
+// place of one.
 func (o *options) connect(ctx context.Context, logger *slog.Logger) (*cluster, error) {
 	c, err := o.cluster()
 	if c == nil || err != nil {
@@ -77,18 +75,17 @@ func (o *options) connect(ctx context.Context, logger *slog.Logger) (*cluster, e
 	return c, c.wait(ctx, apiServerPatience, logger)
 }
 
-// wait returns when the API server answers anything at all, so that what follows
-// fails for its own reasons only.
+// wait returns when the API server answers any request, even with a refusal.
 func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog.Logger) error {
 	config := rest.CopyConfig(c.config)
 	config.Timeout = 10 * time.Second
-	client, err := clientdiscovery.NewDiscoveryClientForConfig(config)
+	server, err := clientdiscovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make API discovery client: %w", err)
 	}
 	start := time.Now()
 	for waited := false; ; waited = true {
-		_, err := client.ServerVersionWithContext(ctx)
+		_, err := server.ServerVersionWithContext(ctx)
 		if status := apierrors.APIStatus(nil); err == nil || errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
 			if waited {
 				logger.Info("the API server answers", "waited", time.Since(start).Round(time.Second))
@@ -99,7 +96,7 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 			return fmt.Errorf("the API server at %s does not answer: %w", c.config.Host, err)
 		}
 		if !waited {
-			logger.Warn("waiting for the API server", "error", err)
+			logger.Warn("waiting for the API server", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,7 +106,7 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 	}
 }
 
-// source is where objects come from: the cluster, or a directory of manifests.
+// source returns where objects are read: the cluster, or a directory of manifests.
 func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
 	logger = logger.With("component", "discovery")
 	if c == nil {
@@ -124,14 +121,11 @@ func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slo
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)
 	}
-	installed := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kinds))
-	// Kubernetes's own kinds need no request.
-	mapper := meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{adapter.BuiltinMapper(), installed}}
-	return source, mapper, nil
+	return source, client.NewMapper(kinds), nil
 }
 
-// keeper keeps the serving certificate in a Secret of the cluster. It is nil when
-// the certificate comes from a file, or is for this process alone.
+// keeper returns what keeps the serving certificate in a Secret of the cluster, nil when
+// the certificate comes from a file or is in memory.
 func (o *options) keeper(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (*servingcert.Keeper, error) {
 	if c == nil || o.servingCertSecret == "" || o.serving.ServerCert.CertKey.CertFile != "" {
 		return nil, nil

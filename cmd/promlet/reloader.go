@@ -10,40 +10,42 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 )
 
-// configPoll is how often the file is looked at. Reading it notices every way in which
-// files change, the symlinks of a mounted ConfigMap among them.
+// configPoll is the time between two reads of the file. Reading it notices every kind of
+// change, including those of a mounted ConfigMap's symlinks.
 const configPoll = 2 * time.Second
 
-// reloader applies the configuration file when it changes. One that is wrong is told
-// of, and the configuration in force stays.
+// reloader applies the configuration file when it changes. An invalid file is a problem;
+// the running configuration stays.
 type reloader struct {
 	path   string
-	apply  func(fileConfig) error
-	now    <-chan os.Signal // asks for the file to be applied though it is the same
+	apply  func(configfile.File) error
+	now    <-chan os.Signal // load the file even if it has not changed
 	logger *slog.Logger
 
 	succeeded, succeededAt prometheus.Gauge
 
-	seen    []byte // the file when it was last applied, or tried to be
-	again   bool   // to be tried again though it is the same
+	seen    []byte // the file at the last attempt to apply it
+	again   bool   // the last attempt failed for a reason that may pass
 	mtx     sync.Mutex
 	problem string
 	loaded  time.Time // last
 }
 
-// newReloader is about a file that holds data, which is in force.
-func newReloader(path string, data []byte, apply func(fileConfig) error, now <-chan os.Signal, registry prometheus.Registerer, logger *slog.Logger) *reloader {
+// newReloader returns a reloader of a file whose data is applied already.
+func newReloader(path string, data []byte, apply func(configfile.File) error, now <-chan os.Signal, registry prometheus.Registerer, logger *slog.Logger) *reloader {
 	r := &reloader{
 		path: path, seen: data, apply: apply, now: now, logger: logger, loaded: time.Now(),
 		succeeded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "promlet_config_last_reload_successful",
-			Help: "Whether the last attempt to load the configuration succeeded.",
+			Help: "Whether the last configuration reload attempt was successful.",
 		}),
 		succeededAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "promlet_config_last_reload_success_timestamp_seconds",
-			Help: "When the configuration was last loaded.",
+			Help: "Timestamp of the last successful configuration load.",
 		}),
 	}
 	registry.MustRegister(r.succeeded, r.succeededAt)
@@ -52,7 +54,7 @@ func newReloader(path string, data []byte, apply func(fileConfig) error, now <-c
 	return r
 }
 
-// run follows the file until ctx is done.
+// run loads the file when it changes, until ctx is done.
 func (r *reloader) run(ctx context.Context) error {
 	ticker := time.NewTicker(configPoll)
 	defer ticker.Stop()
@@ -68,12 +70,12 @@ func (r *reloader) run(ctx context.Context) error {
 	}
 }
 
-// reload applies the file if it has changed, or with force.
+// reload applies the file if it has changed, or if forced.
 func (r *reloader) reload(force bool) {
 	if r.path == "" {
 		return
 	}
-	data, err := readConfig(r.path)
+	data, err := os.ReadFile(r.path)
 	if err == nil && !r.again && bytes.Equal(data, r.seen) && !force {
 		return
 	}
@@ -81,25 +83,28 @@ func (r *reloader) reload(force bool) {
 	if err == nil {
 		err = r.load(data)
 	}
+	if err != nil {
+		err = fmt.Errorf("--config=%s: %w", r.path, err)
+	}
 	r.settle(err)
 }
 
 func (r *reloader) load(data []byte) error {
-	cfg, err := parseConfig(data)
-	if err == nil {
-		err = r.apply(cfg)
-		r.again = err != nil // it may be for want of an API server, say
-	}
+	file, err := configfile.Parse(data)
 	if err != nil {
-		return fmt.Errorf("--config=%s: %w", r.path, err)
+		return err
 	}
-	for _, odd := range cfg.notServed() {
-		r.logger.Warn("configuration", "file", r.path, "warning", odd)
+	if err := r.apply(file); err != nil {
+		r.again = true // the API server may be away, for example
+		return err
+	}
+	for _, warning := range file.Ignored() {
+		r.logger.Warn("configuration", "file", r.path, "warning", warning)
 	}
 	return nil
 }
 
-// settle notes how loading the file went.
+// settle records the result of an attempt.
 func (r *reloader) settle(err error) {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
@@ -107,7 +112,7 @@ func (r *reloader) settle(err error) {
 		r.succeeded.Set(0)
 		if problem := err.Error(); problem != r.problem {
 			r.problem = problem
-			r.logger.Error("the configuration is not loaded, that in force stays", "error", err)
+			r.logger.Error("configuration not loaded, the running one stays", "err", err)
 		}
 		return
 	}
@@ -117,17 +122,17 @@ func (r *reloader) settle(err error) {
 	r.logger.Info("configuration loaded", "file", r.path)
 }
 
-// problems tells why the file is not in force.
+// problems returns why the file is not applied.
 func (r *reloader) problems() []string {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
 	if r.problem == "" {
 		return nil
 	}
-	return []string{r.problem + " (the configuration in force stays)"}
+	return []string{r.problem + " (the running configuration stays)"}
 }
 
-// last tells whether the last attempt to load the file succeeded, and when one did.
+// last reports whether the last attempt succeeded, and the time of the last success.
 func (r *reloader) last() (ok bool, loaded time.Time) {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"cmp"
@@ -9,39 +9,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
 )
 
-// print writes values in the order asked for.
+// print sorts and writes values. Within a namespace they are in the order of the requests.
 func (o *topOptions) print(out io.Writer, values []topValue) error {
-	slices.SortStableFunc(values, func(a, b topValue) int {
-		byName := cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.order, b.order), cmp.Compare(a.of, b.of))
-		if o.sortBy == "value" {
-			return cmp.Or(b.quantity.Cmp(a.quantity), byName)
-		}
-		return byName
-	})
-	switch o.output {
-	case "json", "yaml":
+	slices.SortStableFunc(values, func(a, b topValue) int { return cmp.Compare(a.namespace, b.namespace) })
+	if o.sortBy == "value" {
+		slices.SortStableFunc(values, func(a, b topValue) int { return b.quantity.Cmp(a.quantity) })
+	}
+	if o.output == "json" || o.output == "yaml" {
 		return o.printList(out, values)
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	line := func(columns []string) {
-		// The table keeps the first error for Flush.
-		_, _ = fmt.Fprintln(table, strings.Join(columns, "\t"))
-	}
+	var rows [][]string
 	if !o.noHeaders {
-		line(o.headers())
+		rows = append(rows, o.headers())
 	}
 	for _, v := range values {
-		line(o.row(v))
+		rows = append(rows, o.row(v))
 	}
-	return table.Flush()
+	return printTable(out, rows)
 }
 
 func (o *topOptions) headers() []string {
@@ -76,8 +66,7 @@ func (o *topOptions) row(v topValue) []string {
 	return row
 }
 
-// decimal is a number for a person: two places behind the point, or three digits of
-// what is smaller than 1.
+// decimal formats a number with two decimals, or three digits if it is smaller than 1.
 func decimal(v float64) string {
 	if math.Abs(v) >= 1 || v == 0 {
 		return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 2, 64), ".00")
@@ -85,25 +74,23 @@ func decimal(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// printList writes the API's own list, of all that was asked.
+// printList writes all values as one list of the API's own type.
 func (o *topOptions) printList(out io.Writer, values []topValue) error {
-	list := struct {
-		metav1.TypeMeta `json:",inline"`
-		metav1.ListMeta `json:"metadata"`
-		Items           []any `json:"items"`
-	}{TypeMeta: metav1.TypeMeta{APIVersion: customMetricsAPI, Kind: "MetricValueList"}}
+	api, kind := customMetricsAPI, "MetricValueList"
 	if o.external {
-		list.TypeMeta = metav1.TypeMeta{APIVersion: externalMetricsAPI, Kind: "ExternalMetricValueList"}
+		api, kind = externalMetricsAPI, "ExternalMetricValueList"
 	}
+	var items []any
 	for _, v := range values {
-		list.Items = append(list.Items, v.answered)
+		items = append(items, v.item)
 	}
+	list := map[string]any{"apiVersion": api, "kind": kind, "metadata": map[string]any{}, "items": items}
 	text, err := json.MarshalIndent(list, "", "    ")
-	if err == nil && o.output == "yaml" {
-		text, err = yaml.JSONToYAML(text)
+	if o.output == "yaml" {
+		text, err = yaml.Marshal(list)
 	}
 	if err != nil {
-		return fmt.Errorf("write values: %w", err)
+		return fmt.Errorf("format values: %w", err)
 	}
 	_, err = fmt.Fprintf(out, "%s\n", strings.TrimSuffix(string(text), "\n"))
 	return err

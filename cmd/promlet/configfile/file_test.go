@@ -1,4 +1,4 @@
-package main
+package configfile
 
 import (
 	"os"
@@ -8,17 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLoadConfig(t *testing.T) {
+func TestLoad(t *testing.T) {
 	write := func(content string) string {
 		path := filepath.Join(t.TempDir(), "promlet.yaml")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
-	cfg, _, err := loadConfig("")
+	cfg, _, err := Load("")
 	require.NoError(t, err)
 	require.Empty(t, cfg.Rules)
 
-	cfg, _, err = loadConfig(write(`
+	cfg, _, err = Load(write(`
 rules:
 - seriesQuery: '{namespace!=""}'
   resources: {template: <<.Resource>>}
@@ -32,7 +32,7 @@ serviceMonitors:
 `))
 	require.NoError(t, err)
 	require.Len(t, cfg.Rules, 1)
-	require.Len(t, cfg.notServed(), 1)
+	require.Len(t, cfg.Ignored(), 1)
 	require.Len(t, cfg.ExternalRules, 1)
 	require.Equal(t, []string{"node_load.*"}, cfg.Keep)
 	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
@@ -40,8 +40,7 @@ serviceMonitors:
 	f := func(content, want string) {
 		t.Helper()
 		path := write(content)
-		_, _, err := loadConfig(path)
-		require.ErrorContains(t, err, "--config="+path)
+		_, _, err := Load(path)
 		require.ErrorContains(t, err, want)
 	}
 	f("rules:\n- seriesQuerry: x\n", `unknown field "rules[0].seriesQuerry"`)
@@ -49,6 +48,6 @@ serviceMonitors:
 	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
 	f("podMonitors: [{metadata: {name: a}}, null]", "podMonitors[1]: give it a metadata.name")
 	f("rules: {", "line 1")
-	_, _, err = loadConfig(filepath.Join(t.TempDir(), "none.yaml"))
+	_, _, err = Load(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml: no such file or directory")
 }

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"os"
@@ -18,11 +18,11 @@ func TestCheck(t *testing.T) {
 	const rule = `{seriesQuery: a, resources: {template: <<.Resource>>}, metricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)"}`
 	out, err := f("rules: [" + rule + "]\nexternalRules: [" + rule + "]\nkeep: [x, z]\n")
 	require.NoError(t, err)
-	require.Equal(t, path+" loads: 1 rule, 1 external rule, 0 ServiceMonitors, 0 PodMonitors, 2 patterns to keep\n", out)
+	require.Equal(t, path+" is valid: 1 rule, 1 external rule, 0 ServiceMonitors, 0 PodMonitors, 2 keep patterns\n", out)
 
 	out, err = f("keep: [x]\n")
 	require.NoError(t, err)
-	require.Contains(t, out, "loads: the default rules, 0 external rules")
+	require.Contains(t, out, "is valid: the default rules, 0 external rules")
 
 	out, err = f(`
 kind: ConfigMap
@@ -33,10 +33,10 @@ data:
     serviceMonitors: [{metadata: {name: m}, spec: {selector: {}, endpoints: [{port: web, interval: soon}]}}]
 `)
 	require.NoError(t, err)
-	require.Contains(t, out, "warning: resourceRules: they are not served")
+	require.Contains(t, out, "warning: resourceRules are ignored")
 	require.Contains(t, out, "warning: rules[0] and rules[1] both serve a as a: the later one, rules[1], answers")
 	require.Contains(t, out, "warning: ServiceMonitor default/m is rejected: spec.endpoints[0].interval")
-	require.Contains(t, out, "loads: 2 rules, 0 external rules, 1 ServiceMonitor")
+	require.Contains(t, out, "is valid: 2 rules, 0 external rules, 1 ServiceMonitor")
 
 	g := func(content, want string) {
 		t.Helper()

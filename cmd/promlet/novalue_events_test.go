@@ -11,11 +11,11 @@ import (
 	"github.com/promlet/promlet/adapter"
 )
 
-// An HPA hears once why a metric of its has no value, and again when that is forgotten or has changed.
-func TestLackingTells(t *testing.T) {
+// An HPA gets an Event for a metric without a value, and another one when that has expired or the reason has changed.
+func TestNoValueEvents(t *testing.T) {
 	recorder := record.NewFakeRecorder(10)
 	now := time.Now()
-	l := &lacking{events: recorder, logger: slog.New(slog.DiscardHandler), now: func() time.Time { return now }}
+	l := &noValueEvents{events: recorder, logger: slog.New(slog.DiscardHandler), now: func() time.Time { return now }}
 	v := int64(1)
 	a := adapter.Autoscaler{Namespace: "default", Name: "shop", UID: "u", Replicas: 2, Metrics: []adapter.ScaledMetric{
 		{Metric: "queue_depth", Object: "pods", Pods: 2, Reason: "no monitor selects it"},
@@ -25,7 +25,7 @@ func TestLackingTells(t *testing.T) {
 	look := func(want ...string) {
 		t.Helper()
 		now = now.Add(30 * time.Second)
-		l.note([]adapter.Autoscaler{a})
+		l.observe([]adapter.Autoscaler{a})
 		var got []string
 		for len(recorder.Events) > 0 {
 			got = append(got, <-recorder.Events)
@@ -65,6 +65,6 @@ func TestLackingTells(t *testing.T) {
 	for range 5 {
 		look()
 	}
-	l.note(nil)
-	require.Empty(t, l.since, "what is gone is forgotten")
+	l.observe(nil)
+	require.Empty(t, l.absent, "what is gone is forgotten")
 }

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"encoding/json"
@@ -72,7 +72,7 @@ func TestMetricsOfOtherAPIs(t *testing.T) {
 	defer server.Close()
 	a := &metricsAPI{t: t, url: server.URL}
 	_, err := a.run("metrics")
-	require.EqualError(t, err, "there is no metric: no target exposes any; promlet's status page shows the targets")
+	require.EqualError(t, err, "no metrics: no target exposes any; see the targets on promlet's status page")
 
 	var want strings.Builder
 	for i := range 10_000 {

@@ -1,0 +1,62 @@
+package client
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	cliflag "k8s.io/component-base/cli/flag"
+)
+
+// helpColumns is the width that --help is wrapped to.
+const helpColumns = 100
+
+// Command is a command with its flags by section, in the order that its help prints them.
+type Command struct {
+	*cobra.Command
+	Sections cliflag.NamedFlagSets
+}
+
+// NewCommand adds the flags of the sections to a command, and help that shows them by section.
+func NewCommand(cmd *cobra.Command, sections cliflag.NamedFlagSets) Command {
+	for _, set := range sections.FlagSets {
+		cmd.Flags().AddFlagSet(set)
+	}
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		// Help that cannot be written has no reader.
+		_, _ = io.WriteString(cmd.OutOrStdout(), help(cmd, sections))
+	})
+	return Command{cmd, sections}
+}
+
+// help is laid out as kubectl's, with the flags in sections as Kubernetes' servers print them.
+func help(cmd *cobra.Command, sections cliflag.NamedFlagSets) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", cmd.Long, cmd.UseLine())
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "  %s [command]\n", cmd.CommandPath())
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("\nAvailable Commands:\n")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+			}
+		}
+	}
+	cliflag.PrintSections(&b, sections, helpColumns)
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "\nUse \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
+	}
+	return b.String()
+}
+
+// Commands returns the commands that serve nothing.
+func Commands() []Command {
+	return []Command{newTopCommand(time.Now), newMetricsCommand(), newExplainCommand(), newCheckCommand()}
+}

@@ -1,0 +1,171 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"github.com/spf13/cobra"
+	cliflag "k8s.io/component-base/cli/flag"
+
+	"github.com/promlet/promlet/adapter"
+)
+
+// question is what top and explain ask: their common flags, kubectl's where it has them.
+type question struct {
+	selector       string
+	metricSelector string
+	external       bool
+}
+
+// parameters returns the question's parameters of a request.
+func (q question) parameters() url.Values {
+	parameters := url.Values{}
+	if q.selector != "" {
+		parameters.Set("labelSelector", q.selector)
+	}
+	if q.metricSelector != "" && q.external {
+		parameters.Set("labelSelector", q.metricSelector)
+	} else if q.metricSelector != "" {
+		parameters.Set("metricLabelSelector", q.metricSelector)
+	}
+	return parameters
+}
+
+// explainOptions are the flags of promlet explain.
+type explainOptions struct {
+	question
+	cluster clusterFlags
+	output  string
+}
+
+func newExplainCommand() Command {
+	var o explainOptions
+	return NewCommand(&cobra.Command{
+		Use:   "explain RESOURCE[/NAME] METRIC",
+		Short: "Explain why an object has a value of a metric, or why it has none",
+		Long: `Explain why an object has a value of a metric, or why it has none. Each line is a step from
+the request to the value: object, autoscaler, rule, monitor, endpoints, targets, series and
+samples. The first step that failed is the reason for a missing value.
+
+promlet answers through the API server. Whoever may read a metric may explain it;
+explanations show nothing of other namespaces.`,
+		Example: `  # Explain a metric of a Service
+  promlet explain services/sample-metrics-app http_requests -n default
+
+  # Explain a metric of the Pods with a label
+  promlet explain pods http_requests -l app=sample-metrics-app
+
+  # Explain an external metric
+  promlet explain --external queue_length -n default
+
+  # Ask a promlet that runs without a cluster
+  promlet explain services/sample-metrics-app http_requests --server https://127.0.0.1:6443 --insecure-skip-tls-verify`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if o.external && len(args) != 1 || !o.external && len(args) != 2 {
+				return errors.New("give RESOURCE/NAME and METRIC, such as services/sample-metrics-app http_requests; or --external METRIC")
+			}
+			return nil
+		},
+		RunE:              o.run,
+		ValidArgsFunction: completeMetrics(&o.cluster),
+	}, o.flags())
+}
+
+func (o *explainOptions) flags() cliflag.NamedFlagSets {
+	var sets cliflag.NamedFlagSets
+	flags := sets.FlagSet("explain")
+	flags.StringVarP(&o.selector, "selector", "l", "", "Label selector of the objects, in place of NAME. The first object without a value is explained.")
+	flags.StringVar(&o.metricSelector, "metric-selector", "", "Label selector of the series, as in an HPA's metric.selector.")
+	flags.BoolVar(&o.external, "external", false, "Explain a metric of external.metrics.k8s.io.")
+	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
+	o.cluster.addTo(sets.FlagSet("cluster"))
+	return sets
+}
+
+func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
+	if o.output != "text" && o.output != "json" {
+		return fmt.Errorf("--output=%s: choose text or json", o.output)
+	}
+	c, err := o.cluster.connect()
+	if err != nil {
+		return err
+	}
+	path, err := o.path(c, args)
+	if err != nil {
+		return err
+	}
+	body, err := c.explain(cmd.Context(), path, o.question)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		_, err := cmd.OutOrStdout().Write(body)
+		return err
+	}
+	explanation, err := parseExplanation(body)
+	if err != nil {
+		return err
+	}
+	return printExplanation(cmd.OutOrStdout(), explanation)
+}
+
+// path returns the path of the metric.
+func (o *explainOptions) path(c *connection, args []string) (string, error) {
+	metric := args[len(args)-1]
+	if err := c.checkMetric(metric); err != nil {
+		return "", err
+	}
+	if o.external {
+		return externalPath(c.namespace, metric), nil
+	}
+	of, err := c.described(args[0])
+	if err != nil {
+		return "", err
+	}
+	return of.path(c.namespace, metric), nil
+}
+
+// explain asks promlet to explain what it answers at a path.
+func (c *connection) explain(ctx context.Context, path string, q question) ([]byte, error) {
+	q.external = false // explanations of external metrics take metricLabelSelector, too
+	parameters := q.parameters()
+	parameters.Set(adapter.ExplainParameter, "true")
+	return c.get(ctx, path, parameters)
+}
+
+func parseExplanation(body []byte) (*adapter.Explanation, error) {
+	var explanation adapter.Explanation
+	if err := json.Unmarshal(body, &explanation); err != nil || len(explanation.Steps) == 0 {
+		return nil, errors.New("the metrics API does not explain its answers: is it promlet's, of this version?")
+	}
+	return &explanation, nil
+}
+
+func printExplanation(out io.Writer, explanation *adapter.Explanation) error {
+	marks := map[adapter.State]string{adapter.StateOK: "✓", adapter.StateBroken: "✗"}
+	var rows [][]string
+	for _, step := range explanation.Steps {
+		rows = append(rows, []string{cmp.Or(marks[step.State], "·") + " " + string(step.Link), step.Text})
+	}
+	if err := printTable(out, rows); err != nil {
+		return err
+	}
+	metric := fmt.Sprintf("%s of %s", explanation.Metric, explanation.Object)
+	if explanation.Object == "external" {
+		metric = "external metric " + explanation.Metric
+	}
+	if explanation.Namespace != "" {
+		metric += " in namespace " + explanation.Namespace
+	}
+	result := "is " + explanation.Value
+	if explanation.Reason != "" {
+		result = "has no value: " + explanation.Reason
+	}
+	_, err := fmt.Fprintf(out, "\n%s %s\n", metric, result)
+	return err
+}

@@ -1,0 +1,130 @@
+// Package configfile reads the file of --config, and reports what is wrong or odd in it without a cluster.
+package configfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+
+	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
+	"github.com/promlet/promlet/discovery/objects"
+)
+
+// File has prometheus-adapter's keys, and promlet's own beside them.
+type File struct {
+	adapter.Config `json:",inline"`
+	// ServiceMonitors count as if they were in the cluster.
+	ServiceMonitors []*monitoringv1.ServiceMonitor `json:"serviceMonitors,omitempty"`
+	// PodMonitors count as if they were in the cluster.
+	PodMonitors []*monitoringv1.PodMonitor `json:"podMonitors,omitempty"`
+	// Keep are regular expressions, anchored, of series names that are stored
+	// whether anybody reads them or not.
+	Keep []string `json:"keep,omitempty"`
+}
+
+// Load returns the file and its bytes. An empty path is an empty file.
+func Load(path string) (File, []byte, error) {
+	if path == "" {
+		return File{}, nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return File{}, nil, err
+	}
+	file, err := Parse(data)
+	return file, data, err
+}
+
+// Parse rejects unknown keys, so that a misspelt one does not silently change what is
+// served. Errors name the key by its path.
+func Parse(data []byte) (File, error) {
+	asJSON, err := unwrap(data)
+	if err != nil {
+		return File{}, err
+	}
+	var file File
+	unknown, err := json.UnmarshalStrict(asJSON, &file)
+	if err := errors.Join(append(unknown, err)...); err != nil {
+		return File{}, err
+	}
+	for i, m := range file.ServiceMonitors {
+		if m == nil || m.Name == "" {
+			return File{}, fmt.Errorf("serviceMonitors[%d]: give it a metadata.name", i)
+		}
+	}
+	for i, m := range file.PodMonitors {
+		if m == nil || m.Name == "" {
+			return File{}, fmt.Errorf("podMonitors[%d]: give it a metadata.name", i)
+		}
+	}
+	return file, nil
+}
+
+// unwrap returns the configuration as JSON, taken out of the manifest of a ConfigMap if
+// it is inside one.
+func unwrap(data []byte) ([]byte, error) {
+	asJSON, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, err
+	}
+	var outer corev1.ConfigMap
+	if err := json.UnmarshalCaseSensitivePreserveInts(asJSON, &outer); err != nil || outer.Kind != "ConfigMap" {
+		return asJSON, nil // Parse reports what is wrong with it, with the key's path
+	}
+	if len(outer.Data) != 1 {
+		return nil, fmt.Errorf("the ConfigMap has %d keys in data, not one", len(outer.Data))
+	}
+	for key, inner := range outer.Data {
+		if asJSON, err = yaml.YAMLToJSONStrict([]byte(inner)); err != nil {
+			return nil, fmt.Errorf("data[%s] of the ConfigMap: %w", key, err)
+		}
+	}
+	return asJSON, nil
+}
+
+// AdapterRules returns the file's rules. Without any, they are the default rules with
+// rates over rateWindow.
+func (f File) AdapterRules(rateWindow time.Duration) adapter.Rules {
+	rules := adapter.Rules{Custom: f.Rules, External: f.ExternalRules, Keep: f.Keep}
+	if rules.Custom == nil {
+		rules.Custom = adapter.DefaultRules(rateWindow)
+	}
+	return rules
+}
+
+// Ignored returns warnings about keys that prometheus-adapter serves and promlet does not.
+func (f File) Ignored() []string {
+	if len(f.ResourceRules) == 0 {
+		return nil
+	}
+	return []string{"resourceRules are ignored: metrics-server serves metrics.k8s.io"}
+}
+
+// Check returns what is odd about a file that loads. The error names all that is wrong.
+// Monitors are checked as in a cluster without Secrets and ConfigMaps.
+func (f File) Check() (warnings []string, err error) {
+	ruleWarnings, ruleErr := f.AdapterRules(adapter.DefaultRateWindow).Check(nil)
+	discoverer := discovery.New(objects.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
+	_, _, err = discoverer.Resolve()
+	warnings = append(f.Ignored(), ruleWarnings...)
+	return append(warnings, Rejected(discoverer.Monitors())...), errors.Join(ruleErr, err)
+}
+
+// Rejected returns a line for each monitor that is not scraped.
+func Rejected(statuses []monitors.Status) []string {
+	var lines []string
+	for _, m := range statuses {
+		if m.Err != nil {
+			lines = append(lines, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
+		}
+	}
+	return lines
+}
