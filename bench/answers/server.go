@@ -19,6 +19,10 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -110,7 +114,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, f fleet, clusterDir
 }
 
 // newAPI serves as promlet does in a cluster.
-func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string) (*adapter.Server, error) {
+func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string) (*apiserver.Server, error) {
 	serving := genericoptions.NewSecureServingOptions()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = "" // in memory
@@ -121,7 +125,7 @@ func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string
 	authorization := genericoptions.NewDelegatingAuthorizationOptions()
 	authorization.RemoteKubeConfigFile = authentication.RemoteKubeConfigFile
 	authorization.AllowCacheTTL = allowCacheTTL
-	return adapter.NewServer(adapter.ServerOptions{
+	return apiserver.New(apiserver.Options{
 		Provider:       provider,
 		SecureServing:  serving,
 		Authentication: authentication,
@@ -139,9 +143,9 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 	return adapter.NewProvider(adapter.Options{
 		DB:      db,
 		Objects: objects.Lister,
-		Rules:   adapter.Rules{Custom: adapter.DefaultRules(rateWindow)},
-		Exposed: func(uint64) ([]adapter.Exposed, uint64) { return names, 1 },
-		Targets: func(known uint64) ([]adapter.Target, uint64) {
+		Rules:   rules.Set{Custom: rules.Defaults(rateWindow)},
+		Exposed: func(uint64) ([]catalog.Exposed, uint64) { return names, 1 },
+		Targets: func(known uint64) ([]values.Target, uint64) {
 			if known == 1 {
 				return nil, 1
 			}

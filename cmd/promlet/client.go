@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	cliflag "k8s.io/component-base/cli/flag"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/objects"
 )
 
 const (
@@ -182,7 +182,7 @@ func (c *client) described(arg string) (described, error) {
 		return described{}, fmt.Errorf("make API discovery client: %w", err)
 	}
 	installed := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery))
-	found, err := resolve(meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{adapter.BuiltinMapper(), installed}}, resource)
+	found, err := resolve(meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{objects.BuiltinMapper(), installed}}, resource)
 	found.name = name
 	return found, err
 }

@@ -9,13 +9,13 @@ import (
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // fileConfig is the file given by --config: prometheus-adapter's keys, and
 // promlet's own beside them.
 type fileConfig struct {
-	adapter.Config `json:",inline"`
+	rules.Config `json:",inline"`
 	// ServiceMonitors count as if they were in the cluster.
 	ServiceMonitors []*monitoringv1.ServiceMonitor `json:"serviceMonitors,omitempty"`
 	// PodMonitors count as if they were in the cluster.
@@ -104,12 +104,12 @@ func unwrap(data []byte) ([]byte, error) {
 }
 
 // rules are what the adapter goes by.
-func (c fileConfig) rules(o *options) adapter.Rules {
-	rules := adapter.Rules{Custom: c.Rules, External: c.ExternalRules, Keep: c.Keep}
-	if rules.Custom == nil {
-		rules.Custom = adapter.DefaultRules(o.rateWindow)
+func (c fileConfig) rules(o *options) rules.Set {
+	set := rules.Set{Custom: c.Rules, External: c.ExternalRules, Keep: c.Keep}
+	if set.Custom == nil {
+		set.Custom = rules.Defaults(o.rateWindow)
 	}
-	return rules
+	return set
 }
 
 // notServed tells of what loads, for prometheus-adapter's sake, and has no effect.

@@ -39,8 +39,26 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"discovery", "github.com/prometheus/prometheus/scrape", "discovery scrapes nothing"},
 		{"discovery", "k8s.io/apiserver", "discovery serves nothing"},
 		{"adapter", "github.com/prometheus/prometheus/scrape", "the adapter scrapes nothing"},
+		{"adapter", module + "adapter/apiserver", "who embeds the Provider need not serve the API"},
+		{"adapter", "k8s.io/apiserver/pkg/server", "who embeds the Provider need not serve the API (upstream's provider interface brings parts of the library)"},
+		{"adapter/objects", module, "objects and kinds are Kubernetes's, and need nothing of promlet"},
+		{"adapter/rules", module + "tsdb", "rules are compiled without a database"},
+		{"adapter/rules", "k8s.io/apiserver", "promlet check reads rules without serving anything"},
+		{"adapter/catalog", module + "adapter/demand", "the catalog knows what rules make of series, not who reads them"},
+		{"adapter/demand", module + "adapter/values", "values note demand; demand evaluates nothing"},
+		{"adapter/values", module + "adapter/explain", "explanations stand on values"},
+		{"adapter/explain", module + "adapter/autoscalers", "autoscalers stand on explanations"},
+		{"adapter/apiserver", module + "adapter/autoscalers", "the API serves any provider, and explanations"},
 		{"adapter/servingcert", module, "a certificate needs nothing of promlet"},
+		{"adapter/replicas", module, "the HPA's arithmetic needs nothing of promlet"},
 		{"cmd/promlet", module + "bench", "the control plane is for tests"},
+	}
+	for _, room := range []string{"objects", "rules", "catalog", "demand", "values", "explain", "autoscalers", "apiserver", "servingcert", "replicas"} {
+		deps := listDeps(t, "adapter/"+room)
+		require.NotContains(t, deps, module+"adapter", "adapter/%s knows its parent", room)
+		if room != "apiserver" {
+			require.NotContains(t, deps, "k8s.io/apiserver/pkg/server", "adapter/%s serves nothing", room)
+		}
 	}
 	deps := map[string][]string{}
 	for _, f := range forbidden {
@@ -66,7 +84,10 @@ func listDeps(t *testing.T, pkg string) []string {
 
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
-	for _, pkg := range []string{"scrape", "tsdb", "tsdb/httpapi", "discovery", "adapter"} {
+	for _, pkg := range []string{
+		"scrape", "tsdb", "tsdb/httpapi", "discovery", "adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand",
+		"adapter/values", "adapter/explain", "adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
+	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()
 		require.NoError(t, err)
 		for _, imported := range strings.Fields(string(out)) {

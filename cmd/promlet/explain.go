@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/explain"
 )
 
 // explainOptions are the flags of promlet explain: kubectl's where it has them.
@@ -88,8 +88,8 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	return printExplanation(cmd.OutOrStdout(), told)
 }
 
-func readExplanation(body []byte) (*adapter.Explanation, error) {
-	var told adapter.Explanation
+func readExplanation(body []byte) (*explain.Explanation, error) {
+	var told explain.Explanation
 	if err := json.Unmarshal(body, &told); err != nil || len(told.Steps) == 0 {
 		return nil, errors.New("the metrics API does not explain: is it promlet's, of this version?")
 	}
@@ -97,7 +97,7 @@ func readExplanation(body []byte) (*adapter.Explanation, error) {
 }
 
 func (o explainOptions) parameters() url.Values {
-	parameters := url.Values{adapter.ExplainParameter: {"true"}}
+	parameters := url.Values{explain.Parameter: {"true"}}
 	if o.selector != "" {
 		parameters.Set("labelSelector", o.selector)
 	}
@@ -124,17 +124,17 @@ func (o *explainOptions) path(c *client, args []string) (string, error) {
 }
 
 // mark is what a state looks like.
-func mark(s adapter.State) string {
+func mark(s explain.State) string {
 	switch s {
-	case adapter.StateOK:
+	case explain.StateOK:
 		return "✓"
-	case adapter.StateBroken:
+	case explain.StateBroken:
 		return "✗"
 	}
 	return "·"
 }
 
-func printExplanation(out io.Writer, told *adapter.Explanation) error {
+func printExplanation(out io.Writer, told *explain.Explanation) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) {
 		// The table keeps the first error for Flush.

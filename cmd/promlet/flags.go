@@ -14,7 +14,8 @@ import (
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	cliflag "k8s.io/component-base/cli/flag"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -122,9 +123,9 @@ func newOptions() *options {
 		scrapeInterval:      defaultScrapeInterval,
 		scrapeTimeout:       defaultScrapeTimeout,
 		scrapeAnnotations:   true,
-		rateWindow:          adapter.DefaultRateWindow,
+		rateWindow:          rules.DefaultRateWindow,
 		ingest:              ingestDemand,
-		demandTTL:           adapter.DefaultDemandTTL,
+		demandTTL:           demand.DefaultTTL,
 		seriesLimit:         defaultSeriesLimit,
 		dataDir:             "data",
 		retention:           tsdb.DefaultRetention,

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -43,8 +45,8 @@ const (
 	firstScrape = 2 * time.Second
 )
 
-func (o *options) demand() adapter.DemandOptions {
-	d := adapter.DemandOptions{TTL: o.demandTTL, File: filepath.Join(o.dataDir, demandFile)}
+func (o *options) demand() demand.Options {
+	d := demand.Options{TTL: o.demandTTL, File: filepath.Join(o.dataDir, demandFile)}
 	if o.ingest == ingestDemand {
 		d.FirstValue = firstScrape + scrape.QuickGap
 	}
@@ -62,7 +64,7 @@ func (o *options) sampleLimit() int {
 }
 
 // exposed tells the adapter what targets expose.
-func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
+func (a *app) exposed(known uint64) ([]catalog.Exposed, uint64) {
 	if a.scraper.CatalogVersion() == known {
 		return nil, known
 	}
@@ -71,13 +73,13 @@ func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
 }
 
 // wanted tells the scraper what is read.
-func (a *app) wanted(d *adapter.Demand) {
+func (a *app) wanted(d *demand.Demand) {
 	a.scraper.SetDemand(scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
 }
 
 // startDemand makes the first scrapes store what was wanted before a restart.
 func (a *app) startDemand(ctx context.Context, provider *adapter.Provider) error {
-	d, err := provider.CurrentDemand(ctx)
+	d, err := provider.Demand.Current(ctx)
 	if err != nil {
 		return fmt.Errorf("find out what is wanted: %w", err)
 	}

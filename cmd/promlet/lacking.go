@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
 )
 
 // lacking tells of metrics that HPAs scale on and that have no value, as Events on the
@@ -42,7 +42,7 @@ const (
 )
 
 // note is told of all HPAs at each look.
-func (l *lacking) note(all []adapter.Autoscaler) {
+func (l *lacking) note(all []autoscalers.Autoscaler) {
 	before := l.since
 	l.since = map[string]*lack{}
 	for i := range all {
@@ -72,11 +72,11 @@ func (l *lacking) note(all []adapter.Autoscaler) {
 }
 
 // withoutPods tells whether there is no value because nothing runs that could have one.
-func withoutPods(a *adapter.Autoscaler, m *adapter.ScaledMetric) bool {
+func withoutPods(a *autoscalers.Autoscaler, m *autoscalers.Metric) bool {
 	return a.Replicas == 0 || m.Object == "pods" && m.Pods == 0
 }
 
-func (l *lacking) tell(a *adapter.Autoscaler, m *adapter.ScaledMetric, of *lack) {
+func (l *lacking) tell(a *autoscalers.Autoscaler, m *autoscalers.Metric, of *lack) {
 	age := l.now().Sub(of.toldAt)
 	if of.looks < patienceLooks || of.told == m.Reason && age < tellAgain || of.told != "" && age < tellOther {
 		return
@@ -92,7 +92,7 @@ func (l *lacking) tell(a *adapter.Autoscaler, m *adapter.ScaledMetric, of *lack)
 }
 
 // sought is what a metric is called where it is told of.
-func sought(m *adapter.ScaledMetric) string {
+func sought(m *autoscalers.Metric) string {
 	if m.Question.External {
 		return "external metric " + m.Metric
 	}

@@ -17,7 +17,7 @@ func (a *app) queryAPI(provider *adapter.Provider) (http.Handler, error) {
 		Targets:       a.scraper.TargetsActive,
 		Config:        a.shownConfig,
 		Names:         a.exposedNames,
-		Selected:      provider.Selected,
+		Selected:      provider.Demand.Selected,
 		Flags:         a.opts.flagValues(),
 		ListenAddress: a.opts.webListenAddress,
 		Version:       buildVersion(),

@@ -244,7 +244,7 @@ func (k *keys) inKeys(text string) string {
 }
 
 func keyReference(t *testing.T) string {
-	k := &keys{docs: readDocs(t, ".", filepath.Join("..", "..", "adapter")), names: map[string]string{}, seen: map[reflect.Type]string{}}
+	k := &keys{docs: readDocs(t, ".", filepath.Join("..", "..", "adapter", "rules")), names: map[string]string{}, seen: map[reflect.Type]string{}}
 	k.walk(t, reflect.TypeFor[fileConfig](), "")
 	var b strings.Builder
 	b.WriteString("\n## The configuration file\n\nThe file of `--config`, alone or inside the manifest of a ConfigMap: prometheus-adapter's keys, and promlet's own beside them.\n" +
@@ -264,7 +264,7 @@ func keyReference(t *testing.T) string {
 			require.NotEmpty(t, k.docs[name], "%s has no comment", name)
 			fmt.Fprintf(&b, "| `<<.%s>>` | %s |\n", field, cell(k.docs[name]))
 		}
-		require.NotZero(t, fields, "%s is no struct of the adapter", template.of)
+		require.NotZero(t, fields, "%s is no struct of the rules", template.of)
 	}
 	return b.String()
 }

@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/cmd/promlet/web"
 	"github.com/promlet/promlet/discovery"
@@ -145,7 +147,7 @@ type app struct {
 	reloader       *reloader
 	lacking        *lacking
 	shadowed       func() []string // metrics, by other rules
-	unmatched      func() []adapter.UnmatchedRule
+	unmatched      func() []rules.Unmatched
 	scrapedMtx     sync.Mutex
 	scraped        scraped
 	jobs           atomic.Pointer[[]*config.ScrapeConfig]
@@ -164,7 +166,7 @@ func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provide
 		Targets: a.targets,
 		Source:  a.sourceOf,
 
-		Explaining: a.explaining(),
+		Explain:    a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),
 		Registerer: a.registry,
@@ -219,8 +221,8 @@ func (a *app) run(ctx context.Context, provider *adapter.Provider) error {
 		return server.Run(answering)
 	})
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
-	group.Go(func() error { return provider.RunDemand(background, a.wanted) })
-	group.Go(func() error { return provider.RunAutoscalers(background, a.lacking.note) })
+	group.Go(func() error { return provider.Demand.Run(background, a.wanted) })
+	group.Go(func() error { return provider.Autoscalers.Run(background, a.lacking.note) })
 	group.Go(func() error { return a.reloader.run(background) })
 	group.Go(func() error { return a.ruleTeller().run(background) })
 	if a.keeper != nil {
@@ -244,10 +246,10 @@ func (a *app) newPages(provider *adapter.Provider, ready func() error) (*web.Ser
 }
 
 // server makes the API server, with a certificate to serve with.
-func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func() error) (*adapter.Server, error) {
-	options := adapter.ServerOptions{
+func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func() error) (*apiserver.Server, error) {
+	options := apiserver.Options{
 		Provider:      provider,
-		Explain:       provider.Explain,
+		Explain:       provider.Explainer.Explain,
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
 		ShutdownDelay: a.opts.shutdownDelay,
@@ -263,7 +265,7 @@ func (a *app) server(ctx context.Context, provider *adapter.Provider, ready func
 		}
 		options.Cert = a.keeper
 	}
-	server, err := adapter.NewServer(options)
+	server, err := apiserver.New(options)
 	if err != nil {
 		return nil, fmt.Errorf("--secure-port=%d: %w", a.opts.serving.BindPort, err)
 	}

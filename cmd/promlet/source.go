@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/discovery"
 )
@@ -111,7 +111,7 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
 	logger = logger.With("component", "discovery")
 	if c == nil {
-		return discovery.Manifests(o.manifests, discovery.ManifestOptions{Logger: logger}), adapter.BuiltinMapper(), nil
+		return discovery.Manifests(o.manifests, discovery.ManifestOptions{Logger: logger}), objects.BuiltinMapper(), nil
 	}
 	clients, err := discovery.NewClients(c.config)
 	if err != nil {
@@ -124,7 +124,7 @@ func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slo
 	}
 	installed := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kinds))
 	// Kubernetes's own kinds need no request.
-	mapper := meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{adapter.BuiltinMapper(), installed}}
+	mapper := meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{objects.BuiltinMapper(), installed}}
 	return source, mapper, nil
 }
 

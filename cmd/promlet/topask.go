@@ -19,7 +19,7 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	"k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/objects"
 )
 
 const (
@@ -103,7 +103,7 @@ func (c *client) having(ctx context.Context, metric string) ([]described, error)
 	if len(all) > 0 {
 		return all, nil
 	}
-	if d, err := resolve(adapter.BuiltinMapper(), metric); err == nil {
+	if d, err := resolve(objects.BuiltinMapper(), metric); err == nil {
 		return nil, fmt.Errorf("%s is a resource: give a METRIC, too, such as %s http_requests", metric, d)
 	}
 	return usual, nil // and be told why there is none

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // ruleTeller tells of rules that match no series: when one begins not to, in the log and
 // as an Event, and as an Event again for as long as it lasts.
 type ruleTeller struct {
-	unmatched func() []adapter.UnmatchedRule
+	unmatched func() []rules.Unmatched
 	// pod is promlet's own; nil when there is none.
 	pod    func() *corev1.ObjectReference
 	events record.EventRecorder // nil: none

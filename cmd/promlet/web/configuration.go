@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // Configuration is what promlet goes by.
@@ -14,11 +14,11 @@ type Configuration struct {
 	// File is that of --config, empty for none.
 	File string `json:"file,omitempty"`
 	// Rules, ExternalRules and Keep are those in force, Warnings what is odd about them.
-	Rules         []adapter.Rule `json:"rules"`
-	ExternalRules []adapter.Rule `json:"externalRules,omitempty"`
-	Keep          []string       `json:"keep,omitempty"`
-	Warnings      []string       `json:"warnings,omitempty"`
-	Flags         []Flag         `json:"flags"`
+	Rules         []rules.Rule `json:"rules"`
+	ExternalRules []rules.Rule `json:"externalRules,omitempty"`
+	Keep          []string     `json:"keep,omitempty"`
+	Warnings      []string     `json:"warnings,omitempty"`
+	Flags         []Flag       `json:"flags"`
 	// Versions are of promlet and what it is built of.
 	Versions []Version `json:"versions"`
 }
@@ -54,7 +54,7 @@ func (s *Server) configuration(*http.Request) (any, error) {
 	data := &configurationData{Configuration: s.opts.Configuration()}
 	for _, list := range []struct {
 		key   string
-		rules []adapter.Rule
+		rules []rules.Rule
 	}{{"rules", data.Rules}, {"externalRules", data.ExternalRules}} {
 		for i := range list.rules {
 			shown, err := showRule(fmt.Sprintf("%s[%d]", list.key, i), &list.rules[i])
@@ -68,7 +68,7 @@ func (s *Server) configuration(*http.Request) (any, error) {
 }
 
 // showRule leaves out what a rule does not say. What is not a text is JSON, which is YAML as well.
-func showRule(name string, r *adapter.Rule) (shownRule, error) {
+func showRule(name string, r *rules.Rule) (shownRule, error) {
 	shown := shownRule{Name: name, Fields: []field{{"seriesQuery", r.SeriesQuery}}}
 	for _, part := range []struct {
 		key   string
@@ -77,7 +77,7 @@ func showRule(name string, r *adapter.Rule) (shownRule, error) {
 	}{
 		{"seriesFilters", r.SeriesFilters, len(r.SeriesFilters) > 0},
 		{"resources", r.Resources, true},
-		{"name", r.Name, r.Name != adapter.Name{}},
+		{"name", r.Name, r.Name != rules.Name{}},
 	} {
 		if !part.there {
 			continue

@@ -10,7 +10,8 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
 )
 
 // explainData is a question as it was asked, and its answer.
@@ -24,7 +25,7 @@ type explainData struct {
 	External       bool   `json:"external,omitempty"`
 
 	Wrong       string               `json:"wrong,omitempty"` // with the question
-	Explanation *adapter.Explanation `json:"explanation,omitempty"`
+	Explanation *explain.Explanation `json:"explanation,omitempty"`
 	Metrics     []string             `json:"-"` // to choose from
 }
 
@@ -55,8 +56,8 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	return data, nil
 }
 
-func (d *explainData) question() (q adapter.Question, err error) {
-	q = adapter.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External}
+func (d *explainData) question() (q explain.Question, err error) {
+	q = explain.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External}
 	if !d.External {
 		q.Object = schema.ParseGroupResource(cmp.Or(d.Resource, "services"))
 	} else {
@@ -82,7 +83,7 @@ func parseSelector(field, text string) (apilabels.Selector, error) {
 }
 
 // explainURL is the page that explains a question.
-func explainURL(q adapter.Question) string {
+func explainURL(q explain.Question) string {
 	values := url.Values{"metric": {q.Metric}, "namespace": {q.Namespace}}
 	if q.External {
 		values.Set("external", "yes")
@@ -97,7 +98,7 @@ func explainURL(q adapter.Question) string {
 }
 
 // suggested are metrics that somebody reads, and then others.
-func suggested(exposed []metric, usage *adapter.Usage) []string {
+func suggested(exposed []metric, usage *demand.Demand) []string {
 	slices.SortStableFunc(exposed, func(a, b metric) int { return cmp.Compare(b2i(b.Stored), b2i(a.Stored)) })
 	var names []string
 	for i := range exposed {

@@ -16,7 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/scrape"
 )
@@ -42,9 +44,9 @@ type Options struct {
 	// Problems tells what stands between people and their metrics, a line each.
 	Problems func() []string
 	// Autoscalers are those that a filter takes.
-	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]adapter.Autoscaler, error)
-	Explain     func(context.Context, adapter.Question) (*adapter.Explanation, error)
-	Usage       func(context.Context) (*adapter.Usage, error)
+	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]autoscalers.Autoscaler, error)
+	Explain     func(context.Context, explain.Question) (*explain.Explanation, error)
+	Usage       func(context.Context) (*demand.Demand, error)
 	Monitors    func() []discovery.MonitorStatus
 	Targets     func() []Target
 	// Metrics are all that targets expose.
