@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
@@ -13,7 +14,7 @@ import (
 
 // metrics count what a Provider answers. They exist without a registerer as well.
 type metrics struct {
-	all     []prometheus.Collector
+	all     *prometheus.Registry
 	answers map[rules.API]map[values.Outcome]prometheus.Counter
 	took    map[rules.API]prometheus.Observer // seconds
 	age     map[rules.API]prometheus.Observer // seconds
@@ -22,28 +23,30 @@ type metrics struct {
 }
 
 func newMetrics() *metrics {
-	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
+	all := prometheus.NewRegistry()
+	with := promauto.With(all)
+	answers := with.NewCounterVec(prometheus.CounterOpts{
 		Name: "promlet_api_answers_total",
 		Help: "Answers of the metrics APIs, by API and by whether there was a value, or why not.",
 	}, []string{"api", "reason"})
-	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	took := with.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "promlet_api_answer_duration_seconds",
 		Help:    "How long answers of the metrics APIs took to find, without authentication and transport.",
 		Buckets: []float64{.0005, .002, .01, .05, .25, 1, 5},
 	}, []string{"api"})
-	age := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	age := with.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "promlet_api_value_age_seconds",
 		Help: "How old the last sample behind a value was when it was answered.",
 		// Up to two scrape intervals of a minute: older values are none.
 		Buckets: []float64{1, 2.5, 5, 10, 15, 30, 60, 120},
 	}, []string{"api"})
-	evaluations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	evaluations := with.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "promlet_rule_evaluation_duration_seconds",
 		Help:    "How long evaluations of rules' queries took, by whether they gave a value, nothing, or an error.",
 		Buckets: []float64{.0005, .002, .01, .05, .25, 1, 5},
 	}, []string{"result"})
 	m := &metrics{
-		all:         []prometheus.Collector{answers, took, age, evaluations},
+		all:         all,
 		answers:     map[rules.API]map[values.Outcome]prometheus.Counter{},
 		took:        map[rules.API]prometheus.Observer{},
 		age:         map[rules.API]prometheus.Observer{},
@@ -67,11 +70,9 @@ func (p *Provider) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	all := prometheus.NewRegistry()
-	all.MustRegister(p.metrics.all...)
 	gauge := func(name, help, label, of string, value func() int) {
-		all.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{label: of}},
-			func() float64 { return float64(value()) }))
+		promauto.With(p.metrics.all).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{label: of}},
+			func() float64 { return float64(value()) })
 	}
 	for _, api := range []rules.API{rules.CustomAPI, rules.ExternalAPI} {
 		gauge("promlet_rules", "Rules in force, by API.", "api", api.String(), func() (n int) {
@@ -99,7 +100,7 @@ func (p *Provider) register(r prometheus.Registerer) error {
 	reader("api", func(c demand.Counts) int { return c.API })
 	reader("query", func(c demand.Counts) int { return c.Query })
 	reader("keep", func(c demand.Counts) int { return c.Keep })
-	if err := r.Register(all); err != nil {
+	if err := r.Register(p.metrics.all); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	return nil

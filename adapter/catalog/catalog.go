@@ -34,7 +34,8 @@ type Catalog struct {
 
 	mu             sync.Mutex
 	rules          []*rules.Compiled
-	names          []string // stored
+	loaded         time.Time // when they came into force
+	names          []string  // stored
 	exposedVersion uint64
 	labels         map[string][]string         // of what targets expose, by series name
 	types          map[string]model.MetricType // likewise; unknown where targets differ
@@ -42,10 +43,11 @@ type Catalog struct {
 	mappings       map[rules.Metric][]Mapping
 	version        uint64 // counts the changes of mappings
 	stale          bool   // mappings were made of other rules
-	unmatched      unmatched
 	// queries are known as far as they were asked for, by the label that they group by;
 	// "" is a placeholder.
 	queries map[Mapping]map[string]Query
+
+	unmatched unmatched
 
 	listMu sync.Mutex
 	listed *Listing
@@ -100,7 +102,7 @@ func (c *Catalog) SetRules(compiled []*rules.Compiled) {
 	defer c.mu.Unlock()
 	// Until they are refreshed, the old rules' mappings stay wanted.
 	c.rules, c.stale = compiled, true
-	c.unmatched = unmatched{loaded: c.now()}
+	c.loaded = c.now()
 	c.listAt = time.Time{}
 }
 

@@ -155,12 +155,11 @@ type app struct {
 }
 
 func (a *app) provider(mapper meta.RESTMapper, cfg fileConfig) (*adapter.Provider, error) {
-	rules := cfg.rules(a.opts)
 	provider, err := adapter.NewProvider(adapter.Options{
 		DB:      a.db,
 		Objects: a.objects.Lister,
 		Mapper:  mapper,
-		Rules:   rules,
+		Rules:   cfg.rules(a.opts),
 		Exposed: a.exposed,
 		Demand:  a.opts.demand(),
 		Targets: a.targets,
