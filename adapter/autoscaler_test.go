@@ -149,7 +149,7 @@ func TestAutoscalersWithPodsMissing(t *testing.T) {
 	require.Empty(t, all)
 }
 
-// An HPA that scales nothing, whatever its metrics are, says why. That a metric has no value is told of the metric.
+// An HPA that scales nothing, whatever its metrics are, says why. A metric without a value has its own reason.
 func TestAutoscalerStuck(t *testing.T) {
 	for _, c := range []struct {
 		condition autoscalingv2.HorizontalPodAutoscalerCondition

@@ -49,7 +49,7 @@ func benchmarkCrowds(b *testing.B, ask func(b *testing.B, f *fixture, pods int))
 	}
 }
 
-// BenchmarkPods tells what the rate of each pod of an application costs, without the API
+// BenchmarkPods measures the rate of each pod of an application, without the API
 // server: see bench/answers for the whole.
 func BenchmarkPods(b *testing.B) {
 	selector := apilabels.SelectorFromSet(apilabels.Set{"app": "app"})
@@ -61,7 +61,7 @@ func BenchmarkPods(b *testing.B) {
 	})
 }
 
-// BenchmarkService tells what the rate of a Service of so many pods costs.
+// BenchmarkService measures the rate of a Service of so many pods.
 func BenchmarkService(b *testing.B) {
 	name := types.NamespacedName{Namespace: "default", Name: "app"}
 	info := provider.CustomMetricInfo{GroupResource: serviceResource, Metric: "http_requests", Namespaced: true}

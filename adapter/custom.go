@@ -64,9 +64,7 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 	case err == nil:
 		none = values.Absent(values.OutcomeNotANumber, "no value")
 	case !ok || absent.Outcome == values.OutcomeNoMetric || absent.Outcome == values.OutcomeStarting:
-		first := req.Names[0]
-		req.Names = req.Names[:1]
-		return nil, nil, p.Explainer.Why(ctx, req, first, err)
+		return nil, nil, p.Explainer.Why(ctx, req, req.Names[0], err)
 	default:
 		none = err
 	}

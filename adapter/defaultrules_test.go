@@ -10,8 +10,8 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// counted loads a counter that rises by so much a second, and tells what is answered
-// for the Services, the pod, its Deployment and its namespace.
+// counted requires the same answer for the Services, the pod, its Deployment and its
+// namespace.
 func (f *fixture) counted(t *testing.T, want string) {
 	t.Helper()
 	require.Equal(t, "sample-1="+want+"@120s", f.ask("default/pods/*/http_requests"))
@@ -139,7 +139,7 @@ func TestInstancesOfAnExporter(t *testing.T) {
 	require.Equal(t, "sample-1=40@instant", f.ask("default/pods/*/redis_keys"), "one of them twice")
 }
 
-// What an exporter in another namespace tells of a pod goes by the exporter's targets.
+// Series about a pod from an exporter in another namespace count by the exporter's targets.
 func TestSeriesOfOtherNamespacesTargets(t *testing.T) {
 	f := newFixture(t)
 	f.namespaces("default")

@@ -48,9 +48,9 @@ func TestSeriesNamesThatAreQueries(t *testing.T) {
 	require.Contains(t, f.ask("mine/pods/spy/"+escaped), "404: ", "its series is of another namespace")
 }
 
-// Whoever asks in a namespace is told of that one, also about namespaces and nodes.
+// A question in a namespace is answered about that one, also for namespaces and nodes.
 func TestExplanationsThroughANamespace(t *testing.T) {
-	th := newTheatre(t)
+	th := newMonitored(t)
 	of := labels.FromStrings("namespace", "other", "pod", "treasure-1", "job", "treasure", "node", "node-1")
 	th.targets = append(th.targets, values.Target{Job: "treasure", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, LastScrape: th.now, Err: errors.New("treasure")})
 	th.exposed["treasure"] = []catalog.Exposed{{Name: "treasure_total", LabelNames: []string{"namespace", "node"}}}

@@ -37,19 +37,19 @@ func (f *fixture) countedAs(a rules.API, ask func()) (counted values.Outcome) {
 	return counted
 }
 
-// Each reason, as the message tells it, too.
+// Each outcome is that of the message's reason.
 func TestAnswersAreCountedByReason(t *testing.T) {
 	service := "default/services/shop/http_requests"
-	f := func(path string, want values.Outcome, change func(th *theatre)) {
+	f := func(path string, want values.Outcome, change func(th *monitored)) {
 		t.Helper()
-		th := newTheatre(t)
+		th := newMonitored(t)
 		change(th)
 		require.Equal(t, want, th.countedAs(rules.CustomAPI, func() { t.Log(th.ask(path)) }), path)
 	}
-	stored := func(th *theatre) {
+	stored := func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+15x16`)
 	}
-	asItIs := func(*theatre) {}
+	asItIs := func(*monitored) {}
 	f(service, values.OutcomeValue, stored)
 	f("default/pods/*/http_requests", values.OutcomeValue, stored)
 	f("default/services/shops/http_requests", values.OutcomeNoObject, stored)
@@ -59,25 +59,25 @@ func TestAnswersAreCountedByReason(t *testing.T) {
 	f("default/widgets.example.com/x/http_requests", values.OutcomeRefused, stored)
 	f("default/services/shop/http_requests??code=5", values.OutcomeNoSeries, stored)
 	f("default/pods/*/http_requests??code=5", values.OutcomeTooFewSamples, stored)
-	f(service, values.OutcomeNoMonitor, func(th *theatre) { th.services, th.targets = nil, nil })
-	f(service, values.OutcomeNoEndpoints, func(th *theatre) {
+	f(service, values.OutcomeNoMonitor, func(th *monitored) { th.services, th.targets = nil, nil })
+	f(service, values.OutcomeNoEndpoints, func(th *monitored) {
 		th.services["shop"].Monitors[0].Jobs[0] = explain.ReachedJob{Name: "job", Missing: "the Service has no such port"}
 		th.targets = nil
 	})
-	f(service, values.OutcomeTargetDown, func(th *theatre) { th.targets[0].Err = errors.New("refused") })
-	f(service, values.OutcomeNoSeries, func(th *theatre) { th.exposed["job"][0].Name = "x" })
+	f(service, values.OutcomeTargetDown, func(th *monitored) { th.targets[0].Err = errors.New("refused") })
+	f(service, values.OutcomeNoSeries, func(th *monitored) { th.exposed["job"][0].Name = "x" })
 	f(service, values.OutcomeNoSamples, asItIs)
-	f(service, values.OutcomeStarting, func(th *theatre) { th.startCollection() })
-	f(service, values.OutcomeTooFewSamples, func(th *theatre) {
+	f(service, values.OutcomeStarting, func(th *monitored) { th.startCollection() })
+	f(service, values.OutcomeTooFewSamples, func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 	})
-	f(service, values.OutcomeNoSamples, func(th *theatre) { stored(th); th.now = th.now.Add(time.Minute) })
-	nan := func(th *theatre) { th.append("http_requests", "shop-1", math.NaN()) }
+	f(service, values.OutcomeNoSamples, func(th *monitored) { stored(th); th.now = th.now.Add(time.Minute) })
+	nan := func(th *monitored) { th.append("http_requests", "shop-1", math.NaN()) }
 	f("default/pods/shop-1/http_requests", values.OutcomeNotANumber, nan)
 	f("default/pods/*/http_requests", values.OutcomeNotANumber, nan)
 }
 
-// A Provider that has nothing to explain with tells what evaluation has found.
+// Without explanations the reason is the one that evaluation has found.
 func TestAnswersAreCountedWithoutExplanations(t *testing.T) {
 	f := newFixtureWith(t, Options{Rules: rules.Set{External: []rules.Rule{{
 		SeriesQuery: `queue_depth`, Name: rules.Name{As: "several"}, MetricsQuery: `<<.Series>>{<<.LabelMatchers>>}`,

@@ -188,7 +188,6 @@ func (s *scaling) ofPods(ctx context.Context, m *Metric, spec *autoscalingv2.Pod
 		if err = cmp.Or(err, found[names[0]].Err); err == nil {
 			err = values.Absent(values.OutcomeNoSeries, "no value")
 		}
-		req.Names = names[:1]
 		return fmt.Errorf("pod %s: %w", names[0], s.explainer.Why(ctx, req, names[0], err))
 	}
 	m.Question.Name = cmp.Or(m.Question.Name, names[0])

@@ -147,7 +147,7 @@ func (e *Evaluation) byPods(ctx context.Context, podLabel string, values map[str
 	if values == nil {
 		values = make(map[string]Value, len(e.Request.Names))
 	}
-	reasons := reasons{}
+	var absences reasons
 	for _, name := range e.Request.Names {
 		if _, known := values[name]; known {
 			continue
@@ -157,7 +157,7 @@ func (e *Evaluation) byPods(ctx context.Context, podLabel string, values map[str
 			return nil, err
 		}
 		if len(pods) == 0 {
-			reasons.add(&Absence{Outcome: OutcomeNoSeries, Reason: "no series names it, and it has no pods" + InNamespace(e.Request.Namespace)})
+			absences.add(&Absence{Outcome: OutcomeNoSeries, Reason: "no series names it, and it has no pods" + InNamespace(e.Request.Namespace)})
 			continue
 		}
 		expr, vector, err := e.query(ctx, e.Scope[0].Name, e.Request.Matchers, e.Scope, []rules.Matcher{rules.OneOf(podLabel, pods)})
@@ -171,11 +171,11 @@ func (e *Evaluation) byPods(ctx context.Context, podLabel string, values map[str
 		case e.brief > 0:
 			return nil, e.tooBrief()
 		default:
-			reasons.add(&Absence{Outcome: OutcomeNoSamples, Reason: fmt.Sprintf("%s has no value yet for its pods %s", e.Mapping.Series, strings.Join(pods, ", "))})
+			absences.add(&Absence{Outcome: OutcomeNoSamples, Reason: fmt.Sprintf("%s has no value yet for its pods %s", e.Mapping.Series, strings.Join(pods, ", "))})
 		}
 	}
 	if len(values) == 0 {
-		return nil, reasons.err()
+		return nil, absences.err()
 	}
 	return values, nil
 }

@@ -71,7 +71,7 @@ func (v *Evaluator) firstMapping(ctx context.Context, req Request, try func(*Eva
 	if ctx.Value(unreadKey{}) == nil {
 		v.Demand.Read(req.Metric)
 	}
-	reasons := reasons{all: Absence{Outcome: OutcomeNoSeries}}
+	absences := reasons{all: Absence{Outcome: OutcomeNoSeries}}
 	for _, m := range of {
 		answered := false
 		e, err := v.Evaluation(req, m)
@@ -79,7 +79,7 @@ func (v *Evaluator) firstMapping(ctx context.Context, req Request, try func(*Eva
 			answered, err = try(e)
 		}
 		if absent, ok := errors.AsType[*Absence](err); ok {
-			reasons.add(absent)
+			absences.add(absent)
 		} else if err != nil {
 			return err
 		} else if answered {
@@ -89,5 +89,5 @@ func (v *Evaluator) firstMapping(ctx context.Context, req Request, try func(*Eva
 	if wait := v.Demand.Starting(req.Metric); wait > 0 {
 		return Absent(OutcomeStarting, "collection of %s has started, first value in about %s", of[0].Series, wait.Round(time.Second))
 	}
-	return reasons.err()
+	return absences.err()
 }
