@@ -44,7 +44,8 @@ func (j joined) Gather() ([]*dto.MetricFamily, error) {
 		words[firstWord(f)] = true
 	}
 	library, libraryErr := j.library.Gather()
-	all := append(own, slices.DeleteFunc(library, func(f *dto.MetricFamily) bool { return words[firstWord(f)] })...)
+	library = slices.DeleteFunc(library, func(f *dto.MetricFamily) bool { return words[firstWord(f)] })
+	all := slices.Concat(own, library)
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return all, errors.Join(ownErr, libraryErr)
 }

@@ -78,7 +78,7 @@ type Server struct {
 
 // New listens and is ready to Run. It returns ErrNotLoopback when it would let in anyone
 // from other machines.
-func New(opts Options) (*Server, error) {
+func New(opts Options) (_ *Server, err error) {
 	if err := checkAuth(opts); err != nil {
 		return nil, err
 	}
@@ -103,17 +103,22 @@ func New(opts Options) (*Server, error) {
 	if err := applyServing(config, opts); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, config.SecureServing.Listener.Close())
+		}
+	}()
 	if err := applyAuth(config, opts); err != nil {
-		return nil, errors.Join(err, closeListener(config))
+		return nil, err
 	}
 	cm := cmapiserver.Config{GenericConfig: config}
 	server, err := cm.Complete(nil).New("promlet", opts.Provider, opts.Provider)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
+		return nil, fmt.Errorf("make API server: %w", err)
 	}
 	serveMetrics(server.GenericAPIServer, opts.Metrics)
 	if err := registerExpiry(opts.Registerer, config.SecureServing.Cert); err != nil {
-		return nil, errors.Join(fmt.Errorf("make API server: %w", err), closeListener(config))
+		return nil, fmt.Errorf("make API server: %w", err)
 	}
 	return &Server{generic: server.GenericAPIServer}, nil
 }
@@ -222,13 +227,6 @@ func refuseBadSelectors(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-func closeListener(config *genericapiserver.Config) error {
-	if config.SecureServing == nil || config.SecureServing.Listener == nil {
-		return nil
-	}
-	return config.SecureServing.Listener.Close()
 }
 
 // Handler is the API without its listener: with authentication and

@@ -7,8 +7,8 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// Parameter, with any value, asks for an Explanation in the place of a metric. Who may read
-// the metric may ask.
+// Parameter is the parameter of a request for a metric that asks, with any value, for its
+// Explanation instead. Who may read the metric may ask.
 const Parameter = "explain"
 
 // Question is a request for a metric that is to be explained.
