@@ -88,10 +88,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 # Prometheus is built without the assets of its web pages, which are not in its module.
 bench: build ## Print what the whole process, discovery and scraping cost beside Prometheus's, and what answers cost. 17 minutes, once all is built.
 	go -C bench/prometheus build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
-	go run ./bench/process --promlet bin/promlet --prometheus bin/prometheus
-	go -C bench/monitors run ./figures
-	go run ./bench/scraping
-	go run ./bench/answers
+	go run ./bench process
+	go run ./bench discovery
+	go run ./bench scraping
+	go run ./bench answers
 
 image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 pushes promlet for these.
 	docker buildx build -f deploy/Dockerfile -t $(IMAGE):$(IMAGE_VERSION) \

@@ -50,7 +50,7 @@ func benchmarkCrowds(b *testing.B, ask func(b *testing.B, f *fixture, pods int))
 }
 
 // BenchmarkPods measures the rate of each pod of an application, without the API
-// server: see bench/answers for the whole.
+// server: `go run ./bench answers` measures the whole.
 func BenchmarkPods(b *testing.B) {
 	selector := apilabels.SelectorFromSet(apilabels.Set{"app": "app"})
 	info := provider.CustomMetricInfo{GroupResource: podResource, Metric: "http_requests", Namespaced: true}

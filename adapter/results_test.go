@@ -18,6 +18,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
+	"github.com/promlet/promlet/tsdb"
 )
 
 // What is answered in each case in which prometheus-adapter says something else, or
@@ -107,27 +108,36 @@ func refreshed(t *testing.T) *fixture {
 	return f
 }
 
-func (f *fixture) stale(pod string, at time.Time) {
+// sampled appends a sample to the counter of a refreshed pod.
+func (f *fixture) sampled(pod string, at time.Time, v float64) *tsdb.Target {
 	f.t.Helper()
 	app := f.db.AppenderV2(f.t.Context())
 	series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "default", "pod", pod, "service", "sample", "container", "app")
-	_, err := app.Append(0, series, 0, at.UnixMilli(), math.Float64frombits(promvalue.StaleNaN), nil, nil, storage.AOptions{})
+	_, err := app.Append(0, series, 0, at.UnixMilli(), v, nil, nil, storage.AOptions{})
 	require.NoError(f.t, err)
 	require.NoError(f.t, app.Commit())
-	f.sources[series.Hash()].Target.FailingSince = at
+	return f.sources[series.Hash()].Target
 }
 
-// A pod that does not exist any more counts in no sum from when its series have ended;
-// one that exists, and could not be scraped once, does.
+// A pod that does not exist any more counts in no sum once the others have been scraped
+// since; one that exists, and could not be scraped once, does.
 func TestDeadPodsCountNowhere(t *testing.T) {
 	f := refreshed(t)
 	f.pod("sample-2", "sample")
-	f.stale("sample-2", f.now)
+	left := f.sampled("sample-2", f.now, math.Float64frombits(promvalue.StaleNaN))
+	left.FailingSince = f.now
 	require.Equal(t, "sample=30@120s", f.ask("default/services/sample/http_requests"), "a scrape has failed")
 	require.NoError(t, f.objects[podResource].Delete(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "sample-2"}}))
-	require.Equal(t, "sample=10@120s", f.ask("default/services/sample/http_requests"))
-	require.Equal(t, "default=10@120s", f.ask("/namespaces/default/http_requests"))
+	require.Equal(t, "sample=30@120s", f.ask("default/services/sample/http_requests"), "scraping does not know yet")
 	require.Equal(t, "sample-1=10@120s", f.ask("default/pods/*/http_requests"))
+	left.Ended = f.now
+	f.now = f.now.Add(step)
+	stays := f.sampled("sample-1", f.now, 150*17)
+	stays.LastScrape = f.now
+	left.Changes, stays.Changes = []time.Time{left.Ended}, []time.Time{left.Ended}
+	require.Equal(t, "sample=10@15s", f.ask("default/services/sample/http_requests"))
+	require.Equal(t, "default=10@15s", f.ask("/namespaces/default/http_requests"))
+	require.Equal(t, "sample-1=10@15s", f.ask("default/pods/*/http_requests"))
 }
 
 // Series that have not been refreshed within two intervals have no value, though the

@@ -35,14 +35,14 @@ var ErrClosed = errors.New("the database is closed")
 type DB struct {
 	opts    Options
 	store   *promtsdb.DB
-	engine  *promql.Engine
+	engine  *engine
 	slots   *slots
 	arenas  arenas
 	lock    fileutil.Releaser
 	parser  parser.Parser
 	metrics *prometheus.Registry
 	stats   *promtsdb.DBStats
-	damage  []Damage
+	damage  error
 
 	features features.Collector
 
@@ -60,8 +60,9 @@ var (
 )
 
 // Open opens the data directory, makes it if it is not there, and brings back what the log holds.
-// Whatever is damaged in it is repaired or moved to a directory corrupt-<time> inside it (the
-// newest few are kept), logged as a warning, and told by Damage.
+// A log that is torn at its end, as a killed process leaves it, is cut off there. If anything else is damaged, Open moves
+// all samples into the directory corrupt inside it, replacing earlier ones there, and starts empty. It logs a
+// warning, and Damage returns the reason.
 //
 // It fails when Options are wrong, with ErrLocked when the directory is in use, and when the system
 // refuses to read or write it.
@@ -127,27 +128,26 @@ func refused(err error) bool {
 	return false
 }
 
-// open repairs the directory, opens the storage on it, and starts the engine.
+// open opens the storage on the directory, or on an empty one if it is damaged, and starts the engine.
 func (db *DB) open() error {
-	rep := newRepairer(db.opts.Dir, db.opts.Logger)
-	err := rep.run()
+	err := checkData(db.opts.Dir)
 	if err == nil {
 		err = db.openStore()
 	}
 	if err != nil && !refused(err) {
-		// Nothing known, and nothing that waiting would mend: begin anew beside the old data.
-		if err := rep.setAllAside(err); err != nil {
+		db.damage = err
+		if err := setAside(db.opts.Dir); err != nil {
 			return err
 		}
+		db.opts.Logger.Warn("The data directory is damaged: its samples are set aside, and promlet starts without them",
+			"dir", db.opts.Dir, "problem", db.damage, "kept", asideDir)
 		err = db.openStore()
 	}
 	if err != nil {
 		return err
 	}
-	rep.afterOpen(db.metrics)
-	db.damage = rep.found
 	db.slots = newSlots(db.opts.MaxConcurrency, db.opts.QueryTimeout)
-	db.engine = promql.NewEngine(promql.EngineOpts{
+	db.engine = &engine{maxSamples: db.opts.MaxSamples, Engine: promql.NewEngine(promql.EngineOpts{
 		Logger:                   db.quietLogger(),
 		Reg:                      db.metrics,
 		MaxSamples:               db.opts.MaxSamples,
@@ -159,12 +159,20 @@ func (db *DB) open() error {
 		EnableNegativeOffset:     true,
 		FeatureRegistry:          db.features,
 		Parser:                   db.parser,
-	})
+	})}
 	return nil
 }
 
 // openStore gives each attempt a registry of its own: a failed one leaves its metrics registered.
+//
+// It removes the head's full chunks from the disk. They hold only what the log holds too, and spare its replay a part
+// of the work. Each names its series by a number that the log gave out. If the log loses the record of that
+// series, the storage gives the number to another one, and would return the old chunks as its samples.
+// (Old samples in the log do no harm: the storage drops what precedes the record of a series.)
 func (db *DB) openStore() (err error) {
+	if err := os.RemoveAll(filepath.Join(db.opts.Dir, chunksDir)); err != nil {
+		return err
+	}
 	db.metrics = prometheus.NewRegistry()
 	db.stats = promtsdb.NewDBStats()
 	opts := db.opts.storage()
@@ -197,13 +205,13 @@ func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 
 // Engine returns the PromQL engine for use with this DB as the storage.Queryable. Its limits are those
 // of Options and shared with Instant.
-func (db *DB) Engine() *promql.Engine { return db.engine }
+func (db *DB) Engine() promql.QueryEngine { return db.engine }
 
 // Series returns how many series are held in memory, those that ended within the last block or so among them.
 func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:gosec // Far below 2^63.
 
-// Damage tells what Open found broken and what became of it; empty when all was well.
-func (db *DB) Damage() []Damage { return append([]Damage(nil), db.damage...) }
+// Damage returns why Open set the samples in the data directory aside, nil when it did not.
+func (db *DB) Damage() error { return db.damage }
 
 // Close ends running queries of Instant and what Begin began, waits for them and for the storage to write what it holds, and
 // unlocks the directory. Calling it again waits for the first call and returns the same.

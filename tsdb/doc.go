@@ -1,13 +1,13 @@
 // Package tsdb keeps the last hours of samples of one edge node and answers PromQL over them.
 //
-// It is the Prometheus TSDB and the PromQL engine, sized for a small machine, behind three types:
+// It is the Prometheus TSDB and the PromQL engine, sized for a small machine:
 //
 //   - [Options] and [Open] give a [DB]. A DB is a storage.AppendableV2 for whoever scrapes and a
 //     storage.Queryable (with [DB.Engine]) for whoever asks in PromQL.
 //   - [DB.Instant] evaluates a [Query] at one time and says, for every result, when the last
 //     sample behind it was taken and how much of its window has been observed. PromQL itself gives
 //     the time of the evaluation instead.
-//   - [Damage] is what [Open] found broken in the data directory and what it did about it.
+//   - [DB.Damage] returns why [Open] set the samples of an earlier start aside.
 //
 // Where a Query says where series come from ([Source]), the engine reads a view of them (view.go):
 //
@@ -22,9 +22,10 @@
 //
 // Caveats:
 //
-//   - Open repairs or sets aside what it cannot read and starts all the same. It refuses only a
-//     directory that it cannot use: one that is locked by a running process, cannot be written, or
-//     sits on a full disk.
+//   - Open starts with damaged data, too. A process that was killed costs at most the record that it was writing.
+//     Any other damage makes Open set all samples aside and start without them (damage.go): they are worth minutes.
+//     Open fails on a directory that it cannot use: one that a running process has locked, that cannot be
+//     written, or that is on a full disk.
 //   - Samples must arrive in order within each series, and not more than half a block (15 minutes by
 //     default) behind the newest sample of the database.
 //   - Times are time.Time and time.Duration at the border; the milliseconds of the TSDB stay inside.

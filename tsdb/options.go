@@ -36,9 +36,8 @@ const (
 	// 64 KiB is a batch of a hundred and more. Prometheus takes 4 MiB.
 	DefaultChunkWriteBufferSize = chunks.MinWriteBufferSize
 
-	// DefaultWALSegmentSize in bytes bounds what one damaged spot in the write-ahead log can cost,
-	// since reading resumes at the next segment, and lets old log be dropped in small steps. One scrape
-	// of ten thousand samples is some 150 KB of log. Prometheus takes 128 MiB.
+	// DefaultWALSegmentSize in bytes lets the storage drop old log in small steps. One scrape of ten
+	// thousand samples is some 150 KB of log. Prometheus takes 128 MiB.
 	DefaultWALSegmentSize = 4 << 20
 
 	// DefaultBlockSegmentSize in bytes is reserved on the disk, whole, each time a block is written.

@@ -95,8 +95,7 @@ func (v *view) judge(sel *selection, s *seriesIn) state {
 	case current:
 		return counts
 	case v.gone(s):
-		t := s.target
-		if sel.function == "rate" && !t.Ended.IsZero() && t.Ended.Sub(t.LastScrape) <= FreshIntervals*t.Interval {
+		if sel.function == "rate" && s.known && v.ended(s)-milliseconds(s.target.LastScrape) <= FreshIntervals*s.target.Interval.Milliseconds() {
 			return left
 		}
 		return dropped
@@ -136,6 +135,15 @@ func (v *view) gone(s *seriesIn) bool {
 	}
 	_, gone := v.query.Object(s.labels)
 	return gone
+}
+
+// ended is when the target of a series that is gone was taken away: now, where its pod is gone and scraping has not
+// followed yet.
+func (v *view) ended(s *seriesIn) int64 {
+	if s.target.Ended.IsZero() {
+		return v.at
+	}
+	return s.target.Ended.UnixMilli()
 }
 
 // countOnce drops all but one of the series that are one series of one URL, for each object asked about.

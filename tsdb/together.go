@@ -101,10 +101,10 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) {
 		in.patience = max(in.patience, s.target.Interval.Milliseconds())
 	}
 	for _, when := range s.target.Changes {
-		t := when.UnixMilli()
-		if at, known := slices.BinarySearch(in.changes, t); !known && t > sel.start {
-			in.changes = slices.Insert(in.changes, at, t)
-		}
+		in.changed(when.UnixMilli(), sel)
+	}
+	if s.state == left && s.target.Ended.IsZero() {
+		in.changed(v.at, sel)
 	}
 	m.alive = m.alive || s.state != left
 	m.failing = m.failing || !s.target.FailingSince.IsZero()
@@ -113,6 +113,13 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) {
 		m.old = true
 	case m.joined == 0 || first < m.joined:
 		m.joined = first
+	}
+}
+
+// changed notes a change inside the window.
+func (s *sum) changed(t int64, sel *selection) {
+	if at, known := slices.BinarySearch(s.changes, t); !known && t > sel.start {
+		s.changes = slices.Insert(s.changes, at, t)
 	}
 }
 
@@ -170,7 +177,7 @@ func (v *view) readTwice(s *sum, begin, end int64) bool {
 // clip leaves of a series what is before the end of the time in which its sum is read.
 func (v *view) clip(in *sum, s *seriesIn) {
 	begin, end := v.indexSince(s, in.begin), v.indexSince(s, in.end)
-	if s.state == left && (in.end == math.MaxInt64 || in.members[s.target.ID].alive || begin == end || v.at-s.target.Ended.UnixMilli() >= in.patience) ||
+	if s.state == left && (in.end == math.MaxInt64 || in.members[s.target.ID].alive || begin == end || v.at-v.ended(s) >= in.patience) ||
 		end == s.from {
 		s.state = dropped // it was not there then
 		return

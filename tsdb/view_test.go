@@ -233,7 +233,13 @@ func TestSumsWhosePartsChange(t *testing.T) {
 	s.of(`x{pod="b"}`, changes)
 	require.Equal(t, "100", s.value(`sum(rate(x[2m]))`))
 
-	// What has left counts until then.
+	// What has left counts until then, also while scraping does not know yet that its pod is gone.
+	s = scraping(t, `x{pod="a"} 0+500x24
+		x{pod="b"} 0+500x24`)
+	s.gone["b"] = true
+	require.Equal(t, "100", s.value(`sum(rate(x[2m]))`))
+	s.of(`x{pod="b"}`, func(o *Source) { o.Target.LastScrape = at(210) })
+	require.Equal(t, "50", s.value(`sum(rate(x[2m]))`), "it has long not been scraped")
 	s = scraping(t, `x{pod="a"} 0+500x24
 		x{pod="b"} 0+500x23 stale`)
 	s.of(`x{pod="b"}`, func(o *Source) { o.Target.Ended, o.Target.LastScrape = at(235), at(230) })

@@ -1,8 +1,7 @@
-package main
+package answers
 
 import (
 	"context"
-	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -46,32 +45,16 @@ const (
 )
 
 func startCluster(ctx context.Context) (c *cluster, err error) {
-	dir, err := os.MkdirTemp("", "promlet-answers-cluster-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
-	c = &cluster{dir: dir, served: make(chan error, 1)}
-	if err := c.issue(); err != nil {
+	c = &cluster{served: make(chan error, 1)}
+	if c.dir, err = os.MkdirTemp("", "promlet-answers-cluster-"); err != nil {
 		return nil, err
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), os.RemoveAll(c.dir))
 	}
-	kubeconfig := fmt.Sprintf(`apiVersion: v1
-kind: Config
-clusters: [{name: bench, cluster: {server: "https://%s", certificate-authority: %q}}]
-users: [{name: promlet, user: {token: promlet}}]
-contexts: [{name: bench, context: {cluster: bench, user: promlet}}]
-current-context: bench
-`, listener.Addr(), filepath.Join(dir, caFile))
-	if err := os.WriteFile(filepath.Join(dir, kubeconfigFile), []byte(kubeconfig), 0o600); err != nil {
-		return nil, errors.Join(err, listener.Close())
+	if err := c.issue(listener.Addr()); err != nil {
+		return nil, errors.Join(err, listener.Close(), os.RemoveAll(c.dir))
 	}
 	c.server = &http.Server{
 		Handler: c, ReadHeaderTimeout: time.Minute,
@@ -102,35 +85,35 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review) // the client may be gone
 }
 
-// issue makes a CA and the one certificate of kube-apiserver, with keys as kubeadm makes
-// them.
-func (c *cluster) issue() error {
-	from := x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"},
+// issue makes the one certificate of kube-apiserver, which is its own CA, with a key as
+// kubeadm makes them, and writes the files for a server at an address.
+func (c *cluster) issue(address net.Addr) error {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "front-proxy-client"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, BasicConstraintsValid: true, IsCA: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
-	of := from
-	of.SerialNumber, of.Subject.CommonName, of.IsCA = big.NewInt(2), "front-proxy-client", false
-	of.KeyUsage = x509.KeyUsageDigitalSignature
-	of.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	of.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	var keys [2]*rsa.PrivateKey
-	for i := range keys {
-		var err error
-		if keys[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-			return fmt.Errorf("make key: %w", err)
-		}
-	}
-	ca, err := x509.CreateCertificate(rand.Reader, &from, &from, keys[0].Public(), keys[0])
-	if err != nil {
-		return fmt.Errorf("make CA: %w", err)
-	}
-	leaf, err := x509.CreateCertificate(rand.Reader, &of, &from, keys[1].Public(), keys[0])
+	der, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
 	if err != nil {
 		return fmt.Errorf("make certificate: %w", err)
 	}
-	c.client = tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: crypto.PrivateKey(keys[1])}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca})
-	return os.WriteFile(filepath.Join(c.dir, caFile), text, 0o600)
+	c.client = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	ca := filepath.Join(c.dir, caFile)
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		return err
+	}
+	kubeconfig := fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: bench, cluster: {server: "https://%s", certificate-authority: %q}}]
+users: [{name: promlet, user: {token: promlet}}]
+contexts: [{name: bench, context: {cluster: bench, user: promlet}}]
+current-context: bench
+`, address, ca)
+	return os.WriteFile(filepath.Join(c.dir, kubeconfigFile), []byte(kubeconfig), 0o600)
 }

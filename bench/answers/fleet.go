@@ -1,8 +1,7 @@
-package main
+package answers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -52,18 +51,6 @@ func (f fleet) String() string {
 	return fmt.Sprintf("%s Deployments of %d pods in %s", harness.Grouped(f.Namespaces*f.Apps), f.Pods, in)
 }
 
-func (f fleet) argument() (string, error) {
-	text, err := json.Marshal(f)
-	return string(text), err
-}
-
-func parseFleet(text string) (f fleet, err error) {
-	if err := json.Unmarshal([]byte(text), &f); err != nil {
-		return f, fmt.Errorf("read fleet: %w", err)
-	}
-	return f, nil
-}
-
 // namespace names the i-th namespace, app an application, pod the i-th pod of one, as
 // its ReplicaSet would.
 func namespace(i int) string {
@@ -87,14 +74,36 @@ func pod(app string, i int) string {
 	return app + "-" + templateHash + "-" + string(suffix)
 }
 
-// each visits every application.
-func (f fleet) each(visit func(namespace, app string, number int) error) error {
-	for i := range f.Namespaces * f.Apps {
-		if err := visit(namespace(i/f.Apps), app(i%f.Apps), i); err != nil {
-			return err
+// workload is an application's Deployment and Service.
+type workload struct {
+	namespace, app string
+	number         int
+}
+
+// workloads are all applications.
+func (f fleet) workloads() []workload {
+	all := make([]workload, f.Namespaces*f.Apps)
+	for i := range all {
+		all[i] = workload{namespace: namespace(i / f.Apps), app: app(i % f.Apps), number: i}
+	}
+	return all
+}
+
+// member is a pod of an application.
+type member struct {
+	workload
+	pod    string
+	number int
+}
+
+// members are all pods.
+func (f fleet) members() (all []member) {
+	for _, w := range f.workloads() {
+		for i := range f.Pods {
+			all = append(all, member{workload: w, pod: pod(w.app, i), number: w.number*f.Pods + i})
 		}
 	}
-	return nil
+	return all
 }
 
 // objects are the fleet's, as promlet holds them.
@@ -109,41 +118,40 @@ func (f fleet) objects() (*discovery.Objects, error) {
 			return nil, err
 		}
 	}
-	return objects, f.each(func(namespace, app string, _ int) error {
-		meta := metav1.ObjectMeta{Namespace: namespace, Name: app, Labels: map[string]string{"app": app}}
+	for _, w := range f.workloads() {
+		meta := metav1.ObjectMeta{Namespace: w.namespace, Name: w.app, Labels: map[string]string{"app": w.app}}
 		if err := services.Add(&corev1.Service{ObjectMeta: meta}); err != nil {
-			return err
+			return nil, err
 		}
 		slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: app + "-x", Labels: map[string]string{discoveryv1.LabelServiceName: app},
+			Namespace: w.namespace, Name: w.app + "-x", Labels: map[string]string{discoveryv1.LabelServiceName: w.app},
 		}}
 		for i := range f.Pods {
-			name := pod(app, i)
-			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: name}})
-			err := pods.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: name,
-				Labels:          map[string]string{"app": app, "pod-template-hash": templateHash},
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: app + "-" + templateHash}},
-			}})
-			if err != nil {
-				return err
-			}
+			ref := &corev1.ObjectReference{Kind: "Pod", Name: pod(w.app, i)}
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{TargetRef: ref})
 		}
-		return slices.Add(slice)
-	})
+		if err := slices.Add(slice); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range f.members() {
+		err := pods.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Namespace: m.namespace, Name: m.pod,
+			Labels:          map[string]string{"app": m.app, "pod-template-hash": templateHash},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: m.app + "-" + templateHash}},
+		}})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
 }
 
 // load stores the fleet's series, with samples from the past to the future of now.
 func (f fleet) load(ctx context.Context, db *tsdb.DB, now time.Time) error {
 	var all []labels.Labels
-	err := f.each(func(namespace, app string, number int) error {
-		for i := range f.Pods {
-			all = append(all, podLabels(namespace, app, pod(app, i), number*f.Pods+i, f.series())...)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	for _, m := range f.members() {
+		all = append(all, m.series(f.series())...)
 	}
 	refs := make([]storage.SeriesRef, len(all))
 	for step := range int((past + future) / scrapeInterval) {
@@ -154,9 +162,11 @@ func (f fleet) load(ctx context.Context, db *tsdb.DB, now time.Time) error {
 			if series.Get(model.MetricNameLabel) == gauge {
 				v = float64(i % 10)
 			}
-			if refs[i], err = appender.Append(refs[i], series, 0, now.Add(elapsed-past).UnixMilli(), v, nil, nil, storage.AOptions{}); err != nil {
+			ref, err := appender.Append(refs[i], series, 0, now.Add(elapsed-past).UnixMilli(), v, nil, nil, storage.AOptions{})
+			if err != nil {
 				return fmt.Errorf("load: %w", err)
 			}
+			refs[i] = ref
 		}
 		if err := appender.Commit(); err != nil {
 			return fmt.Errorf("load: %w", err)
@@ -174,53 +184,39 @@ func (f fleet) series() int {
 
 // targets are how the pods are scraped: each once.
 func (f fleet) targets() (targets []values.Target) {
-	_ = f.each(func(namespace, app string, number int) error {
-		for i := range f.Pods {
-			of := targetLabels(namespace, app, pod(app, i), number*f.Pods+i)
-			targets = append(targets, values.Target{Job: app, Labels: of, Discovered: of, Interval: scrapeInterval})
-		}
-		return nil
-	})
+	for _, m := range f.members() {
+		targets = append(targets, values.Target{Job: m.app, Labels: m.labels(), Discovered: m.labels(), Interval: scrapeInterval})
+	}
 	return targets
 }
 
 // sources are what scraping would know of the fleet's series, by hash of their labels.
 func (f fleet) sources(now time.Time) map[uint64]tsdb.Source {
 	sources := map[uint64]tsdb.Source{}
-	_ = f.each(func(namespace, app string, number int) error {
-		for i := range f.Pods {
-			id := number*f.Pods + i
-			target := &tsdb.Target{ID: uint64(id), Interval: scrapeInterval, LastScrape: now.Add(future)} //nolint:gosec // Not negative.
-			for n, series := range podLabels(namespace, app, pod(app, i), id, f.series()) {
-				sources[series.Hash()] = tsdb.Source{
-					Target: target, Exposed: uint64(n), First: now.Add(-past), Since: now.Add(-past), //nolint:gosec // Not negative.
-				}
+	for _, m := range f.members() {
+		target := &tsdb.Target{ID: uint64(m.number), Interval: scrapeInterval, LastScrape: now.Add(future)} //nolint:gosec // Not negative.
+		for n, series := range m.series(f.series()) {
+			sources[series.Hash()] = tsdb.Source{
+				Target: target, Exposed: uint64(n), First: now.Add(-past), Since: now.Add(-past), //nolint:gosec // Not negative.
 			}
 		}
-		return nil
-	})
+	}
 	return sources
 }
 
-func targetLabels(namespace, app, pod string, number int) labels.Labels {
-	return labels.FromStrings("namespace", namespace, "pod", pod, "service", app, "job", app, "endpoint", "web", "container", "app",
-		"instance", fmt.Sprintf("10.%d.%d.%d:8080", number>>16&255, number>>8&255, number&255))
+// labels are those of the pod's target.
+func (m member) labels() labels.Labels {
+	return labels.FromStrings("namespace", m.namespace, "pod", m.pod, "service", m.app, "job", m.app, "endpoint", "web", "container", "app",
+		"instance", fmt.Sprintf("10.%d.%d.%d:8080", m.number>>16&255, m.number>>8&255, m.number&255))
 }
 
-// podLabels are those of a pod's series.
-func podLabels(namespace, app, pod string, number, counters int) []labels.Labels {
-	target := targetLabels(namespace, app, pod, number)
-	with := func(pairs ...string) labels.Labels {
-		b := labels.NewBuilder(target)
-		for i := 0; i < len(pairs); i += 2 {
-			b.Set(pairs[i], pairs[i+1])
-		}
-		return b.Labels()
-	}
-	series := []labels.Labels{with(model.MetricNameLabel, gauge)}
+// series are the labels of the gauge and of so many counters.
+func (m member) series(counters int) []labels.Labels {
+	b := labels.NewBuilder(m.labels())
+	series := []labels.Labels{b.Set(model.MetricNameLabel, gauge).Labels()}
 	for i := range counters {
-		series = append(series, with(model.MetricNameLabel, counter,
-			"method", []string{"GET", "POST"}[i%2], "code", []string{"200", "500"}[i/2]))
+		b.Set(model.MetricNameLabel, counter).Set("method", []string{"GET", "POST"}[i%2]).Set("code", []string{"200", "500"}[i/2])
+		series = append(series, b.Labels())
 	}
 	return series
 }

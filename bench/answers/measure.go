@@ -1,12 +1,9 @@
-package main
+package answers
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,30 +23,13 @@ const (
 	pollInterval = 15 * time.Second
 )
 
-// bench is how it is measured.
-type bench struct {
-	counting, polling time.Duration
-	profiles          string // directory, "" for none
-	cluster           *cluster
-}
-
 // measured is what answers cost.
 type measured struct {
 	took      time.Duration   // all together
 	latencies []time.Duration // of each, sorted
-	// Of the server, all together; bytes.
-	cpu                    time.Duration
-	allocations, allocated uint64
-	size                   int   // of an answer, in bytes, as sent
-	reviews                int64 // of what the caller may do, all together
-}
-
-// percentile is the time within which so many of a hundred answers came.
-func (m measured) percentile(p int) time.Duration {
-	if len(m.latencies) == 0 {
-		return 0
-	}
-	return m.latencies[min(len(m.latencies)*p/100, len(m.latencies)-1)]
+	used      harness.Usage   // by the server, all together
+	size      int             // of an answer, in bytes, as sent
+	reviews   int64           // of what the caller may do, all together
 }
 
 // per is a total by answer.
@@ -69,7 +49,7 @@ func (b *bench) measure(ctx context.Context, s *server, q question) (m measured,
 	}); err != nil {
 		return m, err
 	}
-	m, err = b.count(s, q.name, func() ([]time.Duration, error) {
+	m, err = count(s, func() ([]time.Duration, error) {
 		until := time.Now().Add(b.counting)
 		return asking.ask(ctx, func(c *client, i int) (answer, bool, error) {
 			a, err := c.ask(ctx, q, tag)
@@ -85,22 +65,21 @@ func (b *bench) measure(ctx context.Context, s *server, q question) (m measured,
 // show one half only.
 func (f fleet) polls() []question {
 	var questions []question
-	_ = f.each(func(namespace, app string, number int) error { // it has no error
-		q := podsOf(namespace, app, f)
-		if number%2 == 1 {
-			q = serviceOf(namespace, app, f)
+	for _, w := range f.workloads() {
+		q := podsOf(w.namespace, w.app, f)
+		if w.number%2 == 1 {
+			q = serviceOf(w.namespace, w.app, f)
 		}
 		q.accept = acceptAutoscaler
 		questions = append(questions, q)
-		return nil
-	})
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	random.Shuffle(len(questions), func(i, j int) { questions[i], questions[j] = questions[j], questions[i] })
 	return questions
 }
 
 // poll asks all questions in each interval, evenly spread over it.
-func (b *bench) poll(ctx context.Context, s *server, name string, questions []question, interval time.Duration) (m measured, err error) {
+func (b *bench) poll(ctx context.Context, s *server, questions []question, interval time.Duration) (m measured, err error) {
 	asking := newClients(s)
 	defer asking.close()
 	for i, q := range questions {
@@ -110,7 +89,7 @@ func (b *bench) poll(ctx context.Context, s *server, name string, questions []qu
 	}
 	distance := interval / time.Duration(len(questions))
 	total := int(b.polling / distance)
-	return b.count(s, name, func() ([]time.Duration, error) {
+	return count(s, func() ([]time.Duration, error) {
 		began := time.Now()
 		return asking.ask(ctx, func(c *client, i int) (answer, bool, error) {
 			n := i*clients + slices.Index(asking, c)
@@ -123,30 +102,24 @@ func (b *bench) poll(ctx context.Context, s *server, name string, questions []qu
 	})
 }
 
-// count tells what asking costs the server.
-func (b *bench) count(s *server, name string, ask func() ([]time.Duration, error)) (m measured, err error) {
-	if b.profiles != "" {
-		file := filepath.Join(b.profiles, strings.NewReplacer(" ", "-", "/", "-", ",", "", "*", "all").Replace(name)+".cpu.pprof")
-		if err := s.ask(askProfile + " " + file); err != nil {
-			return m, err
-		}
-		defer func() { err = errors.Join(err, s.ask(askProfiled)) }()
-	}
-	if err := s.ask(askState); err != nil {
+// count measures what asking costs the server.
+func count(s *server, ask func() ([]time.Duration, error)) (m measured, err error) {
+	before, err := s.Use()
+	if err != nil {
 		return m, err
 	}
-	before, reviews, began := s.state, s.cluster.reviews.Load(), time.Now()
+	reviews, began := s.cluster.reviews.Load(), time.Now()
 	if m.latencies, err = ask(); err != nil {
 		return m, err
 	}
 	m.took = time.Since(began)
-	if err := s.ask(askState); err != nil {
-		return m, err
+	after, err := s.Use()
+	m.used = harness.Usage{
+		CPU: after.CPU - before.CPU, Allocations: after.Allocations - before.Allocations, Allocated: after.Allocated - before.Allocated,
 	}
-	m.cpu, m.reviews = s.CPU-before.CPU, s.cluster.reviews.Load()-reviews
-	m.allocations, m.allocated = s.Allocations-before.Allocations, s.Allocated-before.Allocated
+	m.reviews = s.cluster.reviews.Load() - reviews
 	slices.Sort(m.latencies)
-	return m, nil
+	return m, err
 }
 
 // askers ask at the same time.
@@ -155,7 +128,7 @@ type askers []*client
 func newClients(s *server) askers {
 	all := make(askers, clients)
 	for i := range all {
-		all[i] = newClient(s.Address, s.cluster.client)
+		all[i] = newClient(s.address, s.cluster.client)
 	}
 	return all
 }

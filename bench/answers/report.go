@@ -1,11 +1,9 @@
-package main
+package answers
 
 import (
 	"fmt"
 	"io"
 	"runtime"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/promlet/promlet/bench/internal/harness"
@@ -34,88 +32,66 @@ type column struct {
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
-func millicores(m measured) float64 { return 1e3 * m.cpu.Seconds() / m.took.Seconds() }
+func millicores(m measured) float64 { return 1e3 * m.used.CPU.Seconds() / m.took.Seconds() }
 
 func columns() []column {
 	return []column{
 		{"requests/s", func(m measured) float64 { return float64(len(m.latencies)) / m.took.Seconds() }},
-		{"p50 ms", func(m measured) float64 { return milliseconds(m.percentile(50)) }},
-		{"p99 ms", func(m measured) float64 { return milliseconds(m.percentile(99)) }},
-		{"CPU ms", func(m measured) float64 { return m.per(milliseconds(m.cpu)) }},
-		{"allocations", func(m measured) float64 { return m.per(float64(m.allocations)) }},
-		{"allocated KiB", func(m measured) float64 { return m.per(float64(m.allocated)) / 1024 }},
+		{"p50 ms", func(m measured) float64 { return milliseconds(harness.Quantile(m.latencies, 0.5)) }},
+		{"p99 ms", func(m measured) float64 { return milliseconds(harness.Quantile(m.latencies, 0.99)) }},
+		{"CPU ms", func(m measured) float64 { return m.per(milliseconds(m.used.CPU)) }},
+		{"allocations", func(m measured) float64 { return m.per(float64(m.used.Allocations)) }},
+		{"allocated KiB", func(m measured) float64 { return m.per(float64(m.used.Allocated)) / 1024 }},
 	}
 }
 
 // report prints the tables, how their figures came about, and what was expected.
 func report(out io.Writer, results, polled []*result, b *bench) error {
+	var verdict harness.Verdict
 	size := column{"answer KiB", func(m measured) float64 { return float64(m.size) / 1024 }}
-	err := table(out, append(columns(), size), results, func(r *result) (notes string) {
-		if r.expected {
-			notes = fmt.Sprintf("p50 < %v, p99 < %v", expectedP50, expectedP99)
+	err := table(out, append(columns(), size), results, func(r *result) string {
+		if !r.expected {
+			return ""
 		}
-		return notes
+		p50, p99 := harness.Quantile(r.latencies, 0.5), harness.Quantile(r.latencies, 0.99)
+		verdict.Expect(p50 < expectedP50, "%s: p50 %.1f ms", r.name, milliseconds(p50))
+		verdict.Expect(p99 < expectedP99, "%s: p99 %.1f ms", r.name, milliseconds(p99))
+		return fmt.Sprintf("p50 < %v, p99 < %v", expectedP50, expectedP99)
 	})
 	if err != nil {
 		return err
 	}
-	if len(polled) > 0 {
-		title := fmt.Sprintf("\n%d HorizontalPodAutoscalers, each asking every %v:\n", autoscalers, pollInterval)
-		if _, err := io.WriteString(out, title); err != nil {
-			return err
-		}
-		cpu := column{"CPU, 1/1000", millicores}
-		reviews := column{"reviews/s", func(m measured) float64 { return float64(m.reviews) / m.took.Seconds() }}
-		notes := func(*result) string { return fmt.Sprintf("CPU < %d", expectedCPU) }
-		if err := table(out, append([]column{cpu, reviews}, columns()...), polled, notes); err != nil {
-			return err
-		}
+	if _, err := fmt.Fprintf(out, "\n%d HorizontalPodAutoscalers, each asking every %v:\n", autoscalers, pollInterval); err != nil {
+		return err
 	}
-	verdict := "it holds"
-	if missed := missed(results, polled); len(missed) > 0 {
-		verdict = "missed: " + strings.Join(missed, "; ")
+	cpu := column{"CPU, 1/1000", millicores}
+	reviews := column{"reviews/s", func(m measured) float64 { return float64(m.reviews) / m.took.Seconds() }}
+	err = table(out, append([]column{cpu, reviews}, columns()...), polled, func(r *result) string {
+		verdict.Expect(millicores(r.measured) < expectedCPU, "%s: CPU %.1f/1000", r.name, millicores(r.measured))
+		return fmt.Sprintf("CPU < %d", expectedCPU)
+	})
+	if err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(out, "\n%s\nExpected: %s.\n", explanation(b), verdict)
 	return err
 }
 
-func table(out io.Writer, columns []column, results []*result, notes func(*result) string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	lines := []string{"\t"}
+// table prints a row of figures for each result, and what is expected of it.
+func table(out io.Writer, columns []column, results []*result, expected func(*result) string) error {
+	head := []string{""}
 	for _, c := range columns {
-		lines[0] += c.name + "\t"
+		head = append(head, c.name)
 	}
-	lines[0] += "expected\t"
+	rows := [][]string{append(head, "expected")}
 	for _, r := range results {
-		// The names alone are aligned to the left.
-		line := fmt.Sprintf("%-44s\t", r.name)
+		row := []string{r.name}
 		for _, c := range columns {
-			line += harness.Figure(c.value(r.measured)) + "\t"
+			row = append(row, harness.Figure(c.value(r.measured)))
 		}
-		lines = append(lines, line+notes(r)+"\t")
+		rows = append(rows, append(row, expected(r)))
 	}
-	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
-		return err
-	}
-	return w.Flush()
-}
-
-// missed is what misses its expectation.
-func missed(results, polled []*result) (all []string) {
-	for _, r := range results {
-		if p50 := r.percentile(50); r.expected && p50 >= expectedP50 {
-			all = append(all, fmt.Sprintf("%s: p50 %.1f ms", r.name, milliseconds(p50)))
-		}
-		if p99 := r.percentile(99); r.expected && p99 >= expectedP99 {
-			all = append(all, fmt.Sprintf("%s: p99 %.1f ms", r.name, milliseconds(p99)))
-		}
-	}
-	for _, r := range polled {
-		if cpu := millicores(r.measured); cpu >= expectedCPU {
-			all = append(all, fmt.Sprintf("%s: CPU %.1f/1000", r.name, cpu))
-		}
-	}
-	return all
+	return harness.Table(out, rows)
 }
 
 func explanation(b *bench) string {

@@ -1,4 +1,4 @@
-package main
+package answers
 
 import (
 	"strings"
@@ -6,35 +6,19 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-func TestPercentile(t *testing.T) {
-	f := func(n, p int, want time.Duration) {
-		t.Helper()
-		var m measured
-		for i := range n {
-			m.latencies = append(m.latencies, time.Duration(i))
-		}
-		require.Equal(t, want, m.percentile(p))
-	}
-	f(0, 50, 0)
-	f(1, 50, 0)
-	f(1, 99, 0)
-	f(2, 50, 1)
-	f(100, 50, 50)
-	f(100, 99, 99)
-	f(1000, 99, 990)
-}
+	"github.com/promlet/promlet/bench/internal/harness"
+)
 
 func TestReport(t *testing.T) {
 	f := func(latency time.Duration, cpu time.Duration) string {
 		m := measured{
 			took: time.Second, latencies: []time.Duration{latency, latency, latency, latency},
-			cpu: cpu, allocations: 800, allocated: 8 << 10, size: 512, reviews: 3,
+			used: harness.Usage{CPU: cpu, Allocations: 800, Allocated: 8 << 10}, size: 512, reviews: 3,
 		}
 		var out strings.Builder
 		results := []*result{{name: "marked", measured: m, expected: true}, {name: "other", measured: m}}
-		require.NoError(t, report(&out, results, []*result{{name: "autoscalers", measured: m}}, &bench{counting: counting, polling: polling}))
+		require.NoError(t, report(&out, results, []*result{{name: "autoscalers", measured: m}}, &bench{}))
 		return out.String()
 	}
 	text := f(time.Millisecond, 10*time.Millisecond)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,16 +82,18 @@ func (p *Plane) start(ctx context.Context) error {
 	if p.pki, err = newPKI(p.dir); err != nil {
 		return err
 	}
-	if p.port, err = freePort(); err != nil {
+	ports, err := harness.FreePorts(3)
+	if err != nil {
 		return err
 	}
+	p.port = ports[0]
 	if p.config, err = p.writeKubeconfigs(); err != nil {
 		return err
 	}
 	if err := p.writeEgress(); err != nil {
 		return err
 	}
-	if err := p.startEtcd(); err != nil {
+	if err := p.startEtcd(ports[1], ports[2]); err != nil {
 		return err
 	}
 	if err := p.StartAPIServer(ctx); err != nil {
@@ -145,15 +146,7 @@ func (p *Plane) Running() error {
 	return errors.Join(errs...)
 }
 
-func (p *Plane) startEtcd() error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	peerPort, err := freePort()
-	if err != nil {
-		return err
-	}
+func (p *Plane) startEtcd(port, peerPort string) (err error) {
 	p.etcdURL = "http://127.0.0.1:" + port
 	peers := "http://127.0.0.1:" + peerPort
 	p.etcd, err = p.startProcess("etcd",
@@ -275,13 +268,4 @@ egressSelections:
 		return fmt.Errorf("configure kube-apiserver: %w", err)
 	}
 	return nil
-}
-
-func freePort() (string, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, errors.Join(err, listener.Close())
 }

@@ -108,11 +108,11 @@ func (w *worker) setUp(ctx context.Context) error {
 		if w.listen[port.ContainerPort] != "" {
 			continue
 		}
-		free, err := freePort()
+		free, err := harness.FreePorts(1)
 		if err != nil {
 			return err
 		}
-		w.listen[port.ContainerPort] = "127.0.0.1:" + free
+		w.listen[port.ContainerPort] = "127.0.0.1:" + free[0]
 		w.kubelet.plane.network.Route(w.address(port.ContainerPort), w.listen[port.ContainerPort])
 	}
 	return w.start(ctx)

@@ -1,7 +1,6 @@
 package monitors
 
 import (
-	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -9,62 +8,15 @@ import (
 
 	commonconfig "github.com/prometheus/common/config"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // assetsDir is where the operator mounts the certificates that monitors refer to.
 const assetsDir = "/etc/prometheus/certs"
 
-// secretGetter and configMapGetter are as much of a clientset as the operator's
-// store of assets uses.
-type (
-	secretGetter    []*corev1.Secret
-	configMapGetter []*corev1.ConfigMap
-
-	namespacedSecrets struct {
-		typedcorev1.SecretInterface // nil: nobody calls the rest
-		all                         secretGetter
-		namespace                   string
-	}
-	namespacedConfigMaps struct {
-		typedcorev1.ConfigMapInterface // nil: nobody calls the rest
-		all                            configMapGetter
-		namespace                      string
-	}
-)
-
-func (g secretGetter) Secrets(namespace string) typedcorev1.SecretInterface {
-	return namespacedSecrets{all: g, namespace: namespace}
-}
-
-func (s namespacedSecrets) Get(_ context.Context, name string, _ metav1.GetOptions) (*corev1.Secret, error) {
-	for _, o := range s.all {
-		if o.Namespace == s.namespace && o.Name == name {
-			return o, nil
-		}
-	}
-	return nil, apierrors.NewNotFound(corev1.Resource("secrets"), name)
-}
-
-func (g configMapGetter) ConfigMaps(namespace string) typedcorev1.ConfigMapInterface {
-	return namespacedConfigMaps{all: g, namespace: namespace}
-}
-
-func (s namespacedConfigMaps) Get(_ context.Context, name string, _ metav1.GetOptions) (*corev1.ConfigMap, error) {
-	for _, o := range s.all {
-		if o.Namespace == s.namespace && o.Name == name {
-			return o, nil
-		}
-	}
-	return nil, apierrors.NewNotFound(corev1.Resource("configmaps"), name)
-}
-
 // assetFiles are the operator's certificate files, by name.
 type assetFiles struct {
 	files   map[string][]byte
-	secrets secretGetter
+	secrets []*corev1.Secret
 }
 
 // secret is the value after which a file is named, which the operator has not

@@ -19,6 +19,8 @@ func TestCharts(t *testing.T) {
 	files, err := filepath.Glob("testdata/charts/*.yaml")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
+	g, err := NewGenerator()
+	require.NoError(t, err)
 	monitors := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -37,17 +39,17 @@ func TestCharts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
 			t.Parallel()
 			for _, m := range all {
-				compareSurrounded(t, m)
+				compareSurrounded(t, g, m)
 			}
 		})
 	}
 	require.GreaterOrEqual(t, monitors, 60)
 }
 
-func compareSurrounded(t *testing.T, monitor runtime.Object) {
+func compareSurrounded(t *testing.T, g *Generator, monitor runtime.Object) {
 	targets := 0
 	for seed := range uint64(surroundingsOfEach) {
-		c, err := Surroundings(monitor, seed)
+		c, err := g.Surroundings(monitor, seed)
 		require.NoError(t, err)
 		_, theirs := compare(t, c)
 		require.NotNil(t, theirs, "there are no Endpoints for it")

@@ -32,13 +32,5 @@ func (r *choices) one(n int) bool { return r.intn(n) == n-1 }
 // pick is one of the values.
 func pick[T any](r *choices, values ...T) T { return values[r.intn(len(values))] }
 
-// maybe is a pointer to one of the values, or nil as often as not.
-func maybe[T any](r *choices, values ...T) *T {
-	if r.intn(2) == 0 {
-		return nil
-	}
-	return new(pick(r, values...))
-}
-
 // numbered is a name with a number.
 func numbered(name string, n int) string { return name + strconv.Itoa(n) }

@@ -3,6 +3,7 @@ package monitors
 import (
 	"bufio"
 	"bytes"
+	_ "embed" // pems.yaml
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +15,13 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
+
+//go:embed pems.yaml
+var pemsYAML []byte
 
 // Cluster is the objects that both sides are given. Every namespaced object has a
 // namespace. Objects are shared by all readers: none is changed once it is in use.
@@ -51,49 +56,50 @@ const settingsGroup = "monitors.bench/v1"
 // document is one object in the form that JSON gives it.
 type document = map[string]any
 
-// collection is the objects of one kind in a Cluster.
-type collection struct {
-	apiVersion, kind string
-	add              func(json []byte) error
-	each             func(func(any) error) error
+// kind is the objects of one kind in a Cluster.
+type kind struct {
+	resource schema.GroupResource
+	gvk      schema.GroupVersionKind
+	add      func(json []byte) error
+	all      func() []metav1.Object
 }
 
-func collectionOf[T any](apiVersion, kind string, to *[]*T) collection {
-	return collection{
-		apiVersion: apiVersion, kind: kind,
+func kindOf[T any](gvk schema.GroupVersionKind, resource string, to *[]*T) kind {
+	return kind{
+		resource: schema.GroupResource{Group: gvk.Group, Resource: resource}, gvk: gvk,
 		add: func(raw []byte) error {
 			obj := new(T)
 			d := json.NewDecoder(bytes.NewReader(raw))
 			d.DisallowUnknownFields()
 			if err := d.Decode(obj); err != nil {
-				return fmt.Errorf("decode %s: %w", kind, err)
+				return fmt.Errorf("decode %s: %w", gvk.Kind, err)
 			}
 			*to = append(*to, obj)
 			return nil
 		},
-		each: func(f func(any) error) error {
+		all: func() []metav1.Object {
+			var out []metav1.Object
 			for _, obj := range *to {
-				if err := f(obj); err != nil {
-					return err
+				if m, ok := any(obj).(metav1.Object); ok { // it is
+					out = append(out, m)
 				}
 			}
-			return nil
+			return out
 		},
 	}
 }
 
-func (c *Cluster) collections() []collection {
-	monitoring := monitoringv1.SchemeGroupVersion.String()
-	return []collection{
-		collectionOf("v1", "Namespace", &c.Namespaces),
-		collectionOf("v1", "Node", &c.Nodes),
-		collectionOf("v1", "Secret", &c.Secrets),
-		collectionOf("v1", "ConfigMap", &c.ConfigMaps),
-		collectionOf("v1", "Service", &c.Services),
-		collectionOf("v1", "Pod", &c.Pods),
-		collectionOf(discoveryv1.SchemeGroupVersion.String(), "EndpointSlice", &c.EndpointSlices),
-		collectionOf(monitoring, monitoringv1.ServiceMonitorsKind, &c.ServiceMonitors),
-		collectionOf(monitoring, monitoringv1.PodMonitorsKind, &c.PodMonitors),
+func (c *Cluster) kinds() []kind {
+	return []kind{
+		kindOf(corev1.SchemeGroupVersion.WithKind("Namespace"), "namespaces", &c.Namespaces),
+		kindOf(corev1.SchemeGroupVersion.WithKind("Node"), "nodes", &c.Nodes),
+		kindOf(corev1.SchemeGroupVersion.WithKind("Secret"), "secrets", &c.Secrets),
+		kindOf(corev1.SchemeGroupVersion.WithKind("ConfigMap"), "configmaps", &c.ConfigMaps),
+		kindOf(corev1.SchemeGroupVersion.WithKind("Service"), "services", &c.Services),
+		kindOf(corev1.SchemeGroupVersion.WithKind("Pod"), "pods", &c.Pods),
+		kindOf(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), "endpointslices", &c.EndpointSlices),
+		kindOf(monitoringv1.SchemeGroupVersion.WithKind(monitoringv1.ServiceMonitorsKind), monitoringv1.ServiceMonitorName, &c.ServiceMonitors),
+		kindOf(monitoringv1.SchemeGroupVersion.WithKind(monitoringv1.PodMonitorsKind), monitoringv1.PodMonitorName, &c.PodMonitors),
 	}
 }
 
@@ -122,46 +128,42 @@ func ReadCluster(r io.Reader) (*Cluster, error) {
 	return fromDocuments(docs)
 }
 
-// fromDocuments makes a Cluster of the objects that documents gives.
+// fromDocuments makes a Cluster of the objects that documents returns, and does what the
+// API server does on admission, as far as anyone here looks.
 func fromDocuments(docs []document) (*Cluster, error) {
 	c := &Cluster{}
-	byKind := map[string]collection{}
-	for _, col := range c.collections() {
-		byKind[col.apiVersion+" "+col.kind] = col
+	byKind := map[string]kind{}
+	for _, k := range c.kinds() {
+		byKind[k.gvk.GroupVersion().String()+" "+k.gvk.Kind] = k
 	}
 	for i, doc := range docs {
-		kind := fmt.Sprint(doc["apiVersion"], " ", doc["kind"])
+		name := fmt.Sprint(doc["apiVersion"], " ", doc["kind"])
 		raw, err := json.Marshal(doc)
 		if err != nil {
-			return nil, fmt.Errorf("document %d: encode %s: %w", i, kind, err)
+			return nil, fmt.Errorf("document %d: encode %s: %w", i, name, err)
 		}
-		if kind == settingsGroup+" Settings" {
+		if name == settingsGroup+" Settings" {
 			if err := json.Unmarshal(raw, &c.Settings); err != nil {
 				return nil, fmt.Errorf("document %d: decode settings: %w", i, err)
 			}
 			continue
 		}
-		col, ok := byKind[kind]
+		k, ok := byKind[name]
 		if !ok {
-			return nil, fmt.Errorf("document %d: unknown kind %q", i, kind)
+			return nil, fmt.Errorf("document %d: unknown kind %q", i, name)
 		}
-		if err := col.add(raw); err != nil {
+		if err := k.add(raw); err != nil {
 			return nil, fmt.Errorf("document %d: %w", i, err)
 		}
 	}
-	c.complete()
-	return c, nil
-}
-
-// complete does what the API server does on admission, as far as anyone here looks.
-func (c *Cluster) complete() {
-	namespaced := func(m *metav1.ObjectMeta) {
-		if m.Namespace == "" {
-			m.Namespace = metav1.NamespaceDefault
+	for _, k := range c.kinds() {
+		for _, obj := range k.all() {
+			if obj.GetNamespace() == "" && k.gvk.Kind != "Namespace" && k.gvk.Kind != "Node" {
+				obj.SetNamespace(metav1.NamespaceDefault)
+			}
 		}
 	}
 	for _, s := range c.Secrets {
-		namespaced(&s.ObjectMeta)
 		for k, v := range s.StringData {
 			if s.Data == nil {
 				s.Data = map[string][]byte{}
@@ -170,27 +172,10 @@ func (c *Cluster) complete() {
 		}
 		s.StringData = nil
 	}
-	for _, o := range c.ConfigMaps {
-		namespaced(&o.ObjectMeta)
-	}
-	for _, o := range c.Services {
-		namespaced(&o.ObjectMeta)
-	}
-	for _, o := range c.Pods {
-		namespaced(&o.ObjectMeta)
-	}
-	for _, o := range c.EndpointSlices {
-		namespaced(&o.ObjectMeta)
-	}
-	for _, o := range c.ServiceMonitors {
-		namespaced(&o.ObjectMeta)
-	}
-	for _, o := range c.PodMonitors {
-		namespaced(&o.ObjectMeta)
-	}
+	return c, nil
 }
 
-// documents gives all objects in a fixed order of kinds.
+// documents returns all objects in a fixed order of kinds.
 func (c *Cluster) documents() ([]document, error) {
 	var docs []document
 	if s := c.Settings; s.FileAccess || s.MonitorSelector != nil || s.MonitorNamespaceSelector != nil {
@@ -201,21 +186,17 @@ func (c *Cluster) documents() ([]document, error) {
 		}
 		docs = append(docs, doc)
 	}
-	for _, col := range c.collections() {
-		err := col.each(func(obj any) error {
+	for _, k := range c.kinds() {
+		for _, obj := range k.all() {
 			if s, ok := obj.(*corev1.Secret); ok {
 				obj = readableSecret(s)
 			}
 			doc, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 			if err != nil {
-				return fmt.Errorf("convert %s: %w", col.kind, err)
+				return nil, fmt.Errorf("convert %s: %w", k.gvk.Kind, err)
 			}
-			doc["apiVersion"], doc["kind"] = col.apiVersion, col.kind
+			doc["apiVersion"], doc["kind"] = k.gvk.GroupVersion().String(), k.gvk.Kind
 			docs = append(docs, pruned(doc))
-			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	return docs, nil
@@ -268,29 +249,25 @@ func (c *Cluster) YAML() (string, error) {
 	return b.String(), nil
 }
 
-// DeepCopy copies all objects.
-func (c *Cluster) DeepCopy() *Cluster {
-	out := &Cluster{
-		Settings:        c.Settings,
-		Namespaces:      copies(c.Namespaces),
-		Nodes:           copies(c.Nodes),
-		Services:        copies(c.Services),
-		EndpointSlices:  copies(c.EndpointSlices),
-		Pods:            copies(c.Pods),
-		Secrets:         copies(c.Secrets),
-		ConfigMaps:      copies(c.ConfigMaps),
-		ServiceMonitors: copies(c.ServiceMonitors),
-		PodMonitors:     copies(c.PodMonitors),
+// fillPEMs replaces the values of Secrets and ConfigMaps that stand for PEM text.
+func (c *Cluster) fillPEMs() error {
+	var texts map[string]string
+	if err := yaml.UnmarshalStrict(pemsYAML, &texts); err != nil {
+		return fmt.Errorf("read pems.yaml: %w", err)
 	}
-	out.Settings.MonitorSelector = c.Settings.MonitorSelector.DeepCopy()
-	out.Settings.MonitorNamespaceSelector = c.Settings.MonitorNamespaceSelector.DeepCopy()
-	return out
-}
-
-func copies[T interface{ DeepCopy() T }](in []T) []T {
-	var out []T
-	for _, x := range in {
-		out = append(out, x.DeepCopy())
+	for _, s := range c.Secrets {
+		for k, v := range s.Data {
+			if text, ok := texts[string(v)]; ok {
+				s.Data[k] = []byte(text)
+			}
+		}
 	}
-	return out
+	for _, m := range c.ConfigMaps {
+		for k, v := range m.Data {
+			if text, ok := texts[v]; ok {
+				m.Data[k] = text
+			}
+		}
+	}
+	return nil
 }

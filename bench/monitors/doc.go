@@ -12,8 +12,8 @@
 // side. Only informers and clients are our own: they hold the objects and do nothing.
 //
 // The clusters are hand-made (testdata/table, each with testdata/base.yaml), made
-// around monitors in the style of well-known charts (testdata/charts, [Surroundings])
-// and random ([Generate]). Those that differ are made as small as they can be
+// around monitors in the style of well-known charts (testdata/charts) and random, both by
+// the rules of grammar.yaml ([Generator]). Those that differ are made as small as they can be
 // ([Shrink]) and printed.
 //
 // # What counts as the same

@@ -15,6 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -44,9 +46,17 @@ type operatorView struct {
 // render gives the scrape configurations of all monitors that count, as Prometheus
 // loads them, and the monitors that are rejected.
 func (c *Cluster) render(ctx context.Context) (*operatorView, error) {
+	var credentials []runtime.Object
+	for _, s := range c.Secrets {
+		credentials = append(credentials, s)
+	}
+	for _, m := range c.ConfigMaps {
+		credentials = append(credentials, m)
+	}
+	client := fake.NewClientset(credentials...).CoreV1()
 	o := &operatorView{
 		cluster: c, logger: slog.New(slog.DiscardHandler), prometheus: c.Settings.prometheus(),
-		store:    assets.NewStoreBuilder(configMapGetter(c.ConfigMaps), secretGetter(c.Secrets)),
+		store:    assets.NewStoreBuilder(client, client),
 		rejected: map[string]string{}, guessed: map[string]bool{},
 	}
 	var err error

@@ -4,12 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/promlet/promlet/discovery"
 )
@@ -86,37 +82,16 @@ func Compare(ctx context.Context, c *Cluster) (diff []string, ours, theirs *Resu
 // fill puts the objects where a Source would.
 func fill(c *Cluster) (*discovery.Objects, error) {
 	o := discovery.NewObjects()
-	return o, firstError(
-		add(o, corev1.Resource("namespaces"), c.Namespaces),
-		add(o, corev1.Resource("nodes"), c.Nodes),
-		add(o, corev1.Resource("services"), c.Services),
-		add(o, corev1.Resource("pods"), c.Pods),
-		add(o, corev1.Resource("secrets"), c.Secrets),
-		add(o, corev1.Resource("configmaps"), c.ConfigMaps),
-		add(o, discoveryv1.Resource("endpointslices"), c.EndpointSlices),
-		add(o, monitoringv1.Resource(monitoringv1.ServiceMonitorName), c.ServiceMonitors),
-		add(o, monitoringv1.Resource(monitoringv1.PodMonitorName), c.PodMonitors),
-	)
-}
-
-func add[T any](o *discovery.Objects, gr schema.GroupResource, objects []T) error {
-	indexer, ok := o.Indexer(gr)
-	if !ok {
-		return fmt.Errorf("promlet does not hold %s", gr)
-	}
-	for _, obj := range objects {
-		if err := indexer.Add(obj); err != nil {
-			return fmt.Errorf("add to %s: %w", gr, err)
+	for _, k := range c.kinds() {
+		indexer, ok := o.Indexer(k.resource)
+		if !ok {
+			return nil, fmt.Errorf("promlet does not hold %s", k.resource)
+		}
+		for _, obj := range k.all() {
+			if err := indexer.Add(obj); err != nil {
+				return nil, fmt.Errorf("add to %s: %w", k.resource, err)
+			}
 		}
 	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return o, nil
 }

@@ -16,12 +16,14 @@ const (
 )
 
 func TestRandomClusters(t *testing.T) {
+	g, err := NewGenerator()
+	require.NoError(t, err)
 	for part := range parts {
 		t.Run(fmt.Sprint(part), func(t *testing.T) {
 			t.Parallel()
 			var jobs, targets, rejected int
 			for seed := uint64(part); seed < clusters; seed += parts {
-				c, err := Generate(seed)
+				c, err := g.Generate(seed)
 				require.NoError(t, err)
 				_, theirs := compare(t, c)
 				if theirs != nil {
@@ -41,6 +43,8 @@ func TestRandomClusters(t *testing.T) {
 }
 
 func FuzzCluster(f *testing.F) {
+	g, err := NewGenerator()
+	require.NoError(f, err)
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		f.Add(r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64())
@@ -51,7 +55,7 @@ func FuzzCluster(f *testing.F) {
 		for _, n := range []uint64{a, b, c, d} {
 			data = binary.BigEndian.AppendUint64(data, n)
 		}
-		cluster, err := GenerateFrom(data)
+		cluster, err := g.GenerateFrom(data)
 		require.NoError(t, err)
 		compare(t, cluster)
 	})

@@ -31,7 +31,12 @@ func (s *surroundings) references(monitor runtime.Object) {
 		to[ref.name][ref.key] = ref.content(s.choices)
 	}
 	for _, name := range sortedKeys(secrets) {
-		s.cluster.Secrets = append(s.cluster.Secrets, secret(s.own, name, secrets[name]))
+		o := &corev1.Secret{Data: map[string][]byte{}}
+		o.Namespace, o.Name = s.own, name
+		for k, v := range secrets[name] {
+			o.Data[k] = []byte(v)
+		}
+		s.cluster.Secrets = append(s.cluster.Secrets, o)
 	}
 	for _, name := range sortedKeys(configMaps) {
 		m := &corev1.ConfigMap{Data: configMaps[name]}
@@ -44,11 +49,11 @@ func (s *surroundings) references(monitor runtime.Object) {
 func (r *reference) content(c *choices) string {
 	switch {
 	case strings.Contains(r.path, ".TLSConfig") && strings.Contains(r.path, ".CA"):
-		return caCert
+		return "@ca"
 	case strings.Contains(r.path, ".TLSConfig") && strings.Contains(r.path, ".Cert"):
-		return clientCert
+		return "@cert"
 	case strings.Contains(r.path, ".KeySecret"):
-		return clientKey
+		return "@key"
 	}
 	return fmt.Sprintf("value-%s-%d", r.key, c.intn(100))
 }

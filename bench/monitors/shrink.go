@@ -15,78 +15,61 @@ func Shrink(c *Cluster, bad func(*Cluster) bool) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shrinker{docs: docs, bad: bad}
-	for {
-		before := s.removed
-		s.objects()
-		for i := range s.docs {
-			s.fields(i, nil)
-		}
-		if s.removed == before {
-			return fromDocuments(s.docs)
-		}
+	s := &shrinker{bad: bad, removed: true}
+	for _, doc := range docs {
+		s.docs = append(s.docs, doc)
 	}
+	for s.removed {
+		s.removed = false
+		s.shrink(nil)
+	}
+	return fromDocuments(documentsIn(s.docs))
 }
 
 type shrinker struct {
-	docs    []document
+	docs    []any
 	bad     func(*Cluster) bool
-	removed int // things left out so far
+	removed bool // whether anything was left out
 }
 
-// try keeps the documents if they are still bad, and legal.
-func (s *shrinker) try(docs []document) bool {
-	c, err := fromDocuments(docs)
-	if err != nil || !c.legal() || !s.bad(c) {
-		return false
-	}
-	s.docs = docs
-	s.removed++
-	return true
-}
-
-// objects leaves out whole objects, many at a time first.
-func (s *shrinker) objects() {
-	for size := len(s.docs) / 2; size > 0; size /= 2 {
-		for i := 0; i+size <= len(s.docs); {
-			rest := append(slices.Clone(s.docs[:i]), s.docs[i+size:]...)
-			if !s.try(rest) {
-				i += size
-			}
+// shrink leaves out what is at a path, an object first, or what is below.
+func (s *shrinker) shrink(path []string) {
+	if s.optional(path) {
+		rest, _ := removeAt(s.docs, path).([]any)
+		if c, err := fromDocuments(documentsIn(rest)); err == nil && c.legal() && s.bad(c) {
+			s.docs, s.removed = rest, true
+			return
 		}
 	}
-}
-
-// fields leaves out what is at a path of a document, or below.
-func (s *shrinker) fields(doc int, path []string) {
-	if len(path) > 0 && s.without(doc, path) {
-		return
-	}
-	switch v := at(s.docs[doc], path).(type) {
+	switch v := at(s.docs, path).(type) {
 	case document:
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			s.fields(doc, append(slices.Clone(path), key))
+			s.shrink(append(slices.Clone(path), key))
 		}
 	case []any:
 		for i := len(v) - 1; i >= 0; i-- {
-			s.fields(doc, append(slices.Clone(path), strconv.Itoa(i)))
+			s.shrink(append(slices.Clone(path), strconv.Itoa(i)))
 		}
 	}
 }
 
-// without tries to leave out one field or element.
-func (s *shrinker) without(doc int, path []string) bool {
-	if len(path) == 1 && path[0] != "spec" && path[0] != "status" && path[0] != "data" && path[0] != "stringData" ||
-		path[0] == "metadata" && len(path) == 2 && (path[1] == "name" || path[1] == "namespace") {
-		return false // an object must be one
+// optional reports whether what is at a path may be left out: an object, or a field
+// without which it still is one. A slice of no Service would be another matter.
+func (s *shrinker) optional(path []string) bool {
+	if len(path) < 2 {
+		return len(path) == 1
 	}
-	labels, _ := at(s.docs[doc], path).(document)
+	labels, _ := at(s.docs, path).(document)
 	if labels[discoveryv1.LabelServiceName] != nil || path[len(path)-1] == discoveryv1.LabelServiceName {
-		return false // a slice of no Service would be another matter
+		return false
 	}
-	docs := slices.Clone(s.docs)
-	docs[doc], _ = removeAt(docs[doc], path).(document)
-	return s.try(docs)
+	switch path[1] {
+	case "spec", "status", "data", "stringData":
+		return true
+	case "metadata":
+		return len(path) > 3 || len(path) == 3 && path[2] != "name" && path[2] != "namespace"
+	}
+	return len(path) > 2
 }
 
 // at is what a path leads to.

@@ -51,7 +51,7 @@ func TestTable(t *testing.T) {
 			table, objects := split(t, string(text))
 			c, err := ReadCluster(strings.NewReader(string(base) + "---\n" + objects))
 			require.NoError(t, err)
-			c.fillPEMs()
+			require.NoError(t, c.fillPEMs())
 			all := *c
 			for _, group := range table {
 				for _, kind := range group.Of {

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -7,8 +7,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/promlet/promlet/bench/internal/harness"
@@ -44,11 +46,13 @@ type result struct {
 
 // steady is what a program uses when nothing changes.
 type steady struct {
-	memory
-	cpu float64 // share of one CPU
+	resident  float64 // bytes
+	anonymous float64 // without pages of files, such as the binary's
+	highest   float64 // the most that was ever resident
+	cpu       float64 // share of one CPU
 }
 
-// measure measures the subjects, idle and under load, in each case side by side.
+// measure measures the subjects, without and with targets, in each case side by side.
 func measure(ctx context.Context, subjects []*subject) (results []*result, err error) {
 	dir, err := os.MkdirTemp("", "promlet-bench-")
 	if err != nil {
@@ -58,10 +62,10 @@ func measure(ctx context.Context, subjects []*subject) (results []*result, err e
 	for _, s := range subjects {
 		results = append(results, &result{name: s.name})
 	}
-	if err := measureIdle(ctx, dir, subjects, results); err != nil {
+	if err := measureIdle(ctx, filepath.Join(dir, "idle"), subjects, results); err != nil {
 		return nil, fmt.Errorf("measure without targets: %w", err)
 	}
-	child, err := harness.StartSelf(ctx, "targets", serveArgument)
+	child, err := harness.StartChild(ctx, name, "targets", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func measure(ctx context.Context, subjects []*subject) (results []*result, err e
 	if err := child.Ask("addresses", &addresses); err != nil {
 		return nil, err
 	}
-	if err := measureLoad(ctx, dir, addresses, subjects, results); err != nil {
+	if err := measureLoad(ctx, filepath.Join(dir, "load"), addresses, subjects, results); err != nil {
 		return nil, fmt.Errorf("measure with targets: %w", err)
 	}
 	return results, nil
@@ -79,15 +83,19 @@ func measure(ctx context.Context, subjects []*subject) (results []*result, err e
 // measureIdle measures all subjects without targets, each started when the one before is
 // ready.
 func measureIdle(ctx context.Context, dir string, subjects []*subject, results []*result) error {
-	var running []*process
+	var running []*program
 	for i, s := range subjects {
-		p, err := s.start(ctx, filepath.Join(dir, fmt.Sprintf("idle-%d", i)), nil)
+		p, err := s.start(ctx, filepath.Join(dir, strconv.Itoa(i)), nil)
 		if err != nil {
 			return err
 		}
 		defer p.Stop(stopGrace)
 		running = append(running, p)
-		if results[i].ready, err = p.waitFor(ctx, p.ready); err != nil {
+		results[i].ready, err = p.waitFor(ctx, func(ctx context.Context) error {
+			_, err := p.get(ctx, p.ready)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -99,13 +107,13 @@ func measureIdle(ctx context.Context, dir string, subjects []*subject, results [
 
 // measureLoad measures all subjects on the same targets.
 func measureLoad(ctx context.Context, dir string, addresses []string, subjects []*subject, results []*result) error {
-	var running []*process
+	var running []*program
 	// Whatever fails, nothing is waited for any longer.
 	ctx, cancel := context.WithCancel(ctx)
 	firsts, waiting := errgroup.WithContext(ctx)
 	defer func() { cancel(); _ = firsts.Wait() }() // its error has been returned or comes of another
 	for i, s := range subjects {
-		p, err := s.start(ctx, filepath.Join(dir, fmt.Sprintf("load-%d", i)), addresses)
+		p, err := s.start(ctx, filepath.Join(dir, strconv.Itoa(i)), addresses)
 		if err != nil {
 			return err
 		}
@@ -113,7 +121,7 @@ func measureLoad(ctx context.Context, dir string, addresses []string, subjects [
 		running = append(running, p)
 		firsts.Go(func() (err error) {
 			results[i].first, err = p.waitFor(waiting, func(ctx context.Context) error {
-				_, err := p.value(ctx)
+				_, err := p.number(ctx, p.value, p.parse)
 				return err
 			})
 			return err
@@ -133,15 +141,22 @@ func measureLoad(ctx context.Context, dir string, addresses []string, subjects [
 		return err
 	}
 	for i, p := range running {
-		if err := p.check(ctx, results[i]); err != nil {
+		var err error
+		if results[i].value, err = p.number(ctx, p.value, p.parse); err != nil {
+			return err
+		}
+		if results[i].series, err = p.number(ctx, p.metrics, parseSeries); err != nil {
+			return err
+		}
+		if err := results[i].check(); err != nil {
 			return fmt.Errorf("check %s: %w", p.name, err)
 		}
 	}
 	return nil
 }
 
-// waitFor waits until a program answers, and tells how long that took from its start.
-func (p *process) waitFor(ctx context.Context, answers func(context.Context) error) (time.Duration, error) {
+// waitFor waits until a program answers, and returns how long that took from its start.
+func (p *program) waitFor(ctx context.Context, answers func(context.Context) error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := p.Wait(ctx, poll, answers)
@@ -149,14 +164,10 @@ func (p *process) waitFor(ctx context.Context, answers func(context.Context) err
 }
 
 // watch measures the mean of what programs use for a time.
-func watch(ctx context.Context, running []*process, during time.Duration, to func(i int) *steady) error {
-	before := make([]time.Duration, len(running))
+func watch(ctx context.Context, running []*program, during time.Duration, to func(i int) *steady) error {
 	began := time.Now()
-	for i, p := range running {
-		var err error
-		if before[i], err = readCPU(p.PID()); err != nil {
-			return err
-		}
+	if err := addCPU(running, -1, to); err != nil {
+		return err
 	}
 	readings := int(during / time.Second)
 	for range readings {
@@ -164,44 +175,58 @@ func watch(ctx context.Context, running []*process, during time.Duration, to fun
 			return err
 		}
 		for i, p := range running {
-			m, err := readMemory(p.PID())
+			m, err := p.memory()
 			if err != nil {
 				return errors.Join(err, p.Ended())
 			}
 			s := to(i)
-			s.resident += m.resident / float64(readings)
-			s.anonymous += m.anonymous / float64(readings)
-			s.highest = m.highest
+			s.resident += float64(m.VmRSS) / float64(readings)
+			s.anonymous += float64(m.RssAnon) / float64(readings)
+			s.highest = float64(m.VmHWM)
 		}
 	}
-	for i, p := range running {
-		after, err := readCPU(p.PID())
-		if err != nil {
-			return errors.Join(err, p.Ended())
-		}
-		to(i).cpu = float64(after-before[i]) / float64(time.Since(began))
+	if err := addCPU(running, 1, to); err != nil {
+		return err
+	}
+	for i := range running {
+		to(i).cpu /= time.Since(began).Seconds()
 	}
 	return nil
 }
 
-// check tells whether a program has done its work: whether it answers the true rate,
-// and has stored all series, or on demand few.
-func (p *process) check(ctx context.Context, r *result) (err error) {
-	if r.value, err = p.value(ctx); err != nil {
-		return fmt.Errorf("ask for the rate: %w", err)
+func (p *program) memory() (procfs.ProcStatus, error) {
+	process, err := procfs.NewProc(p.PID())
+	if err != nil {
+		return procfs.ProcStatus{}, err
 	}
+	return process.NewStatus()
+}
+
+// addCPU adds the seconds in user and kernel mode since the start of each program.
+func addCPU(running []*program, sign float64, to func(i int) *steady) error {
+	for i, p := range running {
+		process, err := procfs.NewProc(p.PID())
+		if err != nil {
+			return errors.Join(err, p.Ended())
+		}
+		stat, err := process.Stat()
+		if err != nil {
+			return errors.Join(err, p.Ended())
+		}
+		to(i).cpu += sign * stat.CPUTime()
+	}
+	return nil
+}
+
+// check reports whether a program has done its work: whether it answers the true rate,
+// and has stored all series, or on demand few.
+func (r *result) check() error {
 	if want := trueRate(); math.Abs(r.value-want) > accuracy*want {
 		return fmt.Errorf("the rate is %g, and it answers %g", want, r.value)
 	}
-	if r.series, err = p.series(ctx); err != nil {
-		return fmt.Errorf("ask for the number of series: %w", err)
-	}
-	all := float64(targets * families * familySeries)
-	switch few := r.series < all/20; {
-	case p.name == promletOnDemand && !few:
-		return fmt.Errorf("it stores %g series", r.series)
-	case p.name != promletOnDemand && r.series < all:
-		return fmt.Errorf("it stores %g of %g series", r.series, all)
+	const all = targets * families * familySeries
+	if r.name == promletOnDemand && r.series >= all/20 || r.name != promletOnDemand && r.series < all {
+		return fmt.Errorf("it stores %g of %d series", r.series, all)
 	}
 	return nil
 }

@@ -1,9 +1,8 @@
-package main
+package process
 
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,132 +12,99 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
-func TestProcfs(t *testing.T) {
-	m, err := parseMemory([]byte("Name:\tx\nVmHWM:\t     300 kB\nVmRSS:\t     200 kB\nRssAnon:\t     100 kB\nRssFile:\t 100 kB\n"))
-	require.NoError(t, err)
-	require.Equal(t, memory{resident: 200 << 10, anonymous: 100 << 10, highest: 300 << 10}, m)
-	_, err = parseMemory([]byte("VmRSS:\t     200 kB\n"))
-	require.ErrorContains(t, err, "there is none in")
-	_, err = parseMemory([]byte("VmRSS:\t     many kB\n"))
-	require.ErrorContains(t, err, "read memory: ")
-
-	cpu, err := parseCPU([]byte("7 (a) name) S 1 2 3 4 5 6 7 8 9 10 150 50 1 2 20 0"))
-	require.NoError(t, err)
-	require.Equal(t, 2*time.Second, cpu)
-	_, err = parseCPU([]byte("7 (name) S 1"))
-	require.ErrorContains(t, err, "there is none in")
-	_, err = parseCPU([]byte("7 (name) S 1 2 3 4 5 6 7 8 9 10 x 50"))
-	require.ErrorContains(t, err, "read CPU time: ")
-}
-
-// A process reads its own use as others would.
-func TestProcfsOfThisProcess(t *testing.T) {
-	m, err := readMemory(os.Getpid())
-	require.NoError(t, err)
-	require.Greater(t, m.resident, 1e6)
-	require.LessOrEqual(t, m.anonymous, m.resident)
-	before, err := readCPU(os.Getpid())
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		for until := time.Now().Add(time.Millisecond); time.Now().Before(until); {
-		}
-		now, err := readCPU(os.Getpid())
-		return err == nil && now > before
-	}, time.Minute, time.Microsecond)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCheck(t *testing.T) {
-	f := func(name string, value, series float64, err error) error {
-		p := &process{subject: &subject{name: name}, answers: answers{
-			value:  func(context.Context) (float64, error) { return value, err },
-			series: func(context.Context) (float64, error) { return series, nil },
-		}}
-		return p.check(t.Context(), &result{})
+	f := func(name string, value, series float64) error {
+		return (&result{name: name, value: value, series: series}).check()
 	}
 	const all = targets * families * familySeries
-	require.NoError(t, f(promletOnDemand, trueRate(), 2200, nil))
-	require.NoError(t, f(promletAll, 1.01*trueRate(), all, nil))
-	require.NoError(t, f(prometheusName, 0.99*trueRate(), all, nil))
-	require.ErrorContains(t, f(promletOnDemand, 0.97*trueRate(), 2200, nil), "it answers")
-	require.ErrorContains(t, f(promletOnDemand, trueRate(), all, nil), "it stores 200000 series")
-	require.ErrorContains(t, f(prometheusName, trueRate(), all-1, nil), "it stores 199999 of 200000 series")
-	require.ErrorContains(t, f(prometheusName, trueRate(), 0, nil), "it stores 0 of 200000 series")
-	require.ErrorContains(t, f(prometheusName, 0, all, errors.New("not now")), "ask for the rate: not now")
+	require.NoError(t, f(promletOnDemand, trueRate(), 2200))
+	require.NoError(t, f(promletAll, 1.01*trueRate(), all))
+	require.NoError(t, f(prometheusName, 0.99*trueRate(), all))
+	require.ErrorContains(t, f(promletOnDemand, 0.97*trueRate(), 2200), "it answers")
+	require.EqualError(t, f(promletOnDemand, trueRate(), all), "it stores 200000 of 200000 series")
+	require.EqualError(t, f(prometheusName, trueRate(), all-1), "it stores 199999 of 200000 series")
+	require.EqualError(t, f(prometheusName, trueRate(), 0), "it stores 0 of 200000 series")
 }
 
-// answering serves fixed answers by path, and gives its port.
-func answering(t *testing.T, start func(*httptest.Server), byPath map[string]string) string {
-	t.Helper()
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, ok := byPath[r.URL.Path]
-		if !ok {
-			http.Error(w, "not this", http.StatusNotFound)
+func TestParse(t *testing.T) {
+	f := func(parse func([]byte) (float64, error), text string, want float64, message string) {
+		t.Helper()
+		v, err := parse([]byte(text))
+		if message != "" {
+			require.EqualError(t, err, message)
 			return
 		}
-		_, _ = w.Write([]byte(text))
-	}))
-	start(s)
-	t.Cleanup(s.Close)
-	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
-	require.NoError(t, err)
-	return port
+		require.NoError(t, err)
+		require.InDelta(t, want, v, 1e-9)
+	}
+	f(parsePromlet, `{"items":[{"value":"10500m"}]}`, 10.5, "")
+	f(parsePromlet, `{}`, 0, "0 values")
+	f(parsePrometheus, `{"data":{"result":[{"value":[1,"10.5"]}]}}`, 10.5, "")
+	f(parsePrometheus, `{}`, 0, "0 values")
+	f(parseSeries, "# x\nprometheus_tsdb_head_series 42\n", 42, "")
+	f(parseSeries, "", 0, "the metrics have no number of series")
 }
 
-func TestAsk(t *testing.T) {
-	metrics := map[string]string{"/metrics": "# x\nprometheus_tsdb_head_series 42\n", "/-/ready": "", "/api/v1/query": `{"data":{"result":[{"value":[1,"10.5"]}]}}`}
-	api := map[string]string{
-		"/readyz": "ok",
-		"/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services/app/http_requests": `{"items":[{"value":"10500m"}]}`,
-	}
-	f := func(a answers) {
-		require.NoError(t, a.ready(t.Context()))
-		v, err := a.value(t.Context())
-		require.NoError(t, err)
-		require.InDelta(t, 10.5, v, 1e-9)
-		n, err := a.series(t.Context())
-		require.NoError(t, err)
-		require.InDelta(t, 42, n, 0)
-	}
-	web := answering(t, (*httptest.Server).Start, metrics)
-	f(askPrometheus([2]string{web, ""}))
-	f(askPromlet([2]string{answering(t, (*httptest.Server).StartTLS, api), web}))
-
-	nothing := [2]string{answering(t, (*httptest.Server).StartTLS, nil), answering(t, (*httptest.Server).Start, nil)}
-	require.ErrorContains(t, askPromlet(nothing).ready(t.Context()), "404")
-	_, err := askPromlet(nothing).value(t.Context())
-	require.ErrorContains(t, err, "not this")
-	empty := answering(t, (*httptest.Server).Start, map[string]string{"/metrics": "", "/api/v1/query": "{}"})
-	_, err = askPrometheus([2]string{empty, ""}).value(t.Context())
-	require.ErrorContains(t, err, "with 0 values")
-	_, err = askPrometheus([2]string{empty, ""}).series(t.Context())
-	require.ErrorContains(t, err, "how many series")
-}
-
-// A program is started with its files, and watched.
+// A program is started with its files and ports, asked, and watched.
 func TestStartAndWatch(t *testing.T) {
-	s := &subject{
-		name: "sleep", path: "sleep",
-		prepare: func(string, []string, [2]string) ([]string, error) { return []string{"60"}, nil },
-		answers: func([2]string) answers { return answers{} },
+	script := filepath.Join(t.TempDir(), "script")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexec sleep 60\n"), 0o700))
+	for _, s := range subjects(script, script) {
+		expanded := strings.Join(s.args, " ") + s.ready + s.value + s.metrics
+		require.Equal(t, s.name == promletOnDemand, strings.Contains(expanded, "--ingest=demand"))
+		require.Equal(t, s.name == promletAll, strings.Contains(expanded, "--ingest=all"))
+		dir := t.TempDir()
+		p, err := s.start(t.Context(), dir, []string{"127.0.0.1:1001"})
+		require.NoError(t, err)
+		defer p.Stop(stopGrace)
+		text, err := os.ReadFile(filepath.Join(dir, "config", s.file))
+		require.NoError(t, err)
+		require.Contains(t, string(text), "1001")
+		took, err := p.waitFor(t.Context(), func(context.Context) error {
+			log, err := os.ReadFile(filepath.Join(dir, "log"))
+			if err == nil && strings.Count(string(log), "\n") < len(s.args) {
+				return errors.New("not yet")
+			}
+			require.Contains(t, string(log), dir)
+			require.NotContains(t, string(log), "$")
+			return err
+		})
+		require.NoError(t, err)
+		require.Positive(t, took)
+		require.NotContains(t, p.expand(s.ready+s.value+s.metrics), "$")
+		if s.name != prometheusName {
+			continue
+		}
+		var use steady
+		require.NoError(t, watch(t.Context(), []*program{p}, 2*time.Second, func(int) *steady { return &use }))
+		require.Greater(t, use.resident, 1e5)
+		require.Less(t, use.resident, 1e8)
+		require.Positive(t, use.anonymous)
+		require.LessOrEqual(t, use.anonymous, use.resident)
+		require.GreaterOrEqual(t, use.highest, use.resident)
+		require.Less(t, use.cpu, 0.5)
+		p.Stop(stopGrace)
+		require.Error(t, watch(t.Context(), []*program{p}, time.Second, func(int) *steady { return &use }))
 	}
-	dir := filepath.Join(t.TempDir(), "sleep")
-	p, err := s.start(t.Context(), dir, nil)
-	require.NoError(t, err)
-	defer p.Stop(stopGrace)
-	_, err = s.start(t.Context(), dir, nil)
-	require.ErrorIs(t, err, os.ErrExist)
-	took, err := p.waitFor(t.Context(), func(context.Context) error { return nil })
-	require.NoError(t, err)
-	require.Positive(t, took)
-	var use steady
-	require.NoError(t, watch(t.Context(), []*process{p}, 2*time.Second, func(int) *steady { return &use }))
-	require.Greater(t, use.resident, 1e5)
-	require.GreaterOrEqual(t, use.highest, use.resident)
-	require.Less(t, use.cpu, 0.5)
-	p.Stop(stopGrace)
-	require.Error(t, watch(t.Context(), []*process{p}, time.Second, func(int) *steady { return &use }))
+}
+
+func TestNumber(t *testing.T) {
+	api := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" {
+			http.Error(w, "not this", http.StatusNotFound)
+		}
+	}))
+	defer api.Close()
+	p := &program{client: api.Client(), expand: func(path string) string { return api.URL + path }}
+	_, err := p.number(t.Context(), "/metrics", parseSeries)
+	require.EqualError(t, err, "read the answer at /metrics: the metrics have no number of series")
+	_, err = p.number(t.Context(), "/readyz", parseSeries)
+	require.ErrorContains(t, err, "/readyz: 404 Not Found: not this")
 }
 
 func TestReport(t *testing.T) {

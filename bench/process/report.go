@@ -1,11 +1,10 @@
-package main
+package process
 
 import (
 	"fmt"
 	"io"
 	"runtime"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/promlet/promlet/bench/internal/harness"
 )
@@ -41,39 +40,28 @@ func rows() []row {
 // report prints the table, how its figures came about, and what was expected of them.
 // The results are promlet's on demand, promlet's of everything and Prometheus's.
 func report(out io.Writer, results []*result) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	head := "\t\t"
+	head := []string{"", ""}
 	for _, r := range results {
-		head += r.name + "\t"
+		head = append(head, r.name)
 	}
-	lines := []string{head + "demand/Prometheus\tall/Prometheus\texpected\t"}
-	var missed []string
+	table := [][]string{append(head, "demand/Prometheus", "all/Prometheus", "expected")}
+	var verdict harness.Verdict
 	for _, row := range rows() {
-		// The names alone are aligned to the left.
-		line := fmt.Sprintf("%-42s\t%s\t", row.name, row.unit)
+		line := []string{row.name, row.unit}
 		for _, r := range results {
-			line += harness.Figure(row.value(r)) + "\t"
+			line = append(line, harness.Figure(row.value(r)))
 		}
 		theirs := row.value(results[len(results)-1])
 		demand, all := row.value(results[0])/theirs, row.value(results[1])/theirs
-		line += fmt.Sprintf("%.3f\t%.2f\t", demand, all)
+		line = append(line, fmt.Sprintf("%.3f", demand), fmt.Sprintf("%.2f", all))
 		if row.expected {
-			line += fmt.Sprintf("<= %.2f\t", expected)
-			if demand > expected {
-				missed = append(missed, fmt.Sprintf("%s: %.3f", row.name, demand))
-			}
+			line = append(line, fmt.Sprintf("<= %.2f", expected))
+			verdict.Expect(demand <= expected, "%s: %.3f", row.name, demand)
 		}
-		lines = append(lines, line)
+		table = append(table, line)
 	}
-	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
+	if err := harness.Table(out, table); err != nil {
 		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	verdict := "it holds"
-	if len(missed) > 0 {
-		verdict = "missed: " + strings.Join(missed, "; ")
 	}
 	_, err := fmt.Fprintf(out, `
 %s

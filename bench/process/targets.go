@@ -1,18 +1,16 @@
-package main
+package process
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/promlet/promlet/bench/internal/harness"
 )
@@ -42,83 +40,60 @@ func trueRate() float64 {
 	return float64(sum * targets)
 }
 
-// serve is all targets: it listens on loopback, answers each line with the addresses,
-// and ends with in.
-func serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	server := &http.Server{Handler: &app{started: time.Now()}, ReadHeaderTimeout: time.Minute}
-	var addresses []string
-	var wg sync.WaitGroup
-	failed := make(chan error, targets)
-	for range targets {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			err = fmt.Errorf("listen: %w", err)
-			failed <- errors.Join(err, server.Close())
-			break
-		}
-		addresses = append(addresses, listener.Addr().String())
-		wg.Go(func() {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		})
-	}
-	err := harness.Answer(in, out, func(string) (any, error) {
-		select {
-		case err := <-failed:
-			return nil, err
-		default:
-			return addresses, nil
-		}
-	})
-	err = errors.Join(err, server.Close())
-	wg.Wait()
-	return err
-}
-
-// app is what every target answers. Its counters are those of the second, so that one
-// body serves all targets.
-type app struct {
-	started time.Time
+// server is all targets, each with an address of its own on loopback. Its counters are
+// those of the second, so that one body serves all targets.
+type server struct {
+	http      *http.Server
+	serving   errgroup.Group
+	addresses []string
+	started   time.Time
 
 	mtx          sync.Mutex
 	second       int
 	text, zipped []byte
 }
 
-// ServeHTTP answers as promhttp does: compressed if that is asked for.
-func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	text, zipped, err := a.bodies(1 + int(time.Since(a.started)/time.Second))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+func startTargets(ctx context.Context, _ []byte) (harness.Child, error) {
+	s := &server{started: time.Now()}
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	for range targets {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("listen: %w", err), s.Close())
+		}
+		s.addresses = append(s.addresses, listener.Addr().String())
+		s.serving.Go(func() error { return s.http.Serve(listener) })
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		w.Header().Set("Content-Encoding", "gzip")
-		text = zipped
-	}
-	_, _ = w.Write(text) // the client may be gone
+	return s, nil
 }
 
-// bodies gives the body of a second, not before the first, plain and compressed. They
-// are not written to afterwards.
-func (a *app) bodies(second int) (text, zipped []byte, err error) {
-	a.mtx.Lock()
-	defer a.mtx.Unlock()
-	if a.second != second {
-		text := bodyAt(second)
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		if _, err := z.Write(text); err != nil {
-			return nil, nil, fmt.Errorf("zip: %w", err)
-		}
-		if err := z.Close(); err != nil {
-			return nil, nil, fmt.Errorf("zip: %w", err)
-		}
-		a.second, a.text, a.zipped = second, text, b.Bytes()
+// Answer answers every line with the addresses.
+func (s *server) Answer(string) (any, error) { return s.addresses, nil }
+
+// Close ends all targets, and waits for them.
+func (s *server) Close() error {
+	err := s.http.Close()
+	if failed := s.serving.Wait(); !errors.Is(failed, http.ErrServerClosed) {
+		err = errors.Join(err, failed)
 	}
-	return a.text, a.zipped, nil
+	return err
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	text, zipped := s.bodies(1 + int(time.Since(s.started)/time.Second))
+	harness.WriteMetrics(w, r, text, zipped)
+}
+
+// bodies returns the body of a second, not before the first, plain and compressed. They
+// are not written to afterwards.
+func (s *server) bodies(second int) (text, zipped []byte) {
+	s.mtx.Lock()
+	defer s.mtx.Unlock()
+	if s.second != second {
+		s.second, s.text = second, bodyAt(second)
+		s.zipped = harness.Zip(s.text)
+	}
+	return s.text, s.zipped
 }
 
 // bodyAt is the body after so many seconds, in Prometheus's text format.

@@ -1,9 +1,6 @@
-package main
+package process
 
 import (
-	"bufio"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -50,42 +47,24 @@ func TestBody(t *testing.T) {
 }
 
 // All targets answer, compressed where that is asked for.
-func TestServe(t *testing.T) {
-	in, lines := io.Pipe()
-	answers, out := io.Pipe()
-	done := make(chan error, 1)
-	go func() {
-		err := serve(t.Context(), in, out)
-		out.CloseWithError(err)
-		done <- err
-	}()
-	_, err := io.WriteString(lines, "addresses\n")
+func TestTargets(t *testing.T) {
+	child, err := startTargets(t.Context(), nil)
 	require.NoError(t, err)
-	line, err := bufio.NewReader(answers).ReadBytes('\n')
+	answer, err := child.Answer("addresses")
 	require.NoError(t, err)
-	var addresses []string
-	require.NoError(t, json.Unmarshal(line, &addresses))
+	addresses, ok := answer.([]string)
+	require.True(t, ok)
 	require.Len(t, addresses, targets)
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
-	for i, address := range addresses {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)
+	client := &http.Client{Transport: &http.Transport{}} // it unzips
+	for _, address := range addresses {
+		resp, err := client.Get("http://" + address + "/metrics")
 		require.NoError(t, err)
-		if i%2 == 0 {
-			req.Header.Set("Accept-Encoding", "gzip")
-		}
-		resp, err := client.Do(req)
-		require.NoError(t, err)
-		var from io.Reader = resp.Body
-		if i%2 == 0 {
-			from, err = gzip.NewReader(resp.Body)
-			require.NoError(t, err)
-		}
-		text, err := io.ReadAll(from)
+		require.True(t, resp.Uncompressed)
+		text, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Len(t, samples(t, text), families*familySeries)
 	}
 	client.CloseIdleConnections()
-	require.NoError(t, lines.Close())
-	require.NoError(t, <-done)
+	require.NoError(t, child.Close())
 }

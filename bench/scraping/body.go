@@ -1,4 +1,4 @@
-package main
+package scraping
 
 import (
 	"bytes"
@@ -6,18 +6,11 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-)
-
-// The exporters' bodies.
-const (
-	nodeExporter  = "node_exporter.txt.gz"
-	kubeAPIServer = "kube-apiserver.txt.gz"
 )
 
 // body is what a target answers, in Prometheus's text format.
@@ -28,63 +21,40 @@ type body struct {
 	kept []string
 }
 
-// newBody makes the body of so many series. It is the same every time: the exporters'
-// families in their order, as far as they fit.
+// newBody makes the body of the first so many series of a node exporter's and a
+// kube-apiserver's body, in this order.
 func newBody(testdata string, series int) (*body, error) {
-	node, err := readFamilies(filepath.Join(testdata, nodeExporter))
-	if err != nil {
-		return nil, err
-	}
-	apiserver, err := readFamilies(filepath.Join(testdata, kubeAPIServer))
-	if err != nil {
-		return nil, err
-	}
-	var from []family
-	switch {
-	case series <= countSeries(node):
-		from = node
-	case series <= 2*countSeries(node):
-		from = slices.Concat(node, others(apiserver, node))
-	default:
-		from = apiserver
-	}
-	chosen, err := choose(from, series)
-	if err != nil {
-		return nil, err
-	}
 	b := &body{series: series}
-	for _, f := range chosen {
-		b.text = append(b.text, f.text...)
+	found, counts := map[string]bool{}, map[string]int{} // by name
+	for _, file := range []string{"node_exporter.txt.gz", "kube-apiserver.txt.gz"} {
+		text, err := unzip(filepath.Join(testdata, file))
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(text) {
+			if len(found) == series {
+				break
+			}
+			if line[0] != '#' {
+				of := string(line[:bytes.LastIndexByte(line, ' ')])
+				if found[of] {
+					continue // both have it
+				}
+				found[of] = true
+				counts[of[:strings.IndexAny(of+"{", "{")]]++
+			}
+			b.text = append(b.text, line...)
+		}
 	}
-	if b.kept, err = onePercent(chosen, series/100); err != nil {
-		return nil, err
+	if len(found) < series {
+		return nil, fmt.Errorf("the exporters have %d series only", len(found))
 	}
-	return b, nil
+	var err error
+	b.kept, err = onePercent(counts, series/100)
+	return b, err
 }
 
-// family is a part of a body from one HELP to the next.
-type family struct {
-	name  string
-	text  []byte
-	names map[string]int // of its series, and how many have each
-}
-
-func (f family) series() (n int) {
-	for _, count := range f.names {
-		n += count
-	}
-	return n
-}
-
-func countSeries(families []family) (n int) {
-	for _, f := range families {
-		n += f.series()
-	}
-	return n
-}
-
-// readFamilies cuts an exporter's body at the borders of its families.
-func readFamilies(path string) ([]family, error) {
+func unzip(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -98,79 +68,12 @@ func readFamilies(path string) ([]family, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unzip %s: %w", path, err)
 	}
-	var families []family
-	for line := range bytes.Lines(text) {
-		if help, ok := bytes.CutPrefix(line, []byte("# HELP ")); ok {
-			name, _, _ := bytes.Cut(help, []byte(" "))
-			families = append(families, family{name: string(name), names: map[string]int{}})
-		}
-		if len(families) == 0 {
-			return nil, fmt.Errorf("%s does not begin with a family", path)
-		}
-		f := &families[len(families)-1]
-		f.text = append(f.text, line...)
-		if end := bytes.IndexAny(line, "{ "); line[0] != '#' && end > 0 {
-			f.names[string(line[:end])]++
-		}
-	}
-	return families, nil
+	return text, nil
 }
 
-// others are the families that have no namesake.
-func others(families, than []family) []family {
-	names := map[string]bool{}
-	for _, f := range than {
-		names[f.name] = true
-	}
-	return slices.DeleteFunc(families, func(f family) bool { return names[f.name] })
-}
-
-// choose takes families that have so many series together: the first ones, or, if these
-// are most, all but the last ones.
-func choose(families []family, series int) ([]family, error) {
-	without := countSeries(families) - series
-	if without < 0 {
-		return nil, fmt.Errorf("the exporters have %d series too few", -without)
-	}
-	take := series < without
-	var names map[string]bool
-	var left int
-	if take {
-		names, left = firstFit(slices.All(families), series)
-	} else {
-		names, left = firstFit(slices.Backward(families), without)
-	}
-	if left > 0 {
-		return nil, fmt.Errorf("no families have the last %d series", left)
-	}
-	var chosen []family
-	for _, f := range families {
-		if names[f.name] == take {
-			chosen = append(chosen, f)
-		}
-	}
-	return chosen, nil
-}
-
-// firstFit names the families that fit into so many series, in order, and tells how
-// many are left.
-func firstFit(families iter.Seq2[int, family], series int) (names map[string]bool, left int) {
-	names = map[string]bool{}
-	for _, f := range families {
-		if n := f.series(); n <= series {
-			names[f.name], series = true, series-n
-		}
-	}
-	return names, series
-}
-
-// onePercent gives names of counters that have so many series together: those with
+// onePercent returns names of counters that have so many series together: those with
 // most series first.
-func onePercent(families []family, series int) ([]string, error) {
-	counts := map[string]int{}
-	for _, f := range families {
-		maps.Copy(counts, f.names)
-	}
+func onePercent(counts map[string]int, series int) ([]string, error) {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
 	})

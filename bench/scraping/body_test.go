@@ -1,4 +1,4 @@
-package main
+package scraping
 
 import (
 	"errors"
@@ -48,9 +48,9 @@ func TestBodies(t *testing.T) {
 
 func TestBodiesRefused(t *testing.T) {
 	_, err := newBody(testdata, 1_000_000)
-	require.ErrorContains(t, err, "series too few")
+	require.ErrorContains(t, err, "series only")
 	_, err = newBody(t.TempDir(), 100)
-	require.ErrorContains(t, err, nodeExporter)
-	_, err = newResults(testdata, 7)
-	require.EqualError(t, err, "there is no body of 7 series")
+	require.ErrorContains(t, err, "node_exporter.txt.gz")
+	_, err = newResults(t.TempDir())
+	require.ErrorContains(t, err, "make the body of 100 series: ")
 }

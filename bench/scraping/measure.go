@@ -1,27 +1,20 @@
-package main
+package scraping
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"runtime"
-	"runtime/pprof"
-	"strconv"
 	"time"
 
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/bench/internal/harness"
+	"github.com/promlet/promlet/bench/internal/sink"
 )
 
 const (
-	interval = time.Second
-	// warming is how long targets are scraped before it counts: promlet scrapes new
-	// ones at once and again after 3 s.
-	warming = 4200 * time.Millisecond
 	// reports are the samples of a scrape besides those of the body.
 	reports = 5
 	// patience is how long a moment without scrapes is waited for.
@@ -47,7 +40,7 @@ type kase struct {
 	plain       bool // the body is never compressed
 }
 
-// String names a case as its profile is named.
+// String names a case for messages.
 func (c kase) String() string {
 	name := c.side + "-" + map[string]string{everything: "all", onePercentOnDemand: "demand", onePercentRelabelled: "relabel"}[c.keeps]
 	if c.plain {
@@ -81,9 +74,7 @@ type measured struct {
 // bench measures the cases of one body.
 type bench struct {
 	*body
-	targets  int
-	testdata string
-	profiles string // directory, "" for none
+	targets int
 	// stacks is what stacks take when nothing runs. It is read once, as what a case
 	// leaves behind would count for the next.
 	stacks            uint64
@@ -109,7 +100,7 @@ func (b *bench) try(ctx context.Context, c kase) (m measured, err error) {
 
 // measure measures a case once.
 func (b *bench) measure(ctx context.Context, c kase) (m measured, err error) {
-	child, err := harness.StartSelf(ctx, "server", "-testdata", b.testdata, serveArgument, strconv.Itoa(b.series))
+	child, err := harness.StartChild(ctx, name, "server", b.text)
 	if err != nil {
 		return m, err
 	}
@@ -122,8 +113,8 @@ func (b *bench) measure(ctx context.Context, c kase) (m measured, err error) {
 	if err := child.Ask(ask, &s); err != nil {
 		return m, err
 	}
-	to := &sink{}
-	before := readMemory()
+	to := &sink.Sink{}
+	before := harness.ReadHeld()
 	running, err := c.start(b.body, b.targets, s.Address, to)
 	if err != nil {
 		return m, err
@@ -139,7 +130,7 @@ func (b *bench) measure(ctx context.Context, c kase) (m measured, err error) {
 	if err != nil {
 		return m, err
 	}
-	m.heap = (float64(after.HeapAlloc) - float64(before.HeapAlloc)) / float64(b.targets)
+	m.heap = (float64(after.Heap) - float64(before.Heap)) / float64(b.targets)
 	m.stacks = (float64(readStacks()) - float64(b.stacks)) / float64(b.targets)
 	if err := child.Ask(askState, &s); err != nil {
 		return m, err
@@ -150,23 +141,15 @@ func (b *bench) measure(ctx context.Context, c kase) (m measured, err error) {
 
 // count measures what scrapes cost while some go by, and that they are what they should
 // be.
-func (b *bench) count(ctx context.Context, c kase, to *sink, m *measured) (err error) {
-	stopProfile, err := b.startProfile(c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stopProfile()) }()
-	var start, end runtime.MemStats
-	runtime.ReadMemStats(&start)
-	commits, samples := to.counts()
-	cpu, began := harness.CPUTime(), time.Now()
+func (b *bench) count(ctx context.Context, c kase, to *sink.Sink, m *measured) error {
+	before, began := harness.ReadUsage(), time.Now()
+	commits, samples := to.Counts()
 	if err := harness.Sleep(ctx, b.counting); err != nil {
 		return err
 	}
-	used, took := harness.CPUTime()-cpu, time.Since(began)
-	endCommits, endSamples := to.counts()
+	endCommits, endSamples := to.Counts()
+	after, took := harness.ReadUsage(), time.Since(began)
 	m.scrapes, samples = endCommits-commits, endSamples-samples
-	runtime.ReadMemStats(&end)
 	// A machine that is busy with something else may miss turns, which changes nothing
 	// in what a scrape costs.
 	if want := float64(b.targets) * took.Seconds() / interval.Seconds(); float64(m.scrapes) < want/2 {
@@ -179,58 +162,32 @@ func (b *bench) count(ctx context.Context, c kase, to *sink, m *measured) (err e
 	if samples != m.scrapes*(want+reports) {
 		return fmt.Errorf("%d samples in %d scrapes instead of %d in each", samples, m.scrapes, want+reports)
 	}
-	m.cpu = used / time.Duration(m.scrapes)
-	m.allocations = float64(end.Mallocs-start.Mallocs) / float64(m.scrapes)
-	m.allocated = float64(end.TotalAlloc-start.TotalAlloc) / float64(m.scrapes)
+	m.cpu = (after.CPU - before.CPU) / time.Duration(m.scrapes)
+	m.allocations = float64(after.Allocations-before.Allocations) / float64(m.scrapes)
+	m.allocated = float64(after.Allocated-before.Allocated) / float64(m.scrapes)
 	return nil
-}
-
-// startProfile begins the CPU profile of a case, if there is to be one.
-func (b *bench) startProfile(c kase) (stop func() error, err error) {
-	if b.profiles == "" {
-		return func() error { return nil }, nil
-	}
-	f, err := os.Create(filepath.Join(b.profiles, fmt.Sprintf("%s-%d.cpu.pprof", c, b.series)))
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
 }
 
 // atRest reads the memory at a moment when every target waits for its next scrape, and
 // no connection is open: the server closes them. Whether a scrape is on its way is
 // told by the requests that have begun and the commits.
-func atRest(ctx context.Context, child *harness.Self, to *sink) (runtime.MemStats, error) {
+func atRest(ctx context.Context, child *harness.Process, to *sink.Sink) (u harness.Usage, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("there was no moment without scrapes"))
+	defer cancel()
 	var s state
-	if err := child.Ask(askClose, &s); err != nil {
-		return runtime.MemStats{}, err
-	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if err := child.Ask(askState, &s); err != nil {
-			return runtime.MemStats{}, err
-		}
+	for err = child.Ask(askClose, &s); err == nil; err = child.Ask(askState, &s) {
 		begun := s.Begun
-		if commits, _ := to.counts(); commits != begun {
-			if err := harness.Sleep(ctx, time.Millisecond); err != nil {
-				return runtime.MemStats{}, err
+		if commits, _ := to.Counts(); commits == begun {
+			u = harness.ReadHeld()
+			if err := child.Ask(askState, &s); err != nil || s.Begun == begun {
+				return u, err
 			}
-			continue
 		}
-		m := readMemory()
-		if err := child.Ask(askState, &s); err != nil {
-			return runtime.MemStats{}, err
-		}
-		if s.Begun == begun {
-			return m, nil
+		if err := harness.Sleep(ctx, time.Millisecond); err != nil {
+			return u, context.Cause(ctx)
 		}
 	}
-	return runtime.MemStats{}, errors.New("there was no moment without scrapes")
+	return u, err
 }
 
 // check tells whether all targets are there and up.
@@ -245,14 +202,6 @@ func (b *bench) check(running *side) error {
 		}
 	}
 	return nil
-}
-
-// readMemory reads the memory in use after garbage has been collected.
-func readMemory() (m runtime.MemStats) {
-	runtime.GC()
-	runtime.GC() // what pools held until the first
-	runtime.ReadMemStats(&m)
-	return m
 }
 
 // readStacks reads what stacks take at the least. Each collection halves those that are

@@ -1,4 +1,4 @@
-package main
+package scraping
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/promlet/promlet/bench/internal/harness"
@@ -48,19 +47,17 @@ func expected(keeps, name string) float64 {
 
 // report prints the tables, how their figures came about, and what was expected.
 func report(out io.Writer, results []*result, counting time.Duration) error {
-	missed, err := table(out, "Bodies compressed where the scraper asks for it, as both do by themselves"+asked(results)+":", results, false)
-	if err != nil {
+	var verdict harness.Verdict
+	title := "Bodies compressed where the scraper asks for it, as both do by themselves" + asked(results) + ":"
+	if err := table(out, title, results, false, &verdict); err != nil {
 		return err
 	}
 	// Without compression nothing is expected: it shows what decompression costs.
-	if _, err := table(out, "The same with bodies that are never compressed:", results, true); err != nil {
+	title = "The same with bodies that are never compressed:"
+	if err := table(out, title, results, true, &harness.Verdict{}); err != nil {
 		return err
 	}
-	verdict := "it holds"
-	if len(missed) > 0 {
-		verdict = "missed: " + strings.Join(missed, "; ")
-	}
-	_, err = fmt.Fprintf(out, `%s
+	_, err := fmt.Fprintf(out, `%s
 Expected, promlet's over Prometheus's: everything kept at most 1.00 of the CPU and 0.70 of the heap held; 1 %% kept at most
 0.15 and 0.05: %s.
 `, explanation(results, counting), verdict)
@@ -86,20 +83,18 @@ func asked(results []*result) string {
 	return " (" + strings.Join(plain, ", ") + ")"
 }
 
-// table prints the figures with or without compression, and gives what misses its
+// table prints the figures with or without compression, and adds to what misses its
 // expectation.
-func table(out io.Writer, title string, results []*result, plain bool) (missed []string, err error) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	lines := []string{"\t\t", "\t\t"}
+func table(out io.Writer, title string, results []*result, plain bool, verdict *harness.Verdict) error {
+	lines := [][]string{{"", ""}, {"", ""}}
 	for _, r := range results {
-		lines[0] += fmt.Sprintf("%s series\t\t\t", harness.Grouped(r.series))
-		lines[1] += "promlet\tPrometheus\tratio\t"
+		lines[0] = append(lines[0], harness.Grouped(r.series)+" series", "", "")
+		lines[1] = append(lines[1], "promlet", "Prometheus", "ratio")
 	}
-	lines[1] += "expected\t"
+	lines[1] = append(lines[1], "expected")
 	for _, keeps := range []string{everything, onePercentOnDemand, onePercentRelabelled} {
 		for _, row := range rows() {
-			// The names alone are aligned to the left.
-			line := fmt.Sprintf("%-62s\t%s\t", keeps+": "+row.name, row.unit)
+			line := []string{keeps + ": " + row.name, row.unit}
 			most := expected(keeps, row.name)
 			for _, r := range results {
 				ours, theirs := r.pair(keeps, plain)
@@ -108,24 +103,23 @@ func table(out io.Writer, title string, results []*result, plain bool) (missed [
 				if row.rough {
 					text = "-"
 				}
-				line += fmt.Sprintf("%s\t%s\t%s\t", harness.Figure(row.value(ours)), harness.Figure(row.value(theirs)), text)
-				if most > 0 && ratio > most {
-					missed = append(missed, fmt.Sprintf("%s: %s (%s series): %.3f", keeps, row.name, harness.Grouped(r.series), ratio))
-				}
+				line = append(line, harness.Figure(row.value(ours)), harness.Figure(row.value(theirs)), text)
+				verdict.Expect(most == 0 || ratio <= most, "%s: %s (%s series): %.3f", keeps, row.name, harness.Grouped(r.series), ratio)
 			}
 			if most > 0 {
-				line += fmt.Sprintf("<= %.2f\t", most)
+				line = append(line, fmt.Sprintf("<= %.2f", most))
 			}
 			lines = append(lines, line)
 		}
 	}
 	if _, err := fmt.Fprintln(out, title); err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")+"\n"); err != nil {
-		return nil, err
+	if err := harness.Table(out, lines); err != nil {
+		return err
 	}
-	return missed, w.Flush()
+	_, err := fmt.Fprintln(out)
+	return err
 }
 
 // pair gives the figures of both sides. Prometheus keeps by relabelling always.
@@ -144,7 +138,7 @@ func explanation(results []*result, counting time.Duration) string {
 		bodies = append(bodies, fmt.Sprintf("%s series, %s KiB, 1 %% is %d names; %d targets, %d scrapes counted",
 			harness.Grouped(r.series), harness.Figure(float64(len(r.text))/1024), len(r.kept), r.targets, scrapes))
 	}
-	return fmt.Sprintf(`Bodies, in Prometheus's text format, parts of a node exporter's and a kube-apiserver's cut where families begin:
+	return fmt.Sprintf(`Bodies, in Prometheus's text format, the first series of a node exporter's and a kube-apiserver's:
   %s.
 They are served by another process; scrapes take them over loopback, from one address per target. Both scrape managers run
 in this process, one after the other, on %d CPUs, each target once a second, and append to a storage that only hands out

@@ -1,18 +1,12 @@
-package main
+package scraping
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"strings"
-	"sync"
+	"net/http/httptest"
 	"sync/atomic"
-	"time"
 
 	"github.com/promlet/promlet/bench/internal/harness"
 )
@@ -26,7 +20,7 @@ const (
 	askPlain = "plain"
 )
 
-// state is what the server says of itself.
+// state is what the server reports of itself.
 type state struct {
 	Address string
 	Begun   int64 // requests
@@ -35,76 +29,51 @@ type state struct {
 
 // server is all targets: it answers every request with the same body.
 type server struct {
+	*httptest.Server
 	text, zipped []byte
-	address      string
-	http         *http.Server
 
 	begun, zippedAnswers atomic.Int64
 	plain                atomic.Bool
 }
 
-// serve serves a body until in ends.
-func serve(in io.Reader, out io.Writer, testdata string, series int) error {
-	b, err := newBody(testdata, series)
-	if err != nil {
-		return err
+// startServer serves the body that is the setup.
+func startServer(_ context.Context, text []byte) (harness.Child, error) {
+	s := &server{}
+	if err := json.Unmarshal(text, &s.text); err != nil {
+		return nil, err
 	}
-	s := &server{text: b.text}
-	if s.zipped, err = zipped(b.text); err != nil {
-		return err
-	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	s.address = listener.Addr().String()
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
-	served := make(chan error, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() { served <- s.http.Serve(listener) })
-	err = harness.Answer(in, out, s.answer)
-	err = errors.Join(err, s.http.Close())
-	wg.Wait()
-	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
-		err = errors.Join(err, serveErr)
-	}
-	return err
+	s.zipped = harness.Zip(s.text)
+	s.Server = httptest.NewServer(s)
+	return s, nil
 }
 
-func zipped(text []byte) ([]byte, error) {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(text); err != nil {
-		return nil, fmt.Errorf("zip the body: %w", err)
-	}
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("zip the body: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
-func (s *server) answer(line string) (any, error) {
+// Answer obeys, and returns the state.
+func (s *server) Answer(line string) (any, error) {
 	switch line {
 	case askState:
 	case askClose:
-		s.http.SetKeepAlivesEnabled(false)
+		s.Config.SetKeepAlivesEnabled(false)
 	case askPlain:
 		s.plain.Store(true)
 	default:
 		return nil, errors.New("unknown command")
 	}
-	return state{Address: s.address, Begun: s.begun.Load(), Zipped: s.zippedAnswers.Load()}, nil
+	return state{Address: s.Listener.Addr().String(), Begun: s.begun.Load(), Zipped: s.zippedAnswers.Load()}, nil
 }
 
-// ServeHTTP answers as promhttp does: compressed if that is asked for.
+// Close ends the server, and closes all connections.
+func (s *server) Close() error {
+	s.CloseClientConnections()
+	s.Server.Close()
+	return nil
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.begun.Add(1)
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	text := s.text
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && !s.plain.Load() {
-		w.Header().Set("Content-Encoding", "gzip")
-		text = s.zipped
+	if s.plain.Load() {
+		r.Header.Del("Accept-Encoding")
+	}
+	if harness.WriteMetrics(w, r, s.text, s.zipped) {
 		s.zippedAnswers.Add(1)
 	}
-	_, _ = w.Write(text) // the client may be gone
 }

@@ -5,8 +5,6 @@ package upstream
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,9 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"syscall"
 	"time"
+
+	"github.com/promlet/promlet/bench/internal/build"
 )
 
 // Binaries are the paths of Prometheus's programs.
@@ -25,59 +23,23 @@ type Binaries struct{ Prometheus, Promtool string }
 // Build builds the module in a directory, bench/prometheus, which takes minutes the first time, and keeps the programs
 // in the user's cache directory. Processes may build side by side: one does, the others wait.
 func Build(ctx context.Context, module string) (Binaries, error) {
-	dir, err := buildOnce(ctx, module)
+	files := []string{filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")}
+	dir, err := build.Once("prometheus", "", files, nil, func(dir string) error { return compile(ctx, module, dir) })
 	if err != nil {
 		return Binaries{}, fmt.Errorf("build Prometheus: %w", err)
 	}
 	return Binaries{Prometheus: filepath.Join(dir, "prometheus"), Promtool: filepath.Join(dir, "promtool")}, nil
 }
 
-func buildOnce(ctx context.Context, module string) (dir string, err error) {
-	hash := sha256.New()
-	hash.Write([]byte(runtime.Version() + runtime.GOOS + runtime.GOARCH))
-	for _, name := range []string{"go.mod", "go.sum"} {
-		content, err := os.ReadFile(filepath.Join(module, name))
-		if err != nil {
-			return "", err
-		}
-		hash.Write(content)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	parent := filepath.Join(cache, "promlet", "prometheus")
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return "", err
-	}
-	dir = filepath.Join(parent, hex.EncodeToString(hash.Sum(nil)[:8]))
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }() // unlocks
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	return dir, compile(ctx, module, dir)
-}
-
 // compile builds without the assets of Prometheus's web pages, which are not in its module.
 func compile(ctx context.Context, module, dir string) error {
-	temporary := dir + ".tmp"
-	if err := os.MkdirAll(temporary, 0o755); err != nil {
-		return err
-	}
 	const commands = "github.com/prometheus/prometheus/cmd/"
-	cmd := exec.CommandContext(ctx, "go", "-C", module, "build", "-ldflags", "-s -w", "-o", temporary, commands+"prometheus", commands+"promtool")
+	cmd := exec.CommandContext(ctx, "go", "-C", module, "build", "-ldflags", "-s -w", "-o", dir+string(filepath.Separator), commands+"prometheus", commands+"promtool")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
-	return os.Rename(temporary, dir)
+	return nil
 }
 
 // startTime is how long a Prometheus may take to be ready.

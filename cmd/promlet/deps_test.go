@@ -52,6 +52,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/servingcert", module, "a certificate needs nothing of promlet"},
 		{"adapter/replicas", module, "the HPA's arithmetic needs nothing of promlet"},
 		{"cmd/promlet", module + "bench", "the control plane is for tests"},
+		{"bench/internal/harness", module, "the harness knows no benchmark; the control plane uses it too"},
+		{"bench/internal/sink", module, "both sides of a comparison append to it"},
 	}
 	for _, room := range []string{"objects", "rules", "catalog", "demand", "values", "explain", "autoscalers", "apiserver", "servingcert", "replicas"} {
 		deps := listDeps(t, "adapter/"+room)

@@ -335,8 +335,8 @@ func (a *app) problems() []string {
 			problems = append(problems, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
 		}
 	}
-	for _, d := range a.db.Damage() {
-		problems = append(problems, fmt.Sprintf("data directory: %s was damaged when promlet started (%s), lost: %s", d.Path, d.Problem, d.Lost))
+	if err := a.db.Damage(); err != nil {
+		problems = append(problems, fmt.Sprintf("data directory: damaged when promlet started, which set earlier samples aside: %v", err))
 	}
 	return problems
 }

@@ -45,6 +45,10 @@ func (s *status) runtimeInfo() (v1.RuntimeInfo, error) {
 	if err != nil {
 		return v1.RuntimeInfo{}, err
 	}
+	corruptions := int64(0)
+	if s.opts.DB.Damage() != nil {
+		corruptions = 1
+	}
 	ok, last := s.opts.Reloaded()
 	return v1.RuntimeInfo{
 		StartTime:           s.opts.Started.UTC(),
@@ -53,7 +57,7 @@ func (s *status) runtimeInfo() (v1.RuntimeInfo, error) {
 		ServerTime:          time.Now().UTC(),
 		ReloadConfigSuccess: ok,
 		LastConfigTime:      last.UTC().Truncate(time.Second),
-		CorruptionCount:     int64(len(s.opts.DB.Damage())),
+		CorruptionCount:     corruptions,
 		GoroutineCount:      runtime.NumGoroutine(),
 		GOMAXPROCS:          runtime.GOMAXPROCS(0),
 		GOMEMLIMIT:          debug.SetMemoryLimit(-1),

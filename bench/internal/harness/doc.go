@@ -1,3 +1,4 @@
-// Package harness is what the programs of bench/ share: child processes that end
-// with whoever started them, waiting with a limit, and numbers written for people.
+// Package harness is what the benchmarks share: a program of subcommands
+// ([Main]), parts of it that run in processes of their own ([StartChild]), other programs ([StartProgram]), what
+// processes use ([Usage]), and tables of figures ([Table]).
 package harness

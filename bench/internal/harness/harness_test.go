@@ -1,11 +1,15 @@
 package harness
 
 import (
-	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -23,12 +27,11 @@ const soon = 30 * time.Second
 
 // TestMain lets the test binary be the children.
 func TestMain(m *testing.M) {
+	if IsChild() {
+		Main(echoes())
+		return
+	}
 	switch os.Args[len(os.Args)-1] {
-	case "echoes":
-		if err := Answer(os.Stdin, os.Stdout, echo); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
 	case "waits":
 		terminated := make(chan os.Signal, 1)
 		signal.Notify(terminated, syscall.SIGTERM)
@@ -42,42 +45,88 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func echo(line string) (any, error) {
+// echoes is a command with a child that repeats what it is asked after its setup.
+func echoes() Command {
+	return Command{
+		Name: "echoes", Limit: soon,
+		Flags: func(flags *flag.FlagSet) { flags.Bool("loudly", false, "") },
+		Run: func(ctx context.Context, _ io.Writer) error {
+			if _, bounded := ctx.Deadline(); !bounded {
+				return errors.New("it has no limit")
+			}
+			return nil
+		},
+		Child: func(_ context.Context, setup []byte) (Child, error) {
+			e := &echo{}
+			return e, json.Unmarshal(setup, &e.before)
+		},
+	}
+}
+
+type echo struct{ before string }
+
+func (e *echo) Answer(line string) (any, error) {
 	if line == "fail" {
 		return nil, errors.New("as it was told")
 	}
-	return []string{line}, nil
+	return []string{e.before, line}, nil
 }
 
-func TestSelf(t *testing.T) {
-	s, err := StartSelf(t.Context(), "echo", "echoes")
+func (e *echo) Close() error { return errors.New("closed") }
+
+func TestChild(t *testing.T) {
+	p, err := StartChild(t.Context(), "echoes", "echo", "well")
 	require.NoError(t, err)
+	require.Positive(t, p.Before.Heap)
 	var answer []string
-	require.NoError(t, s.Ask("hello", &answer))
-	require.Equal(t, []string{"hello"}, answer)
-	require.ErrorContains(t, s.Ask("hello", new(int)), "read answer of echo: ")
-	require.NoError(t, s.Stop())
-	require.ErrorContains(t, s.Ask("hello", &answer), "ask echo: ")
-
-	s, err = StartSelf(t.Context(), "echo", "exits")
+	require.NoError(t, p.Ask("hello", &answer))
+	require.Equal(t, []string{"well", "hello"}, answer)
+	require.ErrorContains(t, p.Ask("hello", new(int)), "read answer of echo: ")
+	cpu, err := p.CPU()
 	require.NoError(t, err)
-	require.Error(t, s.Ask("hello", &answer))
-	require.EqualError(t, s.Stop(), "end echo: exit status 3")
+	require.Positive(t, cpu)
+	for _, read := range []func() (Usage, error){p.Use, p.Held} {
+		u, err := read()
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, u.CPU, cpu)
+		require.Greater(t, u.Allocations, p.Before.Allocations)
+		require.Greater(t, u.Allocated, p.Before.Allocated)
+		require.Positive(t, u.Stacks)
+	}
+	require.EqualError(t, p.Stop(), "end echo: exit status 1", "it could not be closed")
+	require.ErrorContains(t, p.Ask("hello", &answer), "ask echo: ")
+	_, err = StartChild(t.Context(), "echoes", "echo", 7)
+	require.ErrorContains(t, err, "echo does not answer: ")
 }
 
-func TestSelfEndsWithItsContext(t *testing.T) {
+func TestChildEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := StartSelf(ctx, "echo", "echoes")
+	p, err := StartChild(ctx, "echoes", "echo", "")
 	require.NoError(t, err)
 	cancel()
-	require.Error(t, s.cmd.Wait())
+	require.Error(t, p.cmd.Wait())
 }
 
-func TestAnswer(t *testing.T) {
-	var out bytes.Buffer
-	require.NoError(t, Answer(strings.NewReader("a\nb\n"), &out, echo))
-	require.Equal(t, "[\"a\"]\n[\"b\"]\n", out.String())
-	require.EqualError(t, Answer(strings.NewReader("fail\n"), io.Discard, echo), "fail: as it was told")
+func TestServe(t *testing.T) {
+	f := func(in, want string) {
+		t.Helper()
+		require.ErrorContains(t, serve(t.Context(), strings.NewReader(in), io.Discard, echoes().Child), want)
+	}
+	f("", "read setup: EOF")
+	f("7\n", "cannot unmarshal number")
+	f("\"\"\nfail\n", "fail: as it was told")
+	f("\"\"\n", "closed")
+}
+
+func TestCommands(t *testing.T) {
+	other := Command{Name: "other", Limit: soon, Run: func(context.Context, io.Writer) error { return errors.New("broken") }}
+	both := []Command{echoes(), other}
+	require.NoError(t, run(t.Context(), []string{"echoes", "--loudly"}, both))
+	require.NoError(t, run(t.Context(), []string{"--loudly"}, both[:1]), "the only command need not be named")
+	require.ErrorIs(t, run(t.Context(), []string{"other", "--help"}, both), flag.ErrHelp)
+	require.EqualError(t, run(t.Context(), []string{"other"}, both), "other: broken")
+	require.EqualError(t, run(t.Context(), []string{"none"}, both), "choose a command: echoes, other")
+	require.EqualError(t, run(t.Context(), nil, both), "choose a command: echoes, other")
 }
 
 func start(t *testing.T, argument string) *Program {
@@ -141,10 +190,63 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+func TestTable(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, Table(&out, [][]string{{"", "ours", "theirs"}, {"cost in µs", "1", "20"}, {"more", "300", "4"}}))
+	require.Equal(t, "              ours  theirs\n  cost in µs     1      20\n  more         300       4\n", out.String())
+}
+
+func TestVerdict(t *testing.T) {
+	var v Verdict
+	v.Expect(true, "nothing")
+	require.Equal(t, "it holds", v.String())
+	v.Expect(false, "%d", 1)
+	v.Expect(false, "two")
+	require.Equal(t, "missed: 1; two", v.String())
+}
+
+func TestQuantile(t *testing.T) {
+	sorted := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
+	for q, want := range map[float64]time.Duration{0: time.Second, 0.5: 2 * time.Second, 0.75: 3 * time.Second, 1: 4 * time.Second} {
+		require.Equal(t, want, Quantile(sorted, q))
+	}
+	require.Equal(t, time.Second, Quantile(sorted[:1], 0.99))
+	require.Zero(t, Quantile(nil, 0.5))
+}
+
 func TestCPUTime(t *testing.T) {
-	before := CPUTime()
+	before := cpuTime()
 	require.Positive(t, before)
-	require.Eventually(t, func() bool { return CPUTime() > before }, soon, time.Millisecond)
+	require.Eventually(t, func() bool { return cpuTime() > before }, soon, time.Millisecond)
+}
+
+// Targets answer compressed where that is asked for; a dialer leads there from any address.
+func TestWriteMetrics(t *testing.T) {
+	text := []byte("up 1\n")
+	reports := make(chan bool, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reports <- WriteMetrics(w, r, text, Zip(text))
+	}))
+	defer s.Close()
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DialContext: DialTo(s.Listener.Addr().String())}}
+	defer client.CloseIdleConnections()
+	for _, encoding := range []string{"gzip", "identity"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://10.244.0.1:9090/metrics", nil)
+		require.NoError(t, err)
+		req.Header.Set("Accept-Encoding", encoding)
+		resp, err := client.Do(req)
+		require.NoError(t, err)
+		var from io.Reader = resp.Body
+		if encoding == "gzip" {
+			from, err = gzip.NewReader(resp.Body)
+			require.NoError(t, err)
+		}
+		got, err := io.ReadAll(from)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, text, got)
+		require.Equal(t, encoding == "gzip", <-reports)
+	}
 }
 
 func TestSleep(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -105,4 +106,22 @@ func (p *Program) lastLines() string {
 		return err.Error()
 	}
 	return fmt.Sprintf("the last lines of %s:\n%s", p.log.Name(), text[max(0, len(text)-most):])
+}
+
+// FreePorts finds different ports of loopback that nobody listens on.
+func FreePorts(n int) ([]string, error) {
+	var ports []string
+	for range n {
+		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer listener.Close() //nolint:errcheck // nothing was sent; held until all are found, to be different
+		_, port, err := net.SplitHostPort(listener.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, port)
+	}
+	return ports, nil
 }

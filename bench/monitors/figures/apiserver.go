@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -16,14 +19,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/apimachinery/pkg/watch"
 )
-
-// apiKind is a kind of object that the API server serves.
-type apiKind struct {
-	schema.GroupVersion
-	resource, kind string
-}
 
 // The kinds there are objects of.
 const (
@@ -35,71 +33,64 @@ const (
 	kindMonitors   = monitoringv1.ServiceMonitorName
 )
 
-func apiKinds() []apiKind {
-	return []apiKind{
-		{corev1.SchemeGroupVersion, kindNamespaces, "Namespace"},
-		{corev1.SchemeGroupVersion, kindNodes, "Node"},
-		{corev1.SchemeGroupVersion, kindPods, "Pod"},
-		{corev1.SchemeGroupVersion, kindServices, "Service"},
-		{discoveryv1.SchemeGroupVersion, kindSlices, "EndpointSlice"},
-		{autoscalingv2.SchemeGroupVersion, "horizontalpodautoscalers", "HorizontalPodAutoscaler"},
-		{monitoringv1.SchemeGroupVersion, kindMonitors, monitoringv1.ServiceMonitorsKind},
-		{monitoringv1.SchemeGroupVersion, monitoringv1.PodMonitorName, monitoringv1.PodMonitorsKind},
-	}
-}
-
-// apiServer is as much of a Kubernetes API as informers ask for: lists, watches from
-// a resource version on, and watches that begin with what there is. It knows no
-// selectors, and keeps all events for ever.
+// apiServer is as much of a Kubernetes API as the informers of both sides ask for:
+// watches that begin with what has happened so far, of all namespaces or of the one in
+// which all objects are. It knows no lists and no selectors, and keeps all events for
+// ever.
 type apiServer struct {
 	*httptest.Server
-	codec *codec
-	stop  context.CancelFunc
+	stop context.CancelFunc
 
 	mtx     sync.Mutex
 	version int
-	stores  map[string]*store
+	kinds   map[string]*kind
 }
 
-// store holds the objects of one kind.
-type store struct {
-	apiKind
-	objects map[string]runtime.Object
-	events  []event
-	news    chan struct{} // closed at the next event
+// kind is the objects of one kind.
+type kind struct {
+	schema.GroupVersionKind
+	empty  runtime.Object
+	known  map[string]bool // by namespace and name
+	events []event
+	news   chan struct{} // closed at the next event
 }
 
 type event struct {
-	version int
-	kind    watch.EventType
-	object  runtime.Object
+	kind   watch.EventType
+	object runtime.Object
 }
 
-func newAPIServer() (*apiServer, error) {
-	c, err := newCodec()
-	if err != nil {
-		return nil, err
-	}
+func newAPIServer() *apiServer {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &apiServer{codec: c, stop: stop, stores: map[string]*store{}}
+	s := &apiServer{stop: stop, kinds: map[string]*kind{}}
 	mux := http.NewServeMux()
-	for _, k := range apiKinds() {
-		st := &store{apiKind: k, objects: map[string]runtime.Object{}, news: make(chan struct{})}
-		s.stores[k.resource] = st
+	for _, k := range []struct {
+		schema.GroupVersion
+		resource, kind string
+		empty          runtime.Object
+	}{
+		{corev1.SchemeGroupVersion, kindNamespaces, "Namespace", &corev1.Namespace{}},
+		{corev1.SchemeGroupVersion, kindNodes, "Node", &corev1.Node{}},
+		{corev1.SchemeGroupVersion, kindPods, "Pod", &corev1.Pod{}},
+		{corev1.SchemeGroupVersion, kindServices, "Service", &corev1.Service{}},
+		{discoveryv1.SchemeGroupVersion, kindSlices, "EndpointSlice", &discoveryv1.EndpointSlice{}},
+		{autoscalingv2.SchemeGroupVersion, "horizontalpodautoscalers", "HorizontalPodAutoscaler", &autoscalingv2.HorizontalPodAutoscaler{}},
+		{monitoringv1.SchemeGroupVersion, kindMonitors, monitoringv1.ServiceMonitorsKind, &monitoringv1.ServiceMonitor{}},
+		{monitoringv1.SchemeGroupVersion, monitoringv1.PodMonitorName, monitoringv1.PodMonitorsKind, &monitoringv1.PodMonitor{}},
+	} {
+		of := &kind{GroupVersionKind: k.WithKind(k.kind), empty: k.empty, known: map[string]bool{}, news: make(chan struct{})}
+		s.kinds[k.resource] = of
 		root := "/apis/" + k.Group
 		if k.Group == "" {
 			root = "/api"
 		}
-		serve := func(w http.ResponseWriter, r *http.Request) { s.serve(ctx, w, r, st) }
+		serve := func(w http.ResponseWriter, r *http.Request) { s.serve(ctx, w, r, of) }
 		mux.HandleFunc("GET "+root+"/"+k.Version+"/"+k.resource, serve)
-		mux.HandleFunc("GET "+root+"/"+k.Version+"/namespaces/{namespace}/"+k.resource, serve)
+		mux.HandleFunc("GET "+root+"/"+k.Version+"/namespaces/"+namespace+"/"+k.resource, serve)
 	}
-	mux.HandleFunc("GET /apis/"+monitoringv1.SchemeGroupVersion.String(), s.serveMonitoringDiscovery)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find "+r.URL.Path)
-	})
+	mux.HandleFunc("GET /apis/"+monitoringv1.SchemeGroupVersion.String(), serveMonitoringDiscovery)
 	s.Server = httptest.NewServer(mux)
-	return s, nil
+	return s
 }
 
 // Close ends all watches, and waits for them.
@@ -111,106 +102,148 @@ func (s *apiServer) Close() {
 
 // put makes an object what there is under its name. Its kind and resource version are
 // set here; from then on it is shared, and must not change.
-func (s *apiServer) put(resource string, object runtime.Object) {
-	s.change(resource, object, func(st *store, key string) watch.EventType {
-		_, ok := st.objects[key]
-		st.objects[key] = object
-		if ok {
-			return watch.Modified
-		}
-		return watch.Added
-	})
-}
+func (s *apiServer) put(resource string, object runtime.Object) { s.change(resource, object, false) }
 
 // remove takes an object away.
 func (s *apiServer) remove(resource string, object runtime.Object) {
-	s.change(resource, object.DeepCopyObject(), func(st *store, key string) watch.EventType {
-		delete(st.objects, key)
-		return watch.Deleted
-	})
+	s.change(resource, object.DeepCopyObject(), true)
 }
 
-func (s *apiServer) change(resource string, object runtime.Object, apply func(*store, string) watch.EventType) {
+func (s *apiServer) change(resource string, object runtime.Object, gone bool) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
 	m, _ := meta.Accessor(object) // all kinds have metadata
-	st := s.stores[resource]
-	object.GetObjectKind().SetGroupVersionKind(st.WithKind(st.kind))
+	of := s.kinds[resource]
+	object.GetObjectKind().SetGroupVersionKind(of.GroupVersionKind)
 	s.version++
 	m.SetResourceVersion(strconv.Itoa(s.version))
-	kind := apply(st, m.GetNamespace()+"/"+m.GetName())
-	st.events = append(st.events, event{version: s.version, kind: kind, object: object})
-	close(st.news)
-	st.news = make(chan struct{})
+	e := event{kind: watch.Added, object: object}
+	key := m.GetNamespace() + "/" + m.GetName()
+	switch {
+	case gone:
+		e.kind = watch.Deleted
+	case of.known[key]:
+		e.kind = watch.Modified
+	}
+	of.known[key] = !gone
+	of.events = append(of.events, e)
+	close(of.news)
+	of.news = make(chan struct{})
 }
 
-// serve answers a list or a watch. ctx ends with the server.
-func (s *apiServer) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, st *store) {
+// serve streams events until the client or ctx, which ends with the server, ends it.
+func (s *apiServer) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, of *kind) {
 	query := r.URL.Query()
-	if query.Get("labelSelector") != "" || query.Get("fieldSelector") != "" {
-		s.refuse(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "selectors are not served")
+	if query.Get("sendInitialEvents") != "true" || query.Get("labelSelector")+query.Get("fieldSelector") != "" {
+		http.Error(w, "only watches that begin with all objects are served", http.StatusBadRequest)
 		return
 	}
-	ns := r.PathValue("namespace")
 	f := formatOf(r.Header.Get("Accept"))
-	if query.Get("watch") != "" && query.Get("watch") != "false" {
-		if err := s.serveWatch(ctx, w, r, st, f); err != nil {
-			s.refuse(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
-		}
-		return
-	}
-	s.mtx.Lock()
-	objects, version := st.in(ns), s.version
-	s.mtx.Unlock()
-	body, err := s.codec.list(st.apiKind, f, objects, strconv.Itoa(version))
-	if err != nil {
-		s.refuse(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
-		return
-	}
 	w.Header().Set("Content-Type", f.contentType())
-	_, _ = w.Write(body)
-}
-
-// in returns the objects of a namespace; "" is all.
-func (st *store) in(ns string) []runtime.Object {
-	var out []runtime.Object
-	for key, object := range st.objects {
-		if ns == "" || strings.HasPrefix(key, ns+"/") {
-			out = append(out, object)
+	sent, begun := 0, false
+	for {
+		s.mtx.Lock()
+		fresh, version, news := of.events[sent:], s.version, of.news
+		s.mtx.Unlock()
+		sent += len(fresh)
+		if !begun {
+			fresh = append(fresh[:len(fresh):len(fresh)], of.bookmark(version))
+			begun = true
+		}
+		for _, e := range fresh {
+			frame, err := f.frame(e)
+			if err == nil {
+				_, err = w.Write(frame)
+			}
+			if err != nil {
+				return // the client sees its watch end, or is gone
+			}
+		}
+		if http.NewResponseController(w).Flush() != nil {
+			return
+		}
+		select {
+		case <-news:
+		case <-r.Context().Done():
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
-	return out
 }
 
-// since returns the position after which events are newer than a version.
-func (st *store) since(version int) int {
-	for i, e := range st.events {
-		if e.version > version {
-			return i
+// bookmark is the event that ends the initial events of a watch.
+func (k *kind) bookmark(version int) event {
+	object := k.empty.DeepCopyObject()
+	object.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
+	m, _ := meta.Accessor(object) // as above
+	m.SetResourceVersion(strconv.Itoa(version))
+	m.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	return event{kind: watch.Bookmark, object: object}
+}
+
+// format is how a client wants its events.
+type format struct {
+	protobuf bool
+	metadata bool // only the metadata of objects
+}
+
+// formatOf takes the first of the media types accepted, which for client-go's clients
+// is the one they prefer.
+func formatOf(accept string) format {
+	first, _, _ := strings.Cut(accept, ",")
+	return format{
+		protobuf: strings.HasPrefix(first, runtime.ContentTypeProtobuf),
+		metadata: strings.Contains(first, "as=PartialObjectMetadata"),
+	}
+}
+
+func (f format) contentType() string {
+	if f.protobuf {
+		return runtime.ContentTypeProtobuf + ";stream=watch"
+	}
+	return runtime.ContentTypeJSON
+}
+
+// frame encodes an event: in protobuf, after its length in four bytes.
+func (f format) frame(e event) ([]byte, error) {
+	object := e.object
+	if f.metadata {
+		m, err := meta.Accessor(object)
+		if err != nil {
+			return nil, err
 		}
+		partial := meta.AsPartialObjectMetadata(m)
+		partial.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("PartialObjectMetadata"))
+		object = partial
 	}
-	return len(st.events)
+	encoded := metav1.WatchEvent{Type: string(e.kind)}
+	var err error
+	if !f.protobuf {
+		encoded.Object.Object = object
+		line, err := json.Marshal(encoded)
+		return append(line, '\n'), err
+	}
+	if encoded.Object.Raw, err = runtime.Encode(protobuf.NewSerializer(nil, nil), object); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.kind, err)
+	}
+	body, err := encoded.Marshal()
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body))) //nolint:gosec // small
+	return append(frame, body...), err
 }
 
-// serveMonitoringDiscovery tells that there are ServiceMonitors and PodMonitors.
-func (s *apiServer) serveMonitoringDiscovery(w http.ResponseWriter, _ *http.Request) {
-	list := &metav1.APIResourceList{
-		TypeMeta:     metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"},
-		GroupVersion: monitoringv1.SchemeGroupVersion.String(),
+// serveMonitoringDiscovery answers that there are ServiceMonitors and PodMonitors.
+func serveMonitoringDiscovery(w http.ResponseWriter, _ *http.Request) {
+	list := metav1.APIResourceList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"}, GroupVersion: monitoringv1.SchemeGroupVersion.String(),
 	}
-	for _, k := range apiKinds() {
-		if k.GroupVersion == monitoringv1.SchemeGroupVersion {
-			list.APIResources = append(list.APIResources, metav1.APIResource{
-				Name: k.resource, Kind: k.kind, Namespaced: true, Verbs: metav1.Verbs{"list", "watch"},
-			})
-		}
+	for resource, kind := range map[string]string{
+		kindMonitors: monitoringv1.ServiceMonitorsKind, monitoringv1.PodMonitorName: monitoringv1.PodMonitorsKind,
+	} {
+		list.APIResources = append(list.APIResources, metav1.APIResource{
+			Name: resource, Kind: kind, Namespaced: true, Verbs: metav1.Verbs{"list", "watch"},
+		})
 	}
-	writeJSON(w, http.StatusOK, list)
-}
-
-func (s *apiServer) refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
-	writeJSON(w, code, &metav1.Status{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
-	})
+	w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+	_ = json.NewEncoder(w).Encode(list) // the client may be gone
 }

@@ -2,169 +2,122 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"runtime"
-	"runtime/debug"
-	"runtime/pprof"
+	"net/url"
 	"slices"
-	"syscall"
+	"strings"
 	"time"
-
-	"github.com/prometheus/prometheus/model/labels"
-	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/bench/internal/harness"
 )
 
-// side is a running pipeline from informers to scrape loops.
-type side struct {
-	active  func() map[string][]*promscrape.Target
-	updates func() (int, error)
-	// failed gets the error with which a part ends before stop is called.
-	failed <-chan error
-	// stop ends it all and waits.
-	stop func()
-}
+const (
+	// poll is how often a child is asked whether it is at rest.
+	poll = 50 * time.Millisecond
+	// quietPolls is after how many polls in a row without work it is.
+	quietPolls = 4
+	// patience is how long a child may take to come to rest.
+	patience = time.Minute
+)
 
-// child is the process of one side.
-type child struct {
-	*side
-	setup   setup
-	profile *os.File // of the CPU, while it is taken
-}
+// child is a side, as its parent sees it.
+type child struct{ *harness.Process }
 
-// runChild reads a setup and then commands from in, and answers on out, until in ends.
-func runChild(ctx context.Context, in io.Reader, out io.Writer) error {
-	c := &child{}
-	defer func() {
-		if c.side != nil {
-			c.stop()
-		}
-	}()
-	err := harness.Answer(in, out, func(line string) (any, error) {
-		if c.side == nil {
-			return c.begin(ctx, line)
-		}
-		select {
-		case err := <-c.failed:
-			return nil, fmt.Errorf("run %s: %w", c.setup.Side, err)
-		default:
-			return c.answer(line)
-		}
-	})
-	if err == nil && c.side == nil {
-		return fmt.Errorf("read setup: %w", io.ErrUnexpectedEOF)
-	}
-	return err
-}
-
-// begin starts the side of a setup, and returns what was used before.
-func (c *child) begin(ctx context.Context, line string) (before reading, err error) {
-	if err := json.Unmarshal([]byte(line), &c.setup); err != nil {
-		return reading{}, fmt.Errorf("read setup: %w", err)
-	}
-	before = read()
-	start := startPromlet
-	if c.setup.Side == sidePrometheus {
-		start = startPrometheus
-	}
-	if c.side, err = start(ctx, &c.setup); err != nil {
-		return reading{}, fmt.Errorf("start %s: %w", c.setup.Side, err)
-	}
-	return before, nil
-}
-
-func (c *child) answer(command string) (any, error) {
-	switch command {
-	case askCPU:
-		return reading{CPU: cpuTime()}, nil
-	case askCount:
-		return reading{Targets: c.count()}, nil
-	case askAll:
-		r := read()
-		r.Targets = c.count()
+// start starts a side on the population. batch is as in setup.
+func (p *population) start(ctx context.Context, side string, scraped *targetServer, batch time.Duration) (*child, error) {
+	s := setup{Side: side, APIServer: p.api.URL, Targets: scraped.Listener.Addr().String(), Batch: batch}
+	if side == sidePrometheus {
 		var err error
-		if r.Updates, err = c.updates(); err != nil {
-			return nil, fmt.Errorf("count updates: %w", err)
-		}
-		return r, nil
-	case askTargets:
-		return c.targets(), nil
-	case askProfile:
-		return reading{}, c.toggleProfile()
-	}
-	return nil, errors.New("unknown command")
-}
-
-func (c *child) count() int {
-	n := 0
-	for _, ts := range c.active() {
-		n += len(ts)
-	}
-	return n
-}
-
-// targets lists the targets by job, URL and labels.
-func (c *child) targets() []string {
-	out := []string{}
-	for job, ts := range c.active() {
-		for _, t := range ts {
-			ls := map[string]string{}
-			t.LabelsRange(func(l labels.Label) { ls[l.Name] = l.Value })
-			text, _ := json.Marshal(ls) // a map of strings cannot fail; keys are sorted
-			out = append(out, fmt.Sprintf("%s %s %s", job, t.URL(), text))
+		if s.Config, err = operatorConfig(p.monitors, p.api.URL); err != nil {
+			return nil, err
 		}
 	}
-	slices.Sort(out)
-	return out
+	process, err := harness.StartChild(ctx, name, side, s)
+	return &child{process}, err
 }
 
-// toggleProfile writes the profiles of what is between two calls.
-func (c *child) toggleProfile() error {
-	if c.profile == nil {
-		f, err := os.Create(c.profileName("cpu"))
+// settle waits until the child has so many targets and does nothing any more.
+func (c *child) settle(ctx context.Context, targets int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for n := -1; n != targets; {
+		if err := c.quiet(ctx); err != nil {
+			return fmt.Errorf("wait for %d targets of %s: %w", targets, c.Name(), err)
+		}
+		if err := c.Ask(askCount, &n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quiet waits until the child has hardly used any CPU for a moment.
+func (c *child) quiet(ctx context.Context) error {
+	last, err := c.CPU()
+	if err != nil {
+		return err
+	}
+	for idle := 0; idle < quietPolls; {
+		if err := harness.Sleep(ctx, poll); err != nil {
+			return err
+		}
+		cpu, err := c.CPU()
 		if err != nil {
 			return err
 		}
-		c.profile = f
-		return pprof.StartCPUProfile(f)
+		idle++
+		if cpu-last > poll/5 {
+			idle = 0
+		}
+		last = cpu
 	}
-	pprof.StopCPUProfile()
-	err := c.profile.Close()
-	c.profile = nil
-	heap, err2 := os.Create(c.profileName("heap"))
-	if err = errors.Join(err, err2); err != nil {
+	return nil
+}
+
+// usage measures the CPU that each child uses, and the time, while do runs.
+func usage(children []*child, do func() error) (used []time.Duration, took time.Duration, err error) {
+	used = make([]time.Duration, len(children))
+	read := func(sign time.Duration) error {
+		for i, c := range children {
+			cpu, err := c.CPU()
+			if err != nil {
+				return err
+			}
+			used[i] += sign * cpu
+		}
+		return nil
+	}
+	if err := read(-1); err != nil {
+		return nil, 0, err
+	}
+	began := time.Now()
+	if err := do(); err != nil {
+		return nil, 0, err
+	}
+	took = time.Since(began)
+	return used, took, read(1)
+}
+
+// check reports whether a side's targets are the population's.
+func (p *population) check(c *child) error {
+	var targets []string
+	if err := c.Ask(askTargets, &targets); err != nil {
 		return err
 	}
-	runtime.GC()
-	return errors.Join(pprof.WriteHeapProfile(heap), heap.Close())
-}
-
-func (c *child) profileName(kind string) string {
-	return filepath.Join(c.setup.Profiles, fmt.Sprintf("%s-%d.%s.pprof", c.setup.Side, c.count(), kind))
-}
-
-// read reads the memory in use after garbage has been collected, and the CPU time.
-func read() reading {
-	runtime.GC()
-	// The second collects what the first has found to be finalised, and gives the memory
-	// back now: the runtime would do so later, while CPU is measured.
-	debug.FreeOSMemory()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return reading{CPU: cpuTime(), Heap: m.HeapAlloc, Stacks: m.StackInuse}
-}
-
-// cpuTime is what the process has used in user and kernel mode.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0 // it fails for bad arguments only
+	if want, got := p.targets(), addressesIn(targets); !slices.Equal(got, want) {
+		return fmt.Errorf("%s has %d targets that are not the %d pods", c.Name(), len(got), len(want))
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return nil
+}
+
+// addressesIn are the addresses in targets that a child has listed, sorted.
+func addressesIn(targets []string) []string {
+	var addresses []string
+	for _, target := range targets {
+		if u, err := url.Parse(strings.Fields(target)[1]); err == nil {
+			addresses = append(addresses, u.Host)
+		}
+	}
+	slices.Sort(addresses)
+	return addresses
 }

@@ -46,18 +46,21 @@ func measureLive(ctx context.Context, r *result) (err error) {
 			err = fmt.Errorf("measure both sides with %d pods: %w", r.pods, err)
 		}
 	}()
-	api, err := newAPIServer()
-	if err != nil {
-		return err
-	}
+	api := newAPIServer()
 	defer api.Close()
-	m := &liveMeasure{population: populate(api, r.pods, liveInterval.String())}
-	defer func() { err = errors.Join(err, m.stop()) }()
-	if err := m.start(ctx, sidePromlet, &r.promlet.live); err != nil {
+	m := &liveMeasure{}
+	if m.population, err = populate(api, r.pods, liveInterval.String()); err != nil {
 		return err
 	}
-	if err := m.start(ctx, sidePrometheus, &r.prometheus.live); err != nil {
-		return err
+	for _, s := range []liveSide{{name: sidePromlet, live: &r.promlet.live}, {name: sidePrometheus, live: &r.prometheus.live}} {
+		s.scraped = newTargetServer()
+		defer s.scraped.Close()
+		var c *child
+		if c, err = m.population.start(ctx, s.name, s.scraped, 0); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.Stop()) }()
+		m.sides, m.children = append(m.sides, s), append(m.children, c)
 	}
 	return m.run(ctx)
 }
@@ -65,44 +68,19 @@ func measureLive(ctx context.Context, r *result) (err error) {
 // liveMeasure is a measurement of both sides on one population.
 type liveMeasure struct {
 	population *population
-	sides      []*liveSide
+	sides      []liveSide
+	children   []*child // of the sides
 }
 
 type liveSide struct {
-	*process
+	name string
 	*live
 	scraped *targetServer
 }
 
-// start starts a side, whose figures go into to.
-func (m *liveMeasure) start(ctx context.Context, name string, to *live) error {
-	scraped := newTargetServer()
-	s, err := m.population.setup(name, scraped)
-	if err != nil {
-		scraped.Close()
-		return err
-	}
-	c, err := startChild(ctx, s)
-	if err != nil {
-		scraped.Close()
-		return err
-	}
-	m.sides = append(m.sides, &liveSide{process: c, live: to, scraped: scraped})
-	return nil
-}
-
-func (m *liveMeasure) stop() error {
-	var errs []error
-	for _, s := range m.sides {
-		errs = append(errs, s.Stop())
-		s.scraped.Close()
-	}
-	return errors.Join(errs...)
-}
-
 func (m *liveMeasure) run(ctx context.Context) error {
-	for _, s := range m.sides {
-		if err := s.settle(ctx, len(m.population.targets())); err != nil {
+	for _, c := range m.children {
+		if err := c.settle(ctx, len(m.population.targets())); err != nil {
 			return err
 		}
 	}
@@ -112,43 +90,18 @@ func (m *liveMeasure) run(ctx context.Context) error {
 	if err := m.arrive(ctx); err != nil {
 		return err
 	}
-	for _, s := range m.sides {
-		if err := m.population.check(s.process); err != nil {
+	for _, c := range m.children {
+		if err := m.population.check(c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// usage measures what each side uses, in order, and the time, while do runs.
-func (m *liveMeasure) usage(do func() error) (used []time.Duration, took time.Duration, err error) {
-	var before []reading
-	for _, s := range m.sides {
-		r, err := s.read(askCPU)
-		if err != nil {
-			return nil, 0, err
-		}
-		before = append(before, r)
-	}
-	began := time.Now()
-	if err := do(); err != nil {
-		return nil, 0, err
-	}
-	took = time.Since(began)
-	for i, s := range m.sides {
-		r, err := s.read(askCPU)
-		if err != nil {
-			return nil, 0, err
-		}
-		used = append(used, r.CPU-before[i].CPU)
-	}
-	return used, took, nil
-}
-
 // rollout measures the CPU of changes that come one upon the other.
 func (m *liveMeasure) rollout(ctx context.Context) error {
 	came := map[string]time.Time{}
-	used, took, err := m.usage(func() error {
+	used, took, err := usage(m.children, func() error {
 		steps := time.NewTicker(rolloutStep)
 		defer steps.Stop()
 		for i := range rolloutChanges {
@@ -165,7 +118,7 @@ func (m *liveMeasure) rollout(ctx context.Context) error {
 		return err
 	}
 	// At rest there are the scrapes of the new targets, too.
-	idle, slept, err := m.usage(func() error { return harness.Sleep(ctx, idling) })
+	idle, slept, err := usage(m.children, func() error { return harness.Sleep(ctx, idling) })
 	if err != nil {
 		return err
 	}
@@ -209,7 +162,7 @@ func (m *liveMeasure) arrive(ctx context.Context) (err error) {
 
 // firstScrapes waits for the first scrapes of targets, and gives the times they took
 // from when they came, sorted.
-func (s *liveSide) firstScrapes(ctx context.Context, came map[string]time.Time) ([]time.Duration, error) {
+func (s liveSide) firstScrapes(ctx context.Context, came map[string]time.Time) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var took []time.Duration

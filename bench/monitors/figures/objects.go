@@ -1,95 +1,99 @@
 package main
 
 import (
+	_ "embed" // objects.yaml
+	"encoding/json"
 	"fmt"
+	"reflect"
+	"strings"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
 )
 
 const (
-	namespace = "production"
-	services  = 100 // with a ServiceMonitor each
-	nodes     = 40
+	namespace   = "production"
+	services    = 100 // with a ServiceMonitor each
+	nodes       = 40
+	portMetrics = 9090
 )
 
-func appName(service int) string { return fmt.Sprintf("app-%03d", service) }
+//go:embed objects.yaml
+var objectsYAML string
 
-func nodeName(n int) string { return fmt.Sprintf("node-%02d", n%nodes) }
+// templates are the objects of objects.yaml, by kind, as JSON.
+type templates map[string]string
 
-func newNamespace() *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: namespace, UID: uid("ns", 0), Labels: map[string]string{corev1.LabelMetadataName: namespace},
-	}}
-}
-
-func newNode(n int) *corev1.Node {
-	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-		Name: nodeName(n), UID: uid("node", n),
-		Labels: map[string]string{corev1.LabelHostname: nodeName(n), corev1.LabelArchStable: "amd64", corev1.LabelOSStable: "linux"},
-	}}
-}
-
-func newService(n int) *corev1.Service {
-	app := appName(n)
-	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: app, Namespace: namespace, UID: uid("service", n), CreationTimestamp: born(),
-			Labels: map[string]string{
-				"app.kubernetes.io/name":       app,
-				"app.kubernetes.io/instance":   app + "-production",
-				"app.kubernetes.io/managed-by": "Helm",
-				"helm.sh/chart":                "app-4.2.1",
-			},
-			Annotations: map[string]string{
-				"meta.helm.sh/release-name": app + "-production", "meta.helm.sh/release-namespace": namespace,
-			},
-			ManagedFields: serviceManagedFields(),
-		},
-		Spec: corev1.ServiceSpec{
-			Type:      corev1.ServiceTypeClusterIP,
-			ClusterIP: fmt.Sprintf("10.96.0.%d", n+1), ClusterIPs: []string{fmt.Sprintf("10.96.0.%d", n+1)},
-			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, IPFamilyPolicy: new(corev1.IPFamilyPolicySingleStack),
-			Selector: map[string]string{"app.kubernetes.io/name": app},
-			Ports: []corev1.ServicePort{
-				{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromString("http")},
-				{Name: "metrics", Port: portMetrics, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromString("metrics")},
-			},
-			SessionAffinity: corev1.ServiceAffinityNone,
-		},
+func newTemplates() (templates, error) {
+	t := templates{}
+	for document := range strings.SplitSeq(objectsYAML, "\n---\n") {
+		raw, err := yaml.YAMLToJSON([]byte(document))
+		if err != nil {
+			return nil, fmt.Errorf("read objects.yaml: %w", err)
+		}
+		var of metav1.TypeMeta
+		if err := json.Unmarshal(raw, &of); err != nil {
+			return nil, fmt.Errorf("read objects.yaml: %w", err)
+		}
+		t[of.Kind] = string(raw)
 	}
+	return t, nil
+}
+
+// filled makes the n-th object of a kind that belongs to a service, with more values for
+// the names in its template.
+func filled[T any](t templates, service, n int, values ...string) *T {
+	kind := reflect.TypeFor[T]().Name()
+	values = append([]string{
+		"$APP", fmt.Sprintf("app-%03d", service), "$UID", uid(kind, n), "$SERVICE_UID", uid("Service", service), "$RS_UID", uid("ReplicaSet", service),
+		"$NODE", fmt.Sprintf("node-%02d", n%nodes),
+	}, values...)
+	object := new(T)
+	// A test has read all templates.
+	_ = json.Unmarshal([]byte(strings.NewReplacer(values...).Replace(t[kind])), object)
+	return object
+}
+
+func uid(kind string, n int) string {
+	sum := 0
+	for _, c := range kind {
+		sum = sum*31 + int(c)
+	}
+	return fmt.Sprintf("%08x-1f2e-4d3c-8b5a-%012x", uint32(sum), n) //nolint:gosec // any part of it does
+}
+
+// newPod makes the n-th pod, ready, of a service.
+func (t templates) newPod(service, n int) *corev1.Pod {
+	return filled[corev1.Pod](t, service, n,
+		"$NUMBER", fmt.Sprintf("%05d", n), "$IP", fmt.Sprintf("10.244.%d.%d", n/250, 1+n%250),
+		"$HOST_IP", fmt.Sprintf("192.168.1.%d", 1+n%nodes),
+		"$CONTAINER0", fmt.Sprintf("%064x", 2*n), "$CONTAINER1", fmt.Sprintf("%064x", 2*n+1))
+}
+
+// setReady makes the pod ready or not; it changes the pod it is given.
+func setReady(pod *corev1.Pod, ready bool) {
+	state := corev1.ConditionFalse
+	if ready {
+		state = corev1.ConditionTrue
+	}
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == corev1.PodReady || c.Type == corev1.ContainersReady {
+			c.Status, c.LastTransitionTime = state, metav1.Now()
+		}
+	}
+	pod.Status.ContainerStatuses[0].Ready = ready
+}
+
+func (t templates) newService(n int) *corev1.Service {
+	return filled[corev1.Service](t, n, n, "$CLUSTER_IP", fmt.Sprintf("10.96.0.%d", n+1))
 }
 
 // newSlice makes the EndpointSlice of a service, with pods.
-func newSlice(service int, pods []*corev1.Pod) *discoveryv1.EndpointSlice {
-	app := appName(service)
-	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: app + "-x7k2p", GenerateName: app + "-", Namespace: namespace, UID: uid("slice", service), CreationTimestamp: born(),
-			Labels: map[string]string{
-				"app.kubernetes.io/name":       app,
-				"app.kubernetes.io/instance":   app + "-production",
-				"app.kubernetes.io/managed-by": "Helm",
-				"helm.sh/chart":                "app-4.2.1",
-				discoveryv1.LabelServiceName:   app,
-				discoveryv1.LabelManagedBy:     "endpointslice-controller.k8s.io",
-			},
-			Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: "2026-03-01T09:30:00Z"},
-			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "v1", Kind: "Service", Name: app, UID: uid("service", service),
-				Controller: new(true), BlockOwnerDeletion: new(true),
-			}},
-			ManagedFields: sliceManagedFields(),
-		},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports: []discoveryv1.EndpointPort{
-			{Name: new("http"), Port: new(int32(portHTTP)), Protocol: new(corev1.ProtocolTCP)},
-			{Name: new("metrics"), Port: new(int32(portMetrics)), Protocol: new(corev1.ProtocolTCP)},
-		},
-	}
+func (t templates) newSlice(service int, pods []*corev1.Pod) *discoveryv1.EndpointSlice {
+	slice := filled[discoveryv1.EndpointSlice](t, service, service)
 	for _, pod := range pods {
 		ready := pod.Status.ContainerStatuses[0].Ready
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
@@ -104,24 +108,10 @@ func newSlice(service int, pods []*corev1.Pod) *discoveryv1.EndpointSlice {
 
 // newMonitor makes the ServiceMonitor of a service. Every second one has a
 // relabeling, about as many as among published monitors, and the commonest one.
-func newMonitor(n int, interval string) *monitoringv1.ServiceMonitor {
-	app := appName(n)
-	endpoint := monitoringv1.Endpoint{Port: "metrics", Interval: monitoringv1.Duration(interval), ScrapeTimeout: "5s"}
-	if n%2 == 1 {
-		endpoint.RelabelConfigs = []monitoringv1.RelabelConfig{{
-			SourceLabels: []monitoringv1.LabelName{"__meta_kubernetes_pod_node_name"}, TargetLabel: "node", Action: "replace",
-		}}
+func (t templates) newMonitor(n int, interval string) *monitoringv1.ServiceMonitor {
+	monitor := filled[monitoringv1.ServiceMonitor](t, n, n, "$INTERVAL", interval)
+	if n%2 == 0 {
+		monitor.Spec.Endpoints[0].RelabelConfigs = nil
 	}
-	return &monitoringv1.ServiceMonitor{
-		TypeMeta: metav1.TypeMeta{APIVersion: monitoringv1.SchemeGroupVersion.String(), Kind: monitoringv1.ServiceMonitorsKind},
-		ObjectMeta: metav1.ObjectMeta{
-			Name: app, Namespace: namespace, UID: uid("monitor", n), CreationTimestamp: born(),
-			Labels: map[string]string{"app.kubernetes.io/name": app, "app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "app-4.2.1"},
-		},
-		Spec: monitoringv1.ServiceMonitorSpec{
-			JobLabel:  "app.kubernetes.io/name",
-			Selector:  metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": app}},
-			Endpoints: []monitoringv1.Endpoint{endpoint},
-		},
-	}
+	return monitor
 }

@@ -12,47 +12,51 @@ import (
 // in a million a second.
 const never = "30d"
 
-// podFirst is the time between the news of a pod and that of its EndpointSlice, which
-// another controller writes. Prometheus reads the pod when it hears of the slice, and
-// hears of either through a connection of its own.
-const podFirst = 20 * time.Millisecond
-
 // population is the cluster: the pods of the services, and what changes about them. It
 // tells the API server; it is for one goroutine.
 type population struct {
+	templates
 	api      *apiServer
 	monitors []*monitoringv1.ServiceMonitor
 	pods     [services][]*corev1.Pod
 	made     int // pods so far
+	// podFirst is the time between the news of a pod and that of its EndpointSlice, which
+	// another controller writes. Prometheus reads the pod when it hears of the slice, and
+	// hears of either through a connection of its own.
+	podFirst time.Duration
 }
 
 // populate fills an API server with pods, as many to each service, and everything that
 // belongs to them. The monitor of service 0 has the given interval; others scrape never.
-func populate(api *apiServer, pods int, interval string) *population {
-	p := &population{api: api}
-	api.put(kindNamespaces, newNamespace())
+func populate(api *apiServer, pods int, interval string) (*population, error) {
+	t, err := newTemplates()
+	if err != nil {
+		return nil, err
+	}
+	p := &population{templates: t, api: api, podFirst: 20 * time.Millisecond}
+	api.put(kindNamespaces, filled[corev1.Namespace](t, 0, 0))
 	for n := range nodes {
-		api.put(kindNodes, newNode(n))
+		api.put(kindNodes, filled[corev1.Node](t, 0, n))
 	}
 	for n := range services {
 		every := never
 		if n == 0 {
 			every = interval
 		}
-		p.monitors = append(p.monitors, newMonitor(n, every))
+		p.monitors = append(p.monitors, t.newMonitor(n, every))
 		api.put(kindMonitors, p.monitors[n])
-		api.put(kindServices, newService(n))
+		api.put(kindServices, t.newService(n))
 		for range pods / services {
 			p.create(n)
 		}
 		p.putSlice(n)
 	}
-	return p
+	return p, nil
 }
 
 // create makes a pod of a service, and does not tell the service's slice.
 func (p *population) create(service int) *corev1.Pod {
-	pod := newPod(service, p.made)
+	pod := p.newPod(service, p.made)
 	p.made++
 	p.pods[service] = append(p.pods[service], pod)
 	p.api.put(kindPods, pod)
@@ -60,7 +64,7 @@ func (p *population) create(service int) *corev1.Pod {
 }
 
 func (p *population) putSlice(service int) {
-	p.api.put(kindSlices, newSlice(service, p.pods[service]))
+	p.api.put(kindSlices, p.newSlice(service, p.pods[service]))
 }
 
 // flip changes the readiness of the i-th pod, going round the services: an event of
@@ -72,7 +76,7 @@ func (p *population) flip(i int) {
 	setReady(pod, !pod.Status.ContainerStatuses[0].Ready)
 	p.pods[service][at] = pod
 	p.api.put(kindPods, pod)
-	time.Sleep(podFirst)
+	time.Sleep(p.podFirst)
 	p.putSlice(service)
 }
 
@@ -82,7 +86,7 @@ func (p *population) replace(i int) {
 	service := i % services
 	old := p.pods[service][0]
 	p.create(service)
-	time.Sleep(podFirst)
+	time.Sleep(p.podFirst)
 	p.pods[service] = slices.Delete(p.pods[service], 0, 1)
 	p.putSlice(service)
 	p.api.remove(kindPods, old)
@@ -95,7 +99,7 @@ func (p *population) add(service, n int, then func(addresses []string)) {
 	for range n {
 		addresses = append(addresses, metricsAddress(p.create(service)))
 	}
-	time.Sleep(podFirst)
+	time.Sleep(p.podFirst)
 	then(addresses)
 	p.putSlice(service)
 }

@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/url"
 	"runtime"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/promlet/promlet/bench/internal/harness"
@@ -42,49 +40,39 @@ type row struct {
 func rows() []row {
 	kib := func(bytes float64) float64 { return bytes / 1024 }
 	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
+	seconds := func(sorted []time.Duration, q float64) float64 { return harness.Quantile(sorted, q).Seconds() }
 	return []row{
 		{"memory held per pod: heap", "KiB", func(m *measured) float64 { return kib(m.Heap) }, expectedMemory},
 		{"memory held per pod: heap and stacks", "KiB", func(m *measured) float64 { return kib(m.Heap + m.Stacks) }, 0},
 		{"CPU: one pod's readiness changes", "ms", func(m *measured) float64 { return ms(m.Flip) }, expectedCPU},
 		{"CPU: one pod is replaced", "ms", func(m *measured) float64 { return ms(m.Replace) }, expectedCPU},
 		{"CPU: one of 100 changes in 10 s", "ms", func(m *measured) float64 { return ms(m.Rollout) }, expectedCPU},
-		{"first scrape after the event: median", "s", func(m *measured) float64 { return quantile(m.First, 0.5) }, 0},
-		{"first scrape after the event: longest", "s", func(m *measured) float64 { return quantile(m.First, 1) }, 0},
-		{"first scrape, among the 100 changes: median", "s", func(m *measured) float64 { return quantile(m.FirstInRollout, 0.5) }, 0},
-		{"first scrape, among the 100 changes: longest", "s", func(m *measured) float64 { return quantile(m.FirstInRollout, 1) }, 0},
+		{"first scrape after the event: median", "s", func(m *measured) float64 { return seconds(m.First, 0.5) }, 0},
+		{"first scrape after the event: longest", "s", func(m *measured) float64 { return seconds(m.First, 1) }, 0},
+		{"first scrape, among the 100 changes: median", "s", func(m *measured) float64 { return seconds(m.FirstInRollout, 0.5) }, 0},
+		{"first scrape, among the 100 changes: longest", "s", func(m *measured) float64 { return seconds(m.FirstInRollout, 1) }, 0},
 	}
 }
 
 // report prints the table, how its figures came about, and what was expected of them.
 func report(out io.Writer, results []*result) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	lines := []string{"\t\t", "\t\t"}
+	lines := [][]string{{"", ""}, {"", ""}}
 	for _, r := range results {
-		lines[0] += fmt.Sprintf("%s pods\t\t\t", harness.Grouped(r.pods))
-		lines[1] += "promlet\tPrometheus\tratio\t"
+		lines[0] = append(lines[0], harness.Grouped(r.pods)+" pods", "", "")
+		lines[1] = append(lines[1], "promlet", "Prometheus", "ratio")
 	}
-	var missed []string
+	var verdict harness.Verdict
 	for _, row := range rows() {
-		// The names alone are aligned to the left.
-		line := fmt.Sprintf("%-44s\t%s\t", row.name, row.unit)
+		line := []string{row.name, row.unit}
 		for _, r := range results {
 			ours, theirs := row.value(&r.promlet), row.value(&r.prometheus)
-			line += fmt.Sprintf("%s\t%s\t%s\t", harness.Figure(ours), harness.Figure(theirs), harness.Figure(theirs/ours))
-			if theirs < row.least*ours {
-				missed = append(missed, fmt.Sprintf("%s (%s pods)", row.name, harness.Grouped(r.pods)))
-			}
+			line = append(line, harness.Figure(ours), harness.Figure(theirs), harness.Figure(theirs/ours))
+			verdict.Expect(theirs >= row.least*ours, "%s (%s pods)", row.name, harness.Grouped(r.pods))
 		}
 		lines = append(lines, line)
 	}
-	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
+	if err := harness.Table(out, lines); err != nil {
 		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	verdict := "it holds"
-	if len(missed) > 0 {
-		verdict = "missed: " + strings.Join(missed, "; ")
 	}
 	_, err := fmt.Fprintf(out, "\n%s\n\nExpected: at most 1/%d of the CPU per change and 1/%d of the memory: %s.\n",
 		explanation(results), expectedCPU, expectedMemory, verdict)
@@ -115,25 +103,4 @@ First scrapes: of %d pods in %d events %v apart, and of those among the 100 chan
 in %v, at an offset of its own, so that half of that is the least to expect of its median; promlet scrapes a new one at once.`,
 		services, runtime.NumCPU(), strings.Join(counts, ", "), batch, rolloutChanges/rolloutArrival, rolloutSize,
 		arrivals*arrivalSize, arrivals, arrivalPeriod, liveInterval)
-}
-
-// quantile is the q-quantile of sorted durations, in seconds.
-func quantile(sorted []time.Duration, q float64) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	at := q * float64(len(sorted)-1)
-	low, high := sorted[int(at)], sorted[min(int(at)+1, len(sorted)-1)]
-	return low.Seconds() + (at-float64(int(at)))*(high-low).Seconds()
-}
-
-// addressIn gives the address in a target that a child has listed.
-func addressIn(target string) string {
-	_, rest, _ := strings.Cut(target, " ")
-	text, _, _ := strings.Cut(rest, " ")
-	u, err := url.Parse(text)
-	if err != nil {
-		return text
-	}
-	return u.Host
 }

@@ -1,8 +1,8 @@
-//go:build !unix
+//go:build unix && !linux
 
 package main
 
 import "syscall"
 
-// childAttributes are those of any process.
-func childAttributes() *syscall.SysProcAttr { return nil }
+// childAttributes keep the terminal's Ctrl-C from a child.
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,227 +1,229 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/metrics/pkg/client/custom_metrics"
 )
 
-const (
-	applications = 2
-	frameEvery   = time.Second
-)
+//go:embed pod.yaml
+var podManifest string
 
-// demo is a running demonstration.
+// appName is the name of the example's Service, HorizontalPodAutoscaler and Deployment.
+const appName = "sample-metrics-app"
+
+func podName(i int) string { return fmt.Sprintf("%s-%d", appName, i+1) }
+
+// demo is a demonstration: its flags, and what run adds.
 type demo struct {
-	opts     options
+	promlet, app, manifests string // paths
+	rate                    float64
+	seconds, securePort     int
+	web                     string // HOST:PORT
+
 	screen   *screen
-	example  *example
-	api      *api
-	loads    []*load
-	children []*child
+	api      string // URL of promlet's API
+	client   *http.Client
+	metrics  custom_metrics.MetricsInterface
+	hpa      autoscalingv2.HorizontalPodAutoscaler
+	loads    []*load // of the pods
+	dir      string  // for promlet's files
+	children *errgroup.Group
 }
 
-// run shows the demonstration until ctx ends or the seconds are over. Whatever the outcome, nothing is left
+// run shows the demonstration until ctx ends or the seconds are over. Whatever the outcome, it leaves nothing
 // running or on the disk.
-func run(ctx context.Context, opts options, s *screen) (err error) {
-	if opts.seconds > 0 {
+func (d *demo) run(ctx context.Context) (err error) {
+	if !(d.rate > 0 && d.rate <= maxRate) {
+		return fmt.Errorf("--rate=%v: give a number above 0, up to %d", d.rate, maxRate)
+	}
+	if d.seconds > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(opts.seconds)*time.Second)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(d.seconds)*time.Second)
 		defer cancel()
 	}
-	d := &demo{opts: opts, screen: s, api: newAPI(opts.apiAddress())}
-	if d.example, err = readExample(opts.manifests); err != nil {
-		return fmt.Errorf("read the example: %w", err)
-	}
-	if err := d.checkPorts(ctx); err != nil {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(d.securePort))
+	if err := errors.Join(checkFree(ctx, address, "SECURE_PORT"), checkFree(ctx, d.web, "WEB_PORT")); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "promlet-demo-")
-	if err != nil {
+	d.api = "https://" + address
+	if err := d.connect(); err != nil {
 		return err
 	}
-	defer func() {
-		for _, l := range d.loads {
-			l.client.CloseIdleConnections() // or the applications would wait for more on them
-		}
-		d.stop()
-		err = errors.Join(err, os.RemoveAll(dir))
-	}()
-	addresses, err := d.startApplications(ctx)
-	if err != nil {
+	if d.dir, err = os.MkdirTemp("", "promlet-demo-"); err != nil {
 		return err
 	}
-	promlet, err := d.startPromlet(ctx, dir, addresses)
-	if err != nil {
-		return err
+	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	d.children, ctx = errgroup.WithContext(ctx) // if a child ends by itself, everything does
+	err = d.demonstrate(ctx)
+	utilnet.CloseIdleConnectionsFor(d.client.Transport) // or the applications would wait for more on them
+	stop()
+	if early := d.children.Wait(); early != nil {
+		return early // which explains any other error
 	}
-	s.say(d.invitation())
-	loading, endLoad := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for _, l := range d.loads {
-		wg.Go(func() { l.run(loading) })
-	}
-	err = d.show(ctx, promlet)
-	endLoad()
-	wg.Wait()
 	return err
 }
 
-func (d *demo) checkPorts(ctx context.Context) error {
-	return errors.Join(
-		checkFree(ctx, d.opts.apiAddress(), "SECURE_PORT"),
-		checkFree(ctx, d.opts.web, "WEB_PORT"),
-	)
-}
-
-// startApplications starts the sample applications and returns their addresses.
-func (d *demo) startApplications(ctx context.Context) ([]string, error) {
-	addresses, err := freeAddresses(ctx, applications)
+// checkFree returns an error if somebody listens on an address already, and names the variable of `make run` to change.
+func checkFree(ctx context.Context, address, variable string) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w: choose another port with `make run %s=PORT`", err, variable)
 	}
-	rates := shares(d.opts.rate, applications)
-	for i, address := range addresses {
-		app, err := d.start(ctx, fmt.Sprintf("sample application %d", i+1), d.opts.app, "--listen-address", address)
-		if err != nil {
-			return nil, err
-		}
-		l := newLoad("http://"+address+"/", rates[i])
-		err = app.waitReady(ctx, func(ctx context.Context) error { return healthy(ctx, l.client, l.url+"healthz") })
-		if err != nil {
-			return nil, err
-		}
-		d.loads = append(d.loads, l)
-	}
-	return addresses, nil
+	return listener.Close()
 }
 
-func healthy(ctx context.Context, client *http.Client, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// freeAddress returns an address on loopback that nobody listens on.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// demonstrate starts all, drives the load and shows tables until ctx ends.
+func (d *demo) demonstrate(ctx context.Context) error {
+	for i := range 2 {
+		address, err := d.startApp(ctx, podName(i))
+		if err != nil {
+			return err
+		}
+		d.loads = append(d.loads, &load{url: "http://" + address + "/", rate: d.rate * float64(i+1) / 3})
+	}
+	err := d.startPromlet(ctx)
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
+	d.screen.print(d.invitation())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, l := range d.loads {
+		l.began = time.Now()
+		wg.Go(func() { l.run(ctx, d.client) })
 	}
-	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", url, resp.Status)
+	for frame := ""; ; {
+		next, noValue := d.table()
+		if ctx.Err() != nil { // then promlet may have ended before it answered
+			d.screen.draw(frame, err == nil, true)
+			return err
+		}
+		if frame, err = next, noValue; err != nil {
+			err = fmt.Errorf("the HPA had no value: %w", err)
+		}
+		d.screen.draw(frame, err == nil, false)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
 	}
-	return errors.Join(err, resp.Body.Close())
 }
 
-// startPromlet writes the manifests and starts promlet on them.
-func (d *demo) startPromlet(ctx context.Context, dir string, addresses []string) (*child, error) {
-	manifests := filepath.Join(dir, "manifests")
-	if err := os.Mkdir(manifests, 0o700); err != nil {
-		return nil, err
-	}
-	if err := d.example.write(manifests, d.opts.manifests, addresses); err != nil {
-		return nil, err
-	}
-	promlet, err := d.start(ctx, "promlet", d.opts.promlet, "serve",
-		"--manifests", manifests, "--data-dir", filepath.Join(dir, "data"), "--cert-dir", filepath.Join(dir, "certificates"),
-		"--secure-port", fmt.Sprint(d.opts.securePort), "--web-listen-address", d.opts.web,
-		"--scrape-interval", d.opts.interval.String(), "--rate-window", d.opts.window.String())
-	if err != nil {
-		return nil, err
-	}
-	return promlet, promlet.waitReady(ctx, d.api.ready)
-}
-
-func (d *demo) start(ctx context.Context, name, path string, args ...string) (*child, error) {
-	c, err := start(ctx, name, path, args...)
+// startApp starts a sample application, writes the manifest of its pod, and returns its address.
+func (d *demo) startApp(ctx context.Context, pod string) (string, error) {
+	address, err := freeAddress(ctx)
 	if err == nil {
-		d.children = append(d.children, c)
+		err = d.start(ctx, d.app, "--listen-address", address)
 	}
-	return c, err
+	if err != nil {
+		return "", err
+	}
+	_, port, _ := net.SplitHostPort(address) // a listener's address has one
+	if err := d.writeManifest(pod+".yaml", strings.NewReplacer("NAME", pod, "PORT", port).Replace(podManifest)); err != nil {
+		return "", err
+	}
+	return address, d.waitReady(ctx, "http://"+address+"/healthz")
 }
 
-// stop ends the children, the last started first.
-func (d *demo) stop() {
-	for i := len(d.children) - 1; i >= 0; i-- {
-		d.children[i].stop()
+// startPromlet starts promlet on the pods' manifests and those of the example.
+func (d *demo) startPromlet(ctx context.Context) error {
+	for _, name := range []string{"service.yaml", "servicemonitor.yaml", "hpa.yaml"} {
+		text, err := os.ReadFile(filepath.Join(d.manifests, name))
+		if err := errors.Join(err, d.writeManifest(name, string(text))); err != nil {
+			return err
+		}
 	}
+	err := d.start(ctx, d.promlet, "serve", "--scrape-interval=5s", "--rate-window=20s",
+		"--manifests", filepath.Join(d.dir, "manifests"), "--data-dir", filepath.Join(d.dir, "data"), "--cert-dir", filepath.Join(d.dir, "certificates"),
+		"--secure-port", strconv.Itoa(d.securePort), "--web-listen-address", d.web)
+	if err != nil {
+		return err
+	}
+	return d.waitReady(ctx, d.api+"/readyz")
+}
+
+func (d *demo) writeManifest(name, text string) error {
+	dir := filepath.Join(d.dir, "manifests")
+	return errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+}
+
+// start runs a program until ctx ends. If it ends by itself, the error of the children quotes its output.
+func (d *demo) start(ctx context.Context, path string, args ...string) error {
+	var output bytes.Buffer
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &output, &output, childAttributes()
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second // then it is killed
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start a child: %w", err)
+	}
+	d.children.Go(func() error {
+		_ = cmd.Wait() // ProcessState says how it ended
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("%s ended early (%s); its output:\n%s", path, cmd.ProcessState, &output)
+	})
+	return nil
+}
+
+// waitReady returns when a URL answers 200. It has the patience for a slow machine that compiles something meanwhile.
+func (d *demo) waitReady(ctx context.Context, url string) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		last = get(ctx, d.client, url)
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("not ready: %w", last)
+	}
+	return nil
 }
 
 // invitation is what a person can try meanwhile.
 func (d *demo) invitation() string {
-	namespace := d.example.hpa.Namespace
-	var urls []string
-	for _, m := range d.example.hpa.Spec.Metrics {
-		if o := m.Object; o != nil {
-			urls = append(urls, metricURL(d.api.base, "v1beta1", namespace, resourceOf(o.DescribedObject)+"/"+o.DescribedObject.Name, o.Metric.Name, selectorOf(o.Metric)))
-		}
+	ends := "Ctrl-C ends it."
+	if d.seconds > 0 {
+		ends = fmt.Sprintf("It ends after %d seconds.", d.seconds)
 	}
-	urls = append(urls,
-		metricURL(d.api.base, "v1beta1", namespace, "pods/*", loadMetric, ""),
-		d.api.base+"/apis/custom.metrics.k8s.io/v1beta1")
-	var b strings.Builder
-	fmt.Fprintf(&b, "promlet scrapes two sample applications, at which %g requests a second are driven. Try in another terminal:\n\n", d.opts.rate)
-	for _, u := range urls {
-		fmt.Fprintf(&b, "  curl -sk '%s'\n", u)
-	}
-	fmt.Fprintf(&b, "\nor look at http://%s/. ", d.opts.web)
-	if d.opts.seconds > 0 {
-		fmt.Fprintf(&b, "It ends after %d seconds.\n\n", d.opts.seconds)
-	} else {
-		b.WriteString("Ctrl-C ends it.\n\n")
-	}
-	return b.String()
-}
+	return fmt.Sprintf(`promlet scrapes two sample applications, at which %[1]g requests a second are driven. Try in another terminal:
 
-// show draws frame after frame until ctx ends, and then says how it went.
-func (d *demo) show(ctx context.Context, promlet *child) error {
-	ticker := time.NewTicker(frameEvery)
-	defer ticker.Stop()
-	for {
-		frame := d.poll(ctx)
-		if ctx.Err() != nil {
-			return d.finish()
-		}
-		now := time.Now()
-		d.screen.draw(render(frame, now), missing(frame) == nil, false, now)
-		select {
-		case <-ctx.Done():
-			return d.finish()
-		case <-promlet.done:
-			return promlet.early()
-		case <-d.children[0].done:
-			return d.children[0].early()
-		case <-d.children[1].done:
-			return d.children[1].early()
-		case <-ticker.C:
-		}
-	}
-}
+  curl -sk '%[2]s/namespaces/default/services/%[3]s/http_requests'
+  curl -sk '%[2]s/namespaces/default/pods/*/http_requests'
+  curl -sk '%[2]s'
 
-// finish asks once more, now that ctx has ended, and returns which metric of the HPA was not served.
-func (d *demo) finish() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	rows := d.poll(ctx)
-	d.screen.draw(render(rows, time.Now()), true, true, time.Now())
-	return missing(rows)
-}
+or look at http://%[4]s/. %[5]s
 
-// missing is the reason why the HPA could not scale: the first of its metrics without a value.
-func missing(rows []row) error {
-	scales := false
-	for _, r := range rows {
-		if r.scales && r.err != nil {
-			return fmt.Errorf("%s %s was not served: %w", r.object, r.metric, r.err)
-		}
-		scales = scales || r.scales
-	}
-	if !scales {
-		return errors.New("the HorizontalPodAutoscaler has no Object or Pods metric")
-	}
-	return nil
+`, d.rate, d.api+"/apis/custom.metrics.k8s.io/v1beta1", appName, d.web, ends)
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,18 +12,26 @@ import (
 	"syscall"
 )
 
+// maxRate is what two applications and a driver on the same small machine can take.
+const maxRate = 5000
+
 func main() {
-	// Children on Linux end with the thread that started them, so let it be one that lasts.
+	// On Linux, a child ends with the thread that started it. This one lasts as long as the demo.
 	runtime.LockOSThread()
+	d := &demo{screen: newScreen(os.Stdout)}
+	flag.StringVar(&d.promlet, "promlet", "bin/promlet", "path of promlet")
+	flag.StringVar(&d.app, "app", "bin/sample-metrics-app", "path of the sample application")
+	flag.StringVar(&d.manifests, "manifests", "deploy/example", "directory with service.yaml, servicemonitor.yaml and hpa.yaml")
+	// At 150, and a target of 100, the HPA would waver between 3 and 4 replicas.
+	flag.Float64Var(&d.rate, "rate", 140, fmt.Sprintf("requests per second at both applications together, up to %d; the second gets twice as many as the first", maxRate))
+	flag.IntVar(&d.seconds, "seconds", 0, "seconds to run; 0 is until interrupted")
+	flag.IntVar(&d.securePort, "secure-port", 6443, "port of promlet's API on 127.0.0.1")
+	flag.StringVar(&d.web, "web-listen-address", "127.0.0.1:9090", "HOST:PORT of promlet's web pages")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	opts, err := parseFlags(os.Args[1:], os.Stderr)
-	if err == nil {
-		err = run(ctx, opts, newScreen(os.Stdout))
-	}
+	err := d.run(ctx)
 	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

@@ -1,90 +1,124 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"errors"
-	"os"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 )
 
-var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+// roundTrip answers in the place of an application.
+type roundTrip func(*http.Request) (*http.Response, error)
 
-func TestRender(t *testing.T) {
-	ago := func(s float64) time.Time { return testTime.Add(-time.Duration(s * float64(time.Second))) }
-	rows := []row{
-		{object: "services/app", metric: "http_requests", target: "100", asks: "3 replicas (has 2, may 2-10)", value: resource.MustParse("149600m"), at: ago(1.25), window: 20 * time.Second, load: 150, scales: true},
-		{object: "pods/app-1", metric: "http_requests", value: resource.MustParse("50500m"), at: ago(3), window: 20 * time.Second, load: 50},
-		{object: "deployments.apps/app", metric: "queue", target: "5", asks: "2", value: resource.MustParse("7"), at: ago(0), load: -1},
-		{object: "pods/app-2", metric: "http_requests", err: errors.New("404: too few samples")},
-		{object: "pods/app-3", metric: "http_requests", err: errors.New("404: too few samples")},
-		{object: "services/other", metric: "x", target: "1", err: errors.New("404: no rule")},
-		{object: "pods/app-4", metric: "http_requests", value: resource.MustParse("3"), at: ago(1), window: time.Minute, load: 0},
-		{object: "pods/app-5", metric: "http_requests", value: resource.MustParse("3"), at: ago(1), window: time.Minute, load: 2, filling: true},
-	}
-	var trimmed []string
-	for line := range strings.Lines(render(rows, testTime)) {
-		trimmed = append(trimmed, strings.TrimRight(line, " \n"))
-	}
-	require.Equal(t, strings.TrimPrefix(`
-OBJECT                 METRIC          VALUE    LOAD     OFF BY    TARGET   THE HPA ASKS FOR               AGE    WINDOW
-services/app           http_requests   149.60   150.00   -0.3%     100      3 replicas (has 2, may 2-10)   1.2s   20s
-pods/app-1             http_requests   50.50    50.00    +1.0%     -        -                              3.0s   20s
-deployments.apps/app   queue           7.00     -        -         5        2                              0.0s   -
-pods/app-2             http_requests   -        -        -         -        -                              -      -
-pods/app-3             http_requests   -        -        -         -        -                              -      -
-services/other         x               -        -        -         1        -                              -      -
-pods/app-4             http_requests   3.00     0.00     -         -        -                              1.0s   1m0s
-pods/app-5             http_requests   3.00     2.00     filling   -        -                              1.0s   1m0s
-waiting for pods/app-2, pods/app-3 http_requests: 404: too few samples
-waiting for services/other x: 404: no rule`, "\n"), strings.Join(trimmed, "\n"))
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// answers has the values of a Service and of its second pod.
+type answers struct {
+	service, pod string
+	age          time.Duration
 }
 
-func TestScreenWithoutTerminal(t *testing.T) {
-	var out bytes.Buffer
-	s := &screen{out: &out}
-	f := func(after time.Duration, served, final, shown bool) {
-		t.Helper()
-		out.Reset()
-		s.draw("frame\n", served, final, testTime.Add(after))
-		require.Equal(t, shown, out.String() == "\nframe\n", "%q", out.String())
+func (a answers) value(value string) v1beta2.MetricValue {
+	return v1beta2.MetricValue{
+		DescribedObject: corev1.ObjectReference{Name: podName(1)}, Value: resource.MustParse(value),
+		Timestamp: metav1.NewTime(time.Now().Add(-a.age)), WindowSeconds: new(int64(10)),
 	}
-	f(0, false, false, true)
-	f(time.Second, false, false, false)
-	f(2*time.Second, true, false, true) // now there are values
-	f(3*time.Second, true, false, false)
-	f(13*time.Second, true, false, true)
-	f(14*time.Second, true, true, true) // the last one
 }
 
-func TestScreenOnTerminal(t *testing.T) {
-	var out bytes.Buffer
-	s := &screen{out: &out, terminal: true}
-	s.draw("one\ntwo\n", true, false, testTime)
-	require.Equal(t, "\x1b[?7l\x1b[Jone\ntwo\n\x1b[?7h", out.String())
-	out.Reset()
-	s.draw("three\n", true, false, testTime)
-	require.Equal(t, "\x1b[2A\r\x1b[?7l\x1b[Jthree\n\x1b[?7h", out.String())
-	out.Reset()
-	s.say("a note\n") // stays above what is drawn next
-	s.draw("four\n", true, true, testTime)
-	require.Equal(t, "a note\n\x1b[?7l\x1b[Jfour\n\x1b[?7h", out.String())
+func (a answers) GetForObject(schema.GroupKind, string, string, labels.Selector) (*v1beta2.MetricValue, error) {
+	if a.service == "" {
+		return nil, errors.New("no monitor selects it")
+	}
+	return new(a.value(a.service)), nil
 }
 
-func TestFilesAreNoTerminals(t *testing.T) {
-	t.Setenv("TERM", "xterm")
-	file, err := os.CreateTemp(t.TempDir(), "out")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, file.Close()) }()
-	require.False(t, newScreen(file).terminal)
-	null, err := os.Open(os.DevNull) // a device of characters
-	require.NoError(t, err)
-	defer func() { require.NoError(t, null.Close()) }()
-	require.True(t, newScreen(null).terminal)
-	t.Setenv("TERM", "dumb")
-	require.False(t, newScreen(null).terminal)
+func (a answers) GetForObjects(schema.GroupKind, labels.Selector, string, labels.Selector) (*v1beta2.MetricValueList, error) {
+	return &v1beta2.MetricValueList{Items: []v1beta2.MetricValue{a.value(a.pod)}}, nil
+}
+
+// The load is steady, counts only what was answered, and stands in the table beside the value of the same window.
+func TestTableOfALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &demo{manifests: ".."}
+		require.NoError(t, d.connect())
+		d.loads = []*load{{url: "http://one", rate: 50, began: time.Now()}, {url: "http://two", rate: 100, began: time.Now()}}
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(30 * time.Millisecond)
+			status := http.StatusOK
+			if r.URL.Path == "/fails" {
+				status = http.StatusInternalServerError
+			}
+			return &http.Response{StatusCode: status, Status: strconv.Itoa(status), Body: io.NopCloser(strings.NewReader("hello")), Request: r}, nil
+		})}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, l := range d.loads {
+			wg.Go(func() { l.run(ctx, client) })
+		}
+		defer wg.Wait()
+		defer cancel()
+		f := func(a answers, want string) {
+			t.Helper()
+			d.metrics = a
+			table, err := d.table()
+			require.Equal(t, a.service == "", err != nil)
+			require.Equal(t, strings.TrimPrefix(want, "\n"), regexp.MustCompile(" +\n").ReplaceAllString(table, "\n"))
+		}
+		time.Sleep(15*time.Second + time.Millisecond)
+		f(answers{"149600m", "101", 1250 * time.Millisecond}, `
+OBJECT                        METRIC          VALUE    LOAD     OFF BY   TARGET   THE HPA ASKS FOR               AGE    WINDOW
+services/sample-metrics-app   http_requests   149.60   150.00   -0.3%    100      3 replicas (has 2, may 2-10)   1.2s   10s
+pods/sample-metrics-app-1     http_requests   -        -        -        -        -                              -      -
+pods/sample-metrics-app-2     http_requests   101.00   100.00   +1.0%    -        -                              1.2s   10s
+`)
+		f(answers{"", "3", 6 * time.Second}, `
+OBJECT                        METRIC          VALUE   LOAD    OFF BY    TARGET   THE HPA ASKS FOR   AGE    WINDOW
+services/sample-metrics-app   http_requests   -       -       -         100      -                  -      -
+pods/sample-metrics-app-1     http_requests   -       -       -         -        -                  -      -
+pods/sample-metrics-app-2     http_requests   3.00    89.80   filling   -        -                  6.0s   10s
+waiting: no monitor selects it
+`)
+		require.ErrorContains(t, get(t.Context(), client, "http://one/fails"), "http://one/fails: 500") // so no load
+	})
+}
+
+func TestScreen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		f := func(s *screen, served, final bool, want string) {
+			t.Helper()
+			out.Reset()
+			s.out = &out
+			s.draw("one\ntwo\n", served, final)
+			require.Equal(t, want, out.String())
+			time.Sleep(time.Second)
+		}
+		file := &screen{}
+		f(file, false, false, "\none\ntwo\n")
+		f(file, false, false, "")
+		f(file, true, false, "\none\ntwo\n") // now there are values
+		for range 9 {
+			f(file, true, false, "")
+		}
+		f(file, true, false, "\none\ntwo\n")
+		f(file, true, true, "\none\ntwo\n")
+		terminal := &screen{terminal: true}
+		f(terminal, true, false, "\x1b[?7l\x1b[Jone\ntwo\n\x1b[?7h")
+		f(terminal, true, false, "\x1b[2A\r\x1b[?7l\x1b[Jone\ntwo\n\x1b[?7h")
+	})
 }

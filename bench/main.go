@@ -1,0 +1,37 @@
+// Command bench prints what promlet costs, beside Prometheus where that does the same:
+//
+//	go run ./bench process     a whole promlet and a whole Prometheus
+//	go run ./bench discovery   from informers to scrape loops
+//	go run ./bench scraping    one scrape
+//	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
+//
+// All run from the repository's root. The figures of one command are measured in one
+// run. Discovery needs the Prometheus operator's code, and is a program of the nested
+// module bench/monitors.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/promlet/promlet/bench/answers"
+	"github.com/promlet/promlet/bench/internal/harness"
+	"github.com/promlet/promlet/bench/process"
+	"github.com/promlet/promlet/bench/scraping"
+)
+
+func main() {
+	harness.Main(process.Command(), discovery(), scraping.Command(), answers.Command())
+}
+
+// discovery runs bench/monitors/figures.
+func discovery() harness.Command {
+	return harness.Command{Name: "discovery", Limit: time.Hour, Run: func(ctx context.Context, out io.Writer) error {
+		cmd := exec.CommandContext(ctx, "go", "-C", "bench/monitors", "run", "./figures")
+		cmd.Stdout, cmd.Stderr = out, os.Stderr
+		return cmd.Run()
+	}}
+}
