@@ -2,7 +2,7 @@
 //
 // A [Catalog] joins the series names in the database with those that targets expose
 // ([Exposed]), whether they are stored or not, and applies the rules to them. The
-// result are [Mapping]s: a rule and a series name that together make a metric. It also
+// results are [Mapping]s: a rule and a series name that together make a metric. It also
 // keeps what each mapping's query reads, which decides what must be stored, and makes
 // the [Listing] that the APIs' discovery shows.
 //
