@@ -9,6 +9,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -16,15 +18,19 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 const (
 	// maxAhead is how far in the future a sample may be.
 	maxAhead = 10 * time.Minute
-	// checkEvery is after how many samples the deadline is looked at.
+	// checkEvery is the number of samples between two looks at the deadline.
 	checkEvery = 256
-	// lostIntervals is for how many intervals without a successful scrape a target is still known: what it
-	// exposes after that has not begun just then.
+	// lostIntervals is for how many intervals without a successful scrape a target stays
+	// known. What it exposes after that has not necessarily begun then.
 	lostIntervals = 2
 	// labelGuard times the label limit is where a series is refused before
 	// relabelling, whose cost grows with the square of the number of labels.
@@ -33,101 +39,110 @@ const (
 
 // counts of one scrape, as the synthetic series show them.
 type counts struct {
-	scraped     int        // samples in the body
-	kept        int        // of those, left by metric relabelling
-	stored      int        // of those, that the storage took
-	seriesAdded int        // of those left, not in the scrape before
-	bytes       int        // of the body; -1 above the limit
-	refused     [needs]int // series, for lack of room
+	scraped     int              // samples in the body
+	kept        int              // of those, left by metric relabelling
+	stored      int              // of those, that the storage took
+	seriesAdded int              // of those left, not in the scrape before
+	bytes       int              // of the body; -1 above the limit
+	refused     [names.Needs]int // series, for lack of room
 }
 
 // appending is the work of putting one body into one appender.
 type appending struct {
-	*loop
+	loop     *loop
 	deadline time.Time
 	app      limitedAppender
 	parser   textparse.Parser
 	builder  *labels.Builder
 	counts   counts
-	defTime  int64 // ms
-	view     *view
-	lesson   lesson
+	defTime  int64    // ms
 	parsed   []uint32 // samples by number of their name
-	seekST   bool     // start timestamps are to be found
-	skipped  *skippedLines
+	seekST   bool     // look for start timestamps
 
-	fam    *family // metadata read last
+	decisions *names.Decisions
+	findings  names.Findings
+	skipped   *body.Skipped // nil if the body is not made of lines
+
+	family *names.Family // whose metadata was read last
 	member member
 
 	exposed uint64 // hash of the series read last that was not in the cache, as it is exposed
-
-	line lineName // of the series read last that was not in the cache
 
 	// Fields, because the parser makes them escape.
 	lset      labels.Labels
 	exemplar  exemplar.Exemplar
 	exemplars []exemplar.Exemplar
 
-	limitErr   error // the first sample or bucket limit met
-	sampleErr  error // of those, the sample limit, which goes first
-	outOfOrder int
-	duplicate  int
-	outOfBound int
-	badExempl  int
+	limitErr error // the limit met first, unless the sample limit is met later
+	rejected [rejections]int
+}
+
+// What the storage may reject.
+const (
+	outOfOrder = iota
+	duplicate
+	outOfBounds
+	exemplarOutOfOrder
+	rejections // their number
+)
+
+// rejectionName is the name of a rejection in metrics and in the log.
+func rejectionName(i int) string {
+	return [rejections]string{"out_of_order", "duplicate", "out_of_bounds", "exemplar_out_of_order"}[i]
 }
 
 // member is the last name that was found to belong to a family, and what that means
 // for its series.
 type member struct {
 	number   uint32
-	fam      *family
-	name     string
+	family   *names.Family
+	name     string // of the family
 	metadata metadata.Metadata
 }
 
 // appendBody puts a body into app and marks the series that left it as stale. An
 // empty body only does the latter: that is how failed scrapes and the end of a
 // target are recorded. On an error the caller rolls app back.
-func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time.Time) (counts, error) {
-	b, contentType := got.body.buf, got.contentType
+func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline time.Time) (counts, error) {
 	defTime := timestamp.FromTime(ts)
-	if got.empty() {
+	if got.Empty() {
 		err := l.appendStale(app, defTime)
 		l.cache.done(false)
-		l.metadata.done(false, nil)
+		l.families.Done(false, nil)
 		return counts{}, err
 	}
-	parser, err := l.parserFor(b, contentType)
+	parser, err := l.parserFor(got)
 	if err != nil {
 		return counts{}, err
 	}
-	if ts.Sub(l.origin.now.Load().LastScrape) > lostIntervals*l.interval {
+	if ts.Sub(l.origin.now.Load().LastScrape) > lostIntervals*l.targetSettings.interval {
 		l.origin.goodSince.Store(defTime)
 	}
-	view := l.names.current.Load()
-	l.renumber(view)
+	decisions := l.settings.names.Decisions()
+	l.renumber(decisions)
 	a := &appending{
-		loop:     l,
-		deadline: deadline,
-		parser:   parser,
-		seekST:   l.parseST && startTimestampsEnd(b, contentType, l.fallbackType),
-		view:     view,
-		parsed:   make([]uint32, len(view.needs)),
-		skipped:  got.skipped(),
-		builder:  labels.NewBuilderWithSymbolTable(l.symbols),
-		defTime:  defTime,
+		loop:      l,
+		deadline:  deadline,
+		parser:    parser,
+		seekST:    l.settings.parseST && got.StartTimestampsEnd(),
+		decisions: decisions,
+		findings:  decisions.Findings(),
+		parsed:    make([]uint32, decisions.Numbers()),
+		skipped:   got.Skipped(),
+		builder:   labels.NewBuilderWithSymbolTable(l.settings.symbols),
+		defTime:   defTime,
 		app: limitedAppender{
 			AppenderV2: app,
-			limits:     &l.limits,
+			limits:     &l.settings.limits,
 			maxTime:    timestamp.FromTime(time.Now().Add(maxAhead)),
 		},
 	}
 	err = a.all()
-	if _, ok := errors.AsType[*parseError](err); ok {
-		err = located(err, b, contentType, l.fallbackType, a.skipped)
+	if _, ok := errors.AsType[*reason.ParseError](err); ok {
+		err = got.Locate(err)
 	}
 	if err == nil {
-		err = a.limitError()
+		err = a.limitErr
 	}
 	if err == nil {
 		err = l.appendStale(&a.app, defTime)
@@ -138,29 +153,44 @@ func (l *loop) appendBody(app storage.AppenderV2, got fetched, ts, deadline time
 		return a.counts, err
 	}
 	l.cache.done(true)
-	l.series = l.names.learn(a.lesson, l.series, a.parsed, a.view.generation)
-	l.metadata.done(true, l.names.metadataOfUse())
+	l.series = l.settings.names.Learn(a.findings, l.series, a.parsed)
+	l.families.Done(true, l.settings.names.Decisions().KeepFamily)
 	l.countRefused(a.counts.refused)
 	return a.counts, nil
 }
 
-// countSkipped adds what has been skipped to the counts.
+// renumber puts the current numbers of names into the cache if numbers have been given
+// to other names.
+func (l *loop) renumber(d *names.Decisions) {
+	if l.numbers == d.Generation {
+		return
+	}
+	l.numbers = d.Generation
+	for i := range l.cache.entries {
+		if e := &l.cache.entries[i]; e.ref != 0 {
+			e.number = l.settings.names.Number(e.lset, metadata.Metadata{Type: model.MetricTypeUnknown})
+		}
+	}
+	l.cache.dropped, l.cache.droppedSeen = nil, 0
+}
+
+// countSkipped adds the skipped samples to the counts.
 func (a *appending) countSkipped() {
 	if a.skipped == nil {
 		return
 	}
-	a.counts.scraped += a.skipped.samples
-	a.counts.kept += a.skipped.kept
-	for i, n := range a.skipped.numbers {
-		if i == noName || n == 0 {
+	a.counts.scraped += a.skipped.Samples
+	a.counts.kept += a.skipped.Kept
+	for i, n := range a.skipped.Numbers {
+		if i == names.NoName || n == 0 {
 			continue
 		}
-		a.count(uint32(i), n) //nolint:gosec // Not above maxNames.
+		a.count(uint32(i), n) //nolint:gosec // Not above the limit on names.
 		before := uint32(0)
-		if i < len(a.series) {
-			before = a.series[i]
+		if i < len(a.loop.series) {
+			before = a.loop.series[i]
 		}
-		// Which of them are new is not known, but how many more there are.
+		// It is not known which series are new, only how many more there are.
 		a.counts.seriesAdded += int(max(a.parsed[i], before) - before)
 	}
 }
@@ -173,17 +203,25 @@ func (a *appending) count(number, n uint32) {
 	a.parsed[number] += n
 }
 
-// parserFor checks what parsers do not survive and makes the parser.
-func (l *loop) parserFor(b []byte, contentType string) (textparse.Parser, error) {
-	if err := checkBody(b, contentType, l.fallbackType); err != nil {
+// countRefused replaces what the loop has added to the refused series.
+func (l *loop) countRefused(refused [names.Needs]int) {
+	for n, count := range refused {
+		l.manager.refused[n].Add(int64(count - l.refused[n]))
+	}
+	l.refused = refused
+}
+
+// parserFor makes the parser, unless it would not survive the body.
+func (l *loop) parserFor(got body.Answer) (textparse.Parser, error) {
+	if err := got.Check(); err != nil {
 		return nil, err
 	}
-	parser, err := textparse.New(b, contentType, l.symbols, textparse.ParserOptions{
-		IgnoreNativeHistograms:                  !l.nativeHistograms,
-		ConvertClassicHistogramsToNHCB:          l.convertToNHCB,
-		KeepClassicOnClassicAndNativeHistograms: l.alwaysClassic,
-		OpenMetricsSkipSTSeries:                 l.parseST,
-		FallbackContentType:                     l.fallbackType,
+	parser, err := textparse.New(got.Bytes(), got.ContentType, l.settings.symbols, textparse.ParserOptions{
+		IgnoreNativeHistograms:                  !l.targetSettings.nativeHistograms,
+		ConvertClassicHistogramsToNHCB:          l.targetSettings.convertToNHCB,
+		KeepClassicOnClassicAndNativeHistograms: l.targetSettings.alwaysClassic,
+		OpenMetricsSkipSTSeries:                 l.settings.parseST,
+		FallbackContentType:                     got.FallbackType,
 	})
 	if parser == nil {
 		return nil, err
@@ -194,27 +232,25 @@ func (l *loop) parserFor(b []byte, contentType string) (textparse.Parser, error)
 
 // all reads the body to its end.
 func (a *appending) all() error {
+	families := a.loop.families
 	for {
 		entry, err := a.parser.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return &parseError{err: err}
+			return &reason.ParseError{Err: err}
 		}
 		switch entry {
 		case textparse.EntryType:
 			name, typ := a.parser.Type()
-			a.fam = a.metadata.setType(name, typ)
-			a.learnFamily(name)
+			a.setFamily(name, families.SetType(name, typ))
 		case textparse.EntryHelp:
 			name, help := a.parser.Help()
-			a.fam = a.metadata.setHelp(name, help)
-			a.learnFamily(name)
+			a.setFamily(name, families.SetHelp(name, help))
 		case textparse.EntryUnit:
 			name, unit := a.parser.Unit()
-			a.fam = a.metadata.setUnit(name, unit)
-			a.learnFamily(name)
+			a.setFamily(name, families.SetUnit(name, unit))
 		case textparse.EntrySeries, textparse.EntryHistogram:
 			if err := a.inTime(); err != nil {
 				return err
@@ -226,50 +262,43 @@ func (a *appending) all() error {
 	}
 }
 
-// inTime is an error once the scrape's deadline has passed.
+// setFamily sets the family whose metadata was read last; nil if there was no room for it.
+func (a *appending) setFamily(name []byte, f *names.Family) {
+	a.family = f
+	a.member = member{} // Its family's metadata may have changed.
+	if a.skipped != nil {
+		a.findings.Family(name)
+	}
+}
+
+// inTime returns an error once the scrape's deadline has passed.
 func (a *appending) inTime() error {
-	// Looking for a start timestamp may go through the rest of the body.
+	// The search for a start timestamp may go through the rest of the body.
 	if !a.seekST && a.counts.scraped%checkEvery != 0 {
 		return nil
 	}
 	if time.Now().Before(a.deadline) {
 		return nil
 	}
-	return fmt.Errorf("timed out after %s with %d samples of the body parsed: %w", a.timeout, a.counts.scraped, context.DeadlineExceeded)
+	return fmt.Errorf("timed out after %s with %d samples of the body parsed: %w", a.loop.targetSettings.timeout, a.counts.scraped, context.DeadlineExceeded)
 }
 
-// limitError is the limit the scrape has met, the one on samples first.
-func (a *appending) limitError() error {
-	if a.sampleErr != nil {
-		return a.sampleErr
-	}
-	return a.limitErr
-}
-
-// logRejected counts and logs the samples that the storage did not take.
+// logRejected counts the samples that the storage rejected, and logs a change of the
+// reasons.
 func (a *appending) logRejected() {
-	rejected := []struct {
-		reason string
-		n      int
-	}{
-		{"out_of_order", a.outOfOrder},
-		{"duplicate", a.duplicate},
-		{"out_of_bounds", a.outOfBound},
-		{"exemplar_out_of_order", a.badExempl},
-	}
 	var which uint8
 	var attrs []any
-	for i, r := range rejected {
-		if r.n > 0 {
-			a.metrics.rejected.WithLabelValues(r.reason).Add(float64(r.n))
-			attrs = append(attrs, slog.Int(r.reason, r.n))
+	for i, n := range a.rejected {
+		if n > 0 {
+			a.loop.manager.metrics.rejected.WithLabelValues(rejectionName(i)).Add(float64(n))
+			attrs = append(attrs, slog.Int(rejectionName(i), n))
 			which |= 1 << i
 		}
 	}
-	if which != a.rejects && which != 0 {
-		a.log(slog.LevelWarn, "samples rejected", attrs...)
+	if which != a.loop.rejected && which != 0 {
+		a.loop.log(slog.LevelWarn, "samples rejected", attrs...)
 	}
-	a.rejects = which
+	a.loop.rejected = which
 }
 
 // appendStale writes stale markers for the series that are gone.

@@ -16,9 +16,11 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// loopsByAddress gives the running loops of a job.
+// loopsByAddress returns the running loops of a job.
 func loopsByAddress(m *Manager, job string) map[string]*loop {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -91,7 +93,7 @@ func dropMetric(name string) []*relabel.Config {
 	return []*relabel.Config{rc}
 }
 
-// Labels before relabelling are shown on status pages: they follow.
+// Labels before relabelling, which status pages show, are updated.
 func TestDiscoveredLabelsFollow(t *testing.T) {
 	m := newManager(t, &recorder{})
 	cfg := jobConfig("j", every(time.Hour))
@@ -142,8 +144,8 @@ func TestChangesThatNeedNewLoops(t *testing.T) {
 	}
 }
 
-// New settings take effect without a gap in the series, and what they no longer
-// produce goes stale with the first scrape.
+// New settings take effect without a gap in the series, and series that they no longer
+// produce go stale with the first scrape.
 func TestSettingsChangeLeavesNoGap(t *testing.T) {
 	t.Parallel()
 	s := serveBody(t, textType, "a 1\nb 1\n")
@@ -173,8 +175,8 @@ func TestSettingsChangeLeavesNoGap(t *testing.T) {
 	require.Equal(t, 1, stale)
 }
 
-// A pod that comes back under another address, with the same labels, goes on with
-// its series, and what it no longer has goes stale.
+// A pod that comes back under another address, with the same labels, continues its
+// series, and the series that it no longer has go stale.
 func TestTargetMovesAddress(t *testing.T) {
 	t.Parallel()
 	old := serveBody(t, textType, "a 1\nb 1\n")
@@ -199,7 +201,7 @@ func TestTargetMovesAddress(t *testing.T) {
 	}
 	require.Equal(t, []string{`{__name__="b"} stale`}, values(stale))
 
-	// Gone before its heir has scraped: then the markers are written after all.
+	// Gone before its second has scraped: then the markers are written after all.
 	require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", at(addressOf(replacement)))))
 	require.NoError(t, m.Apply(nil, nil))
 	body, _ := r.last(t)
@@ -283,7 +285,7 @@ func TestBadJobsDoNotHinderOthers(t *testing.T) {
 	} {
 		wrong := jobConfig("bad", c.change)
 		for range 2 {
-			// The error says what is wrong with the set, not what is new.
+			// The error is about the set, not about what has changed.
 			err := m.Apply([]*config.ScrapeConfig{wrong, good}, both)
 			require.ErrorContains(t, err, `job "bad": `, name)
 			require.ErrorContains(t, err, c.reason, name)
@@ -392,6 +394,6 @@ func TestErrorsAreBounded(t *testing.T) {
 	}
 	err := m.Apply(one(jobConfig("j")), groups("j", g))
 	require.ErrorContains(t, err, "and 4997 more targets")
-	require.Less(t, len(err.Error()), 4*maxReason)
+	require.Less(t, len(err.Error()), 4*reason.Max)
 	require.Regexp(t, regexp.MustCompile(`(?s)target 0 .*target 1 .*target 2 `), err.Error())
 }

@@ -2,7 +2,6 @@ package scrape
 
 import (
 	"bytes"
-	"io"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -16,7 +15,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// nowhere is a storage that only hands out references: what is measured is the
+// nowhere is a storage that only hands out references, so that a benchmark measures the
 // scraping.
 type nowhere struct{ refs storage.SeriesRef }
 
@@ -32,8 +31,8 @@ func (n *nowhere) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ f
 func (n *nowhere) Commit() error   { return nil }
 func (n *nowhere) Rollback() error { return nil }
 
-// BenchmarkAppend is one body that has been seen before, parsed and appended. It
-// also tells what the loop keeps between scrapes.
+// BenchmarkAppend parses and appends a body that has been seen before. It also reports
+// what the loop keeps between scrapes.
 func BenchmarkAppend(b *testing.B) {
 	files, err := filepath.Glob("testdata/*.gz")
 	require.NoError(b, err)
@@ -41,9 +40,13 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(filepath.Base(file), func(b *testing.B) {
 			contentType := map[string]string{".txt": textType, ".openmetrics": omType, ".protobuf": pbType}[filepath.Ext(file[:len(file)-3])]
 			text := unzipped(b, file)
-			got := fetched{body: body{buf: append(make([]byte, 0, len(text)+bodySpare), text...)}, contentType: contentType}
+			target := model.LabelSet{model.AddressLabel: "127.0.0.1:1"}
+			fetcher := testLoop(b, newManager(b, &recorder{}), jobConfig("j", slow), target).settings.fetcher
+			got, err := fetcher.Read(b.Context(), bytes.NewReader(text), contentType, len(text), nil)
+			require.NoError(b, err)
+			defer got.Release()
 			before := heap()
-			l := testLoop(b, newManager(b, &recorder{}), jobConfig("j", slow), model.LabelSet{model.AddressLabel: "127.0.0.1:1"})
+			l := testLoop(b, newManager(b, &recorder{}), jobConfig("j", slow), target)
 			app := &nowhere{}
 			var c counts
 			for range 2 {
@@ -71,23 +74,4 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc) //nolint:gosec // Less than 2^63.
-}
-
-// BenchmarkFilter is one body of which one name is wanted.
-func BenchmarkFilter(b *testing.B) {
-	text := unzipped(b, "testdata/kube-apiserver.txt.gz")
-	v := viewOf(b, text, textType, func(name string) bool { return name == "apiserver_request_total" })
-	pool := &filters{}
-	samples := 0
-	b.ReportAllocs()
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		f := pool.over(bytes.NewReader(text), v, 0)
-		if _, err := io.Copy(io.Discard, f); err != nil {
-			b.Fatal(err)
-		}
-		samples = f.samples
-		pool.put(f)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*samples), "ns/sample")
 }

@@ -8,32 +8,32 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// cache is what one loop remembers about the series of its target: the labels
-// and the storage reference of each by its text in the body (so that a line seen
-// before is not relabelled again), the texts that relabelling drops, and which
-// series the scrapes before and now held, for stale markers.
+// cache is what one loop remembers about the series of its target: labels and storage
+// reference of each by its text in the body, so that a line seen before is not relabelled
+// again; the texts that are not stored; and, for stale markers, which series the last
+// scrape and this one held.
 //
-// Texts are kept as hashes only. Two of them, with seeds nobody outside knows,
-// of 64 and 32 bits: the first finds the entry, the second notices that it is
-// another text's. Such a text is then handled as new on every scrape.
+// Texts are kept as two hashes, of 64 and 32 bits, with secret seeds: the first finds
+// the entry, the second detects that the entry is another text's. Such a text is then
+// handled as new on every scrape.
 //
 // A cache belongs to one goroutine at a time.
 type cache struct {
 	seeds [2]maphash.Seed
-	iter  uint32 // the scrape at work; a failed one may count twice
+	iter  uint32 // number of the scrape under way; a failed one may count twice
 
 	index   map[uint64]int32 // into entries
 	entries []cacheEntry
 	free    []int32 // entries not in use
 	dropped map[uint64]droppedEntry
 
-	// inherited are the series of the loop before this one, by reference, until
-	// the first scrape tells which of them are still there.
-	inherited map[storage.SeriesRef]labels.Labels
+	// previous are the series of the loop that this one replaces, by reference, until
+	// the first scrape shows which of them are still there.
+	previous map[storage.SeriesRef]labels.Labels
 
-	// Counted so that scrapes without change need no pass over the entries.
+	// With these counts, scrapes without a change need no pass over the entries.
 	seen, droppedSeen                  int // entries met in this scrape
-	tracked, trackedBefore, stillThere int // entries in the current set, in the one before, in both
+	tracked, trackedBefore, stillThere int // entries present in this scrape, in the last, in both
 
 	lastSize int // entries after the last success
 
@@ -52,8 +52,8 @@ type cacheEntry struct {
 
 type droppedEntry struct {
 	check, seen uint32
-	// number is that of the name, when relabelling has left the series and only
-	// nobody reads them.
+	// unread: relabelling keeps the series, but nobody reads it. number is then that of
+	// its name.
 	number uint32
 	unread bool
 }
@@ -87,8 +87,8 @@ func (c *cache) key(text []byte) textKey {
 	}
 }
 
-// get gives the place of a series, or none, and whether this scrape has met it
-// before. Places are good until the next add or done.
+// get returns the place of a series, or none, and whether this scrape has met it
+// before. Places are valid until the next add or done.
 func (c *cache) get(k textKey) (place int32, again bool) {
 	place, ok := c.index[k.hash]
 	if !ok {
@@ -106,7 +106,7 @@ func (c *cache) get(k textKey) (place int32, again bool) {
 	return place, false
 }
 
-// add remembers a series that get did not know, and gives its place.
+// add remembers a series that get did not know, and returns its place.
 func (c *cache) add(k textKey, ref storage.SeriesRef, lset labels.Labels, number uint32) int32 {
 	if _, taken := c.index[k.hash]; taken {
 		return none
@@ -139,8 +139,8 @@ func (c *cache) track(place int32) {
 	c.tracked++
 }
 
-// drop gives what is known of a text that is dropped, whether by relabelling or for
-// want of a reader.
+// drop returns what is known of a text that is not stored, because relabelling drops it
+// or nobody reads it.
 func (c *cache) drop(k textKey) (d droppedEntry, ok bool) {
 	if d, ok = c.dropped[k.hash]; !ok || d.check != k.check {
 		return d, false
@@ -153,14 +153,14 @@ func (c *cache) drop(k textKey) (d droppedEntry, ok bool) {
 	return d, true
 }
 
-// undrop forgets a text that drop has just given.
+// undrop forgets a text that drop has just returned.
 func (c *cache) undrop(k textKey) {
 	delete(c.dropped, k.hash)
 	c.droppedSeen--
 }
 
-// addDropped remembers a text that relabelling drops. With unread set, it is one
-// that nobody reads, of the name with the number.
+// addDropped remembers a text that relabelling drops; or, with unread, one that nobody
+// reads, of the name with the number.
 func (c *cache) addDropped(k textKey, number uint32, unread bool) {
 	if len(c.dropped) >= maxDropped {
 		return
@@ -175,15 +175,15 @@ func (c *cache) addDropped(k textKey, number uint32, unread bool) {
 	c.droppedSeen++
 }
 
-// stale gives the series that were present in the scrape before (or in that of
-// the loop before) and are not in this one. Several texts may stand for one
-// reference: it is present if any of them is.
+// stale returns the series that were present in the last scrape, or in that of the
+// replaced loop, and are not in this one. Several texts may have the same reference: its
+// series is present if any of them is.
 func (c *cache) stale() map[storage.SeriesRef]labels.Labels {
-	if c.stillThere == c.trackedBefore && len(c.inherited) == 0 {
+	if c.stillThere == c.trackedBefore && len(c.previous) == 0 {
 		return nil
 	}
-	// A copy, for the scrape may yet fail and ask again.
-	gone := maps.Clone(c.inherited)
+	// A copy, because the scrape may still fail and ask again.
+	gone := maps.Clone(c.previous)
 	if gone == nil {
 		gone = map[storage.SeriesRef]labels.Labels{}
 	}
@@ -200,9 +200,9 @@ func (c *cache) stale() map[storage.SeriesRef]labels.Labels {
 	return gone
 }
 
-// done ends an iteration. After a success it forgets what the scrape did not
-// meet; after a failure only when the cache has grown a lot, for a target with
-// ever changing series that never succeeds would fill it.
+// done ends a scrape. After a success it forgets what the scrape did not meet. After a
+// failure it does so only when the cache has grown a lot: a target whose series always
+// change and whose scrapes always fail would fill the memory.
 func (c *cache) done(success bool) {
 	size := len(c.index) + len(c.dropped)
 	forget := success || size > 2*c.lastSize+1000
@@ -224,7 +224,7 @@ func (c *cache) done(success bool) {
 	}
 	c.trackedBefore, c.tracked, c.stillThere = c.tracked, 0, 0
 	c.seen, c.droppedSeen = 0, 0
-	c.inherited = nil
+	c.previous = nil
 	c.iter++
 }
 
@@ -255,7 +255,7 @@ func (c *cache) compact() {
 	c.entries, c.index, c.free = entries, index, nil
 }
 
-// series gives the labels of all series.
+// series returns the labels of all series.
 func (c *cache) series() []labels.Labels {
 	all := make([]labels.Labels, 0, len(c.index))
 	for _, place := range c.index {
@@ -264,11 +264,10 @@ func (c *cache) series() []labels.Labels {
 	return all
 }
 
-// heirloom gives the series present at the last scrape, for a loop that takes
-// over from this one.
-func (c *cache) heirloom() map[storage.SeriesRef]labels.Labels {
-	present := c.inherited
-	c.inherited = nil
+// present returns the series of the last scrape, for a loop that replaces this one.
+func (c *cache) present() map[storage.SeriesRef]labels.Labels {
+	present := c.previous
+	c.previous = nil
 	if present == nil {
 		present = make(map[storage.SeriesRef]labels.Labels, c.trackedBefore)
 	}

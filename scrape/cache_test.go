@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/names"
 )
 
 // cacheModel is what the cache is to do, by the book: maps of texts and sets of
@@ -68,7 +70,7 @@ func TestCacheAgreesWithModel(t *testing.T) {
 					require.Equal(t, e.ref, c.entries[place].ref)
 					e.seen = m.iter
 				} else {
-					place = c.add(c.key([]byte(text)), ref, labels.FromStrings("n", text), noName)
+					place = c.add(c.key([]byte(text)), ref, labels.FromStrings("n", text), names.NoName)
 					e = &modelEntry{ref: ref, seen: m.iter}
 					m.known[text] = e
 				}
@@ -93,7 +95,7 @@ func TestCacheForgetsAndShrinks(t *testing.T) {
 		for i := from; i < to; i++ {
 			k := c.key([]byte(fmt.Sprint(i)))
 			if place, _ := c.get(k); place == none {
-				c.add(k, storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)), noName)
+				c.add(k, storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)), names.NoName)
 			}
 			place, _ := c.get(k)
 			c.track(place)
@@ -123,9 +125,9 @@ func TestCacheOfAFailingTarget(t *testing.T) {
 		for n := range 500 {
 			k := c.key([]byte(fmt.Sprintf("%d of %d", n, i)))
 			if n%2 == 0 {
-				c.addDropped(k, noName, false)
+				c.addDropped(k, names.NoName, false)
 			} else {
-				c.add(k, 1, labels.EmptyLabels(), noName)
+				c.add(k, 1, labels.EmptyLabels(), names.NoName)
 			}
 		}
 		c.done(false)
@@ -137,8 +139,8 @@ func TestCacheDropped(t *testing.T) {
 	c := newCache()
 	a, b := c.key([]byte("a")), c.key([]byte("b"))
 	require.False(t, isDropped(c, a))
-	c.addDropped(a, noName, false)
-	c.addDropped(b, noName, false)
+	c.addDropped(a, names.NoName, false)
+	c.addDropped(b, names.NoName, false)
 	require.True(t, isDropped(c, a))
 	c.done(true)
 	require.True(t, isDropped(c, a))
@@ -152,44 +154,44 @@ func TestCacheCollision(t *testing.T) {
 	c := newCache()
 	a := textKey{hash: 7, check: 1}
 	b := textKey{hash: 7, check: 2}
-	c.add(a, 1, labels.FromStrings("n", "a"), noName)
+	c.add(a, 1, labels.FromStrings("n", "a"), names.NoName)
 	place, _ := c.get(b)
 	require.EqualValues(t, none, place)
-	require.EqualValues(t, none, c.add(b, 2, labels.FromStrings("n", "b"), noName))
+	require.EqualValues(t, none, c.add(b, 2, labels.FromStrings("n", "b"), names.NoName))
 	place, _ = c.get(a)
 	require.Equal(t, storage.SeriesRef(1), c.entries[place].ref)
 
-	c.addDropped(a, noName, false)
+	c.addDropped(a, names.NoName, false)
 	require.False(t, isDropped(c, b))
-	c.addDropped(b, noName, false)
+	c.addDropped(b, names.NoName, false)
 	require.False(t, isDropped(c, b))
 	require.True(t, isDropped(c, a))
 }
 
-func TestCacheHeirloom(t *testing.T) {
+func TestCacheOfAReplacedLoop(t *testing.T) {
 	c := newCache()
 	for i := range 3 {
-		c.track(c.add(c.key([]byte(fmt.Sprint(i))), storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)), noName))
+		c.track(c.add(c.key([]byte(fmt.Sprint(i))), storage.SeriesRef(i+1), labels.FromStrings("n", fmt.Sprint(i)), names.NoName))
 	}
-	c.add(c.key([]byte("not tracked")), 9, labels.EmptyLabels(), noName)
+	c.add(c.key([]byte("not tracked")), 9, labels.EmptyLabels(), names.NoName)
 	c.done(true)
 
-	heir := newCache()
-	heir.inherited = c.heirloom()
-	require.Len(t, heir.inherited, 3)
+	second := newCache()
+	second.previous = c.present()
+	require.Len(t, second.previous, 3)
 	// It may be passed on again before the first scrape.
 	third := newCache()
-	third.inherited = heir.heirloom()
-	require.Len(t, third.inherited, 3)
+	third.previous = second.present()
+	require.Len(t, third.previous, 3)
 
 	// One of them is still there, under another text.
-	third.track(third.add(third.key([]byte("other")), 2, labels.FromStrings("n", "1"), noName))
+	third.track(third.add(third.key([]byte("other")), 2, labels.FromStrings("n", "1"), names.NoName))
 	for range 2 {
 		// Asking again after a failure gives the same.
 		require.Equal(t, []storage.SeriesRef{1, 3}, slices.Sorted(maps.Keys(third.stale())))
 	}
 	third.done(true)
-	require.Empty(t, third.inherited)
+	require.Empty(t, third.previous)
 	third.done(true)
 	require.Empty(t, third.stale())
 }

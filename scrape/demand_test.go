@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/metadata"
-	"github.com/prometheus/prometheus/storage"
 )
 
 // wants is a demand for some names.
@@ -25,8 +23,8 @@ func wants(names ...string) Demand {
 
 func onDemand(o *Options) { o.OnDemand = true }
 
-// demandConfigs are jobs whose relabelling names and drops series in ways that can,
-// and cannot, be told from the names in the body.
+// demandConfigs are jobs whose relabelling renames and drops series in ways that the names
+// in the body decide, and in ways that they do not.
 func demandConfigs() map[string]string {
 	return map[string]string{
 		"plain":             "",
@@ -43,9 +41,8 @@ func demandConfigs() map[string]string {
 	}
 }
 
-// On demand, what is wanted is stored as it is when everything is: the same
-// samples, the same markers, at the same times; and the synthetic series are as
-// true.
+// On demand, wanted series are stored as they are when everything is stored: the same
+// samples and markers at the same times. The synthetic series are the same as well.
 func TestOnDemandIsExact(t *testing.T) {
 	for name, job := range demandConfigs() {
 		for seed := range uint64(4) {
@@ -58,7 +55,7 @@ func TestOnDemandIsExact(t *testing.T) {
 				for i := range all {
 					wantedOf := func(batch []sample) (out []string) {
 						for _, s := range batch {
-							// Which metadata a series has hangs on all lines before it.
+							// The metadata of a series depends on all lines before it.
 							s.ref, s.family, s.meta = 0, "", metadata.Metadata{}
 							if s.name() == "a" || s.name() == "up" || s.name() == "scrape_samples_scraped" || s.name() == "scrape_samples_post_metric_relabeling" {
 								out = append(out, s.String())
@@ -94,8 +91,8 @@ func jobOf(t testing.TB, job string) *config.ScrapeConfig {
 	return (difference{job: job}).config(t).ScrapeConfigs[0]
 }
 
-// randomTexts gives n bodies over a few names, with what happens to bodies: series
-// that come and go, times of their own, repetitions, garbage, nothing, refusals.
+// randomTexts makes n bodies over a few names: with series that come and go, explicit
+// timestamps, repetitions, garbage, nothing, or a failure.
 func randomTexts(rnd *rand.Rand, n int, start time.Time) []string {
 	var out []string
 	for range n {
@@ -176,13 +173,13 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	require.EqualValues(t, 4, report["scrape_samples_scraped"])
 	require.Empty(t, l.cache.index)
 
-	l.conclude()
+	l.finish()
 	metrics, _ = m.Catalog()
 	require.Empty(t, metrics)
 	require.NotEqual(t, version, m.CatalogVersion())
 }
 
-// Formats in which a line is no series are parsed whole, and then chosen from.
+// Formats in which a series is not a line are parsed whole, and then filtered.
 func TestOnDemandOfOtherFormats(t *testing.T) {
 	for name, contentType := range map[string]string{"protobuf": pbType, "quoted": textType} {
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +201,7 @@ func TestOnDemandOfOtherFormats(t *testing.T) {
 				require.EqualValues(t, report["scrape_samples_scraped"], report["scrape_samples_post_metric_relabeling"])
 				require.Greater(t, report["scrape_samples_scraped"], 1.)
 				if _, known := l.target.GetMetadata("things_total"); contentType == pbType && i > 0 {
-					require.Equal(t, i < 3, known, "of what is wanted the metadata stays, scrape %d", i)
+					require.Equal(t, i < 3, known, "the metadata of wanted names stays, scrape %d", i)
 				}
 				require.Equal(t, [][]string{{}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} 1`}, {`{__name__="things_total"} stale`}}[i], append([]string{}, values(samples)...))
 			}
@@ -225,12 +222,12 @@ func TestErrorsOfWhatIsWanted(t *testing.T) {
 		l.scrape(time.Now())
 	}
 	require.EqualError(t, l.target.LastError(), `line 5: strconv.ParseFloat: parsing "x": invalid syntax, in "c x"`)
-	// What is wrong with a line that nobody reads stays unnoticed.
+	// Parse errors in skipped lines are not reported.
 	l.scrape(time.Now())
 	require.NoError(t, l.target.LastError())
 }
 
-// What becomes wanted is scraped at once, though its turn is far.
+// A name that becomes wanted is scraped at once, although its scheduled time is far.
 func TestDemandIsMetAtOnce(t *testing.T) {
 	inBubble(t, plain("a 1\nb 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		m.opts.OnDemand = true
@@ -257,11 +254,11 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 		m.SetDemand(Demand{})
 		time.Sleep(10 * time.Second)
 		all, _ := ups(r)
-		require.Len(t, all, len(times)+2, "what is wanted no more is no reason to hurry")
+		require.Len(t, all, len(times)+2, "nothing is scraped because a name is no longer wanted")
 	})
 }
 
-// Near the limit what nobody reads is refused first, and what is acted upon last.
+// Near the limit unread series are refused first, and vital ones last.
 func TestSeriesLimit(t *testing.T) {
 	handler := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", textType)
@@ -298,67 +295,7 @@ func TestSeriesLimit(t *testing.T) {
 		require.Zero(t, unneeded)
 		require.Equal(t, 30+50, needed)
 	}
-	l.conclude()
+	l.finish()
 	_, needed := m.Refused()
 	require.Zero(t, needed)
 }
-
-func TestFateOf(t *testing.T) {
-	f := func(rules, name string, want fate) {
-		t.Helper()
-		cfg := jobOf(t, "metric_relabel_configs: ["+rules+"]")
-		require.Equal(t, want, fateOf(name, cfg.MetricRelabelConfigs))
-	}
-	depends := fate{depends: true}
-	f("", "a", fate{name: "a"})
-	f("{source_labels: [__name__], regex: 'a.*', action: drop}", "ab", fate{dropped: true})
-	f("{source_labels: [__name__], regex: 'a.*', action: keep}", "b", fate{dropped: true})
-	f("{source_labels: [x, __name__], regex: 'a.*', action: drop}", "a", fate{name: "a"})
-	f("{source_labels: [__name__], regex: 'a_(.*)', target_label: __name__}", "a_b", fate{name: "b"})
-	f("{source_labels: [__name__], regex: 'a_(.*)', target_label: __name__}, {source_labels: [__name__], regex: b, action: drop}", "a_b", fate{dropped: true})
-	f("{source_labels: [__name__], target_label: __name__, action: uppercase}", "a", fate{name: "A"})
-	f("{source_labels: [__name__], regex: '(.*)', target_label: other}", "a", fate{name: "a"})
-	f("{target_label: __name__, replacement: z}", "a", fate{name: "z"})
-	f("{source_labels: [x], target_label: __name__}", "a", depends)
-	f("{source_labels: [__name__], regex: '(.*)', target_label: '__${1}__', replacement: z}", "name", depends)
-	f("{source_labels: [__name__], regex: '(.*)', target_label: 'x_${1}', replacement: z}", "name", fate{name: "name"})
-	f("{source_labels: [__name__], regex: '(.*)', target_label: __name__, replacement: ''}", "a", depends)
-	f("{regex: '__.*', action: labeldrop}", "a", depends)
-	f("{regex: 'x', action: labeldrop}", "a", fate{name: "a"})
-	f("{regex: 'x', action: labelkeep}", "a", depends)
-	f("{regex: '(x.*)', action: labelmap}", "a", depends)
-	f("{regex: '(x.*)', replacement: 'z_$1', action: labelmap}", "a", fate{name: "a"})
-	f("{source_labels: [x], target_label: y, action: keepequal}", "a", fate{name: "a"})
-}
-
-// A target that exposes ever new names fills neither the catalog nor the cache.
-func TestEverNewNames(t *testing.T) {
-	i := 0
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", textType)
-		for range 5000 {
-			i++
-			_, _ = fmt.Fprintf(w, "# TYPE n%d counter\nn%d 1\n", i, i)
-		}
-	})
-	m := newManager(t, storageNowhere{}, onDemand)
-	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
-	for range 8 {
-		l.names.forgot = time.Time{}
-		l.scrape(time.Now())
-		require.NoError(t, l.target.LastError())
-	}
-	require.LessOrEqual(t, len(l.names.entries), maxNames+1)
-	require.LessOrEqual(t, len(l.names.lines), 2*maxNames)
-	require.LessOrEqual(t, len(l.names.fams), 2*maxNames)
-	require.Empty(t, l.cache.dropped)
-	m.jobs["j"] = l.job
-	defer delete(m.jobs, "j")
-	metrics, _ := m.Catalog()
-	require.LessOrEqual(t, len(metrics), 5000)
-}
-
-// storageNowhere gives appenders that only hand out references.
-type storageNowhere struct{ storage.AppendableV2 }
-
-func (storageNowhere) AppenderV2(context.Context) storage.AppenderV2 { return &nowhere{} }

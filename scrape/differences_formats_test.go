@@ -117,7 +117,7 @@ func histogramDifferences() []difference {
 	}
 }
 
-// cutOff gives a body and its beginnings.
+// cutOff returns a body and its beginnings.
 func cutOff(a answer) []answer {
 	out := []answer{a}
 	for _, tenths := range []int{9, 7, 5, 3, 1} {
@@ -128,7 +128,7 @@ func cutOff(a answer) []answer {
 	return out
 }
 
-// protobuf gives answers of a client_golang program after it did n things.
+// protobuf returns answers of a client_golang program after it did n things.
 func protobuf(ns ...int) []answer {
 	var out []answer
 	reg := prometheus.NewRegistry()

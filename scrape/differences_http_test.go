@@ -51,7 +51,7 @@ func httpDifferences() []difference {
 		{name: "redirects not followed", job: "follow_redirects: false", answers: between(redirect(301, "/other"), redirect(308, "/metrics"))},
 		{name: "timeouts", job: "extra_scrape_metrics: true", answers: between(answer{handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }}, answer{body: body, hang: true, cut: len(body)}, answer{body: body, hang: true, cut: 3}, answer{body: body, gzip: true, hang: true, cut: 3}, answer{body: body, hang: true, cut: 3, status: 500})},
 		{name: "slow answers", answers: between(answer{handler: func(w http.ResponseWriter, _ *http.Request) {
-			time.Sleep(actTimeout - time.Millisecond)
+			time.Sleep(stepTimeout - time.Millisecond)
 			_, _ = w.Write([]byte(body))
 		}})},
 		{name: "broken connections", job: "extra_scrape_metrics: true", answers: between(vanish, vanish, answer{body: body, cut: 3})},
@@ -86,7 +86,7 @@ func httpDifferences() []difference {
 	}
 }
 
-// protobufTyped gives one body under many types.
+// protobufTyped returns one body under many types.
 func protobufTyped(types ...string) []answer {
 	var out []answer
 	for _, contentType := range types {
@@ -124,7 +124,7 @@ func storageDifferences() []difference {
 		// Nothing of the scrape is stored: ours says why where it can be seen.
 		{
 			name: "storage refuses up", refuse: refusing(full, "up", always), answers: answers,
-			pardon: func(_ *difference, theirs, ours *act) (over bool) {
+			allowed: func(_ *difference, theirs, ours *step) (over bool) {
 				if theirs.err == nil && ours.err != nil && ours.err.Error() == "append up: disk full" {
 					ours.err, ours.health = nil, promscrape.HealthGood
 				}

@@ -21,7 +21,7 @@ func fuzzTypes() []string {
 // the first, nothing new, and the first again. kinds has, for the two bodies each, three
 // bits of content type and one of compression, then three of what fails between.
 func fuzzDifference(first, second string, kinds uint16, flags uint32, pick uint64) difference {
-	d := difference{memory: true, pardon: refusedWhole}
+	d := difference{memory: true, allowed: refusedWhole}
 	optionsOf(&d, flags, pick)
 	types := fuzzTypes()
 	a := answer{body: first, contentType: types[kinds&7], gzip: kinds&8 != 0}
@@ -88,7 +88,7 @@ func addSeeds(f *testing.F) {
 		if n := rounds % (optionBits() + 1); n > 0 {
 			flags = bits.RotateLeft32(1, n-1)
 		}
-		base := stageTime.Add(overture)
+		base := bubbleStart.Add(setupTime)
 		f.Add([]byte(first.at(base)), []byte(second.at(base)), kinds, flags, uint64(rounds)) //nolint:gosec // Small.
 	}
 	chunks := exporterChunks(f)

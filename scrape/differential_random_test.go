@@ -26,21 +26,21 @@ func seeds(t testing.TB) (from, n uint64) {
 	return from, n
 }
 
-// stageTime is when a test on stage begins.
-var stageTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+// bubbleStart is when a test in a bubble begins.
+var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // randomDifference makes a job and a sequence of answers. The same seed makes the
 // same ones.
 func randomDifference(seed uint64, chunks []answer) difference {
 	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // The same every time.
-	d := difference{name: fmt.Sprintf("seed %d", seed), memory: seed%20 != 0, pardon: refusedWhole}
+	d := difference{name: fmt.Sprintf("seed %d", seed), memory: seed%20 != 0, allowed: refusedWhole}
 	// Each setting in one job of four.
 	optionsOf(&d, rnd.Uint32()&rnd.Uint32(), rnd.Uint64())
 	if rnd.IntN(6) == 0 {
 		d.ooo = time.Minute
 	}
 	if d.memory && rnd.IntN(6) == 0 {
-		d.refsLast, d.pardon = 25*time.Second, newReferences
+		d.refsLast, d.allowed = 25*time.Second, newReferences
 	}
 	if rnd.IntN(10) == 0 {
 		d.answers = changedChunks(rnd, chunks[rnd.IntN(len(chunks))])
@@ -48,7 +48,7 @@ func randomDifference(seed uint64, chunks []answer) difference {
 	}
 	format, x := rnd.IntN(3), &exposition{rnd: rnd}
 	for range 4 + rnd.IntN(12) {
-		x.step()
+		x.change()
 		if rnd.IntN(12) == 0 {
 			format = rnd.IntN(3)
 		}
@@ -93,7 +93,7 @@ func changedChunks(rnd *rand.Rand, a answer) []answer {
 		b := a
 		b.body = strings.Join(lines, "")
 		if rnd.IntN(8) == 0 {
-			b.body = spoilt(rnd, b.body)
+			b.body = damaged(rnd, b.body)
 		}
 		out = append(out, b)
 	}
@@ -108,10 +108,10 @@ func randomAnswer(rnd *rand.Rand, x *exposition, format int) answer {
 	case 1:
 		a.body, a.contentType = x.text(true), omType
 	default:
-		a.body, a.contentType = x.protobuf(stageTime.Add(overture)), pbType
+		a.body, a.contentType = x.protobuf(bubbleStart.Add(setupTime)), pbType
 	}
 	if rnd.IntN(8) == 0 {
-		a.body = spoilt(rnd, a.body)
+		a.body = damaged(rnd, a.body)
 	}
 	switch rnd.IntN(40) {
 	case 0:
@@ -130,8 +130,8 @@ func randomAnswer(rnd *rand.Rand, x *exposition, format int) answer {
 	return a
 }
 
-// spoilt changes the body in some place.
-func spoilt(rnd *rand.Rand, body string) string {
+// damaged changes the body in one place.
+func damaged(rnd *rand.Rand, body string) string {
 	if body == "" {
 		return "\n"
 	}
@@ -155,7 +155,7 @@ func spoilt(rnd *rand.Rand, body string) string {
 	return strings.Join(lines, "")
 }
 
-// Random jobs and sequences of bodies. SEEDS=SEED+1 plays a failure again.
+// Random jobs and sequences of bodies. SEEDS=SEED+1 repeats a failure.
 func TestRandomSequencesSameAsPrometheus(t *testing.T) {
 	t.Parallel()
 	chunks := exporterChunks(t)

@@ -19,19 +19,19 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 )
 
-// turn is what the two are told at some moment, and what the targets serve from
-// then on, for as long as it takes Prometheus to end what is gone.
-type turn struct {
+// phase is what the two scrapers are given at some moment, and what the targets serve from
+// then on, for as long as Prometheus takes to end what is gone.
+type phase struct {
 	job     string // YAML
 	noJob   bool
-	lasts   time.Duration // 0 is turnLasts
+	lasts   time.Duration // 0 is phaseLasts
 	targets []model.LabelSet
 	bodies  map[string]string // by host; "" for those not named
 }
 
-// turnLasts is no multiple of the interval: no turn is to begin when a target is
-// being scraped.
-const turnLasts = 6*actEvery + 3*time.Second
+// phaseLasts is no multiple of the interval, so that no phase begins while a target is being
+// scraped.
+const phaseLasts = 6*stepEvery + 3*time.Second
 
 func at(addresses ...string) []model.LabelSet {
 	var out []model.LabelSet
@@ -41,15 +41,15 @@ func at(addresses ...string) []model.LabelSet {
 	return out
 }
 
-// play tells one of the two about the turns, and gives for each series what was
-// stored of it: values, and the ends, each as often as it changed.
-func play(t *testing.T, turns []turn, scraperOf newScraper) map[string][]string {
+// runPhases takes one of the two scrapers through the phases. It returns the values and ends that were
+// stored of each series, without repetitions.
+func runPhases(t *testing.T, phases []phase, scraperOf newScraper) map[string][]string {
 	var now atomic.Int64
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tn := turns[now.Load()]
-		body, ok := tn.bodies[r.Host]
+		p := phases[now.Load()]
+		body, ok := p.bodies[r.Host]
 		if !ok {
-			body = tn.bodies[""]
+			body = p.bodies[""]
 		}
 		if body == "500" {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -59,13 +59,13 @@ func play(t *testing.T, turns []turn, scraperOf newScraper) map[string][]string 
 		_, _ = w.Write([]byte(body))
 	})
 	r := &recorder{next: newHeadModel(0, 0)}
-	onStage(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
+	inBubbleWith(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
 		var s scraper
-		for i, tn := range turns {
+		for i, p := range phases {
 			now.Store(int64(i))
-			cfg := difference{job: tn.job}.config(t)
-			g := groups("j", &targetgroup.Group{Source: "s", Targets: tn.targets})
-			if tn.noJob {
+			cfg := difference{job: p.job}.config(t)
+			g := groups("j", &targetgroup.Group{Source: "s", Targets: p.targets})
+			if p.noJob {
 				cfg.ScrapeConfigs, g = nil, nil
 			}
 			if i == 0 {
@@ -75,7 +75,7 @@ func play(t *testing.T, turns []turn, scraperOf newScraper) map[string][]string 
 				s.configure(cfg)
 			}
 			s.start(g)
-			time.Sleep(cmp.Or(tn.lasts, turnLasts))
+			time.Sleep(cmp.Or(p.lasts, phaseLasts))
 			synctest.Wait()
 		}
 	})
@@ -108,7 +108,7 @@ func TestTargetsSameAsPrometheus(t *testing.T) {
 		return []model.LabelSet{{model.AddressLabel: model.LabelValue(address), "instance": "i", "x": model.LabelValue(x)}}
 	}
 	body := func(b string) map[string]string { return map[string]string{"": b} }
-	for name, turns := range map[string][]turn{
+	for name, phases := range map[string][]phase{
 		"target goes":          {{targets: at("a:80", "b:80"), bodies: body("m 1\n")}, {targets: at("a:80"), bodies: body("m 2\n")}},
 		"all go and come back": {{targets: at("a:80", "b:80"), bodies: body("m 1\n")}, {}, {targets: at("b:80"), bodies: body("m 2\nn 1\n")}},
 		"target comes":         {{targets: at("a:80"), bodies: body("m 1\n")}, {targets: at("a:80", "b:80"), bodies: body("m 1\n")}},
@@ -152,10 +152,10 @@ func TestTargetsSameAsPrometheus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ours, theirs := play(t, turns, newOurs), play(t, turns, newTheirs)
+			ours, theirs := runPhases(t, phases, newOurs), runPhases(t, phases, newTheirs)
 			require.NotEmpty(t, theirs)
-			// Prometheus keeps what it knows of series, or does not, as loops are
-			// restarted for reasons that are not ours.
+			// Prometheus restarts loops at other times than ours, and then counts series as
+			// new.
 			for _, h := range []map[string][]string{ours, theirs} {
 				maps.DeleteFunc(h, func(series string, _ []string) bool { return strings.Contains(series, "scrape_series_added") })
 			}
@@ -164,16 +164,16 @@ func TestTargetsSameAsPrometheus(t *testing.T) {
 	}
 }
 
-// What doc.go says is different: here the end of what goes is marked at once.
+// A difference that doc.go describes: stale markers are written at once.
 func TestTargetsUnlikePrometheus(t *testing.T) {
 	t.Parallel()
 	m1 := map[string]string{"": "m 1\n"}
-	for name, turns := range map[string][]turn{
-		"target goes for less than two intervals": {{targets: at("a:80"), bodies: m1}, {lasts: actEvery}, {targets: at("a:80"), bodies: m1}},
+	for name, phases := range map[string][]phase{
+		"target goes for less than two intervals": {{targets: at("a:80"), bodies: m1}, {lasts: stepEvery}, {targets: at("a:80"), bodies: m1}},
 		"job goes": {{targets: at("a:80"), bodies: m1}, {noJob: true}, {targets: at("a:80"), bodies: m1}},
 	} {
 		const series = `{__name__="m", instance="a:80", job="j"}`
-		require.Equal(t, []string{"1"}, play(t, turns, newTheirs)[series], name)
-		require.Equal(t, []string{"1", "stale", "1"}, play(t, turns, newOurs)[series], name)
+		require.Equal(t, []string{"1"}, runPhases(t, phases, newTheirs)[series], name)
+		require.Equal(t, []string{"1", "stale", "1"}, runPhases(t, phases, newOurs)[series], name)
 	}
 }

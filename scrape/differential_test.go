@@ -23,6 +23,8 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/promlet/promlet/scrape/internal/body"
 )
 
 // difference is a sequence of answers that Prometheus' scraper and ours must
@@ -43,13 +45,13 @@ type difference struct {
 	// its default.
 	reload time.Duration
 
-	// pardon takes a difference that is known and wanted out of what ours made of
-	// an answer, or tells that there is nothing to compare from there on.
-	pardon func(d *difference, theirs, ours *act) (over bool)
+	// allowed removes a known and wanted difference from the two results of an answer. It
+	// reports whether to stop comparing there.
+	allowed func(d *difference, theirs, ours *step) (over bool)
 }
 
-// act is what a side made of one answer.
-type act struct {
+// step is what a scraper made of one answer.
+type step struct {
 	committed  [][]string
 	rolledBack [][]string
 	health     promscrape.TargetHealth
@@ -59,7 +61,7 @@ type act struct {
 
 func (d difference) config(t testing.TB) *config.Config {
 	cfg, err := config.Load(fmt.Sprintf("scrape_configs:\n- job_name: j\n  scrape_interval: %s\n  scrape_timeout: %s\n  %s\n",
-		actEvery, actTimeout, strings.ReplaceAll(d.job, "\n", "\n  ")), promslog.NewNopLogger())
+		stepEvery, stepTimeout, strings.ReplaceAll(d.job, "\n", "\n  ")), promslog.NewNopLogger())
 	require.NoError(t, err)
 	return cfg
 }
@@ -75,7 +77,7 @@ func (d difference) recorder(t testing.TB) *recorder {
 	return &recorder{next: next, refuse: d.refuse}
 }
 
-// compare runs both sides and gives what differs, "" if nothing does.
+// compare runs both scrapers and returns what differs, "" for nothing.
 func (d difference) compare(t *testing.T) string {
 	if i := slices.IndexFunc(d.answers, d.neverEnds); i >= 0 {
 		d.answers = d.answers[:i]
@@ -86,10 +88,10 @@ func (d difference) compare(t *testing.T) string {
 	ours, first := d.run(t, d.recorder(t), newOurs, time.Time{})
 	theirs, _ := d.run(t, d.recorder(t), newTheirs, first)
 	for i := range d.answers {
-		if d.pardon != nil && d.pardon(&d, &theirs[i], &ours[i]) {
+		if d.allowed != nil && d.allowed(&d, &theirs[i], &ours[i]) {
 			return ""
 		}
-		if diff := compareActs(theirs[i], ours[i]); diff != "" {
+		if diff := compareSteps(theirs[i], ours[i]); diff != "" {
 			a := d.answers[i]
 			body := a.body
 			a.body = ""
@@ -100,16 +102,16 @@ func (d difference) compare(t *testing.T) string {
 	return ""
 }
 
-// neverEnds tells whether Prometheus might be at work on the answer for ever: its
-// search for start timestamps does not end on some malformed exemplars of
-// OpenMetrics bodies. Ours refuses malformed bodies before it searches.
+// neverEnds reports whether Prometheus might work on the answer for ever: its search for
+// start timestamps does not end on some malformed exemplars of OpenMetrics bodies. Ours
+// refuses malformed bodies before it searches.
 func (d difference) neverEnds(a answer) bool {
 	if !d.parseST {
 		return false
 	}
 	contentType := cmp.Or(a.contentType, textType)
-	// What comes as another type may be read as OpenMetrics for want of a better.
-	p, _ := textparse.New([]byte(a.at(stageTime.Add(overture))), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: config.OpenMetricsText1_0_0.HeaderMediaType()})
+	// A body of another type may be read as OpenMetrics, as a fallback.
+	p, _ := textparse.New([]byte(a.at(bubbleStart.Add(setupTime))), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: config.OpenMetricsText1_0_0.HeaderMediaType()})
 	if _, openMetrics := p.(*textparse.OpenMetricsParser); !openMetrics {
 		return false
 	}
@@ -120,7 +122,7 @@ func (d difference) neverEnds(a answer) bool {
 	}
 }
 
-func compareActs(theirs, ours act) string {
+func compareSteps(theirs, ours step) string {
 	if reflect.DeepEqual(theirs, ours) {
 		return ""
 	}
@@ -139,19 +141,19 @@ func compareActs(theirs, ours act) string {
 	return ""
 }
 
-// refusedWhole pardons what ours does about bodies that Prometheus' parsers do not
-// survive (see guard.go): it takes nothing from them, and Prometheus what comes
-// before the trouble. What is marked as stale and when then differs.
-func refusedWhole(d *difference, theirs, ours *act) (over bool) {
+// refusedWhole allows what ours does with bodies that Prometheus' parsers do not survive
+// (see internal/body/check.go): it takes nothing from them, while Prometheus takes what
+// comes before the error. The stale markers then differ as well.
+func refusedWhole(d *difference, theirs, ours *step) (over bool) {
 	switch {
 	case ours.err == nil:
 		return false
-	case errors.Is(ours.err, errEmptyFamilies), errors.Is(ours.err, errLargeField):
+	case errors.Is(ours.err, body.ErrEmptyFamilies), errors.Is(ours.err, body.ErrLargeField):
 		return true
 	}
 	if d.parseST {
-		// In a body that does not parse, start timestamps are not looked for.
-		for _, a := range []*act{theirs, ours} {
+		// Ours does not look for start timestamps in a body that does not parse.
+		for _, a := range []*step{theirs, ours} {
 			for _, batch := range a.rolledBack {
 				for i, line := range batch {
 					batch[i] = startTimestamp.ReplaceAllString(line, "")
@@ -164,13 +166,13 @@ func refusedWhole(d *difference, theirs, ours *act) (over bool) {
 
 var startTimestamp = regexp.MustCompile(` st@-?[0-9]+`)
 
-// newReferences pardons, besides, two things about series that the storage gives
-// new references to. Where such a series has several texts in the body, of which
-// one is not taken, both sides may write a stale marker though the body holds the
-// series; Prometheus depending on the order of the texts. And Prometheus goes on
-// with the old reference where the storage refused an exemplar.
-func newReferences(d *difference, theirs, ours *act) (over bool) {
-	for _, a := range []*act{theirs, ours} {
+// newReferences also allows two differences in series that the storage gives new references
+// to. Where the body has such a series under several texts, one of which is rejected, both
+// may write a stale marker although the body holds the series; in Prometheus this depends
+// on the order of the texts. And Prometheus keeps the old reference where the storage
+// refused an exemplar.
+func newReferences(d *difference, theirs, ours *step) (over bool) {
+	for _, a := range []*step{theirs, ours} {
 		all := slices.Concat(slices.Concat(a.committed...), slices.Concat(a.rolledBack...))
 		for i, batch := range a.committed {
 			a.committed[i] = slices.DeleteFunc(batch, func(line string) bool {
@@ -191,8 +193,7 @@ func newReferences(d *difference, theirs, ours *act) (over bool) {
 	return refusedWhole(d, theirs, ours)
 }
 
-// saidDifferently are errors that mean the same, as Prometheus and as promlet
-// say them.
+// saidDifferently are errors that mean the same: Prometheus', and promlet's.
 var saidDifferently = [][2]*regexp.Regexp{
 	{regexp.MustCompile(`context deadline exceeded`), regexp.MustCompile(`^timed out after 5s`)},
 	{regexp.MustCompile(`^body size limit exceeded$`), regexp.MustCompile(`^body_size_limit exceeded`)},
@@ -201,15 +202,15 @@ var saidDifferently = [][2]*regexp.Regexp{
 	{regexp.MustCompile(`^received a zstd-compressed response`), regexp.MustCompile(`^content encoding "zstd" was not asked for`)},
 }
 
-// sameError tells whether both say the same. Ours say where and how much
-// besides, and bound what they quote.
+// sameError reports whether both errors say the same. Ours also say where and how much,
+// and shorten what they quote.
 func sameError(theirs, ours error) bool {
 	if theirs == nil || ours == nil {
 		return theirs == nil && ours == nil
 	}
 	a, b := theirs.Error(), ours.Error()
 	if a == "unexpected EOF" && strings.HasPrefix(b, "body_size_limit exceeded") {
-		return true // Of a cut body as long as its limit either may be said.
+		return true // A cut body that is as long as its limit has both errors.
 	}
 	for _, p := range saidDifferently {
 		if p[0].MatchString(a) || p[1].MatchString(b) {
@@ -224,9 +225,9 @@ func sameError(theirs, ours error) bool {
 	return strings.Contains(b, text[:min(len(text), 200)])
 }
 
-// canonical prints a scrape: samples in order, then stale markers by name. What
-// is known to differ is taken out: the texts and family names of synthetic
-// series, and their references, which Prometheus does not renew.
+// canonical prints a scrape: samples in order, then stale markers by name. It leaves out
+// known differences: the texts and family names of synthetic series, and their
+// references, which Prometheus does not renew.
 func canonical(batch []sample) []string {
 	var out, stale []string
 	for _, s := range batch {
@@ -255,7 +256,7 @@ func canonicals(batches [][]sample) [][]string {
 	return out
 }
 
-// sortedMetadata is what a status page shows of a target's metadata.
+// sortedMetadata is a target's metadata, as a status page shows it.
 func sortedMetadata(t *promscrape.Target) []promscrape.MetricMetadata {
 	list := t.ListMetadata()
 	slices.SortFunc(list, func(a, b promscrape.MetricMetadata) int { return strings.Compare(a.MetricFamily, b.MetricFamily) })
@@ -291,7 +292,7 @@ func TestComparisonNotices(t *testing.T) {
 	} {
 		d.answers = other
 		theirs, _ := d.run(t, d.recorder(t), newTheirs, first)
-		n := slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return compareActs(theirs[i], ours[i]) != "" })
+		n := slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return compareSteps(theirs[i], ours[i]) != "" })
 		require.NotEqual(t, -1, n, name)
 	}
 }

@@ -47,8 +47,8 @@ const (
 
 func (x *exposition) one(in int) bool { return x.rnd.IntN(in) == 0 }
 
-// step changes some things.
-func (x *exposition) step() {
+// change changes some things.
+func (x *exposition) change() {
 	for range 1 + x.rnd.IntN(3) {
 		switch f := x.any(); {
 		case f == nil || x.one(4):
@@ -112,7 +112,7 @@ func (x *exposition) observe(s *exposedSeries) {
 	x.rnd.Shuffle(len(s.labels), func(i, j int) { s.labels[i], s.labels[j] = s.labels[j], s.labels[i] })
 }
 
-// text gives the body in one of the text formats.
+// text returns the body in one of the text formats.
 func (x *exposition) text(openMetrics bool) string {
 	var b strings.Builder
 	escapes := strings.NewReplacer("\\", `\\`, "\"", `\"`, "\n", `\n`)
@@ -224,7 +224,7 @@ func (p *pb) bytes(field int, b []byte) {
 	*p = append(binary.AppendUvarint(*p, uint64(len(b))), b...)
 }
 
-// protobuf gives the body as delimited protobuf; base is what explicit timestamps
+// protobuf returns the body as delimited protobuf; base is what explicit timestamps
 // count from.
 func (x *exposition) protobuf(base time.Time) string {
 	var out []byte

@@ -93,7 +93,7 @@ func TestContentTypes(t *testing.T) {
 	}
 }
 
-// headersOf gives the headers that a scrape with the job sends.
+// headersOf returns the headers that a scrape with the job sends.
 func headersOf(t *testing.T, cfg *config.ScrapeConfig, mutate ...func(*Options)) http.Header {
 	var got http.Header
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {

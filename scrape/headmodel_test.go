@@ -15,9 +15,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// headModel takes and refuses samples and exemplars as the head of a TSDB does,
-// and keeps nothing but the last of each series. It is for tests that need
-// thousands of storages.
+// headModel accepts and rejects samples and exemplars as the head of a TSDB does, and keeps
+// only the last of each series. It is for tests that need thousands of storages.
 type headModel struct {
 	outOfOrder int64 // window, ms
 	// refsLast is for how long references are good; 0 is for ever. A head that
@@ -43,7 +42,7 @@ type headSample struct {
 	fh *histogram.FloatHistogram
 }
 
-// same tells whether the other sample has the same value.
+// same reports whether the other sample has the same value.
 func (s *headSample) same(o *headSample) bool {
 	switch {
 	case s.h != nil || o.h != nil:
@@ -95,8 +94,8 @@ func (m *headModel) series(ref storage.SeriesRef, ls labels.Labels) (*headSeries
 	return s, nil
 }
 
-// judge tells whether the series takes the sample.
-func (m *headModel) judge(s *headSeries, x *headSample, inOrder bool) error {
+// check returns why the series rejects the sample, nil if it does not.
+func (m *headModel) check(s *headSeries, x *headSample, inOrder bool) error {
 	oldest := int64(math.MinInt64)
 	if m.maxTime != oldest {
 		oldest = m.maxTime - tooOld.Milliseconds()
@@ -123,7 +122,7 @@ func (m *headModel) judge(s *headSeries, x *headSample, inOrder bool) error {
 	return nil
 }
 
-func (s *headSeries) judgeExemplar(e *exemplar.Exemplar) error {
+func (s *headSeries) checkExemplar(e *exemplar.Exemplar) error {
 	n := 0
 	e.Labels.Range(func(l labels.Label) { n += utf8.RuneCountInString(l.Name) + utf8.RuneCountInString(l.Value) })
 	switch {
@@ -137,7 +136,7 @@ func (s *headSeries) judgeExemplar(e *exemplar.Exemplar) error {
 	return nil
 }
 
-// headModelAppender judges by what has been committed, as a head's appender does.
+// headModelAppender compares with what has been committed, as a head's appender does.
 type headModelAppender struct {
 	m       *headModel
 	pending []func()
@@ -170,7 +169,7 @@ func (a *headModelAppender) Append(ref storage.SeriesRef, ls labels.Labels, _, t
 		return 0, err
 	}
 	x := &headSample{t: t, v: v, h: h, fh: fh}
-	if err := m.judge(s, x, opts.RejectOutOfOrder); err != nil {
+	if err := m.check(s, x, opts.RejectOutOfOrder); err != nil {
 		return 0, err
 	}
 	a.pending = append(a.pending, func() {
@@ -181,7 +180,7 @@ func (a *headModelAppender) Append(ref storage.SeriesRef, ls labels.Labels, _, t
 	})
 	var bad []error
 	for _, e := range opts.Exemplars {
-		if err := s.judgeExemplar(&e); err != nil {
+		if err := s.checkExemplar(&e); err != nil {
 			bad = append(bad, err)
 			continue
 		}

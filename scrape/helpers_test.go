@@ -38,7 +38,7 @@ const (
 	omType   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 	pbType   = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
-	// soon bounds the wait for what happens within some intervals.
+	// soon is how long to wait at most for what happens within some intervals.
 	soon = 30 * time.Second
 )
 
@@ -141,21 +141,21 @@ func noLimits(o *Options) {
 	o.LabelNameLengthLimit, o.LabelValueLengthLimit, o.BucketLimit, o.BodyMemory = -1, -1, -1, -1
 }
 
-// testLoop makes the loop of one target without running it: the test calls
-// scrape, with timestamps of its choice.
+// testLoop makes the loop of one target without starting it: the test calls scrape with
+// timestamps of its choice.
 func testLoop(t testing.TB, m *Manager, cfg *config.ScrapeConfig, target model.LabelSet) *loop {
 	t.Helper()
 	g := &targetgroup.Group{Source: "test", Targets: []model.LabelSet{target}}
 	p, err := m.planJob(nil, cfg, []*targetgroup.Group{g})
 	require.NoError(t, err)
 	require.NoError(t, p.err)
-	require.Len(t, p.wanted, 1)
+	require.Len(t, p.targets, 1)
 	j := &job{loops: map[uint64]*loop{}}
 	j.adopt(p)
-	l := m.newLoop(j, p.settings, p.made[g].candidates[0])
+	l := m.newLoop(j, p.settings, p.made[g].targets[0])
 	t.Cleanup(func() {
 		l.cancel()
-		l.fetch.client.CloseIdleConnections()
+		l.settings.fetcher.CloseIdleConnections()
 	})
 	return l
 }
@@ -177,13 +177,13 @@ func newTSDB(t testing.TB, mutate ...teststorage.Option) *teststorage.TestStorag
 	}}, mutate...)...)
 }
 
-// eventually waits until ok, which is asked often.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, ok func() bool, msg string) {
 	t.Helper()
 	require.Eventually(t, ok, soon, 5*time.Millisecond, msg)
 }
 
-// targetAt gives the status of the target with the address.
+// targetAt returns the target with the address.
 func targetAt(t testing.TB, m *Manager, job, address string) *promscrape.Target {
 	t.Helper()
 	for _, tg := range m.TargetsActive()[job] {
@@ -195,21 +195,21 @@ func targetAt(t testing.TB, m *Manager, job, address string) *promscrape.Target 
 	return nil
 }
 
-// soonTarget is a target with an address whose turn, with the job's long
-// interval, comes within the next two seconds.
+// soonTarget is a target with an address whose scheduled time, with the job's long
+// interval, is within the next two seconds.
 func soonTarget(t testing.TB, cfg *config.ScrapeConfig, address string) *targetgroup.Group {
 	t.Helper()
 	checked, err := checkedConfig(cfg)
 	require.NoError(t, err)
 	for i := range 1_000_000 {
 		own := model.LabelSet{model.AddressLabel: model.LabelValue(address), "__try": model.LabelValue(itoa(i))}
-		c, err := candidateOf(own, nil, checked, labels.NewBuilder(labels.EmptyLabels()))
+		c, err := discoverTarget(own, nil, checked, labels.NewBuilder(labels.EmptyLabels()))
 		require.NoError(t, err)
 		if wait := offset(c.key, c.settings.interval, time.Now()); wait > 300*time.Millisecond && wait < 2*time.Second {
 			return &targetgroup.Group{Source: "soon", Targets: []model.LabelSet{own}}
 		}
 	}
-	require.Fail(t, "no turn soon")
+	require.Fail(t, "no scheduled time soon")
 	return nil
 }
 

@@ -17,9 +17,11 @@ import (
 	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// hostile is something a target may serve that must cost nobody else anything.
+// hostile is something that a target may serve and that must not affect others.
 type hostile struct {
 	name    string
 	serve   http.HandlerFunc
@@ -37,7 +39,7 @@ func typed(contentType, body string) http.HandlerFunc {
 	}
 }
 
-// endless writes what chunk gives until the client is gone.
+// endless writes what chunk returns until the client is gone.
 func endless(chunk func(i int) []byte, pause time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", textType)
@@ -215,7 +217,7 @@ func (h hostile) check(t *testing.T, m *Manager, r *recorder, address string) {
 	tg := targetAt(t, m, h.name, address)
 	require.Eventually(t, func() bool { return tg.LastError() != nil }, 2*soon, 5*time.Millisecond)
 	require.ErrorContains(t, tg.LastError(), h.reason)
-	require.LessOrEqual(t, len(tg.LastError().Error()), maxReason)
+	require.LessOrEqual(t, len(tg.LastError().Error()), reason.Max)
 	eventually(t, func() bool { return len(r.byInstance(address)) > 0 }, "a report")
 	for _, e := range r.byInstance(address) {
 		require.True(t, isReport(e.name()), e)

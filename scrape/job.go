@@ -8,69 +8,72 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // job is what runs for one scrape configuration.
 type job struct {
-	*plan
+	plan  *plan
 	loops map[uint64]*loop // by key of the target
 
 	// limitErr is set while the job has more targets than target_limit.
-	limitErr atomic.Pointer[limitError]
-	// changes are when enough targets last came or went to matter to the others. They are replaced, never changed.
+	limitErr atomic.Pointer[error]
+	// changes are [Target.Changes]. They are replaced, never changed.
 	changes []time.Time
 }
 
-// plan is what a job is to be, or is, except for its loops.
+// plan says what a job is to run on, or runs on.
 type plan struct {
-	*settings
-	given  *config.ScrapeConfig // as the caller gave it, for its pointer
-	cfg    *config.ScrapeConfig // checked
-	groups []*targetgroup.Group
-	made   map[*targetgroup.Group]madeGroup
-	err    error                 // what is wrong with some targets
-	wanted map[uint64]*candidate // until adopted
-	turned []*loop               // whose targets have become ready, or ceased to be; until adopted
+	settings *settings
+	given    *config.ScrapeConfig // as the caller gave it, for its pointer
+	cfg      *config.ScrapeConfig // checked
+	groups   []*targetgroup.Group
+	made     map[*targetgroup.Group]madeGroup
+	err      error // what is wrong with some targets
+
+	// Until the job has adopted the plan:
+	targets map[uint64]*discovered // by key
+	changed []*loop                // whose targets have become ready or unready
 }
 
-// madeGroup is what a group came to, kept while the group stays the same.
+// madeGroup holds the targets of a group, for as long as the group stays the same.
 type madeGroup struct {
-	candidates []candidate
-	errs       []error
+	targets []discovered
+	errs    []error
 }
 
-// forbidden is the reason why no target of the job is scraped, if there is one.
-func (j *job) forbidden() error {
+// limitReached returns an error while the job has too many targets: then none is scraped.
+func (j *job) limitReached() error {
 	if err := j.limitErr.Load(); err != nil {
-		return err
+		return *err
 	}
 	return nil
 }
 
-// unchanged tells whether these are the very things the job runs on.
+// unchanged reports whether the job runs on these very pointers.
 func (j *job) unchanged(cfg *config.ScrapeConfig, groups []*targetgroup.Group) bool {
-	return j.given == cfg && slices.Equal(j.groups, groups)
+	return j.plan.given == cfg && slices.Equal(j.plan.groups, groups)
 }
 
-// planJob works out what a job should be. j is what it is, or nil.
+// planJob makes the next plan of a job. j is nil if the job is new.
 func (m *Manager) planJob(j *job, cfg *config.ScrapeConfig, groups []*targetgroup.Group) (*plan, error) {
-	p := &plan{given: cfg, groups: slices.Clone(groups), wanted: map[uint64]*candidate{}}
+	p := &plan{given: cfg, groups: slices.Clone(groups), targets: map[uint64]*discovered{}}
 	var known map[*targetgroup.Group]madeGroup
-	if j != nil && j.given == cfg {
-		p.cfg, p.settings, known = j.cfg, j.settings, j.made
+	if j != nil && j.plan.given == cfg {
+		p.cfg, p.settings, known = j.plan.cfg, j.plan.settings, j.plan.made
 	} else {
 		checked, err := checkedConfig(cfg)
 		if err != nil {
 			return nil, err
 		}
 		p.cfg = checked
-		if j != nil && sameForLoops(j.cfg, checked) {
-			p.settings = j.settings
+		if j != nil && sameForLoops(j.plan.cfg, checked) {
+			p.settings = j.plan.settings
 		} else if p.settings, err = m.newSettings(checked); err != nil {
 			return nil, err
 		}
@@ -83,10 +86,10 @@ func (m *Manager) planJob(j *job, cfg *config.ScrapeConfig, groups []*targetgrou
 	return p, nil
 }
 
-// makeTargets makes the targets of the groups, those of known groups excepted.
+// makeTargets makes the targets of the groups that are not known yet.
 func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[uint64]*loop) {
 	p.made = make(map[*targetgroup.Group]madeGroup, len(p.groups))
-	b := labels.NewBuilderWithSymbolTable(p.symbols)
+	b := labels.NewBuilderWithSymbolTable(p.settings.symbols)
 	var errs []error
 	before := bySource(known, p.groups)
 	for _, g := range p.groups {
@@ -95,15 +98,15 @@ func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[u
 		}
 		made, ok := known[g]
 		if !ok {
-			made.candidates, made.errs = candidatesOf(g, p.cfg, b, before[g.Source])
-			p.keepTargets(made.candidates, running)
+			made.targets, made.errs = discover(g, p.cfg, b, before[g.Source])
+			p.keepRunning(made.targets, running)
 		}
 		p.made[g] = made
 		errs = append(errs, made.errs...)
-		for i := range made.candidates {
-			c := &made.candidates[i]
-			if _, twice := p.wanted[c.key]; !twice {
-				p.wanted[c.key] = c
+		for i := range made.targets {
+			t := &made.targets[i]
+			if _, twice := p.targets[t.key]; !twice {
+				p.targets[t.key] = t
 			}
 		}
 	}
@@ -113,9 +116,9 @@ func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[u
 	p.err = errors.Join(errs...)
 }
 
-// bySource gives the candidates of the groups that are about to be replaced, by the
+// bySource returns the targets of the groups that are about to be replaced, by the
 // groups' sources.
-func bySource(known map[*targetgroup.Group]madeGroup, groups []*targetgroup.Group) map[string][]candidate {
+func bySource(known map[*targetgroup.Group]madeGroup, groups []*targetgroup.Group) map[string][]discovered {
 	if len(known) == 0 {
 		return nil
 	}
@@ -123,97 +126,83 @@ func bySource(known map[*targetgroup.Group]madeGroup, groups []*targetgroup.Grou
 	for _, g := range groups {
 		stays[g] = true
 	}
-	var out map[string][]candidate
+	out := map[string][]discovered{}
 	for g, made := range known {
 		if g != nil && !stays[g] {
-			if out == nil {
-				out = map[string][]candidate{}
-			}
-			out[g.Source] = made.candidates
+			out[g.Source] = made.targets
 		}
 	}
 	return out
 }
 
-// keepTargets puts the targets that run already in the place of their like: their
-// health goes on. Their labels before relabelling may be others.
-func (p *plan) keepTargets(cs []candidate, running map[uint64]*loop) {
-	for i, c := range cs {
-		l := running[c.key]
+// keepRunning replaces targets with those that run already, so that their health goes
+// on. Their labels before relabelling may have changed.
+func (p *plan) keepRunning(targets []discovered, running map[uint64]*loop) {
+	for i, t := range targets {
+		l := running[t.key]
 		if l == nil {
 			continue
 		}
-		l.target.SetScrapeConfig(p.cfg, c.own, c.group)
-		cs[i].Target = l.target
-		if now := unready(c.own, c.group); now != l.unready {
+		l.target.SetScrapeConfig(p.cfg, t.own, t.group)
+		targets[i].target = l.target
+		if now := unready(t.own, t.group); now != l.unready {
 			l.unready = now
-			p.turned = append(p.turned, l)
+			p.changed = append(p.changed, l)
 		}
 	}
 }
 
-// unreadyLabel is given by discovery to targets that get no requests, because they are not ready.
+// unreadyLabel is the label that discovery gives to targets that get no requests, because they are not ready.
 const unreadyLabel = model.LabelName("__meta_promlet_unready")
 
-// unready reports whether discovery says so of a target.
+// unready reports whether a target has the label.
 func unready(own, group model.LabelSet) bool { return own[unreadyLabel]+group[unreadyLabel] != "" }
 
-// adopt makes the plan what the job is, except for its loops.
+// adopt replaces the job's plan. Its loops follow.
 func (j *job) adopt(p *plan) {
 	j.plan = p
-	n, limit := uint(len(p.wanted)), p.cfg.TargetLimit
-	p.wanted, p.turned = nil, nil
+	n, limit := uint(len(p.targets)), p.cfg.TargetLimit
+	p.targets, p.changed = nil, nil
 	j.limitErr.Store(nil)
 	if limit > 0 && n > limit {
-		j.limitErr.Store(&limitError{
-			limit: "target",
-			text:  fmt.Sprintf("target_limit exceeded (number of targets: %d, limit: %d)", n, limit),
-		})
+		err := reason.Limitf("target", "target_limit exceeded (number of targets: %d, limit: %d)", n, limit)
+		j.limitErr.Store(&err)
 	}
 }
 
-// obsolete gives the loops that the plan has no place for.
+// obsolete returns the loops that the plan does not keep.
 func (j *job) obsolete(p *plan) []*loop {
 	var out []*loop
 	for key, l := range j.loops {
-		if _, ok := p.wanted[key]; !ok || l.settings != p.settings {
+		if _, ok := p.targets[key]; !ok || l.settings != p.settings {
 			out = append(out, l)
 		}
 	}
 	return out
 }
 
-// missing makes, without starting them, the loops that the plan wants and that
-// do not run or are about to stop. old are those about to stop, of which a new
-// one takes over what has the same public labels.
+// missing makes, without starting them, the loops of targets that have none or whose
+// loop is about to stop. old are the loops about to stop: a new loop replaces one of
+// them with the same public labels.
 func (m *Manager) missing(j *job, p *plan, old []*loop) []*loop {
-	heirs := map[uint64][]*loop{}
+	replaceable := map[uint64][]*loop{}
 	stopping := map[uint64]bool{}
 	for _, l := range old {
 		stopping[l.key] = true
-		if l.extraReports == p.extraReports {
-			heirs[l.public] = append(heirs[l.public], l)
+		if l.settings.extraReports == p.settings.extraReports {
+			replaceable[l.public] = append(replaceable[l.public], l)
 		}
 	}
 	var fresh []*loop
-	for key, c := range p.wanted {
+	for key, t := range p.targets {
 		if _, runs := j.loops[key]; runs && !stopping[key] {
 			continue
 		}
-		l := m.newLoop(j, p.settings, *c)
-		if from := heirs[l.public]; len(from) > 0 {
-			l.heirOf, heirs[l.public] = from[0], from[1:]
+		l := m.newLoop(j, p.settings, *t)
+		if from := replaceable[l.public]; len(from) > 0 {
+			l.replaces, replaceable[l.public] = from[0], from[1:]
 		}
 		fresh = append(fresh, l)
 	}
 	return fresh
-}
-
-// targets gives the targets that have a loop.
-func (j *job) targets() []*promscrape.Target {
-	out := make([]*promscrape.Target, 0, len(j.loops))
-	for _, l := range j.loops {
-		out = append(out, l.target)
-	}
-	return out
 }

@@ -9,9 +9,11 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// limits are those of one job; 0 is none.
+// limits are those of one job; 0 is no limit.
 type limits struct {
 	samples          int
 	labels           int
@@ -22,7 +24,7 @@ type limits struct {
 }
 
 // maxSchemaFor is the finest schema whose buckets grow by at least factor.
-// Schema n grows by 2^(2^-n). Factors of 1 and less ask for nothing.
+// Those of schema n grow by 2^(2^-n). Factors of 1 and less set no bound.
 func maxSchemaFor(factor float64) int32 {
 	if factor <= 1 {
 		return histogram.ExponentialSchemaMax
@@ -33,12 +35,12 @@ func maxSchemaFor(factor float64) int32 {
 	return int32(schema)
 }
 
-// checkLabels holds the labels of a series against the limits.
+// checkLabels returns an error if the labels of a series exceed a limit.
 func (l *limits) checkLabels(lset labels.Labels) error {
 	name := lset.Get(model.MetricNameLabel)
 	if l.labels > 0 {
 		if n := lset.Len(); n > l.labels {
-			return limitErrorf("label", "label_limit exceeded (metric: %.50s, number of labels: %d, limit: %d)", name, n, l.labels)
+			return reason.Limitf("label", "label_limit exceeded (metric: %.50s, number of labels: %d, limit: %d)", name, n, l.labels)
 		}
 	}
 	if l.labelNameLength == 0 && l.labelValueLength == 0 {
@@ -46,19 +48,19 @@ func (l *limits) checkLabels(lset labels.Labels) error {
 	}
 	return lset.Validate(func(lb labels.Label) error {
 		if l.labelNameLength > 0 && len(lb.Name) > l.labelNameLength {
-			return limitErrorf("label", "label_name_length_limit exceeded (metric: %.50s, label name: %.50s, length: %d, limit: %d)",
+			return reason.Limitf("label", "label_name_length_limit exceeded (metric: %.50s, label name: %.50s, length: %d, limit: %d)",
 				name, lb.Name, len(lb.Name), l.labelNameLength)
 		}
 		if l.labelValueLength > 0 && len(lb.Value) > l.labelValueLength {
-			return limitErrorf("label", "label_value_length_limit exceeded (metric: %.50s, label name: %.50s, value: %.50q, length: %d, limit: %d)",
+			return reason.Limitf("label", "label_value_length_limit exceeded (metric: %.50s, label name: %.50s, value: %.50q, length: %d, limit: %d)",
 				name, lb.Name, lb.Value, len(lb.Value), l.labelValueLength)
 		}
 		return nil
 	})
 }
 
-// limitedAppender holds the samples of one scrape against the limits on their
-// way to the storage, in the order Prometheus does.
+// limitedAppender checks the samples of one scrape against the limits on their way to the
+// storage, in Prometheus's order.
 type limitedAppender struct {
 	storage.AppenderV2
 	limits  *limits
@@ -79,7 +81,7 @@ func (a *limitedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	if a.limits.samples > 0 && (ref == 0 || !value.IsStaleNaN(v)) {
 		a.samples++
 		if a.samples > a.limits.samples {
-			return 0, limitErrorf("sample", "sample_limit exceeded (limit: %d)", a.limits.samples)
+			return 0, reason.Limitf("sample", "sample_limit exceeded (limit: %d)", a.limits.samples)
 		}
 	}
 	if t > a.maxTime {
@@ -88,8 +90,8 @@ func (a *limitedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
 }
 
-// coarsen brings a native histogram to the wanted schema and below the bucket
-// limit, if its kind allows that. One of h and fh is nil.
+// coarsen reduces a native histogram to the finest schema allowed and to the bucket
+// limit, if its kind can be reduced. One of h and fh is nil.
 func (l *limits) coarsen(h *histogram.Histogram, fh *histogram.FloatHistogram) error {
 	schema := func() int32 { return fh.Schema }
 	buckets := func() int { return len(fh.PositiveBuckets) + len(fh.NegativeBuckets) }
@@ -109,7 +111,7 @@ func (l *limits) coarsen(h *histogram.Histogram, fh *histogram.FloatHistogram) e
 	}
 	for buckets() > l.buckets {
 		if !histogram.IsExponentialSchema(schema()) || schema() <= histogram.ExponentialSchemaMin {
-			return limitErrorf("bucket", "native_histogram_bucket_limit exceeded (number of buckets: %d, limit: %d)", buckets(), l.buckets)
+			return reason.Limitf("bucket", "native_histogram_bucket_limit exceeded (number of buckets: %d, limit: %d)", buckets(), l.buckets)
 		}
 		if err := reduce(schema() - 1); err != nil {
 			return err

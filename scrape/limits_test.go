@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/scrape/internal/body"
 )
 
 func TestLimits(t *testing.T) {
@@ -169,30 +172,6 @@ func TestCoarsen(t *testing.T) {
 	require.Error(t, l.coarsen(nil, custom))
 }
 
-func TestInFamily(t *testing.T) {
-	f := func(series, fam string, typ model.MetricType, want bool) {
-		t.Helper()
-		require.Equal(t, want, inFamily(series, fam, typ), "%s %s %s", series, fam, typ)
-	}
-	f("a", "a", model.MetricTypeGauge, true)
-	f("a_x", "a", model.MetricTypeGauge, false)
-	f("b", "a", model.MetricTypeGauge, false)
-	f("a_total", "a", model.MetricTypeCounter, true)
-	f("a_total", "a_total", model.MetricTypeCounter, true)
-	f("a", "a_total", model.MetricTypeCounter, false)
-	f("a_sum", "a", model.MetricTypeCounter, false)
-	f("a_bucket", "a", model.MetricTypeHistogram, true)
-	f("a_count", "a", model.MetricTypeHistogram, true)
-	f("a", "a", model.MetricTypeHistogram, true)
-	f("a_gsum", "a", model.MetricTypeHistogram, false)
-	f("a_gsum", "a", model.MetricTypeGaugeHistogram, true)
-	f("a_sum", "a", model.MetricTypeSummary, true)
-	f("a_bucket", "a", model.MetricTypeSummary, false)
-	f("a_info", "a", model.MetricTypeInfo, true)
-	f("a_info", "a_info", model.MetricTypeInfo, true)
-	f("a_count_count", "a_count", model.MetricTypeSummary, true)
-}
-
 // A target's labels beat the job's, and a label of the series is not lost.
 func TestTargetLabels(t *testing.T) {
 	s := serveBody(t, textType, `a{job="theirs",exported_job="older",x="1"} 1`+"\n")
@@ -227,4 +206,23 @@ func TestManyDroppedSeries(t *testing.T) {
 		require.EqualValues(t, 1, report["scrape_samples_post_metric_relabeling"])
 		require.Len(t, l.cache.dropped, maxDropped)
 	}
+}
+
+// After a scrape that failed because memory was in use, the next one asks for enough first.
+func TestMemoryInUse(t *testing.T) {
+	s := serveBody(t, textType, manySeries(50_000))
+	m := newManager(t, &recorder{}, func(o *Options) { o.BodyMemory = 8 << 20 })
+	l := testLoop(t, m, jobConfig("j", every(time.Second)), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
+	held, err := l.settings.fetcher.Read(t.Context(), strings.NewReader("a 1\n"), textType, 7<<20, nil)
+	require.NoError(t, err)
+	l.scrape(time.Now())
+	require.ErrorIs(t, l.target.LastError(), body.ErrMemoryBusy)
+	require.NotErrorIs(t, l.target.LastError(), context.DeadlineExceeded)
+	require.Greater(t, l.size, 512<<10)
+	l.scrape(time.Now())
+	require.EqualError(t, l.target.LastError(), "timed out after 1s: memory for bodies is in use: context deadline exceeded")
+	held.Release()
+	l.targetSettings.timeout = soon
+	l.scrape(time.Now())
+	require.NoError(t, l.target.LastError())
 }

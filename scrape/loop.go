@@ -13,23 +13,24 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // loop scrapes one target.
 type loop struct {
-	*settings
-	targetSettings
-	job        *job
-	target     *promscrape.Target
-	key        uint64 // of the target
-	public     uint64 // hash of the target's public labels
-	url        string
-	unready    bool // the target is; belongs to Apply
-	appendable storage.AppendableV2
-	logger     *slog.Logger
-	metrics    *metrics
-	metadata   *metadataStore
-	manager    *Manager
+	manager        *Manager
+	job            *job
+	settings       *settings // of the job
+	targetSettings targetSettings
+	target         *promscrape.Target
+	key            uint64 // of the target
+	public         uint64 // hash of the target's public labels
+	url            string
+	unready        bool // the target is; only Apply uses it
+	families       *names.Families
 
 	lastSamples atomic.Pointer[Samples] // of the last scrape, nil before the first
 
@@ -37,102 +38,98 @@ type loop struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu    sync.Mutex
-	turns turns // guarded by mu
-	// bequeath says that the series go on without this loop: no stale markers.
-	// It is set before cancel is called.
-	bequeath bool
-	heirOf   *loop // which the loop takes over from, until it starts
-	// countsOn says that the heir goes on with the same names; set with bequeath.
-	countsOn bool
+	mu       sync.Mutex
+	schedule schedule // guarded by mu
 
-	// What follows belongs to the scrape under way, and between start and stop to no
-	// one else.
-	cache   *cache
-	reports reports
-	origin  *origin
-	// attempts is the origin of the synthetic series, which failed scrapes have as well.
-	attempts *origin
-	before   *origin         // of the loop that this one takes over from, until the first scrape that succeeds
-	legacy   []labels.Labels // series of before
-	demand   *demand         // at the beginning of the scrape
-	// collected is the demand of the last scrape that succeeded.
-	collected *demand
-	last      int64      // ms, of the last scrape; 0 before the first
-	size      int        // of the last body
-	failing   string     // reasonKind of the last scrape, "" if it succeeded
-	rejects   uint8      // what logRejected last found
-	series    []uint32   // in the last successful scrape, by number of their name
-	numbers   uint64     // generation of the numbers of names in cache
-	refused   [needs]int // in the last successful scrape
+	replaces *loop // the loop that this one takes over from, until it starts
+	// keepSeries: the series go on without this loop, so no stale markers are written.
+	// keepCounts: the loop that replaces this one takes over its counts as well. Both are
+	// set before cancel is called.
+	keepSeries, keepCounts bool
+
+	// What follows belongs to the scrape under way, and between start and stop to nobody
+	// else.
+	cache        *cache
+	reports      reports
+	origin       *origin
+	reportOrigin *origin          // of the synthetic series, which failed scrapes have as well
+	oldOrigin    *origin          // of the replaced loop, until the first scrape that succeeds
+	oldSeries    []labels.Labels  // series of oldOrigin
+	demand       *names.Demand    // at the beginning of the scrape
+	collected    *names.Demand    // of the last scrape that succeeded
+	last         int64            // ms, of the last scrape; 0 before the first
+	size         int              // of the last body
+	failing      string           // reason.Kind of the last scrape, "" if it succeeded
+	rejected     uint8            // what logRejected last found
+	series       []uint32         // in the last successful scrape, by number of their name
+	numbers      uint64           // generation of the numbers of names in cache
+	refused      [names.Needs]int // in the last successful scrape
 }
 
 // newLoop makes the loop of a target without starting it.
-func (m *Manager) newLoop(j *job, s *settings, c candidate) *loop {
+func (m *Manager) newLoop(j *job, s *settings, t discovered) *loop {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &loop{
-		settings:       s,
-		targetSettings: c.settings,
-		job:            j,
-		target:         c.Target,
-		key:            c.key,
-		public:         c.public,
-		url:            c.url,
-		unready:        unready(c.own, c.group),
-		appendable:     m.opts.Appendable,
-		logger:         m.opts.Logger,
-		metrics:        m.metrics,
-		metadata:       newMetadataStore(),
 		manager:        m,
+		job:            j,
+		settings:       s,
+		targetSettings: t.settings,
+		target:         t.target,
+		key:            t.key,
+		public:         t.public,
+		url:            t.url,
+		unready:        unready(t.own, t.group),
+		families:       names.NewFamilies(),
 		ctx:            ctx,
 		cancel:         cancel,
 		done:           make(chan struct{}),
 		cache:          newCache(),
+		origin:         m.sources.origin(j, t),
+		reportOrigin:   m.sources.origin(j, t),
 	}
-	l.origin, l.attempts = m.sources.origin(j, c.url, c.settings.interval), m.sources.origin(j, c.url, c.settings.interval)
 	l.cache.forgotten = func(series labels.Labels) { m.sources.remove(series, l.origin) }
-	c.SetMetadataStore(l.metadata)
+	l.target.SetMetadataStore(l.families)
 	return l
 }
 
-// inherit takes over from the loop before this one, which has ended: what its
-// last scrape held will be marked stale if the first of this one does not.
-func (l *loop) inherit() {
-	old := l.heirOf
+// takeOver takes over from the loop that this one replaces, which has ended: what its
+// last scrape held is marked as stale if the first scrape of this one does not hold it.
+func (l *loop) takeOver() {
+	old := l.replaces
 	if old == nil {
 		return
 	}
-	l.heirOf = nil
-	l.cache.inherited = old.cache.heirloom()
+	l.replaces = nil
+	l.cache.previous = old.cache.present()
 	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
-	l.before, l.legacy, l.attempts = old.origin, slices.Concat(old.legacy, old.cache.series()), old.attempts
-	l.origin.change(func(t *Target) { t.Rank = old.origin.now.Load().Rank })
+	l.oldOrigin, l.oldSeries, l.reportOrigin = old.origin, slices.Concat(old.oldSeries, old.cache.series()), old.reportOrigin
+	l.origin.update(func(t *Target) { t.Rank = old.origin.now.Load().Rank })
 	if l.settings == old.settings {
 		// The names have the same numbers.
 		l.series = old.series
 		l.collected = old.collected
 		l.origin.goodSince.Store(old.origin.goodSince.Load())
-		l.origin.change(func(t *Target) { t.LastScrape = old.origin.now.Load().LastScrape })
+		l.origin.update(func(t *Target) { t.LastScrape = old.origin.now.Load().LastScrape })
 	}
 }
 
 // end marks the target's series as stale, unless they go on.
 func (l *loop) end() {
-	if l.bequeath {
+	if l.keepSeries {
 		return
 	}
-	if err := guarded(l.writeEnd); err != nil {
+	if err := reason.Guarded(l.writeEnd); err != nil {
 		l.log(slog.LevelWarn, "stale markers of a removed target were not written", slog.Any("err", err))
 	}
 }
 
 func (l *loop) writeEnd() error {
-	// The last scrape may have been in this very millisecond, or at a turn that
-	// is still to come.
+	// The last scrape may have been in this very millisecond, or have a scheduled time
+	// that is still to come.
 	now := max(timestamp.FromTime(time.Now()), l.last+1)
 	at := timestamp.Time(now)
 	app := l.newAppender()
-	_, err := l.appendBody(app, fetched{}, at, time.Time{})
+	_, err := l.appendBody(app, body.Answer{}, at, time.Time{})
 	if err == nil && l.reports.written() {
 		err = l.reportStale(app, at)
 	}
@@ -144,8 +141,7 @@ func (l *loop) writeEnd() error {
 }
 
 // after moves a timestamp behind that of the last scrape if it is within the
-// tolerance of it: the loop before this one may have scraped in the same
-// millisecond.
+// tolerance of it: the replaced loop may have scraped in the same millisecond.
 func (l *loop) after(at time.Time) time.Time {
 	if ahead := l.last - timestamp.FromTime(at); ahead >= 0 && ahead <= tolerance.Milliseconds() {
 		return timestamp.Time(l.last + 1)
@@ -153,14 +149,14 @@ func (l *loop) after(at time.Time) time.Time {
 	return at
 }
 
-// newAppender gives an appender that nothing cancels: what a scrape has got is
-// stored even if the loop is to stop meanwhile.
+// newAppender makes an appender that nothing cancels: what a scrape has read is stored
+// even if the loop is stopped meanwhile.
 func (l *loop) newAppender() storage.AppenderV2 {
-	return l.appendable.AppenderV2(context.Background())
+	return l.manager.opts.Appendable.AppenderV2(context.Background())
 }
 
-// log adds which target it is about.
+// log logs a message with the loop's job and target.
 func (l *loop) log(level slog.Level, msg string, attrs ...any) {
-	attrs = append(attrs, slog.String("job", l.jobName), slog.String("target", l.url))
-	l.logger.Log(context.Background(), level, msg, attrs...)
+	attrs = append(attrs, slog.String("job", l.settings.jobName), slog.String("target", l.url))
+	l.manager.opts.Logger.Log(context.Background(), level, msg, attrs...)
 }

@@ -2,9 +2,8 @@ package scrape
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,9 +17,9 @@ import (
 	"github.com/prometheus/prometheus/config"
 )
 
-// inBubble runs the test on its own clock against a server with the handler.
+// inBubble runs the test in a bubble against a server with the handler.
 func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *recorder, m *Manager)) {
-	onStage(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
+	inBubbleWith(t, h, func(t *testing.T, opts ...config_util.HTTPClientOption) {
 		r := &recorder{}
 		m := newManager(t, r, func(o *Options) { o.HTTPClientOptions = opts })
 		defer m.Stop()
@@ -56,9 +55,9 @@ func TestIntervalAndTimeoutOfTheTarget(t *testing.T) {
 	})
 }
 
-// The timeout is for the whole scrape, and turns that pass meanwhile are not made
-// up for.
-func TestTimeoutAndMissedTurns(t *testing.T) {
+// The timeout is for the whole scrape. Scheduled times that pass meanwhile are not made up
+// for.
+func TestTimeoutAndMissedTimes(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	inBubble(t, hang, func(t *testing.T, r *recorder, m *Manager) {
 		cfg := jobConfig("j", func(c *config.ScrapeConfig) {
@@ -82,7 +81,7 @@ func TestTimeoutAndMissedTurns(t *testing.T) {
 	})
 }
 
-// Parsing counts as well.
+// The timeout covers parsing as well.
 func TestTimeoutWhileParsing(t *testing.T) {
 	inBubble(t, plain(manySeries(1000)), func(t *testing.T, r *recorder, m *Manager) {
 		r.refuse = func(s sample) error {
@@ -98,7 +97,7 @@ func TestTimeoutWhileParsing(t *testing.T) {
 	})
 }
 
-func TestMarkersAreOfTheMomentOfRemoval(t *testing.T) {
+func TestMarkersHaveTheTimeOfRemoval(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", group("target:80"))))
 		time.Sleep(33 * time.Second)
@@ -112,7 +111,7 @@ func TestMarkersAreOfTheMomentOfRemoval(t *testing.T) {
 	})
 }
 
-// The loop before may have been at work a moment ago.
+// The replaced loop may have scraped a moment ago.
 func TestNoTimestampTwice(t *testing.T) {
 	l := &loop{last: 10_000}
 	for at, want := range map[int64]int64{9_997: 9_997, 9_998: 10_001, 10_000: 10_001, 10_001: 10_001, 12_000: 12_000, 0: 0} {
@@ -124,7 +123,7 @@ func TestNewLoopInTheSameMillisecond(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		g := group("target:80")
 		require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", g)))
-		// Exactly at its turn, and once more for the second one.
+		// Exactly to its scheduled time, and one interval further.
 		time.Sleep(20 * time.Second)
 		time.Sleep(offset(loopsByAddress(m, "j")["target:80"].key, 10*time.Second, time.Now()))
 		synctest.Wait()
@@ -132,7 +131,7 @@ func TestNewLoopInTheSameMillisecond(t *testing.T) {
 		synctest.Wait()
 		changed := jobConfig("j", every(10*time.Second), func(c *config.ScrapeConfig) { c.SampleLimit = 7 })
 		require.NoError(t, m.Apply(one(changed), groups("j", g)))
-		loopsByAddress(m, "j")["target:80"].hurry(0)
+		loopsByAddress(m, "j")["target:80"].scrapeSoon(0)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		times, _ := ups(r)
@@ -168,33 +167,6 @@ func TestStateIsLoggedWhenItChanges(t *testing.T) {
 	}, lines)
 }
 
-func TestReasons(t *testing.T) {
-	require.Equal(t, "abc", shorten("abc", 3))
-	require.Equal(t, "...", shorten("abcd", 3))
-	require.Equal(t, "ab...", shorten("ab\u00e9cdef", 6))
-	require.Equal(t, "ab\u00e9...", shorten("ab\u00e9cdef", 7))
-	require.Equal(t, "\xff\xff\xff\xff...", shorten(strings.Repeat("\xff", 20), 10))
-
-	require.NoError(t, bounded(nil))
-	require.ErrorIs(t, bounded(io.EOF), io.EOF)
-	long := errors.New(strings.Repeat("x", 10_000))
-	require.Len(t, bounded(long).Error(), maxReason)
-	// A parser's error that holds a lot is let go of.
-	pe := bounded(&parseError{line: 3, err: errors.New("short while parsing: " + strings.Repeat("x", 10_000))})
-	require.EqualError(t, pe, "line 3: short")
-	require.Nil(t, errors.Unwrap(pe))
-
-	kind := func(s string) string { return reasonKind(errors.New(s)) }
-	require.Equal(t, kind("read tcp 127.0.0.1:5678->10.0.0.1:80: reset"), kind("read tcp 127.0.0.1:1234->10.0.0.1:80: reset"))
-	require.Equal(t, kind(`line 7: bad "x\"y" here`), kind(`line 12: bad "z" here`))
-	require.NotEqual(t, kind("timed out"), kind("connection refused"))
-
-	var pan *panicError
-	require.ErrorAs(t, guarded(func() error { panic(strings.Repeat("x", 10_000)) }), &pan)
-	require.Len(t, pan.Error(), maxReason)
-	require.ErrorIs(t, guarded(func() error { return io.EOF }), io.EOF)
-}
-
 func TestMetadata(t *testing.T) {
 	s := serveSequence(t, omType, "# HELP a One.\n# TYPE a_s counter\n# UNIT a_s s\na_s_total 1\n# EOF\n", "b 1\n# EOF\n")
 	l := testLoop(t, newManager(t, &recorder{}), jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server))})
@@ -212,8 +184,8 @@ func TestMetadata(t *testing.T) {
 	_, ok = tg.GetMetadata("c")
 	require.False(t, ok)
 
-	// It outlives its family for a while.
-	for range keepMetadata {
+	// Metadata outlives its family for a while.
+	for range 10 {
 		l.scrape(time.Now())
 		require.Equal(t, 2, tg.LengthMetadata())
 	}
@@ -222,17 +194,42 @@ func TestMetadata(t *testing.T) {
 	require.Zero(t, tg.SizeMetadata())
 }
 
-func TestMetadataIsBounded(t *testing.T) {
-	s := newMetadataStore()
-	help := []byte(strings.Repeat("x", 1000))
-	for i := range 5000 {
-		name := []byte("family_" + itoa(i))
-		s.setHelp(name, help)
-		s.setType(name, model.MetricTypeCounter)
+// A token endpoint that hangs fails the scrapes of its job by their timeout, and blocks
+// nothing else.
+func TestHangingTokenEndpoint(t *testing.T) {
+	release := make(chan struct{})
+	asked := make(chan struct{}, 100)
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-release
+	}))
+	t.Cleanup(hanging.Close)
+	t.Cleanup(func() { close(release) })
+	app := serveBody(t, textType, "a 1\n")
+	m := newManager(t, &recorder{})
+	cfg := jobConfig("j", func(c *config.ScrapeConfig) {
+		c.HTTPClientConfig = config_util.HTTPClientConfig{
+			OAuth2: &config_util.OAuth2{ClientID: "me", ClientSecret: "secret", TokenURL: hanging.URL},
+		}
+	})
+	other := jobConfig("other", every(time.Hour))
+	require.NoError(t, m.Apply([]*config.ScrapeConfig{cfg, other}, groups("j", group(addressOf(app)))))
+	<-asked
+	require.Eventually(t, func() bool {
+		target := m.TargetsActive()["j"][0]
+		return target.LastError() != nil && strings.Contains(target.LastError().Error(), "timed out")
+	}, 20*time.Second, 10*time.Millisecond)
+
+	within := func(what string, f func()) {
+		done := make(chan struct{})
+		go func() { defer close(done); f() }()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			require.Fail(t, what+" waits for the token endpoint")
+		}
 	}
-	require.LessOrEqual(t, s.SizeMetadata(), maxMetadata)
-	require.Greater(t, s.LengthMetadata(), 900)
-	// Known families are still known, unknown ones have none.
-	require.NotNil(t, s.setType([]byte("family_1"), model.MetricTypeGauge))
-	require.Nil(t, s.setType([]byte("another_family"), model.MetricTypeGauge))
+	<-asked // a scrape is waiting
+	within("Apply", func() { require.NoError(t, m.Apply([]*config.ScrapeConfig{other}, nil)) })
+	within("Stop", m.Stop)
 }

@@ -3,7 +3,6 @@ package scrape
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,9 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/names"
 )
 
 // Manager runs the scrape loops of a set of jobs. Its methods may be called at
@@ -19,55 +21,52 @@ import (
 type Manager struct {
 	opts    Options
 	metrics *metrics
-	bodies  *bodies
-	gzips   *sync.Pool
-	filters *filters
+	pools   *body.Pools
 	sources *sources
 
 	catalogVersion atomic.Uint64
-	refused        [needs]atomic.Int64 // series in the last scrapes of all loops
+	refused        [names.Needs]atomic.Int64 // series in the last scrapes of all loops
 
-	// applyMu is held while the set of loops changes, which may have to wait for
-	// loops to end. Those who only look at the set hold mu instead, so that they
-	// need not wait as well.
+	// applyMu is held while the set of loops changes, which may have to wait for loops to
+	// end. Readers of the set hold mu instead, so that they do not wait as well.
 	applyMu sync.Mutex
 	stopped bool
-	demand  *demand
+	demand  *names.Demand
 	mu      sync.Mutex
 	jobs    map[string]*job // written with both held; so are job.loops
 }
 
-// NewManager makes a Manager without jobs. It fails if Options.Appendable is nil
-// or the metrics cannot be registered. The caller stops it.
+// NewManager makes a Manager without jobs. It returns an error if Options.Appendable is
+// nil or the metrics cannot be registered. The caller stops the Manager.
 func NewManager(opts Options) (*Manager, error) {
 	if opts.Appendable == nil {
 		return nil, errors.New("scrape: Options.Appendable is nil")
 	}
-	m := &Manager{opts: opts.withDefaults(), gzips: &sync.Pool{}, filters: &filters{}, sources: newSources(), demand: newDemand(Demand{}, nil), jobs: map[string]*job{}}
+	m := &Manager{opts: opts.withDefaults(), sources: newSources(), demand: names.NewDemand(nil, nil, nil), jobs: map[string]*job{}}
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
 	}
-	m.bodies = newBodies(m.opts.BodyMemory, m.metrics.bodies)
+	m.pools = body.NewPools(m.opts.BodyMemory, m.metrics.bodies)
 	return m, nil
 }
 
-// Apply makes the running loops match a full set of jobs. cfgs holds one entry
-// per job, groups the target groups by job name. Apply may be called at any time
-// with any set. It does not change what it is given, and neither may the caller
-// afterwards.
+// Apply makes the running loops match a full set of jobs. cfgs holds one entry per
+// job, groups the target groups by job name. Apply may be called at any time with any
+// set. It does not change its arguments, and the caller must not change them afterwards.
 //
-// A job whose configuration and groups are the same pointers as before is left
-// alone, and of a group that is the same pointer the targets are not made again. A
-// target whose labels, URL and settings did not change keeps its loop. All loops
-// that go have ended, and written their stale markers, before new ones start; a
-// loop that takes over from one with the same public labels writes the markers
-// itself, on its first scrape, for what is no longer there. Scrapes in flight are
-// cut short, so that Apply waits for no target.
+// A job whose configuration and groups are the same pointers as before is left alone.
+// The targets of a group that is the same pointer are not made again. A target whose
+// labels, URL and settings did not change keeps its loop.
 //
-// The error joins all that is wrong with this set, whether it is new or not, each
-// part naming its job. A job with bad settings has no loops; a target that cannot
-// be made has none. The rest runs. After Stop it is ErrStopped.
+// All removed loops have ended, and written their stale markers, before new ones start.
+// A loop that replaces one with the same public labels writes the markers itself, on its
+// first scrape, for the series that are gone. Scrapes in flight are cut short, so Apply
+// waits for no target.
+//
+// The error joins everything that is wrong with this set, whether it is new or not, and
+// each part names its job. A job with invalid settings has no loops, nor has a target
+// that cannot be made. The rest runs. After Stop the error is ErrStopped.
 func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 	m.applyMu.Lock()
 	defer m.applyMu.Unlock()
@@ -98,7 +97,7 @@ func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 	}
 	for name, j := range m.jobs {
 		if next[name] == nil {
-			ch.dropJob(j)
+			ch.removeJob(j)
 		}
 	}
 	m.carryOut(&ch, next)
@@ -107,26 +106,26 @@ func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 
 // change is what an Apply does to the set of loops.
 type change struct {
-	old     []*loop // to stop
-	fresh   []*loop // to start
-	turned  []*loop // that go on, and have become ready or ceased to be
-	clients []*http.Client
+	old      []*loop         // to stop
+	fresh    []*loop         // to start
+	changed  []*loop         // that go on, and whose targets have become ready or unready
+	fetchers []*body.Fetcher // no longer used
 }
 
-func (ch *change) dropJob(j *job) {
+func (ch *change) removeJob(j *job) {
 	for _, l := range j.loops {
 		ch.old = append(ch.old, l)
 	}
-	ch.clients = append(ch.clients, j.fetch.client)
+	ch.fetchers = append(ch.fetchers, j.plan.settings.fetcher)
 }
 
-// applyJob brings one job to its new settings and targets, except that loops are
-// only noted in ch. Without a job the settings are bad. With one, the error is
-// about some of its targets.
+// applyJob gives one job its new settings and targets, and notes in ch what happens to
+// its loops. Without a job the settings are invalid. With one, the error is about some
+// of its targets.
 func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group, ch *change) (*job, error) {
 	j := m.jobs[cfg.JobName]
 	if j != nil && j.unchanged(cfg, groups) {
-		return j, j.err
+		return j, j.plan.err
 	}
 	p, err := m.planJob(j, cfg, groups)
 	if err != nil {
@@ -134,34 +133,34 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 	}
 	if j == nil {
 		j = &job{loops: map[uint64]*loop{}}
-	} else if j.settings != p.settings {
-		ch.clients = append(ch.clients, j.fetch.client)
+	} else if j.plan.settings != p.settings {
+		ch.fetchers = append(ch.fetchers, j.plan.settings.fetcher)
 	}
 	old := j.obsolete(p)
 	ch.old = append(ch.old, old...)
 	ch.fresh = append(ch.fresh, m.missing(j, p, old)...)
-	ch.turned = append(ch.turned, p.turned...)
-	m.mu.Lock() // Catalog reads it.
+	ch.changed = append(ch.changed, p.changed...)
+	m.mu.Lock() // Catalog reads the plan.
 	j.adopt(p)
 	m.mu.Unlock()
-	return j, j.err
+	return j, j.plan.err
 }
 
 // carryOut stops the old loops, waits for them, and starts the fresh ones.
 func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	for _, l := range ch.fresh {
-		if l.heirOf != nil {
-			l.heirOf.bequeath = true
-			l.heirOf.countsOn = l.settings == l.heirOf.settings
+		if old := l.replaces; old != nil {
+			old.keepSeries = true
+			old.keepCounts = l.settings == old.settings
 		}
 	}
 	others := ch.affected(next)
 	stopAll(ch.old)
 	for _, l := range ch.fresh {
-		l.inherit()
+		l.takeOver()
 	}
-	for _, c := range ch.clients {
-		c.CloseIdleConnections()
+	for _, f := range ch.fetchers {
+		f.CloseIdleConnections()
 	}
 
 	m.mu.Lock()
@@ -175,43 +174,43 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	m.mu.Unlock()
 
 	for i, l := range ch.fresh {
-		l.origin.change(func(t *Target) { t.Changes = l.job.changes })
+		l.origin.update(func(t *Target) { t.Changes = l.job.changes })
 		l.start(spread(i))
 	}
 	for i, l := range others {
-		l.hurry(spread(i))
+		l.scrapeSoon(spread(i))
 	}
 }
 
-// significant is for how many targets of a job one that comes or goes makes no difference.
+// significant is the number of targets of a job of which one must come or go for the load of the others to change.
 const significant = 20
 
-// affected gives the loops that go on of jobs of which enough targets come or go, or begin or cease to get
-// requests, that the load of the others is another now: they are to be scraped soon, so that their rates say so.
+// affected returns the loops that go on of jobs with a significant change: enough targets come or go, or become
+// ready or unready, that the load of the others changes. They are scraped soon, so that their rates show it.
 func (ch *change) affected(next map[string]*job) (others []*loop) {
 	changes := map[*job]int{}
 	touched := make(map[*loop]bool, len(ch.old)+len(ch.fresh))
 	for _, l := range ch.old {
 		touched[l] = true
-		if !l.bequeath {
+		if !l.keepSeries {
 			changes[l.job]++
 		}
 	}
 	for _, l := range ch.fresh {
 		touched[l] = true
-		if l.heirOf == nil {
+		if l.replaces == nil {
 			changes[l.job]++
 		}
 	}
-	for _, l := range ch.turned {
+	for _, l := range ch.changed {
 		changes[l.job]++
 	}
 	for _, j := range next {
 		if n := changes[j]; n == 0 || n*significant < len(j.loops) {
 			continue
 		}
-		j.change(time.Now())
-		if !j.names.read() {
+		j.noteChange(time.Now())
+		if !j.plan.settings.names.Read() {
 			continue
 		}
 		for _, l := range j.loops {
@@ -223,7 +222,7 @@ func (ch *change) affected(next map[string]*job) (others []*loop) {
 	return others
 }
 
-// stopAll ends the loops and waits until they have written what they have to.
+// stopAll ends the loops and waits until they have written their stale markers.
 func stopAll(loops []*loop) {
 	var idle []*loop
 	for _, l := range loops {
@@ -232,57 +231,57 @@ func stopAll(loops []*loop) {
 		}
 	}
 	for _, l := range idle {
-		l.conclude()
+		l.finish()
 	}
 	for _, l := range loops {
 		<-l.done
 	}
 }
 
-// Samples counts those of a scrape: in the body, and those of them that were stored.
+// Samples counts the samples of a scrape: those in the body, and those of them that were stored.
 type Samples struct{ Seen, Stored int }
 
-// LastSamples gives those of the last scrapes of the targets that TargetsActive gives.
-// A target that has not been scraped yet has none.
+// LastSamples returns the samples of the last scrapes, by target as TargetsActive returns
+// them. A target that has not been scraped yet has none.
 func (m *Manager) LastSamples() map[*promscrape.Target]Samples {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	all := map[*promscrape.Target]Samples{}
-	for _, j := range m.jobs {
-		for _, l := range j.loops {
-			if last := l.lastSamples.Load(); last != nil {
-				all[l.target] = *last
-			}
+	m.eachLoop(func(l *loop) {
+		if last := l.lastSamples.Load(); last != nil {
+			all[l.target] = *last
 		}
-	}
+	})
 	return all
 }
 
-// TargetsActive gives, by job name, the targets that have a loop, in no order. The
+// TargetsActive returns, by job name, the targets that have a loop, in no order. The
 // targets are live: their health changes with every scrape.
 func (m *Manager) TargetsActive() map[string][]*promscrape.Target {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make(map[string][]*promscrape.Target, len(m.jobs))
 	for name, j := range m.jobs {
-		out[name] = j.targets()
+		out[name] = make([]*promscrape.Target, 0, len(j.loops))
+		for _, l := range j.loops {
+			out[name] = append(out[name], l.target)
+		}
 	}
 	return out
 }
 
-func (m *Manager) countTargets() float64 {
+// eachLoop calls f for each loop. f must not call the Manager.
+func (m *Manager) eachLoop(f func(*loop)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := 0
 	for _, j := range m.jobs {
-		n += len(j.loops)
+		for _, l := range j.loops {
+			f(l)
+		}
 	}
-	return float64(n)
 }
 
-// Stop ends all loops and waits for them. Scrapes in flight are cut short, those
-// being stored are stored. No stale markers are written: after a restart the
-// series go on where they were. Stopping twice is fine.
+// Stop ends all loops and waits for them. Scrapes in flight are cut short; those that
+// are being stored are stored. No stale markers are written, because the series go on
+// after a restart. Stopping twice is fine.
 func (m *Manager) Stop() {
 	m.applyMu.Lock()
 	defer m.applyMu.Unlock()
@@ -292,10 +291,10 @@ func (m *Manager) Stop() {
 	m.stopped = true
 	var ch change
 	for _, j := range m.jobs {
-		ch.dropJob(j)
+		ch.removeJob(j)
 	}
 	for _, l := range ch.old {
-		l.bequeath = true
+		l.keepSeries = true
 	}
 	m.carryOut(&ch, map[string]*job{})
 	m.metrics.unregister()

@@ -4,10 +4,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// metrics counts what the loops do. It exists without a registerer as well:
-// then nobody reads it.
+// metrics counts what the loops do. It does so without a registerer as well.
 type metrics struct {
 	registerer prometheus.Registerer
 	collectors []prometheus.Collector
@@ -15,21 +17,16 @@ type metrics struct {
 	succeeded, failed       prometheus.Counter     // scrapes
 	duration                prometheus.Histogram   // seconds
 	samplesSeen, samplesPut prometheus.Counter     // samples of bodies, and those of them that were stored
-	rejected                *prometheus.CounterVec // reason: one of rejectReasons
+	rejected                *prometheus.CounterVec // reason: a rejectionName
 	exceeded                *prometheus.CounterVec // limit: one of limitNames
 	panics                  prometheus.Counter
 	bodies                  prometheus.Gauge
 }
 
-// rejectReasons are why the storage does not take a sample.
-func rejectReasons() []string {
-	return []string{"out_of_order", "duplicate", "out_of_bounds", "exemplar_out_of_order"}
-}
-
 // limitNames are the limits that a scrape may fail by.
 func limitNames() []string { return []string{"body_size", "sample", "label", "bucket", "target"} }
 
-// newMetrics registers the metrics of m, which is asked on every collection.
+// newMetrics registers the metrics of m. Its gauges are computed on every collection.
 func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 	scrapes := counterVec("promlet_scrape_scrapes_total", "Scrapes that ran to their end, by result.", "result")
 	c := &metrics{
@@ -52,9 +49,9 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 			Help: "Memory held at this moment by bodies above 256 KiB.",
 		}),
 	}
-	// All are there from the beginning, so that the first is an increase.
-	for _, reason := range rejectReasons() {
-		c.rejected.WithLabelValues(reason)
+	// All start at 0, so that the first one is an increase.
+	for i := range rejections {
+		c.rejected.WithLabelValues(rejectionName(i))
 	}
 	for _, limit := range limitNames() {
 		c.exceeded.WithLabelValues(limit)
@@ -75,46 +72,35 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 
 // gauges are computed when they are collected.
 func (m *Manager) gauges() []prometheus.Collector {
-	refused := func(unread bool) func() float64 {
-		return func() float64 {
-			unneeded, needed := m.Refused()
-			if unread {
-				return float64(unneeded)
-			}
-			return float64(needed)
-		}
+	unneeded := func() float64 { n, _ := m.Refused(); return float64(n) }
+	needed := func() float64 { _, n := m.Refused(); return float64(n) }
+	targets := func() float64 {
+		n := 0
+		m.eachLoop(func(*loop) { n++ })
+		return float64(n)
 	}
-	const refusedHelp = "Series in the last scrapes of all targets that were not stored, for the series limit is near; by whether anybody reads them."
+	exposed := func() float64 { n, _ := m.countExposed(); return float64(n) }
+	series := func() float64 { _, n := m.countExposed(); return float64(n) }
+	const refusedHelp = "Series in the last scrapes of all targets that were not stored because the series limit is near, by whether anybody reads them."
 	return []prometheus.Collector{
-		gauge("promlet_scrape_targets", "Targets that have a running scrape loop.", nil, m.countTargets),
-		gauge("promlet_scrape_exposed_names", "Metric names that targets expose, stored or not, counted for each job.", nil, func() float64 {
-			exposed, _ := m.countExposed()
-			return float64(exposed)
-		}),
-		gauge("promlet_scrape_exposed_series", "Series that targets expose, stored or not.", nil, func() float64 {
-			_, series := m.countExposed()
-			return float64(series)
-		}),
-		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "no"}, refused(true)),
-		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "yes"}, refused(false)),
+		gauge("promlet_scrape_targets", "Targets that have a running scrape loop.", nil, targets),
+		gauge("promlet_scrape_exposed_names", "Metric names that targets expose, stored or not, counted for each job.", nil, exposed),
+		gauge("promlet_scrape_exposed_series", "Series that targets expose, stored or not.", nil, series),
+		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "no"}, unneeded),
+		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "yes"}, needed),
 		gauge("promlet_scrape_series_limit", "How many series may be stored in all, 0 for no limit.", nil, func() float64 {
 			return float64(max(0, m.opts.SeriesLimit))
 		}),
 	}
 }
 
-// countExposed counts what Catalog gives.
+// countExposed counts what Catalog returns.
 func (m *Manager) countExposed() (exposed, series int) {
-	m.mu.Lock()
-	all := make([]*names, 0, len(m.jobs))
-	for _, j := range m.jobs {
-		all = append(all, j.names)
-	}
-	m.mu.Unlock()
-	for _, n := range all {
-		inJob, seriesInJob := n.exposed()
-		exposed += inJob
-		series += seriesInJob
+	for _, t := range m.tables() {
+		t.Exposed(func(e *names.Entry) {
+			exposed++
+			series += e.Series
+		})
 	}
 	return exposed, series
 }
@@ -136,7 +122,7 @@ func (m *metrics) scraped(took time.Duration, err error) {
 		return
 	}
 	m.failed.Inc()
-	if limit := limitOf(err); limit != "" {
+	if limit := reason.LimitOf(err); limit != "" {
 		m.exceeded.WithLabelValues(limit).Inc()
 	}
 }

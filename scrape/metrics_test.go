@@ -44,7 +44,7 @@ promlet_scrape_samples_stored_total 1
 # HELP promlet_scrape_series_limit How many series may be stored in all, 0 for no limit.
 # TYPE promlet_scrape_series_limit gauge
 promlet_scrape_series_limit 100
-# HELP promlet_scrape_series_refused Series in the last scrapes of all targets that were not stored, for the series limit is near; by whether anybody reads them.
+# HELP promlet_scrape_series_refused Series in the last scrapes of all targets that were not stored because the series limit is near, by whether anybody reads them.
 # TYPE promlet_scrape_series_refused gauge
 promlet_scrape_series_refused{read="no"} 0
 promlet_scrape_series_refused{read="yes"} 1

@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// The limits that apply where neither the job nor Options says otherwise.
+// The limits of jobs for which neither the job nor Options sets one.
 const (
-	// DefaultBodySizeLimit is some 200,000 series of usual length, five times
-	// what a kube-apiserver of a small cluster serves.
+	// DefaultBodySizeLimit has room for some 200,000 series of usual length, five
+	// times what a kube-apiserver of a small cluster serves.
 	DefaultBodySizeLimit = 32 << 20
 	// DefaultSampleLimit bounds what one target can add to the head block to
 	// some 120 MB. The largest bodies commonly scraped on a small cluster
@@ -29,8 +29,8 @@ const (
 	// DefaultBucketLimit is six times what client_golang recommends for a
 	// native histogram.
 	DefaultBucketLimit = 1000
-	// DefaultBodyMemory lets two bodies of DefaultBodySizeLimit be read at
-	// once, or some hundreds of usual ones.
+	// DefaultBodyMemory has room for two bodies of DefaultBodySizeLimit at once, or
+	// some hundreds of usual ones.
 	DefaultBodyMemory = 128 << 20
 )
 
@@ -42,20 +42,19 @@ var ErrStopped = errors.New("scrape manager is stopped")
 
 // Options say where samples go and what a target may cost.
 //
-// The limits apply to jobs that set none of their own. For each of them 0 is
-// the default constant of the same name, and a negative value is no limit.
+// The limits apply to jobs that set none of their own. For each of them 0 means the
+// default constant of the same name, and a negative value means no limit.
 type Options struct {
 	// Appendable receives the samples. Required. Appenders are used from many
 	// goroutines at once, each from one only.
 	Appendable storage.AppendableV2
 
-	// Logger receives changes of state: a target that begins to fail, fails for
-	// another reason, or works again. Nil is silent.
+	// Logger receives changes of state: a target begins to fail, fails for another
+	// reason, or works again. Nil is silent.
 	Logger *slog.Logger
 
-	// Registerer receives the Manager's own metrics, promlet_scrape_*, and loses
-	// them again on Stop. Nil: none are exported. Two Managers need two
-	// registerers.
+	// Registerer receives the Manager's own metrics, promlet_scrape_*, until Stop. Nil:
+	// none are exported. Two Managers need two registerers.
 	Registerer prometheus.Registerer
 
 	// UserAgent is the User-Agent header of the requests. Empty is
@@ -66,35 +65,34 @@ type Options struct {
 	// dial function.
 	HTTPClientOptions []config_util.HTTPClientOption
 
-	// OnDemand stores only the series that SetDemand wants, and the synthetic
-	// ones. The others are counted without being parsed (see the package's
-	// documentation for what that leaves unnoticed). False: everything is stored.
+	// OnDemand stores only the series that SetDemand wants, and the synthetic ones. The
+	// others are counted without being parsed; the package's documentation says which
+	// errors this hides. False: everything is stored.
 	OnDemand bool
 
-	// NoCompression asks targets for what they serve as it is, whatever jobs say.
-	// Compression saves nine bytes in ten on the way, and costs a target many times
-	// the CPU time of serving without; on demand, undoing it costs more than all the
-	// rest of a scrape.
+	// NoCompression asks targets for uncompressed bodies, whatever jobs say. Compression
+	// saves nine bytes in ten on the network, but costs a target many times the CPU time
+	// of serving without it. On demand, decompression costs more than all the rest of a
+	// scrape.
 	NoCompression bool
 
-	// SeriesLimit is how many series may be stored in all, as StoredSeries counts
-	// them. As the number comes near it, new series are refused, without their
-	// scrapes failing: above four fifths of it those that nobody reads, above nine
-	// tenths those that nothing acts upon, at the limit all. 0 or less is none.
+	// SeriesLimit is how many series may be stored in all, as StoredSeries counts them.
+	// Near it new series are refused, but their scrapes do not fail: above four fifths
+	// of the limit those that nobody reads, above nine tenths those that are not vital,
+	// at the limit all. 0 or less is no limit.
 	SeriesLimit int
 	// StoredSeries counts the series that the storage holds. It is called for every
 	// new series. Nil: there is no limit.
 	StoredSeries func() int
 
-	// ParseStartTimestamps passes the start timestamps of OpenMetrics and
-	// protobuf bodies on, and then leaves the _created series of OpenMetrics
-	// out, as the feature flags of Prometheus do. False, as there, by default:
-	// finding them in OpenMetrics text takes a second pass, and time that grows
-	// with the square of a family's size.
+	// ParseStartTimestamps stores the start timestamps of OpenMetrics and protobuf
+	// bodies instead of the _created series of OpenMetrics, as the feature flags of
+	// Prometheus do. It is false by default, as there: finding them in OpenMetrics text
+	// takes a second pass, and time that grows with the square of a family's size.
 	ParseStartTimestamps bool
 
-	// BodySizeLimit is the size in bytes that a body must stay below, after
-	// decompression.
+	// BodySizeLimit is the size in bytes, after decompression, that a body must stay
+	// below.
 	BodySizeLimit int64
 	// SampleLimit is the number of samples stored per scrape, after metric relabelling.
 	SampleLimit int
@@ -108,16 +106,16 @@ type Options struct {
 	// histograms above it lose resolution until they fit, others fail the scrape.
 	BucketLimit int
 
-	// BodyMemory is how many bytes the bodies being read or parsed at one moment
-	// may take together; those of up to 256 KiB are not counted. A scrape of a
-	// target with a large body waits for its share before it reads the body, at
-	// most until its timeout; one whose body turns out larger than its last
-	// fails if there is no more. 0 is DefaultBodyMemory, negative is no limit.
+	// BodyMemory is how many bytes all bodies that are being read or parsed may take
+	// together; those of up to 256 KiB are not counted. A scrape whose last body was
+	// large waits for memory before it reads the next one, at most until its timeout. A
+	// scrape whose body is larger than the last one fails if no memory is left. 0 means
+	// DefaultBodyMemory, negative means no limit.
 	BodyMemory int64
 }
 
-// withDefaults resolves 0 to the default and negative values to 0, the form
-// "no limit" has in Prometheus' configuration.
+// withDefaults replaces 0 by the default and negative values by 0, which means "no limit"
+// in Prometheus' configuration.
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -80,8 +80,8 @@ func (s sample) String() string {
 	return out
 }
 
-// recorder records what is appended, by commit. Without next it hands out
-// references by labels and takes everything, but for what refuse says.
+// recorder records what is appended, by commit. Without next it gives out references by
+// labels and accepts every sample that refuse does not reject.
 type recorder struct {
 	next   storage.AppendableV2
 	refuse func(sample) error
@@ -183,7 +183,7 @@ func (r *recorder) all() [][]sample {
 	return slices.Clone(r.commits)
 }
 
-// last gives the samples of the last commit, synthetic ones apart.
+// last returns the samples of the last commit, synthetic ones apart.
 func (r *recorder) last(t testing.TB) (body []sample, report map[string]float64) {
 	t.Helper()
 	all := r.all()
@@ -212,7 +212,7 @@ func isReport(name string) bool {
 	return false
 }
 
-// byInstance gives all committed samples of the target, in order.
+// byInstance returns all committed samples of the target, in order.
 func (r *recorder) byInstance(instance string) []sample {
 	var out []sample
 	for _, batch := range r.all() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -15,8 +16,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// The synthetic series, in the order they are written; those from extraReports
-// on only where extra_scrape_metrics asks for them.
+// The synthetic series, in the order in which they are written. Those from extraReports
+// on are written only with extra_scrape_metrics.
 const (
 	reportUp = iota
 	reportDuration
@@ -33,26 +34,19 @@ const (
 	allReports
 )
 
-// reportInfo gives name, unit and help of a synthetic series.
+// reportInfo returns the name, unit and help of a synthetic series.
 func reportInfo(i int) (name, unit, help string) {
-	switch i {
-	case reportUp:
-		return "up", "targets", "1 if the last scrape of the target succeeded, else 0."
-	case reportDuration:
-		return "scrape_duration_seconds", "seconds", "How long the last scrape took."
-	case reportSamples:
-		return "scrape_samples_scraped", "samples", "Samples in the body of the last scrape."
-	case reportKept:
-		return "scrape_samples_post_metric_relabeling", "samples", "Samples of the last scrape that metric relabelling left."
-	case reportSeriesAdded:
-		return "scrape_series_added", "series", "Series of the last scrape that were new."
-	case reportTimeout:
-		return "scrape_timeout_seconds", "seconds", "Timeout of the scrapes of this target."
-	case reportSampleLimit:
-		return "scrape_sample_limit", "samples", "Limit on the samples of a scrape, 0 for none."
-	default:
-		return "scrape_body_size_bytes", "bytes", "Size of the last body after decompression; -1 if above its limit, 0 if the scrape failed otherwise."
-	}
+	info := [allReports][3]string{
+		{"up", "targets", "1 if the last scrape of the target succeeded, else 0."},
+		{"scrape_duration_seconds", "seconds", "How long the last scrape took."},
+		{"scrape_samples_scraped", "samples", "Samples in the body of the last scrape."},
+		{"scrape_samples_post_metric_relabeling", "samples", "Samples of the last scrape that metric relabelling left."},
+		{"scrape_series_added", "series", "Series of the last scrape that were new."},
+		{"scrape_timeout_seconds", "seconds", "Timeout of the scrapes of this target."},
+		{"scrape_sample_limit", "samples", "Limit on the samples of a scrape, 0 for none."},
+		{"scrape_body_size_bytes", "bytes", "Size of the last body after decompression; -1 if above its limit, 0 if the scrape failed otherwise."},
+	}[i]
+	return info[0], info[1], info[2]
 }
 
 // reports remembers the synthetic series of one loop.
@@ -61,10 +55,10 @@ type reports [allReports]struct {
 	lset labels.Labels
 }
 
-// written tells whether any was.
+// written reports whether any has been written.
 func (r *reports) written() bool { return r[reportUp].ref != 0 }
 
-// series gives the labels of those that were written.
+// series returns the labels of those that have been written.
 func (r *reports) series() (all []labels.Labels) {
 	for _, one := range r {
 		if one.ref != 0 {
@@ -84,8 +78,8 @@ func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, 
 	v[reportSamples] = float64(c.scraped)
 	v[reportKept] = float64(c.kept)
 	v[reportSeriesAdded] = float64(c.seriesAdded)
-	v[reportTimeout] = l.timeout.Seconds()
-	v[reportSampleLimit] = float64(l.limits.samples)
+	v[reportTimeout] = l.targetSettings.timeout.Seconds()
+	v[reportSampleLimit] = float64(l.settings.limits.samples)
 	v[reportBodySize] = float64(c.bytes)
 	return l.appendReports(app, timestamp.FromTime(ts), v, false)
 }
@@ -101,14 +95,14 @@ func (l *loop) reportStale(app storage.AppenderV2, ts time.Time) error {
 
 func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports]float64, stale bool) error {
 	n := extraReports
-	if l.extraReports {
+	if l.settings.extraReports {
 		n = allReports
 	}
 	for i, v := range values[:n] {
 		r := &l.reports[i]
 		name, unit, help := reportInfo(i)
 		if r.ref == 0 {
-			r.lset = reportLabels(labels.NewBuilderWithSymbolTable(l.symbols), name, l.target)
+			r.lset = reportLabels(labels.NewBuilderWithSymbolTable(l.settings.symbols), name, l.target)
 		}
 		ref, err := app.Append(r.ref, r.lset, 0, t, v, nil, nil, storage.AOptions{
 			MetricFamilyName: name,
@@ -118,7 +112,7 @@ func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports
 		switch {
 		case err == nil:
 			if r.ref == 0 {
-				l.manager.sources.add(r.lset, l.attempts, nil, 0, t, t)
+				l.manager.sources.add(r.lset, l.reportOrigin, nil, 0, t, t)
 			}
 			r.ref = ref
 		case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
@@ -128,4 +122,16 @@ func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports
 		}
 	}
 	return nil
+}
+
+// reportLabels returns the labels of a synthetic series. As in Prometheus, a target
+// label named exported_x is lost on them if there is a label x.
+func reportLabels(b *labels.Builder, name string, target *promscrape.Target) labels.Labels {
+	b.Reset(labels.EmptyLabels())
+	b.Set(model.MetricNameLabel, name)
+	target.LabelsRange(func(l labels.Label) {
+		b.Set(model.ExportedLabelPrefix+l.Name, "")
+		b.Set(l.Name, l.Value)
+	})
+	return b.Labels()
 }

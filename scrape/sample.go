@@ -9,7 +9,11 @@ import (
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // sampleData is one sample as the parser gives it.
@@ -21,7 +25,7 @@ type sampleData struct {
 	fh       *histogram.FloatHistogram
 }
 
-// read takes the sample the parser stands at. text is good until its Next.
+// read takes the sample that the parser is at. text is good until the parser's Next.
 func (a *appending) read(isHistogram bool) (text []byte, s sampleData) {
 	var ts *int64
 	if isHistogram {
@@ -30,29 +34,30 @@ func (a *appending) read(isHistogram bool) (text []byte, s sampleData) {
 		text, ts, s.v = a.parser.Series()
 	}
 	s.t = a.defTime
-	if ts != nil && a.honorTimestamps {
+	if ts != nil && a.loop.settings.honorTimestamps {
 		s.t, s.explicit = *ts, true
 	}
 	return text, s
 }
 
-// sample handles the sample the parser stands at. An error ends the scrape.
+// sample handles the sample that the parser is at. An error ends the scrape.
 func (a *appending) sample(isHistogram bool) error {
 	a.counts.scraped++
 	text, s := a.read(isHistogram)
-	key := a.cache.key(text)
+	cache := a.loop.cache
+	key := cache.key(text)
 	if a.dropped(key) {
 		return nil
 	}
 	var ref storage.SeriesRef
 	var number uint32
-	place, again := a.cache.get(key)
+	place, again := cache.get(key)
 	cached := place != none
 	if cached {
-		e := &a.cache.entries[place]
+		e := &cache.entries[place]
 		ref, a.lset, number = e.ref, e.lset, e.number
 		a.count(number, 1)
-		if a.onDemand && a.need(number) == unread {
+		if a.loop.settings.onDemand && a.need(number) == names.Unread {
 			a.counts.kept++
 			return nil
 		}
@@ -68,42 +73,117 @@ func (a *appending) sample(isHistogram bool) error {
 		err = storage.ErrDuplicateSampleForTimestamp
 	} else {
 		if isHistogram && s.h == nil && s.fh == nil {
-			return fmt.Errorf("parser gives no histogram for %s (a bug)", excerptOf(text))
+			return fmt.Errorf("parser gives no histogram for %s (a bug)", reason.Excerpt(text))
 		}
 		ref, err = a.app.Append(ref, a.lset, a.startTimestamp(), s.t, s.v, s.h, s.fh, a.options(s, isHistogram, number))
 	}
-	added, err := a.judge(err)
+	added, err := a.classify(err)
 	if err != nil {
-		return fmt.Errorf("append %s: %w", excerptOf(text), err)
+		return fmt.Errorf("append %s: %w", reason.Excerpt(text), err)
 	}
 	if added {
 		a.counts.stored++
 		a.remember(key, place, cached, ref, number, s)
 	}
-	// Also of samples that were not taken: it counts what relabelling left.
+	// Samples that were not taken count as well: this is what relabelling left.
 	a.counts.kept++
 	return nil
 }
 
-// relabelled puts the labels that a series not in the cache is to be stored under
-// into a.lset, and tells whether relabelling leaves it.
+// dropped reports whether the cache knows that a series is not stored, and counts it.
+func (a *appending) dropped(key textKey) bool {
+	d, ok := a.loop.cache.drop(key)
+	if !ok {
+		return false
+	}
+	if !d.unread {
+		return true
+	}
+	if n, known := a.decisions.Need(d.number); !known || n != names.Unread {
+		a.loop.cache.undrop(key)
+		return false
+	}
+	a.count(d.number, 1)
+	a.counts.kept++
+	return true
+}
+
+// need returns how much the series in a.lset is needed. number is that of its name.
+func (a *appending) need(number uint32) names.Need {
+	if n, known := a.decisions.Need(number); known {
+		return n
+	}
+	return a.decisions.Demand.Of(a.lset.Get(model.MetricNameLabel))
+}
+
+// newSeries handles a series that is not in the cache. It puts the labels that the
+// series is stored under into a.lset and the number of its name into number, notes
+// its name in the findings, and reports whether to store it.
+func (a *appending) newSeries(key textKey, text []byte, number *uint32) (store bool, err error) {
+	kept, err := a.relabelled()
+	if err != nil {
+		return false, err
+	}
+	// filtered: the next lines of that name are skipped if nobody reads them.
+	var outcome names.Outcome
+	filtered := false
+	if a.skipped != nil {
+		outcome, filtered = a.findings.Line(names.LineName(text))
+		filtered = filtered && !outcome.Depends
+	}
+	if !kept {
+		if !filtered || !outcome.Dropped {
+			a.loop.cache.addDropped(key, names.NoName, false)
+		}
+		return false, nil
+	}
+	*number = a.loop.settings.names.Number(a.lset, a.familyMetadata())
+	a.count(*number, 1)
+	n := a.need(*number)
+	if a.loop.settings.onDemand && n == names.Unread {
+		a.counts.kept++
+		a.counts.seriesAdded++
+		if !filtered && *number != names.NoName {
+			a.loop.cache.addDropped(key, *number, true)
+		}
+		return false, nil
+	}
+	if a.loop.manager.room(n) {
+		return true, nil
+	}
+	a.counts.kept++
+	a.counts.refused[n]++
+	return false, nil
+}
+
+// relabelled puts the labels that a series not in the cache is stored under into
+// a.lset. It reports whether relabelling keeps the series.
 func (a *appending) relabelled() (kept bool, err error) {
+	s := a.loop.settings
 	a.parser.Labels(&a.lset)
 	a.exposed = a.lset.Hash()
-	if l := a.limits.labels; l > 0 && a.lset.Len() > labelGuard*l {
-		return false, a.limits.checkLabels(a.lset)
+	if l := s.limits.labels; l > 0 && a.lset.Len() > labelGuard*l {
+		return false, s.limits.checkLabels(a.lset)
 	}
-	a.lset = seriesLabels(a.builder, a.lset, a.target, a.settings)
+	a.lset = seriesLabels(a.builder, a.lset, a.loop.target, s)
 	if a.lset.IsEmpty() {
 		return false, nil
 	}
 	if !a.lset.Has(model.MetricNameLabel) {
 		return false, errors.New("missing metric name (__name__ label) after metric relabelling")
 	}
-	if !a.lset.IsValid(a.validation) {
-		return false, fmt.Errorf("invalid metric name or label names: %s", excerptOf([]byte(a.lset.String())))
+	if !a.lset.IsValid(s.validation) {
+		return false, fmt.Errorf("invalid metric name or label names: %s", reason.Excerpt([]byte(a.lset.String())))
 	}
-	return true, a.limits.checkLabels(a.lset)
+	return true, s.limits.checkLabels(a.lset)
+}
+
+// familyMetadata returns the metadata of the series in a.lset.
+func (a *appending) familyMetadata() metadata.Metadata {
+	if a.family == nil || !a.family.Has(a.lset.Get(model.MetricNameLabel)) {
+		return metadata.Metadata{Type: model.MetricTypeUnknown}
+	}
+	return a.family.Metadata()
 }
 
 func (a *appending) startTimestamp() int64 {
@@ -113,23 +193,22 @@ func (a *appending) startTimestamp() int64 {
 	return a.parser.StartTimestamp()
 }
 
-// options are what goes to the storage beside the sample.
+// options returns what goes to the storage beside the sample.
 func (a *appending) options(s sampleData, isHistogram bool, number uint32) storage.AOptions {
 	var opts storage.AOptions
 	if a.readExemplars(s.t, isHistogram); len(a.exemplars) > 0 {
 		opts.Exemplars = a.exemplars
 	}
-	if a.fam == nil {
+	if a.family == nil {
 		return opts
 	}
-	if m := &a.member; number == noName || number != m.number || a.fam != m.fam {
-		name := a.fam.name.Value()
-		if !inFamily(a.lset.Get(model.MetricNameLabel), name, a.fam.typ) {
+	if m := &a.member; number == names.NoName || number != m.number || a.family != m.family {
+		if !a.family.Has(a.lset.Get(model.MetricNameLabel)) {
 			// The series after this one will not belong to it either.
-			a.fam = nil
+			a.family = nil
 			return opts
 		}
-		*m = member{number: number, fam: a.fam, name: name, metadata: a.fam.metadata()}
+		*m = member{number: number, family: a.family, name: a.family.Name(), metadata: a.family.Metadata()}
 	}
 	opts.MetricFamilyName = a.member.name
 	opts.Metadata = a.member.metadata
@@ -142,8 +221,8 @@ func (a *appending) readExemplars(t int64, isHistogram bool) {
 	for ; a.parser.Exemplar(&a.exemplar); a.exemplar = (exemplar.Exemplar{}) {
 		e := &a.exemplar
 		if !e.HasTs {
-			// Without a time those of native histograms cannot be told from those
-			// of the scrape before.
+			// Exemplars of native histograms are repeated from scrape to scrape, and only
+			// their times tell old ones from new ones.
 			if isHistogram {
 				continue
 			}
@@ -154,78 +233,77 @@ func (a *appending) readExemplars(t int64, isHistogram bool) {
 	slices.SortFunc(a.exemplars, exemplar.Compare)
 }
 
-// judge sorts out what the storage said to a sample: whether it was taken, and
+// classify sorts the storage's answer to a sample: whether the sample was added, and
 // whether the scrape has to end.
-func (a *appending) judge(err error) (added bool, fatal error) {
-	switch {
-	case err == nil:
+func (a *appending) classify(err error) (added bool, fatal error) {
+	if err == nil {
 		return true, nil
-	case limitOf(err) != "":
+	}
+	limit := reason.LimitOf(err)
+	switch {
+	case limit != "":
 		// Go on, to report the right number of samples.
-		if a.limitErr == nil {
+		if a.limitErr == nil || limit == "sample" {
 			a.limitErr = err
 		}
-		if a.sampleErr == nil && limitOf(err) == "sample" {
-			a.sampleErr = err
-		}
-		return false, nil
 	case errors.Is(err, storage.ErrOutOfOrderSample):
-		a.outOfOrder++
-		return false, nil
+		a.rejected[outOfOrder]++
 	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
-		a.duplicate++
-		return false, nil
+		a.rejected[duplicate]++
 	case errors.Is(err, storage.ErrOutOfBounds):
-		a.outOfBound++
-		return false, nil
-	}
-	partial, ok := errors.AsType[*storage.AppendPartialError](err)
-	if !ok {
-		return false, err
-	}
-	n := 0
-	for _, e := range partial.ExemplarErrors {
-		if errors.Is(e, storage.ErrOutOfOrderExemplar) {
-			n++
+		a.rejected[outOfBounds]++
+	default:
+		partial, ok := errors.AsType[*storage.AppendPartialError](err)
+		if !ok {
+			return false, err
 		}
+		n := 0
+		for _, e := range partial.ExemplarErrors {
+			if errors.Is(e, storage.ErrOutOfOrderExemplar) {
+				n++
+			}
+		}
+		// When only some are out of order, the others were new: nothing is wrong.
+		if n == len(a.exemplars) {
+			a.rejected[exemplarOutOfOrder] += n
+		}
+		return true, nil
 	}
-	// When only some are, the others were new: nothing is wrong.
-	if n == len(a.exemplars) {
-		a.badExempl += n
-	}
-	return true, nil
+	return false, nil
 }
 
-// source notes where the series in a.lset comes from, whose first sample has the time t.
-func (a *appending) source(t int64) {
-	since := a.since(a.lset.Get(model.MetricNameLabel), a.defTime)
+// addSource notes where the series in a.lset comes from. t is the time of its first sample.
+func (a *appending) addSource(t int64) {
+	l := a.loop
+	since := l.since(a.lset.Get(model.MetricNameLabel), a.defTime)
 	if since >= a.defTime {
 		since = t
 	}
-	a.manager.sources.add(a.lset, a.origin, a.before, a.exposed, t, since)
+	l.manager.sources.add(a.lset, l.origin, l.oldOrigin, a.exposed, t, since)
 }
 
 // remember keeps a stored series for the next scrape.
 func (a *appending) remember(key textKey, place int32, cached bool, ref storage.SeriesRef, number uint32, s sampleData) {
+	cache := a.loop.cache
 	if cached {
 		// The storage gives a new reference when it had dropped the series.
 		if ref != 0 {
-			a.cache.entries[place].ref = ref
+			cache.entries[place].ref = ref
 		}
 	} else {
-		place = a.cache.add(key, ref, a.lset, number)
+		place = cache.add(key, ref, a.lset, number)
 		if place != none {
-			a.source(s.t)
+			a.addSource(s.t)
 		}
 		if a.limitErr == nil {
 			a.counts.seriesAdded++
 		}
 	}
-	if place == none || a.cache.entries[place].ref == 0 {
+	if place == none || cache.entries[place].ref == 0 {
 		return
 	}
-	// With timestamps of its own a series ends when it says so.
-	if !s.explicit || a.trackTimestamps {
-		a.cache.track(place)
+	// A series with timestamps of its own ends when it says so.
+	if !s.explicit || a.loop.settings.trackTimestamps {
+		cache.track(place)
 	}
 }

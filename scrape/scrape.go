@@ -9,124 +9,130 @@ import (
 
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// scrape fetches the target once, and stores what it got and the synthetic series
-// with timestamp at.
+// scrape fetches the target once, and stores the body and the synthetic series with
+// timestamp at.
 func (l *loop) scrape(at time.Time) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.targetSettings.timeout)
 	defer cancel()
 
 	got, err := l.get(ctx)
-	defer got.release(l.manager.filters)
+	defer got.Release()
 	if l.ctx.Err() != nil {
 		// Cut short: the target is not to blame.
 		return
 	}
-	// From here on the scrape goes to its end, even if the loop is to stop.
+	// From here on the scrape goes to its end, even if the loop is stopped.
 	deadline, _ := ctx.Deadline()
 	c, app, err := l.store(got, at, deadline, err)
 	l.last = timestamp.FromTime(at)
 	if err != nil {
-		l.origin.bad(l.last)
-		if l.before != nil {
-			l.before.bad(l.last)
+		l.origin.failed(l.last)
+		if l.oldOrigin != nil {
+			l.oldOrigin.failed(l.last)
 		}
 	}
 	took := time.Since(start)
 	l.target.Report(at, took, err)
-	if rerr := l.finish(app, at, took, c, err); rerr != nil {
-		// Nothing was stored, not even up: say so where it can be seen.
-		err = rerr
+	if cerr := l.commit(app, at, took, c, err); cerr != nil {
+		// Nothing was stored, not even up: the status pages say why.
+		err = cerr
 		l.target.Report(at, took, err)
-		l.origin.bad(l.last)
+		l.origin.failed(l.last)
 	}
-	l.collect(err)
-	l.metrics.scraped(took, err)
+	l.noteCollected(err)
+	metrics := l.manager.metrics
+	metrics.scraped(took, err)
 	if err != nil {
 		c.stored = 0
 	}
-	l.metrics.samplesSeen.Add(float64(c.scraped))
-	l.metrics.samplesPut.Add(float64(c.stored))
+	metrics.samplesSeen.Add(float64(c.scraped))
+	metrics.samplesPut.Add(float64(c.stored))
 	l.lastSamples.Store(&Samples{Seen: c.scraped, Stored: c.stored})
 	l.logChange(err)
 }
 
-// collect notes what the scrape has collected.
-func (l *loop) collect(err error) {
-	l.attempts.good(l.last)
+// noteCollected notes what a scrape has collected, once it is stored.
+func (l *loop) noteCollected(err error) {
+	l.reportOrigin.succeeded(l.last)
 	if err != nil {
 		return
 	}
-	l.origin.good(l.last)
+	l.origin.succeeded(l.last)
 	l.collected = l.demand
-	for _, series := range l.legacy {
-		l.manager.sources.remove(series, l.before)
+	for _, series := range l.oldSeries {
+		l.manager.sources.remove(series, l.oldOrigin)
 	}
-	l.before, l.legacy = nil, nil
+	l.oldOrigin, l.oldSeries = nil, nil
 }
 
-// since is since when series of a name have been collected from the target, in milliseconds.
+// since returns since when series of a name have been collected from the target, in
+// milliseconds.
 func (l *loop) since(name string, now int64) int64 {
 	good := l.origin.goodSince.Load()
 	if l.collected == nil || good == now {
 		return now
 	}
-	if !l.onDemand {
+	if !l.settings.onDemand {
 		return good
 	}
-	if since, ok := l.collected.since(name); ok {
+	if since, ok := l.collected.Since(name); ok {
 		return max(since, good)
 	}
 	return now
 }
 
-// get fetches the body, unless the target is not to be scraped at all.
-func (l *loop) get(ctx context.Context) (got fetched, err error) {
-	if err := l.job.forbidden(); err != nil {
-		return fetched{}, err
+// get fetches the body, unless the job has too many targets.
+func (l *loop) get(ctx context.Context) (got body.Answer, err error) {
+	if err := l.job.limitReached(); err != nil {
+		return body.Answer{}, err
 	}
-	l.demand = l.names.current.Load().demand
-	err = guarded(func() (err error) {
-		got, err = l.fetch.fetch(ctx, l.url, l.timeout, l.size+l.size/8, l.view())
+	decisions := l.settings.names.Decisions()
+	l.demand = decisions.Demand
+	if !l.filters() {
+		decisions = nil
+	}
+	err = reason.Guarded(func() (err error) {
+		got, err = l.settings.fetcher.Fetch(ctx, l.url, l.targetSettings.timeout, l.size+l.size/8, decisions)
 		return err
 	})
 	switch {
-	case errors.Is(err, errMemoryBusy):
-		// Ask for more at the beginning, where one may wait for it.
-		l.size = max(l.size, 2*got.read)
-	case err == nil && got.read > 0:
-		// Empty answers happen to targets that are starting up.
-		l.size = got.read
+	case errors.Is(err, body.ErrMemoryBusy):
+		// Ask for more at the beginning of the next one, where a body may wait for memory.
+		l.size = max(l.size, 2*got.Kept())
+	case err == nil && got.Kept() > 0:
+		// Targets that are starting up may answer with nothing.
+		l.size = got.Kept()
 	}
-	return got, bounded(err)
+	return got, reason.Bounded(err)
 }
 
-// view is what the body is filtered by, nil if it is to be parsed whole: where
-// series are made of lines that do not begin with their names.
-func (l *loop) view() *view {
-	if !l.onDemand || l.convertToNHCB || l.parseST {
-		return nil
-	}
-	return l.names.current.Load()
+// filters reports whether lines may be skipped before they are parsed. They may not
+// where series are made of lines that do not begin with their names.
+func (l *loop) filters() bool {
+	return l.settings.onDemand && !l.targetSettings.convertToNHCB && !l.settings.parseST
 }
 
-// store appends the body to a new appender, or, if there is none or it turns out
-// to be bad, the stale markers. fetchErr is why there is none. The appender is to
-// be finished by the caller; the error is that of the scrape.
-func (l *loop) store(got fetched, at, deadline time.Time, fetchErr error) (c counts, app storage.AppenderV2, scrapeErr error) {
+// store appends the body to a new appender. If there is no body, because of fetchErr,
+// or it is invalid, store appends stale markers instead. The caller commits the
+// appender; the error is that of the scrape.
+func (l *loop) store(got body.Answer, at, deadline time.Time, fetchErr error) (c counts, app storage.AppenderV2, scrapeErr error) {
 	app = l.newAppender()
 	whole := got
 	if fetchErr != nil {
-		whole = fetched{} // What has come before it broke off tells nothing.
+		whole = body.Answer{} // The beginning of a body does not say what is gone.
 	}
-	err := guarded(func() (err error) {
+	err := reason.Guarded(func() (err error) {
 		c, err = l.appendBody(app, whole, at, deadline)
 		return err
 	})
-	c.bytes = whole.sent()
-	if limitOf(fetchErr) == "body_size" {
+	c.bytes = whole.Sent()
+	if reason.LimitOf(fetchErr) == "body_size" {
 		c.bytes = -1
 	}
 	if err == nil {
@@ -134,8 +140,8 @@ func (l *loop) store(got fetched, at, deadline time.Time, fetchErr error) (c cou
 	}
 	l.rollback(app)
 	app = l.newAppender()
-	if again := guarded(func() error {
-		_, err := l.appendBody(app, fetched{}, at, time.Time{})
+	if again := reason.Guarded(func() error {
+		_, err := l.appendBody(app, body.Answer{}, at, time.Time{})
 		return err
 	}); again != nil {
 		l.log(slog.LevelWarn, "stale markers of a failed scrape were not written", slog.Any("err", again))
@@ -145,32 +151,32 @@ func (l *loop) store(got fetched, at, deadline time.Time, fetchErr error) (c cou
 	if fetchErr != nil {
 		return c, app, fetchErr
 	}
-	return c, app, bounded(err)
+	return c, app, reason.Bounded(err)
 }
 
-// finish appends the synthetic series and commits.
-func (l *loop) finish(app storage.AppenderV2, at time.Time, took time.Duration, c counts, scrapeErr error) error {
+// commit appends the synthetic series and commits.
+func (l *loop) commit(app storage.AppenderV2, at time.Time, took time.Duration, c counts, scrapeErr error) error {
 	if err := l.report(app, at, took, c, scrapeErr); err != nil {
 		l.rollback(app)
-		return bounded(err)
+		return reason.Bounded(err)
 	}
 	if err := app.Commit(); err != nil {
-		return bounded(fmt.Errorf("commit the scrape: %w", err))
+		return reason.Bounded(fmt.Errorf("commit the scrape: %w", err))
 	}
 	return nil
 }
 
 func (l *loop) rollback(app storage.AppenderV2) {
-	if err := guarded(app.Rollback); err != nil {
+	if err := reason.Guarded(app.Rollback); err != nil {
 		l.log(slog.LevelWarn, "rollback of a scrape failed", slog.Any("err", err))
 	}
 }
 
-// logChange logs a scrape that ended in another way than the one before.
+// logChange logs a scrape that ended differently from the last one.
 func (l *loop) logChange(err error) {
 	var kind string
 	if err != nil {
-		kind = reasonKind(err)
+		kind = reason.Kind(err)
 	}
 	if kind == l.failing {
 		return
@@ -181,9 +187,9 @@ func (l *loop) logChange(err error) {
 		return
 	}
 	attrs := []any{slog.Any("err", err)}
-	if pe, ok := errors.AsType[*panicError](err); ok {
-		l.metrics.panics.Inc()
-		attrs = append(attrs, slog.String("stack", string(pe.stack)))
+	if pe, ok := errors.AsType[*reason.PanicError](err); ok {
+		l.manager.metrics.panics.Inc()
+		attrs = append(attrs, slog.String("stack", string(pe.Stack)))
 	}
 	l.log(slog.LevelWarn, "target is down", attrs...)
 }

@@ -14,10 +14,13 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
+
+	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/names"
 )
 
-// Labels of a target that set for it what the job's configuration sets for all.
-// Prometheus has the names for itself.
+// Labels by which a target overrides the job's configuration. Prometheus does not export
+// their names.
 const (
 	nativeHistogramsLabel = "__scrape_native_histograms__"
 	alwaysClassicLabel    = "__always_scrape_classic_histograms__"
@@ -25,27 +28,26 @@ const (
 	unixSocketLabel       = "__unix_socket__"
 )
 
-// settings are what the loops of a job share. They do not change: a job whose
-// settings change gets new loops.
+// settings are shared by the loops of a job. They do not change: a job with other
+// settings gets new loops.
 type settings struct {
 	jobName         string
-	fetch           fetcher
+	fetcher         *body.Fetcher
 	limits          limits
 	honorLabels     bool
 	honorTimestamps bool
 	trackTimestamps bool
 	metricRelabel   []*relabel.Config
 	validation      model.ValidationScheme
-	fallbackType    string // media type, "" for none
 	extraReports    bool
 	parseST         bool
 	symbols         *labels.SymbolTable
-	names           *names
+	names           *names.Table
 	onDemand        bool
 }
 
-// checkedConfig gives a copy of cfg with defaults filled in, or what is wrong
-// with it. cfg stays as it is.
+// checkedConfig returns a copy of cfg with the defaults, or an error that says what is
+// wrong with it. cfg does not change.
 func checkedConfig(cfg *config.ScrapeConfig) (*config.ScrapeConfig, error) {
 	c := *cfg
 	// Validate writes to what these point to.
@@ -61,9 +63,6 @@ func checkedConfig(cfg *config.ScrapeConfig) (*config.ScrapeConfig, error) {
 		}
 	}
 	if err := c.Validate(config.DefaultGlobalConfig); err != nil {
-		return nil, err
-	}
-	if _, err := config.ToEscapingScheme(c.MetricNameEscapingScheme, c.MetricNameValidationScheme); err != nil {
 		return nil, err
 	}
 	if err := c.HTTPClientConfig.Validate(); err != nil {
@@ -83,8 +82,8 @@ func copied(rules []*relabel.Config) []*relabel.Config {
 	return out
 }
 
-// forLoops is cfg without what only decides which targets there are and how
-// they are labelled: a change of the rest asks for new loops.
+// forLoops is cfg without the settings that only decide which targets there are and what
+// labels they have: a change of any other setting needs new loops.
 func forLoops(cfg *config.ScrapeConfig) *config.ScrapeConfig {
 	c := *cfg
 	c.RelabelConfigs = nil
@@ -101,35 +100,27 @@ func forLoops(cfg *config.ScrapeConfig) *config.ScrapeConfig {
 	return &c
 }
 
-// sameForLoops tells whether loops running on a may stay when b replaces it. Both
-// have been checked.
+// sameForLoops reports whether loops that run on a may stay when b replaces it. Both
+// are checked.
 func sameForLoops(a, b *config.ScrapeConfig) bool {
 	return reflect.DeepEqual(forLoops(a), forLoops(b))
 }
 
 // newSettings makes the settings of a job from a checked configuration.
 func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
-	client, err := newClient(cfg.HTTPClientConfig, m.opts.HTTPClientOptions)
-	if err != nil {
-		return nil, err
-	}
-	escaping, err := config.ToEscapingScheme(cfg.MetricNameEscapingScheme, cfg.MetricNameValidationScheme)
+	fetcher, err := body.NewFetcher(cfg, body.Options{
+		Pools:         m.pools,
+		UserAgent:     m.opts.UserAgent,
+		NoCompression: m.opts.NoCompression,
+		SizeLimit:     orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
+		HTTPClient:    m.opts.HTTPClientOptions,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &settings{
 		jobName: cfg.JobName,
-		fetch: fetcher{
-			client:         client,
-			bodies:         m.bodies,
-			gzips:          m.gzips,
-			accept:         acceptHeader(cfg.ScrapeProtocols, escaping),
-			acceptEncoding: acceptEncodingHeader(cfg.EnableCompression && !m.opts.NoCompression),
-			userAgent:      m.opts.UserAgent,
-			bodySizeLimit:  orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
-			fallbackType:   cfg.ScrapeFallbackProtocol.HeaderMediaType(),
-			filters:        m.filters,
-		},
+		fetcher: fetcher,
 		limits: limits{
 			samples:          orDefault(limit(cfg.SampleLimit), m.opts.SampleLimit),
 			labels:           orDefault(limit(cfg.LabelLimit), m.opts.LabelLimit),
@@ -143,16 +134,15 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 		trackTimestamps: cfg.TrackTimestampsStaleness,
 		metricRelabel:   cfg.MetricRelabelConfigs,
 		validation:      cfg.MetricNameValidationScheme,
-		fallbackType:    cfg.ScrapeFallbackProtocol.HeaderMediaType(),
 		extraReports:    cfg.ExtraScrapeMetricsEnabled(),
 		parseST:         m.opts.ParseStartTimestamps,
 		symbols:         labels.NewSymbolTable(),
 		onDemand:        m.opts.OnDemand,
-		names:           newNames(cfg.MetricRelabelConfigs, m.opts.OnDemand, m.demand, &m.catalogVersion),
+		names:           names.NewTable(cfg.MetricRelabelConfigs, m.opts.OnDemand, m.demand, &m.catalogVersion),
 	}, nil
 }
 
-// limit is a configured limit as an int; what does not fit is as good as none.
+// limit is a configured limit as an int. Larger ones are as good as none.
 func limit(v uint) int { return int(min(v, 1<<31-1)) } //nolint:gosec // Bounded.
 
 func orDefault[T int | int64](v, def T) T {
@@ -162,7 +152,7 @@ func orDefault[T int | int64](v, def T) T {
 	return def
 }
 
-// targetSettings are those a target's labels decide.
+// targetSettings are those that a target's labels set.
 type targetSettings struct {
 	interval         time.Duration
 	timeout          time.Duration
@@ -171,8 +161,8 @@ type targetSettings struct {
 	convertToNHCB    bool
 }
 
-// settingsOf reads them. PopulateLabels has put the job's values there and has
-// checked them all, so errors do not happen.
+// settingsOf reads the settings from a target's labels. PopulateLabels has put the job's
+// values there and checked all of them, so errors do not happen.
 func settingsOf(t *promscrape.Target) (targetSettings, error) {
 	is := func(label string) bool {
 		v, err := strconv.ParseBool(t.GetValue(label))

@@ -13,40 +13,40 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 )
 
-// Source is where a stored series comes from. It and [Target] are what package tsdb calls so; neither package imports
-// the other, and who wires them converts.
+// Source is where a stored series comes from. Package tsdb has a Source and a [Target] of
+// its own: neither package imports the other, and cmd/promlet converts.
 type Source struct {
 	Target *Target
-	// Exposed tells the series of a target apart as the target exposes them, before its labels and metric
+	// Exposed is a hash of the series as the target exposes it, before the target's labels and metric
 	// relabelling.
 	Exposed uint64
-	// First is the time of the first sample since this Manager was made. Since is since when series of that
-	// name have been collected from the target: First, or before it for a series that is new itself.
+	// First is the time of the first sample since this Manager was made. Since is the time from which series of
+	// that name have been collected from the target: First, or earlier if the series is new itself.
 	First, Since time.Time
 }
 
-// Target is what is scraped, at some moment. It does not change.
+// Target is the state of a target at some moment. It does not change.
 type Target struct {
-	// ID tells targets apart by their URLs: those with the same URL have the same ID, whatever their labels. It is
-	// another one in each process.
+	// ID is a hash of the URL: targets with the same URL have the same ID, whatever their labels. It differs from
+	// process to process.
 	ID uint64
 	// Rank orders targets by when they were first scraped.
 	Rank uint64
 	// Interval is the time between scrapes.
 	Interval time.Duration
 	// LastScrape is the time of the last scrape that succeeded, FailingSince that of the first one after it
-	// that failed. Ended is when the target was taken away. Each is zero where there was none.
+	// that failed. Ended is when the target was removed. Each is zero if that has not happened.
 	LastScrape, FailingSince, Ended time.Time
-	// Changes are the last times, the latest one last, at which so many targets of the job came or went, or became
-	// ready or ceased to be, that the load of the others is another since.
+	// Changes are the last times, in order, at which so many targets of the job came or went, or became ready or
+	// unready, that the load of the other targets changed.
 	Changes []time.Time
 }
 
-// maxChanges is how many changes of a job are remembered: they matter until all its targets have been scraped
-// twice since.
+// maxChanges is how many changes of a job are remembered. A change matters until all targets have been scraped
+// twice after it.
 const maxChanges = 8
 
-// keepEnded is for how long sources of targets that were taken away are known at least.
+// keepEnded is how long the sources of removed targets are kept at least.
 const keepEnded = 2 * time.Minute
 
 // sources knows where each stored series comes from.
@@ -56,11 +56,11 @@ type sources struct {
 
 	mu sync.RWMutex
 	by map[uint64]*source // by hash of the labels
-	// ended are the series of targets that were taken away, by when.
+	// ended are the series of removed targets, in order of time.
 	ended []endedTarget
 }
 
-// source is what is known of a series. Several targets may write the same one.
+// source is what is known of a series. Several targets may write the same series: next is that of another one.
 type source struct {
 	of           *origin
 	exposed      uint64
@@ -68,20 +68,20 @@ type source struct {
 	next         *source
 }
 
-// origin is a target as its series know it, from when it is taken up until it is taken away.
+// origin is the target that series come from, from when it is added until it is removed.
 type origin struct {
 	now       atomic.Pointer[Target]
 	goodSince atomic.Int64 // ms: since when scrapes have succeeded without a long gap, 0: never
 
-	mu sync.Mutex // of those who change it
+	mu sync.Mutex // held by update
 }
 
-// change replaces what is known of the target now.
-func (o *origin) change(how func(*Target)) {
+// update replaces the target's state.
+func (o *origin) update(change func(*Target)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	next := *o.now.Load()
-	how(&next)
+	change(&next)
 	o.now.Store(&next)
 }
 
@@ -94,9 +94,10 @@ func newSources() *sources {
 	return &sources{seed: maphash.MakeSeed(), by: map[uint64]*source{}}
 }
 
-func (s *sources) origin(j *job, url string, interval time.Duration) *origin {
+// origin makes the origin of the series of a target of the job.
+func (s *sources) origin(j *job, t discovered) *origin {
 	o := &origin{}
-	o.now.Store(&Target{ID: maphash.String(s.seed, url), Rank: s.ranks.Add(1), Interval: interval, Changes: j.changes})
+	o.now.Store(&Target{ID: maphash.String(s.seed, t.url), Rank: s.ranks.Add(1), Interval: t.settings.interval, Changes: j.changes})
 	return o
 }
 
@@ -105,7 +106,8 @@ func (s *sources) hash(series labels.Labels) uint64 {
 	return maphash.Bytes(s.seed, series.Bytes(buf[:0]))
 }
 
-// add notes a series of a target. It may have been that of the target before, which it takes over from.
+// add notes a series of a target. before is the target that it replaces, nil for none: the series may have been
+// that one's.
 func (s *sources) add(series labels.Labels, of, before *origin, exposed uint64, first, since int64) {
 	id := s.hash(series)
 	s.mu.Lock()
@@ -146,10 +148,10 @@ func (s *sources) drop(id uint64, of *origin) {
 	}
 }
 
-// end notes that a target was taken away. Its series are known for a while.
+// end notes that a target was removed. Its series are kept for a while.
 func (s *sources) end(of *origin, series []labels.Labels) {
 	now := time.Now()
-	of.change(func(t *Target) { t.Ended = now })
+	of.update(func(t *Target) { t.Ended = now })
 	ended := endedTarget{of: of, series: make([]uint64, len(series))}
 	for i, one := range series {
 		ended.series[i] = s.hash(one)
@@ -160,7 +162,7 @@ func (s *sources) end(of *origin, series []labels.Labels) {
 	s.ended = append(s.ended, ended)
 }
 
-// forgetEnded makes room. s.mu is held.
+// forgetEnded forgets the series of targets that were removed long ago. s.mu is held.
 func (s *sources) forgetEnded(now time.Time) {
 	kept := 0
 	for _, e := range s.ended {
@@ -177,30 +179,30 @@ func (s *sources) forgetEnded(now time.Time) {
 	s.ended = s.ended[:kept]
 }
 
-// change notes that enough targets have come or gone. Those who look at the job's loops are held off.
-func (j *job) change(now time.Time) {
+// noteChange notes that enough targets have come or gone. The caller holds what guards the job's loops.
+func (j *job) noteChange(now time.Time) {
 	j.changes = append(slices.Clone(j.changes[max(0, len(j.changes)-maxChanges+1):]), now)
 	for _, l := range j.loops {
-		l.origin.change(func(t *Target) { t.Changes = j.changes })
+		l.origin.update(func(t *Target) { t.Changes = j.changes })
 	}
 }
 
-// good notes a scrape that succeeded, once its samples are stored.
-func (o *origin) good(at int64) {
-	o.change(func(t *Target) { t.LastScrape, t.FailingSince = timestamp.Time(at), time.Time{} })
+// succeeded notes a scrape that succeeded, once its samples are stored.
+func (o *origin) succeeded(at int64) {
+	o.update(func(t *Target) { t.LastScrape, t.FailingSince = timestamp.Time(at), time.Time{} })
 }
 
-// bad notes a scrape that failed, before the stale markers are stored.
-func (o *origin) bad(at int64) {
-	o.change(func(t *Target) {
+// failed notes a scrape that failed, before the stale markers are stored.
+func (o *origin) failed(at int64) {
+	o.update(func(t *Target) {
 		if t.FailingSince.IsZero() {
 			t.FailingSince = timestamp.Time(at)
 		}
 	})
 }
 
-// Source returns where a series comes from that is stored, or was until its target was taken away a moment
-// ago; false where it is not known: nothing that is scraped holds it.
+// Source returns where a stored series comes from. It returns false if no target exposes the series, unless the
+// target was removed within the last two minutes.
 func (m *Manager) Source(series labels.Labels) (Source, bool) {
 	id := m.sources.hash(series)
 	m.sources.mu.RLock()
@@ -213,28 +215,24 @@ func (m *Manager) Source(series labels.Labels) (Source, bool) {
 	for next := known.next; next != nil && !target.Ended.IsZero(); next = next.next {
 		known, target = next, next.of.now.Load()
 	}
-	return Source{Target: target, Exposed: known.exposed, First: when(known.first), Since: when(known.since)}, true
+	return Source{Target: target, Exposed: known.exposed, First: timeOf(known.first), Since: timeOf(known.since)}, true
 }
 
-// Observation is since when the scrapes of a target have succeeded, without more than two intervals between,
-// and when the last has. Both are zero before the first.
+// Observation is the time since which the scrapes of a target have succeeded, without a gap of more than two
+// intervals, and the time of the last one. Both are zero before the first success.
 type Observation struct{ Since, Last time.Time }
 
-// Observed gives the observation of the targets that TargetsActive gives.
+// Observed returns the observations of the targets that TargetsActive returns.
 func (m *Manager) Observed() map[*promscrape.Target]Observation {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	all := map[*promscrape.Target]Observation{}
-	for _, j := range m.jobs {
-		for _, l := range j.loops {
-			all[l.target] = Observation{Since: when(l.origin.goodSince.Load()), Last: l.origin.now.Load().LastScrape}
-		}
-	}
+	m.eachLoop(func(l *loop) {
+		all[l.target] = Observation{Since: timeOf(l.origin.goodSince.Load()), Last: l.origin.now.Load().LastScrape}
+	})
 	return all
 }
 
-// when is zero for 0.
-func when(ms int64) time.Time {
+// timeOf is the time of a timestamp, zero for 0.
+func timeOf(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}

@@ -22,12 +22,12 @@ func scrapedEvery(interval time.Duration) func(*config.ScrapeConfig) {
 	}
 }
 
-// sourceOf is what is known of a gauge of the target with an instance.
+// sourceOf returns the source of a gauge of the target with an instance.
 func sourceOf(m *Manager, instance string) (Source, bool) {
 	return m.Source(labels.FromStrings(model.MetricNameLabel, "a", model.InstanceLabel, instance, model.JobLabel, "j"))
 }
 
-// When a target comes, goes, becomes ready or ceases to be, the others of its job know of it, and are scraped at once.
+// When a target comes, goes, or becomes ready or unready, the sources of the job's other targets show it, and these targets are scraped at once.
 func TestChangesOfAJob(t *testing.T) {
 	inBubble(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("a 1\n")) }, func(t *testing.T, _ *recorder, m *Manager) {
 		cfg := jobConfig("j", scrapedEvery(time.Minute))
@@ -66,7 +66,7 @@ func TestChangesOfAJob(t *testing.T) {
 	})
 }
 
-// A target is known by its URL, a series by what the target exposes, whatever labels they are given.
+// A target is identified by its URL and a series by what the target exposes, whatever labels relabelling gives them.
 func TestSourcesOfOneURL(t *testing.T) {
 	inBubble(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("a 1\n")) }, func(t *testing.T, _ *recorder, m *Manager) {
 		cfg := jobConfig("j", scrapedEvery(time.Minute))
@@ -88,8 +88,8 @@ func TestSourcesOfOneURL(t *testing.T) {
 	})
 }
 
-// A series is new itself where its target was scraped before without it, and not where the target is new, or was not
-// reached for long, or nobody read the name.
+// A series is new itself if its target was scraped before without it. It is not if the target is new, was not
+// reached for long, or if nobody read the name.
 func TestSinceWhen(t *testing.T) {
 	var body atomic.Value // "": down
 	body.Store("b 1\n")

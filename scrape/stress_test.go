@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 )
 
-// moody answers in every way a target can, quickly.
-func moody(seed uint64) http.HandlerFunc {
+// unreliable answers in every way a target can, quickly.
+func unreliable(seed uint64) http.HandlerFunc {
 	var mu sync.Mutex
 	rnd := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // The same every time.
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -70,12 +70,12 @@ func randomSet(rnd *rand.Rand, jobs []*config.ScrapeConfig, gs []*targetgroup.Gr
 	return cfgs, sets
 }
 
-// Sets change at random, from several sides, while scrapes run and somebody
-// watches. In the end exactly the last set runs.
+// Several goroutines apply random sets while scrapes run and another goroutine reads the
+// status. In the end exactly the last set runs.
 func TestStressApply(t *testing.T) {
 	var gs []*targetgroup.Group
 	for i := range 6 {
-		s := serve(t, moody(uint64(i)))
+		s := serve(t, unreliable(uint64(i)))
 		g := group(addressOf(s))
 		g.Labels = model.LabelSet{"group": model.LabelValue(itoa(i))}
 		gs = append(gs, g)
@@ -131,8 +131,8 @@ func TestStressApply(t *testing.T) {
 	checkHistory(t, r)
 }
 
-// checkHistory holds after every sequence of events: for each series time moves
-// on and nothing was refused.
+// checkHistory checks what holds after every sequence of events: the times of each series
+// increase and nothing was refused.
 func checkHistory(t *testing.T, r *recorder) {
 	last := map[string]int64{}
 	stale := 0
@@ -151,9 +151,9 @@ func checkHistory(t *testing.T, r *recorder) {
 	require.Positive(t, stale)
 }
 
-// Stop comes at any moment, from several sides, while sets change.
+// Several goroutines call Stop at any moment while sets change.
 func TestStressStop(t *testing.T) {
-	s := serve(t, moody(9))
+	s := serve(t, unreliable(9))
 	g := group(addressOf(s))
 	for n := range 30 {
 		r := &recorder{}

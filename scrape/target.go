@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
-	"time"
 
 	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
@@ -13,91 +12,81 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// candidate is a target that is to have a loop.
-type candidate struct {
-	*promscrape.Target
-	// key is the target's identity within its job: all its labels and its URL.
+// discovered is a target that discovery has found and relabelling keeps.
+type discovered struct {
+	target *promscrape.Target
+	// key identifies the target within its job: it hashes all labels and the URL.
 	key uint64
-	// public hashes the labels that its series carry: loops of a job that agree
-	// in it write the same synthetic series.
+	// public hashes the labels that the target's series carry: loops of a job for which
+	// it is the same write the same synthetic series.
 	public   uint64
 	url      string
 	settings targetSettings
-	// What it was made of, for the pages that show labels before relabelling.
+	// The label sets before relabelling, for the status pages.
 	own, group model.LabelSet
 }
 
-// maxTargetErrors is how many targets of a job that cannot be made are named.
+// maxTargetErrors is how many invalid targets of a job an error names.
 const maxTargetErrors = 3
 
-// candidatesOf gives the targets of a group that relabelling keeps, and what is
-// wrong with those that cannot be made. before are those of the group in whose place
-// it comes, made under the same settings: of label sets that are the very same, they
-// are not made again.
-func candidatesOf(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Builder, before []candidate) (cs []candidate, errs []error) {
-	made := make(map[[2]uintptr]*candidate, len(before))
+// discover returns the targets of a group that relabelling keeps, and the errors of
+// those that cannot be made. before are the targets of the group that this one replaces,
+// made under the same settings: a target is reused if its label sets are the same maps.
+func discover(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Builder, before []discovered) (targets []discovered, errs []error) {
+	made := make(map[[2]uintptr]*discovered, len(before))
 	for i := range before {
 		made[identity(before[i].own, before[i].group)] = &before[i]
 	}
 	for i, own := range g.Targets {
-		if c := made[identity(own, g.Labels)]; c != nil {
-			cs = append(cs, *c)
+		if t := made[identity(own, g.Labels)]; t != nil {
+			targets = append(targets, *t)
 			continue
 		}
-		c, err := candidateOf(own, g.Labels, cfg, b)
+		t, err := discoverTarget(own, g.Labels, cfg, b)
 		if err != nil {
-			errs = append(errs, bounded(fmt.Errorf("target %d of group %s: %w", i, g, err)))
-		} else if c.Target != nil {
-			cs = append(cs, c)
+			errs = append(errs, reason.Bounded(fmt.Errorf("target %d of group %s: %w", i, g, err)))
+		} else if t.target != nil {
+			targets = append(targets, t)
 		}
 	}
-	return cs, errs
+	return targets, errs
 }
 
-// identity tells label sets from others that are equal to them.
+// identity distinguishes label sets that are equal but not the same maps.
 func identity(own, group model.LabelSet) [2]uintptr {
 	return [2]uintptr{reflect.ValueOf(own).Pointer(), reflect.ValueOf(group).Pointer()}
 }
 
-// candidateOf makes one target; without a Target relabelling dropped it.
-func candidateOf(own, group model.LabelSet, cfg *config.ScrapeConfig, b *labels.Builder) (candidate, error) {
+// discoverTarget makes one target. Its target is nil if relabelling drops it.
+func discoverTarget(own, group model.LabelSet, cfg *config.ScrapeConfig, b *labels.Builder) (discovered, error) {
 	lset, err := promscrape.PopulateLabels(b, cfg, own, group)
 	if err != nil || lset.IsEmpty() {
-		return candidate{}, err
+		return discovered{}, err
 	}
 	if lset.Get(unixSocketLabel) != "" {
-		return candidate{}, errors.New("unix sockets are not supported")
+		return discovered{}, errors.New("unix sockets are not supported")
 	}
 	t := promscrape.NewTarget(lset, cfg, own, group)
 	s, err := settingsOf(t)
 	if err != nil {
-		return candidate{}, err
+		return discovered{}, err
 	}
 	u := t.URL().String()
-	return candidate{
-		Target: t, key: keyOf(lset, u), public: t.Labels(b).Hash(), url: u, settings: s, own: own, group: group,
+	return discovered{
+		target: t, key: keyOf(lset, u), public: t.Labels(b).Hash(), url: u, settings: s, own: own, group: group,
 	}, nil
 }
 
-// keyOf hashes a target's labels and URL. It is the same after a restart, as the
-// moments at which a target is scraped depend on it.
+// keyOf hashes a target's labels and URL. The key is the same after a restart, because
+// the times at which a target is scraped depend on it.
 func keyOf(lset labels.Labels, url string) uint64 {
 	h := fnv.New64a()
 	// Writing to a hash does not fail.
 	_, _ = fmt.Fprintf(h, "%016x", lset.Hash())
 	_, _ = h.Write([]byte(url))
 	return h.Sum64()
-}
-
-// offset is the time from now to the target's next turn: the key says where in
-// each interval, counted from the epoch, that is.
-func offset(key uint64, interval time.Duration, now time.Time) time.Duration {
-	turn := time.Duration(key % uint64(interval)) //nolint:gosec // Below interval.
-	wait := turn - time.Duration(now.UnixNano()%int64(interval))
-	if wait < 0 {
-		wait += interval
-	}
-	return wait
 }

@@ -60,8 +60,8 @@ func contentsOf(t testing.TB, body []byte, contentType string, native bool) cont
 	}
 }
 
-// goesInWhole scrapes a body into a TSDB and reads all of it back.
-func goesInWhole(t *testing.T, contentType string, body []byte, native bool, compress bool) {
+// requireStored scrapes a body into a TSDB and compares what is stored with the whole body.
+func requireStored(t *testing.T, contentType string, body []byte, native bool, compress bool) {
 	want := contentsOf(t, bytes.Clone(body), contentType, native)
 	require.Positive(t, want.samples)
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -103,7 +103,7 @@ func goesInWhole(t *testing.T, contentType string, body []byte, native bool, com
 	require.Equal(t, want.series, stored(t, db.DB, 3))
 }
 
-// stored gives the series in the TSDB without the target's labels, each of which
+// stored returns the series in the TSDB without the target's labels, each of which
 // must hold n samples; synthetic ones are left out.
 func stored(t *testing.T, db *tsdb.DB, n int) map[string]bool {
 	q, err := db.Querier(0, time.Now().UnixMilli())
@@ -140,8 +140,8 @@ func TestExporterBodies(t *testing.T) {
 			contentType, ok := map[string]string{"txt": textType, "openmetrics": omType, "protobuf": pbType}[kind]
 			require.True(t, ok, "the name of %s does not tell its format", file)
 			body := unzipped(t, file)
-			goesInWhole(t, contentType, body, true, false)
-			goesInWhole(t, contentType, body, false, true)
+			requireStored(t, contentType, body, true, false)
+			requireStored(t, contentType, body, false, true)
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package scrape
+package body
 
 import (
 	"net/http"
@@ -6,12 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	config_util "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
-
-	"github.com/prometheus/prometheus/config"
 )
 
 func oauth2Config(tokenURL string) config_util.HTTPClientConfig {
@@ -22,8 +19,7 @@ func oauth2Config(tokenURL string) config_util.HTTPClientConfig {
 	return c
 }
 
-// TestTokensAreShared: a token is fetched once for all requests, and again when it
-// has expired.
+// A token is fetched once for all requests, and again when it has expired.
 func TestTokensAreShared(t *testing.T) {
 	var fetched atomic.Int32
 	expires := `3600`
@@ -64,42 +60,6 @@ func TestTokensAreShared(t *testing.T) {
 	require.Equal(t, http.StatusOK, ask(client))
 	require.Equal(t, http.StatusOK, ask(client))
 	require.EqualValues(t, 3, fetched.Load())
-}
-
-// TestHangingTokenEndpoint: it fails the scrapes of its job by their timeout, and
-// holds up nothing else.
-func TestHangingTokenEndpoint(t *testing.T) {
-	release := make(chan struct{})
-	asked := make(chan struct{}, 100)
-	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		asked <- struct{}{}
-		<-release
-	}))
-	t.Cleanup(hanging.Close)
-	t.Cleanup(func() { close(release) })
-	app := serveBody(t, textType, "a 1\n")
-	m := newManager(t, &recorder{})
-	cfg := jobConfig("j", func(c *config.ScrapeConfig) { c.HTTPClientConfig = oauth2Config(hanging.URL) })
-	other := jobConfig("other", every(time.Hour))
-	require.NoError(t, m.Apply([]*config.ScrapeConfig{cfg, other}, groups("j", group(addressOf(app)))))
-	<-asked
-	require.Eventually(t, func() bool {
-		target := m.TargetsActive()["j"][0]
-		return target.LastError() != nil && strings.Contains(target.LastError().Error(), "timed out")
-	}, 20*time.Second, 10*time.Millisecond)
-
-	within := func(what string, f func()) {
-		done := make(chan struct{})
-		go func() { defer close(done); f() }()
-		select {
-		case <-done:
-		case <-time.After(20 * time.Second):
-			require.Fail(t, what+" waits for the token endpoint")
-		}
-	}
-	<-asked // a scrape is waiting
-	within("Apply", func() { require.NoError(t, m.Apply([]*config.ScrapeConfig{other}, nil)) })
-	within("Stop", m.Stop)
 }
 
 func TestTokenEndpointRedirects(t *testing.T) {

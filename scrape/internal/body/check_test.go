@@ -1,7 +1,8 @@
-package scrape
+package body
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prometheus/prometheus/model/textparse"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// spare gives b the room that bodies have.
-func spare(b string) []byte {
-	return append(make([]byte, 0, len(b)+bodySpare), b...)
+// answerOf is an answer with the body, which has the spare room that bodies have.
+func answerOf(contentType, body string) *Answer {
+	return &Answer{ContentType: contentType, body: buffer{bytes: append(make([]byte, 0, len(body)+spare), body...)}}
 }
 
-func TestLocated(t *testing.T) {
+func TestLocate(t *testing.T) {
 	f := func(contentType, body, want string) {
 		t.Helper()
-		err := located(nil, spare(body), contentType, "", nil)
+		err := answerOf(contentType, body).Locate(nil)
 		if want == "" {
 			require.NoError(t, err)
 			return
@@ -38,7 +41,7 @@ func TestLocated(t *testing.T) {
 	f(textType, "a{x=\"1\n2\n3\"} 1\nb 1 2 3\n", `line 4: expected next entry after timestamp, got "3\n" ("TIMESTAMP"), in "b 1 2 3"`)
 	f(textType, "a 1 17\nb 1e\n", `line 2: strconv.ParseFloat: parsing "1e": invalid syntax, in "b 1e"`)
 	f(textType, "a 1\nb{x=\""+strings.Repeat("y", 500)+"\"} z\n",
-		`line 2: strconv.ParseFloat: parsing "z": invalid syntax, in "b{x=\"`+strings.Repeat("y", maxExcerpt-5)+`"...`)
+		`line 2: strconv.ParseFloat: parsing "z": invalid syntax, in "b{x=\"`+strings.Repeat("y", reason.MaxExcerpt-5)+`"...`)
 	f(omType, "# TYPE a gauge\na 1\n# EOF\n", "")
 	f(omType, "# TYPE a gauge\na 1\n", `line 3: data does not end with # EOF`)
 	f(omType, "# TYPE a gauge\na 1\n# EOF\nb 1\n", `line 3: unexpected data after # EOF, in "# EOF"`)
@@ -49,7 +52,7 @@ func TestLocated(t *testing.T) {
 }
 
 func TestCheckText(t *testing.T) {
-	pad := strings.Repeat("padding 1\n", maxToken/10+1) // Small bodies are not looked at.
+	pad := strings.Repeat("padding 1\n", maxToken/10+1) // Small bodies are not checked.
 	long := strings.Repeat("x", maxToken)
 	f := func(name, body, want string) {
 		t.Helper()
@@ -59,7 +62,7 @@ func TestCheckText(t *testing.T) {
 			return
 		}
 		require.ErrorContains(t, err, want, name)
-		require.Less(t, len(err.Error()), maxReason, name)
+		require.Less(t, len(err.Error()), reason.Max, name)
 	}
 	n := strings.Count(pad, "\n")
 	f("small", "a{x=\""+strings.Repeat("x", maxToken/2), "")
@@ -76,6 +79,12 @@ func TestCheckText(t *testing.T) {
 	f("help without newline", pad+"# HELP a \"", "")
 }
 
+// largeFamily is a metric family with a metric that is too large.
+func largeFamily() []byte {
+	family := append(binary.AppendUvarint([]byte{4<<3 | 2}, maxToken+1), make([]byte, maxToken+1)...)
+	return append(binary.AppendUvarint(nil, uint64(len(family))), family...)
+}
+
 func TestCheckProtobuf(t *testing.T) {
 	frame := func(s string) string { return string(rune(len(s))) + s }
 	metric := frame("\x0a\x01a\x22\x00") // name "a", one metric without content
@@ -85,13 +94,13 @@ func TestCheckProtobuf(t *testing.T) {
 	require.NoError(t, checkProtobuf([]byte(strings.Repeat(metric, 5000))))
 	require.NoError(t, checkProtobuf([]byte(strings.Repeat(empty, maxEmptyFamilies))))
 	require.NoError(t, checkProtobuf([]byte(strings.Repeat(strings.Repeat(empty, maxEmptyFamilies)+metric, 3))))
-	require.Equal(t, errEmptyFamilies, checkProtobuf([]byte(strings.Repeat(empty, maxEmptyFamilies+1))))
-	require.Equal(t, errEmptyFamilies, checkProtobuf(make([]byte, maxEmptyFamilies+1)))
-	require.Equal(t, errLargeField, checkProtobuf([]byte(largeHistogram())))
-	// Whatever cannot be read counts as empty, and is not stumbled over.
+	require.Equal(t, ErrEmptyFamilies, checkProtobuf([]byte(strings.Repeat(empty, maxEmptyFamilies+1))))
+	require.Equal(t, ErrEmptyFamilies, checkProtobuf(make([]byte, maxEmptyFamilies+1)))
+	require.Equal(t, ErrLargeField, checkProtobuf(largeFamily()))
+	// Whatever cannot be read counts as empty, and is no error.
 	for _, odd := range []string{"\x80", "\x0a", "\x0a\x05", "\x08\x80", "\x09\x01", "\x0d\x01", "\x0b\x00", "\x0f", "\x08\x01\x22\x05a"} {
 		require.NoError(t, checkProtobuf([]byte(frame(odd))), "%q", odd)
-		require.Equal(t, errEmptyFamilies, checkProtobuf([]byte(strings.Repeat(frame(odd), maxEmptyFamilies+1))), "%q", odd)
+		require.Equal(t, ErrEmptyFamilies, checkProtobuf([]byte(strings.Repeat(frame(odd), maxEmptyFamilies+1))), "%q", odd)
 	}
 	// Fields of all kinds before the metric.
 	require.NoError(t, checkProtobuf([]byte(strings.Repeat(frame("\x08\x01\x09________\x0d____\x22\x00"), maxEmptyFamilies+1))))
@@ -103,13 +112,14 @@ func TestMediaType(t *testing.T) {
 	for contentType, want := range map[string]string{
 		textType: typeText, omType: typeOpenMetrics, pbType: typeProtobuf, "text/html": "fb", "": "fb", ";": "fb", "TEXT/PLAIN": typeText,
 	} {
-		require.Equal(t, want, mediaType(contentType, "fb"), contentType)
+		a := Answer{ContentType: contentType, FallbackType: "fb"}
+		require.Equal(t, want, a.mediaType(), contentType)
 	}
 }
 
-// FuzzBody: no body does more than fail. What a plain parser reads to the end,
-// located finds no fault with, and what it finds is a line of the body. Where it
-// finds nothing, the search for start timestamps comes to an end.
+// FuzzBody: a body can do no more than fail. Locate finds an error if and only if a plain
+// parser does, and the error's line is one of the body. Where it finds none, the search
+// for start timestamps ends.
 func FuzzBody(f *testing.F) {
 	for _, h := range []string{
 		"a 1\n", "# TYPE a counter\na_total{b=\"c\"} 2 # {x=\"y\"} 1\n# EOF\n", "a{x=\"1\n\"} 1 2\n\n# HELP b \\\n", "}", "\x00\x00\x02\x0a\x00",
@@ -120,31 +130,32 @@ func FuzzBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, kind uint8) {
 		contentType := []string{textType, omType, pbType}[kind%3]
-		b = spare(string(b))
+		a := answerOf(contentType, string(b))
+		b = a.Bytes()
 		_ = checkText(b)
-		if err := checkBody(b, contentType, ""); err != nil {
+		if err := a.Check(); err != nil {
 			return
 		}
-		err := located(nil, b, contentType, "", nil)
+		err := a.Locate(nil)
 		if contentType == pbType {
 			require.NoError(t, err)
 			return
 		}
 		if err == nil {
-			_ = guarded(func() error { return readAll(b, contentType) })
+			_ = reason.Guarded(func() error { return readAll(b, contentType) })
 		}
 		want := firstError(b, contentType)
 		require.Equal(t, want == nil, err == nil, "%v, %v", want, err)
-		if pe, ok := errors.AsType[*parseError](err); ok {
-			require.Equal(t, want.Error(), pe.err.Error())
-			require.LessOrEqual(t, pe.line, bytes.Count(b, []byte{'\n'})+1)
-			require.Positive(t, pe.line)
-			require.LessOrEqual(t, len(bounded(err).Error()), maxReason)
+		if pe, ok := errors.AsType[*reason.ParseError](err); ok {
+			require.Equal(t, want.Error(), pe.Err.Error())
+			require.LessOrEqual(t, pe.Line, bytes.Count(b, []byte{'\n'})+1)
+			require.Positive(t, pe.Line)
+			require.LessOrEqual(t, len(reason.Bounded(err).Error()), reason.Max)
 		}
 	})
 }
 
-// readAll reads a body as a scrape does that wants all there is in it.
+// readAll reads a body as a scrape does that wants everything in it.
 func readAll(b []byte, contentType string) error {
 	p, err := textparse.New(b, contentType, nil, textparse.ParserOptions{OpenMetricsSkipSTSeries: true, ConvertClassicHistogramsToNHCB: true})
 	if err != nil {
@@ -162,7 +173,7 @@ func readAll(b []byte, contentType string) error {
 }
 
 func firstError(b []byte, contentType string) error {
-	p, err := textparse.New(spare(string(b)), contentType, nil, textparse.ParserOptions{})
+	p, err := textparse.New(bytes.Clone(b), contentType, nil, textparse.ParserOptions{})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package scrape
+package names
 
 import (
 	"strings"
@@ -9,40 +9,39 @@ import (
 	"github.com/prometheus/prometheus/model/relabel"
 )
 
-// fate is what metric relabelling does to all series of a name, as far as the name
-// alone decides it.
-type fate struct {
-	name    string // that they are stored under
-	dropped bool   // all are
-	// depends: the name they are stored under depends on other labels.
-	depends bool
+// Outcome is what metric relabelling does to all series of a name, as far as the
+// name alone decides it.
+type Outcome struct {
+	Name    string // that they are stored under
+	Dropped bool   // all are
+	Depends bool   // Name depends on other labels
 }
 
-// fateOf runs a name through the rules.
-func fateOf(name string, rules []*relabel.Config) fate {
+// outcomeOf runs a name through the rules.
+func outcomeOf(name string, rules []*relabel.Config) Outcome {
 	for _, rc := range rules {
 		if !mayTouchName(rc) {
 			continue
 		}
 		if !readsNameOnly(rc) {
-			if decidesOnly(rc) {
-				continue // What it may drop is not there; what stays keeps the name.
+			if dropsOnly(rc) {
+				continue // It does not change the names of the series that stay.
 			}
-			return fate{depends: true}
+			return Outcome{Depends: true}
 		}
 		b := labels.NewBuilder(labels.FromStrings(model.MetricNameLabel, name))
 		if !relabel.ProcessBuilder(b, rc) {
-			return fate{dropped: true}
+			return Outcome{Dropped: true}
 		}
 		if name = b.Get(model.MetricNameLabel); name == "" {
-			return fate{depends: true} // An error, for the scrape to report.
+			return Outcome{Depends: true} // An error, for the scrape to report.
 		}
 	}
-	return fate{name: name}
+	return Outcome{Name: name}
 }
 
-// decidesOnly tells whether a rule drops or keeps series and changes none.
-func decidesOnly(rc *relabel.Config) bool {
+// dropsOnly reports whether a rule drops or keeps series and changes none.
+func dropsOnly(rc *relabel.Config) bool {
 	switch rc.Action {
 	case relabel.Keep, relabel.Drop, relabel.KeepEqual, relabel.DropEqual:
 		return true
@@ -50,7 +49,7 @@ func decidesOnly(rc *relabel.Config) bool {
 	return false
 }
 
-// mayTouchName tells whether a rule can drop series or change their name.
+// mayTouchName reports whether a rule can drop series or change their name.
 func mayTouchName(rc *relabel.Config) bool {
 	switch rc.Action {
 	case relabel.LabelDrop:
@@ -60,10 +59,10 @@ func mayTouchName(rc *relabel.Config) bool {
 	case relabel.LabelMap:
 		return mayExpandTo(rc.Replacement, model.MetricNameLabel)
 	}
-	return decidesOnly(rc) || mayExpandTo(rc.TargetLabel, model.MetricNameLabel)
+	return dropsOnly(rc) || mayExpandTo(rc.TargetLabel, model.MetricNameLabel)
 }
 
-// mayExpandTo tells whether a template with $1 and the like can give text.
+// mayExpandTo reports whether a template with $1 and the like can expand to the text.
 func mayExpandTo(template, text string) bool {
 	before, _, variable := strings.Cut(template, "$")
 	if !variable {
@@ -72,7 +71,7 @@ func mayExpandTo(template, text string) bool {
 	return strings.HasPrefix(text, before)
 }
 
-// readsNameOnly tells whether all that a rule does follows from the name.
+// readsNameOnly reports whether the name alone decides what a rule does.
 func readsNameOnly(rc *relabel.Config) bool {
 	switch rc.Action {
 	case relabel.LabelMap, relabel.LabelDrop, relabel.LabelKeep, relabel.KeepEqual, relabel.DropEqual:

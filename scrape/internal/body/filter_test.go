@@ -1,11 +1,14 @@
-package scrape
+package body
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -18,15 +21,35 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/model/textparse"
+
+	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-// viewOf is the view of a job whose targets expose the names of a body, some of
-// which are wanted.
-func viewOf(t testing.TB, body []byte, contentType string, wanted func(string) bool) *view {
-	n := newNames(nil, true, newDemand(Demand{Wanted: wanted}, nil), new(atomic.Uint64))
+const (
+	textType = "text/plain; version=0.0.4; charset=utf-8"
+	omType   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+	pbType   = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+)
+
+// unzipped returns the body of an exporter.
+func unzipped(t testing.TB, name string) []byte {
+	file, err := os.ReadFile(filepath.Join("..", "..", "testdata", name))
+	require.NoError(t, err)
+	z, err := gzip.NewReader(bytes.NewReader(file))
+	require.NoError(t, err)
+	body, err := io.ReadAll(z)
+	require.NoError(t, err)
+	return body
+}
+
+// decisionsOn are the decisions of a job whose targets expose the names of a body, some
+// of which are wanted.
+func decisionsOn(t testing.TB, body []byte, contentType string, wanted func(string) bool) *names.Decisions {
+	table := names.NewTable(nil, true, names.NewDemand(wanted, nil, nil), new(atomic.Uint64))
 	p, err := textparse.New(body, contentType, nil, textparse.ParserOptions{})
 	require.NoError(t, err)
-	l := lesson{lines: map[string]fate{}, families: map[string]struct{}{}}
+	found := table.Decisions().Findings()
 	for {
 		entry, err := p.Next()
 		if err != nil {
@@ -38,35 +61,23 @@ func viewOf(t testing.TB, body []byte, contentType string, wanted func(string) b
 			text, _, _ := p.Series()
 			p.Labels(&lset)
 			if name, _, _ := bytes.Cut(text, []byte{'{'}); len(name) > 0 {
-				l.lines[string(name)] = fateOf(string(name), nil)
-				n.number(lset, metadata.Metadata{})
+				found.Line(name)
+				table.Number(lset, metadata.Metadata{})
 			}
 		case textparse.EntryType, textparse.EntryHelp, textparse.EntryUnit:
-			l.families[string(entryName(p, entry))] = struct{}{}
+			found.Family(entryText(p, entry))
 		}
 	}
-	n.learn(l, nil, nil, 0)
-	return n.current.Load()
-}
-
-func entryName(p textparse.Parser, entry textparse.Entry) (name []byte) {
-	switch entry {
-	case textparse.EntryType:
-		name, _ = p.Type()
-	case textparse.EntryHelp:
-		name, _ = p.Help()
-	default:
-		name, _ = p.Unit()
-	}
-	return name
+	table.Learn(found, nil, nil)
+	return table.Decisions()
 }
 
 // wantedSamples are those of a body that are wanted, as the parser gives them, and
 // the number of all.
 func wantedSamples(body []byte, contentType string, wanted func(string) bool) (samples []string, n int, err error) {
 	p, _ := textparse.New(body, contentType, nil, textparse.ParserOptions{})
-	var fam string
-	var famType model.MetricType
+	families := names.NewFamilies()
+	var family *names.Family
 	for {
 		entry, err := p.Next()
 		if errors.Is(err, io.EOF) {
@@ -77,8 +88,7 @@ func wantedSamples(body []byte, contentType string, wanted func(string) bool) (s
 		}
 		switch entry {
 		case textparse.EntryType:
-			name, typ := p.Type()
-			fam, famType = string(name), typ
+			family = families.SetType(p.Type())
 		case textparse.EntrySeries:
 			n++
 			var lset labels.Labels
@@ -88,8 +98,8 @@ func wantedSamples(body []byte, contentType string, wanted func(string) bool) (s
 				continue
 			}
 			s := fmt.Sprintf("%s %s %v", text, lset, v)
-			if inFamily(lset.Get(model.MetricNameLabel), fam, famType) {
-				s += " " + string(famType)
+			if family != nil && family.Has(lset.Get(model.MetricNameLabel)) {
+				s += " " + string(family.Metadata().Type)
 			}
 			if ts != nil {
 				s += fmt.Sprint(" ", *ts)
@@ -112,12 +122,12 @@ func TestFilterSkipsWhatNobodyReads(t *testing.T) {
 		"# HELP b Two.\nb{x=\"a 1\"} 3\n# a comment\n\nab 4\nb 5 1000\n# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 2\nh_count 1\n{\"a\"} 7\n a 8\na")
 	f := func(wanted, want string, samples int) {
 		t.Helper()
-		v := viewOf(t, body, textType, func(name string) bool { return name == wanted })
-		flt := (&filters{}).over(bytes.NewReader(body), v, 0)
+		d := decisionsOn(t, body, textType, func(name string) bool { return name == wanted })
+		flt := testPools(0).filter(bytes.NewReader(body), d, 0)
 		require.Equal(t, want, string(passed(t, flt)))
-		require.Equal(t, samples, flt.samples)
-		require.Equal(t, samples, flt.kept)
-		require.EqualValues(t, len(body), flt.bytes)
+		require.Equal(t, samples, flt.skipped.Samples)
+		require.Equal(t, samples, flt.skipped.Kept)
+		require.EqualValues(t, len(body), flt.sent)
 	}
 	f("a", "# HELP a One \\\" thing.\n# TYPE a counter\na{x=\"1\"} 1\na 2\n# a comment\n\n# TYPE h histogram\n{\"a\"} 7\n a 8\na", 6)
 	f("b", "# HELP b Two.\nb{x=\"a 1\"} 3\n# a comment\n\nb 5 1000\n# TYPE h histogram\n{\"a\"} 7\n a 8\na", 6)
@@ -125,14 +135,14 @@ func TestFilterSkipsWhatNobodyReads(t *testing.T) {
 	f("", "# a comment\n\n# TYPE h histogram\n{\"a\"} 7\n a 8\na", 8)
 }
 
-// The type that the parser has read last decides what le and quantile mean, whosever
-// type it is.
+// The type that the parser has read last decides what le and quantile mean, whatever
+// family it is of.
 func TestFilterKeepsTypesRight(t *testing.T) {
 	known := []byte("# TYPE a histogram\na{le=\"1\"} 1\n# TYPE b gauge\nb 2\n")
-	v := viewOf(t, known, textType, func(name string) bool { return name == "b" })
+	d := decisionsOn(t, known, textType, func(name string) bool { return name == "b" })
 	f := func(body, want string) {
 		t.Helper()
-		require.Equal(t, want, string(passed(t, (&filters{}).over(strings.NewReader(body), v, 0))))
+		require.Equal(t, want, string(passed(t, testPools(0).filter(strings.NewReader(body), d, 0))))
 	}
 	f("# TYPE a histogram\na 1\n# TYPE b gauge\nb 2\n", "# TYPE b gauge\nb 2\n")
 	f("# TYPE a histogram\na 1\nb 2\nb 3\n", "# TYPE a histogram\nb 2\nb 3\n")
@@ -143,10 +153,10 @@ func TestFilterKeepsTypesRight(t *testing.T) {
 	f("# TYPE a odd\nb 2\n# TYPE a  gauge\n# TYPE a\n", "# TYPE a odd\nb 2\n# TYPE a  gauge\n# TYPE a\n")
 }
 
-// From where lines cannot be told apart all is passed.
+// Everything is passed from where it is not sure where lines end.
 func TestFilterGivesUp(t *testing.T) {
 	const known = "a 1\nb 2\n"
-	v := viewOf(t, []byte(known), textType, func(name string) bool { return name == "b" })
+	d := decisionsOn(t, []byte(known), textType, func(name string) bool { return name == "b" })
 	for body, want := range map[string]string{
 		// What is inside quotation marks is no line.
 		"a{x=\"\nb 666\n\"} 1\nb 2\n":        "a{x=\"\nb 666\n\"} 1\nb 2\n",
@@ -164,11 +174,11 @@ func TestFilterGivesUp(t *testing.T) {
 		"# HELP ":                            "# HELP ",
 		"# HELP  a\n":                        "# HELP  a\n",
 	} {
-		require.Equal(t, want, string(passed(t, (&filters{}).over(strings.NewReader(body), v, 0))), body)
+		require.Equal(t, want, string(passed(t, testPools(0).filter(strings.NewReader(body), d, 0))), body)
 	}
 }
 
-// However the body comes, in pieces of any size and with lines of any length.
+// The body may come in pieces of any size and have lines of any length.
 func TestFilterPieces(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var body strings.Builder
@@ -176,50 +186,50 @@ func TestFilterPieces(t *testing.T) {
 		fmt.Fprintf(&body, "%c{x=\"%s\"} %d\n", 'a'+rune(rnd.IntN(4)), strings.Repeat("v", rnd.IntN(1<<rnd.IntN(12))), i)
 	}
 	wanted := func(name string) bool { return name == "b" || name == "d" }
-	v := viewOf(t, []byte(body.String()), textType, wanted)
+	d := decisionsOn(t, []byte(body.String()), textType, wanted)
 	want, n, err := wantedSamples([]byte(body.String()), textType, wanted)
 	require.NoError(t, err)
-	pool := &filters{}
+	pool := testPools(0)
 	for _, r := range []io.Reader{
 		strings.NewReader(body.String()), iotest.OneByteReader(strings.NewReader(body.String())),
 		iotest.HalfReader(strings.NewReader(body.String())), iotest.DataErrReader(strings.NewReader(body.String())),
 	} {
-		f := pool.over(r, v, 0)
+		f := pool.filter(r, d, 0)
 		got := passed(t, f)
 		samples, kept, err := wantedSamples(got, textType, wanted)
 		require.NoError(t, err)
 		require.Equal(t, want, samples)
-		require.Equal(t, n, kept+f.samples)
-		// Each line is the one of the body that it says it is.
+		require.Equal(t, n, kept+f.skipped.Samples)
+		// Each line has the number that it has in the body.
 		lines := strings.SplitAfter(body.String(), "\n")
 		for at := 0; at < len(got); {
 			line, _, _ := bytes.Cut(got[at:], []byte{'\n'})
-			require.Equal(t, lines[f.lineOf(got, at)-1], string(line)+"\n")
+			require.Equal(t, lines[f.skipped.lineOf(got, at)-1], string(line)+"\n")
 			at += len(line) + 1
 		}
-		pool.put(f)
+		f.release()
 	}
 }
 
 func TestFilterLimits(t *testing.T) {
-	v := viewOf(t, []byte("a 1\nb 1\n"), textType, func(name string) bool { return name == "b" })
-	pool := &filters{}
+	d := decisionsOn(t, []byte("a 1\nb 1\n"), textType, func(name string) bool { return name == "b" })
+	pool := testPools(0)
 	body := strings.Repeat("a 1\n", 1000)
-	f := pool.over(strings.NewReader(body), v, int64(len(body)+1))
+	f := pool.filter(strings.NewReader(body), d, int64(len(body)+1))
 	require.Empty(t, passed(t, f))
-	// It counts what is skipped as well.
-	_, err := io.ReadAll(pool.over(strings.NewReader(body), v, int64(len(body))))
-	require.Equal(t, "body_size", limitOf(err))
+	// Skipped bytes count as well.
+	_, err := io.ReadAll(pool.filter(strings.NewReader(body), d, int64(len(body))))
+	require.Equal(t, "body_size", reason.LimitOf(err))
 
 	long := "b 1\na{x=\"" + strings.Repeat("x", 3*maxToken) + "\"} 1\n"
-	f = pool.over(strings.NewReader(long), v, 0)
+	f = pool.filter(strings.NewReader(long), d, 0)
 	_, err = io.ReadAll(f)
 	require.ErrorContains(t, err, "line 2: longer than 1048576 bytes: \"a{x=")
-	pool.put(f)
-	require.LessOrEqual(t, len(pool.over(nil, v, 0).buf), filterChunk)
+	f.release()
+	require.LessOrEqual(t, len(pool.filter(nil, d, 0).buf), filterChunk)
 
 	broken := errors.New("broken")
-	f = pool.over(io.MultiReader(strings.NewReader("b 1\na 1\nb"), iotest.ErrReader(broken)), v, 0)
+	f = pool.filter(io.MultiReader(strings.NewReader("b 1\na 1\nb"), iotest.ErrReader(broken)), d, 0)
 	got, err := io.ReadAll(f)
 	require.ErrorIs(t, err, broken)
 	require.Equal(t, "b 1\nb", string(got))
@@ -227,35 +237,32 @@ func TestFilterLimits(t *testing.T) {
 
 func TestFilterOfRealBodies(t *testing.T) {
 	for file, contentType := range map[string]string{"kube-apiserver.txt.gz": textType, "node_exporter.txt.gz": textType, "node_exporter.openmetrics.gz": omType} {
-		body := unzipped(t, filepath.Join("testdata", file))
+		body := unzipped(t, file)
 		for seed := range uint64(20) {
 			wanted := func(name string) bool { return hashOf(name, seed)%10 == 0 }
-			v := viewOf(t, body, contentType, wanted)
+			d := decisionsOn(t, body, contentType, wanted)
 			want, n, err := wantedSamples(body, contentType, wanted)
 			require.NoError(t, err)
-			f := (&filters{}).over(bytes.NewReader(body), v, 0)
+			f := testPools(0).filter(bytes.NewReader(body), d, 0)
 			got, kept, err := wantedSamples(passed(t, f), contentType, wanted)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
-			require.Equal(t, n, kept+f.samples)
-			require.Len(t, want, kept, "nothing is passed but what is wanted")
+			require.Equal(t, n, kept+f.skipped.Samples)
+			require.Len(t, want, kept, "only what is wanted is passed")
 		}
 	}
 }
 
-func hashOf(s string, seed uint64) uint64 {
-	h := seed*2654435761 + 1
-	for _, c := range []byte(s) {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return h >> 7
+// hashOf picks names at random, the same for the same seed.
+func hashOf(name string, seed uint64) uint32 {
+	return crc32.Update(uint32(seed), crc32.IEEETable, []byte(name)) //nolint:gosec // Any 32 bits will do.
 }
 
-// FuzzFilter holds what the filter leaves of a body against the whole: if that is
-// well, the same samples are wanted, with the same values, times and types.
+// FuzzFilter compares what the filter leaves of a valid body with the whole: the wanted
+// samples are the same, with the same values, times and types.
 func FuzzFilter(f *testing.F) {
 	for _, file := range []string{"kube-apiserver.txt.gz", "node_exporter.txt.gz", "node_exporter.openmetrics.gz"} {
-		body := unzipped(f, filepath.Join("testdata", file))
+		body := unzipped(f, file)
 		f.Add(body[:min(len(body), 2<<10)], uint64(1), strings.Contains(file, "openmetrics"), uint8(7))
 	}
 	f.Add([]byte("a{x=\"\\\"\nb 1\n\"} 1\n# HELP a \"\nb 2\n# HELP b x\nb{y=\"\\\\\"} 3 4\n"), uint64(3), false, uint8(1))
@@ -273,13 +280,13 @@ func FuzzFilter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		v := viewOf(t, bytes.Clone(body), contentType, wanted)
-		flt := (&filters{}).over(&smallReads{bytes.NewReader(body), int(piece)%100 + 1}, v, 0)
+		d := decisionsOn(t, bytes.Clone(body), contentType, wanted)
+		flt := testPools(0).filter(&smallReads{bytes.NewReader(body), int(piece)%100 + 1}, d, 0)
 		passed := passed(t, flt)
 		got, kept, err := wantedSamples(passed, contentType, wanted)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
-		require.Equal(t, n, kept+flt.samples)
+		require.Equal(t, n, kept+flt.skipped.Samples)
 	})
 }
 
@@ -290,3 +297,33 @@ type smallReads struct {
 }
 
 func (p *smallReads) Read(b []byte) (int, error) { return p.Reader.Read(b[:min(len(b), p.n)]) }
+
+// Where every other line is wanted, the numbers of lines are known up to a bound.
+func TestRunsAreBounded(t *testing.T) {
+	d := decisionsOn(t, []byte("a 1\nb 1\n"), textType, func(name string) bool { return name == "b" })
+	f := testPools(0).filter(strings.NewReader(strings.Repeat("a 1\nb 1\n", 3*maxRuns)), d, 0)
+	text := passed(t, f)
+	require.LessOrEqual(t, len(f.skipped.runs), maxRuns+1)
+	require.Equal(t, 2, f.skipped.lineOf(text, 0))
+	require.Equal(t, 200, f.skipped.lineOf(text, 99*len("b 1\n")))
+	require.Zero(t, f.skipped.lineOf(text, len(text)-4))
+}
+
+// BenchmarkFilter is one body of which one name is wanted.
+func BenchmarkFilter(b *testing.B) {
+	text := unzipped(b, "kube-apiserver.txt.gz")
+	d := decisionsOn(b, text, textType, func(name string) bool { return name == "apiserver_request_total" })
+	pool := testPools(0)
+	samples := 0
+	b.ReportAllocs()
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		f := pool.filter(bytes.NewReader(text), d, 0)
+		if _, err := io.Copy(io.Discard, f); err != nil {
+			b.Fatal(err)
+		}
+		samples = f.skipped.Samples
+		f.release()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*samples), "ns/sample")
+}

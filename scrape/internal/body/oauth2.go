@@ -1,13 +1,11 @@
-package scrape
+package body
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 
 	config_util "github.com/prometheus/common/config"
 	"golang.org/x/oauth2"
@@ -15,19 +13,18 @@ import (
 )
 
 // tokens adds an OAuth2 token to requests. Prometheus's own round tripper fetches
-// tokens without a deadline and under a lock, so that a token endpoint that does not
-// answer would hold up every scrape of the job, and the end of its loops.
+// tokens without a deadline and under a lock: a token endpoint that does not answer
+// would block every scrape of the job, and the end of its loops.
 type tokens struct {
 	base   http.RoundTripper
 	conf   clientcredentials.Config
 	client *http.Client // of the token endpoint
 
-	fetching chan struct{} // holds one while a token is fetched
-	token    atomic.Pointer[oauth2.Token]
+	token chan *oauth2.Token // holds the last token, nil before the first, unless one is fetched
 }
 
-// plainOAuth2 tells whether tokens can stand in for Prometheus's round tripper:
-// the grant is that of a client with a secret that is given.
+// plainOAuth2 reports whether tokens can replace Prometheus's round tripper: the grant
+// is client_credentials, and the secret is in the configuration.
 func plainOAuth2(c *config_util.OAuth2) bool {
 	return c != nil && (c.GrantType == "" || c.GrantType == "client_credentials") && c.ClientSecretFile == "" && c.ClientSecretRef == ""
 }
@@ -35,7 +32,7 @@ func plainOAuth2(c *config_util.OAuth2) bool {
 func newTokens(base http.RoundTripper, c *config_util.OAuth2, opts []config_util.HTTPClientOption) (*tokens, error) {
 	transport, err := config_util.NewRoundTripperFromConfig(config_util.HTTPClientConfig{
 		TLSConfig: c.TLSConfig, ProxyConfig: c.ProxyConfig,
-	}, DefaultUserAgent, opts...)
+	}, clientName, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP client of the token endpoint: %w", err)
 	}
@@ -43,14 +40,16 @@ func newTokens(base http.RoundTripper, c *config_util.OAuth2, opts []config_util
 	for name, value := range c.EndpointParams {
 		params.Set(name, value)
 	}
-	return &tokens{
+	t := &tokens{
 		base: base,
 		conf: clientcredentials.Config{
 			ClientID: c.ClientID, ClientSecret: string(c.ClientSecret), TokenURL: c.TokenURL, Scopes: c.Scopes, EndpointParams: params,
 		},
-		client:   &http.Client{Transport: transport, CheckRedirect: sameHostOnly},
-		fetching: make(chan struct{}, 1),
-	}, nil
+		client: &http.Client{Transport: transport, CheckRedirect: redirectPolicy{headers: true, others: true}.check},
+		token:  make(chan *oauth2.Token, 1),
+	}
+	t.token <- nil
+	return t, nil
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -75,44 +74,27 @@ func (t *tokens) CloseIdleConnections() {
 	t.client.CloseIdleConnections()
 }
 
-// get returns the token there is, or else fetches one within ctx, as the only one.
+// get returns the token, or fetches one within ctx if there is none that is valid.
 func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
-	if token := t.token.Load(); token.Valid() {
-		return token, nil
-	}
+	var token *oauth2.Token
 	select {
-	case t.fetching <- struct{}{}:
-		defer func() { <-t.fetching }()
+	case token = <-t.token:
+		defer func() { t.token <- token }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the token endpoint: %w", ctx.Err())
 	}
-	if token := t.token.Load(); token.Valid() {
+	if token.Valid() {
 		return token, nil
 	}
-	token, err := t.conf.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
+	fetched, err := t.conf.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
 	if err != nil {
 		return nil, fmt.Errorf("fetch OAuth2 token: %w", err)
 	}
-	t.token.Store(token)
+	token = fetched
 	return token, nil
 }
 
-// sameHostOnly keeps the client's secret from other hosts: a redirect may have the
-// request sent again with all that is in it.
-func sameHostOnly(next *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	switch {
-	case len(via) >= maxRedirects:
-		return fmt.Errorf("stopped after %d redirects", maxRedirects)
-	case !strings.EqualFold(first.Hostname(), next.URL.Hostname()):
-		return fmt.Errorf("redirect not followed: it would take the credentials to %s", shorten(next.URL.Hostname(), maxExcerpt))
-	case first.Scheme == "https" && next.URL.Scheme != "https":
-		return errors.New("redirect not followed: it would send the credentials unencrypted")
-	}
-	return nil
-}
-
-// leftHost tells whether redirects have taken a request to another host, or through
+// leftHost reports whether redirects have led a request to another host, or through
 // one.
 func leftHost(req *http.Request) bool {
 	first := req

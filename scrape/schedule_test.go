@@ -15,14 +15,14 @@ func TestScrapesAtEqualDistances(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		times, _ := ups(r)
 		require.Len(t, times, 42)
-		// At once, once more a little later, and then at its turns.
+		// At once, again after QuickGap, and then at the scheduled times.
 		require.EqualValues(t, []int64{start + 5, start + 5 + QuickGap.Milliseconds()}, times[:2])
 		for i := range times[3:] {
 			require.EqualValues(t, 15_000, times[i+3]-times[i+2])
 		}
-		turn := times[2] % 15_000
+		place := times[2] % 15_000
 
-		// After a restart the target's turns are the same.
+		// After a restart the target's scheduled times are the same.
 		require.NoError(t, m.Apply(nil, nil))
 		time.Sleep(7 * time.Second)
 		require.NoError(t, m.Apply(one(cfg), groups("j", group("target:80"))))
@@ -31,34 +31,34 @@ func TestScrapesAtEqualDistances(t *testing.T) {
 		again = again[len(times)+1:] // the stale marker
 		require.GreaterOrEqual(t, len(again), 5)
 		for _, at := range again[2:] {
-			require.Equal(t, turn, at%15_000)
+			require.Equal(t, place, at%15_000)
 		}
 	})
 }
 
-// A turn that is near takes the place of the second scrape.
-func TestFirstTurns(t *testing.T) {
+// A scheduled time within QuickGap replaces the second scrape.
+func TestFirstScheduledTimes(t *testing.T) {
 	const s = time.Second
 	base := time.Unix(1_700_000_000, 0)
-	f := func(haste bool, last, now, turn, want time.Duration, left bool) {
+	f := func(quick bool, last, now, place, want time.Duration, left bool) {
 		t.Helper()
-		ts := turns{haste: haste, last: base.Add(last)}
-		key := uint64(base.Add(turn).UnixNano()) //nolint:gosec // After 1970.
-		require.Equal(t, want, ts.next(base.Add(now), key, 60*s))
-		require.Equal(t, left, ts.haste)
+		next := schedule{quick: quick, last: base.Add(last)}
+		key := uint64(base.Add(place).UnixNano()) //nolint:gosec // After 1970.
+		require.Equal(t, want, next.next(base.Add(now), key, 60*s))
+		require.Equal(t, left, next.quick)
 	}
 	f(false, 0, 0, 10*s, 10*s, false)
 	f(true, 0, 0, 10*s, QuickGap, false)
 	f(true, 0, s, 10*s, QuickGap, false)
 	f(true, 0, 0, 2*s, 2*s, false)
 	f(true, 0, 0, s, s, true) // too near for a rate
-	// Scraped by a hair before its turn.
+	// Scraped a moment before its scheduled time.
 	f(false, 0, -time.Millisecond, 0, 60*s+time.Millisecond, false)
 	f(false, 0, 0, 0, 60*s, false)
 	f(false, 0, time.Millisecond, 60*s, 60*s-time.Millisecond, false)
 }
 
-func TestTargetsHaveTheirOwnTurns(t *testing.T) {
+func TestTargetsAreSpread(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		var addresses []string
 		for i := range 100 {
@@ -82,9 +82,9 @@ func TestTargetsHaveTheirOwnTurns(t *testing.T) {
 	})
 }
 
-// What becomes wanted is scraped at once and once more, however often it is asked
-// for.
-func TestHaste(t *testing.T) {
+// A name that becomes wanted is scraped at once and once more, however often that is
+// requested.
+func TestScrapeSoon(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80"))))
 		time.Sleep(time.Minute)
@@ -93,15 +93,15 @@ func TestHaste(t *testing.T) {
 		l := loopsByAddress(m, "j")["target:80"]
 		start := time.Now().UnixMilli()
 		for range 100 {
-			l.hurry(0)
+			l.scrapeSoon(0)
 		}
 		time.Sleep(time.Minute)
 		times, _ := ups(r)
 		require.Equal(t, []int64{start, start + QuickGap.Milliseconds()}, times[2:])
-		// Not more often than once in a second.
+		// At most once in a second.
 		start = time.Now().UnixMilli()
 		for range 100 {
-			l.hurry(0)
+			l.scrapeSoon(0)
 			time.Sleep(50 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
@@ -124,14 +124,14 @@ func TestAlign(t *testing.T) {
 	f(2*ms, 10*s, 0)
 	f(3*ms, 10*s, 3*ms)
 	f(10*s+1*ms, 10*s, 10*s)
-	f(10*s-1*ms, 10*s, 10*s) // A timer may be early by a hair.
+	f(10*s-1*ms, 10*s, 10*s) // A timer may be early.
 	f(10*s-3*ms, 10*s, 10*s-3*ms)
 	f(35*s, 10*s, 35*s)
 	f(30*s+2*ms, 10*s, 30*s)
-	// Short intervals: one hundredth of them.
+	// For short intervals, the tolerance is one hundredth of them.
 	f(1*ms, 50*ms, 1*ms)
 	f(500*time.Microsecond, 50*ms, 0)
-	// The wall clock was set: the turns are where they were.
+	// Setting the wall clock does not move the scheduled times.
 	f(-time.Hour+1*ms, 10*s, -time.Hour)
 }
 
@@ -143,15 +143,15 @@ func TestOffset(t *testing.T) {
 			wait := offset(key, interval, now)
 			require.GreaterOrEqual(t, wait, time.Duration(0))
 			require.Less(t, wait, interval)
-			// Whenever asked, the turn is the same.
+			// The scheduled time does not depend on when it is computed.
 			later := now.Add(interval / 3)
 			require.Equal(t, now.Add(wait).UnixNano()%int64(interval), later.Add(offset(key, interval, later)).UnixNano()%int64(interval))
 		}
 	}
 }
 
-// A storage that is slow for two turns: the next scrape has its turn's time.
-func TestTurnsAfterADelay(t *testing.T) {
+// After a storage was slow for two intervals, the next scrape has its scheduled time.
+func TestScheduleAfterADelay(t *testing.T) {
 	inBubble(t, plain("a 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		slow := true
 		r.refuse = func(s sample) error {

@@ -27,31 +27,31 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 )
 
-// The comparison's clock is that of a bubble: it stands still while anything is
-// at work, so that scrapes take no time but what the answers take, and two runs
-// of the same thing are the same to the nanosecond.
+// The comparison runs on the clock of a bubble, which stands still while any goroutine
+// works: scrapes take only the time that the answers take, and two runs are the same to
+// the nanosecond.
 const (
-	actEvery   = 10 * time.Second // the scrape interval
-	actTimeout = 5 * time.Second
-	actSeen    = 7 * time.Second // after its beginning, an act is looked at
-	// overture is for what a scraper does with new targets before it comes to
-	// its regular turns. Until then the server fails.
-	overture = 20*time.Second + time.Nanosecond
-	// rehearsals are the scrapes within the overture of a scraper that has none
-	// of its own: the storage is to know the time.
-	rehearsals = 1
+	stepEvery   = 10 * time.Second // the scrape interval
+	stepTimeout = 5 * time.Second
+	stepSeen    = 7 * time.Second // from a step's beginning until its result is read
+	// setupTime is for the scrapes of new targets before their scheduled times. Until
+	// then the server fails.
+	setupTime = 20*time.Second + time.Nanosecond
+	// setupScrapes is how many scheduled scrapes there are within setupTime, so that
+	// the storage knows the time.
+	setupScrapes = 1
 )
 
 // answer is what the target answers one scrape with.
 type answer struct {
 	status      int    // 0 is 200
 	contentType string // "" is textType, "-" is none
-	body        string // @-30s@ is the time 30 s before the first scrape's interval, in ms or, OpenMetrics, s
+	body        string // @-30s@ stands for the time 30 s before the first scrape's interval, in ms or, in OpenMetrics, s
 	gzip        bool
 	encoding    string                                       // Content-Encoding, if not that of gzip
 	cut         int                                          // bytes of the encoded body that are not sent
 	hang        bool                                         // instead of sending them
-	handler     func(w http.ResponseWriter, r *http.Request) // instead of all that
+	handler     func(w http.ResponseWriter, r *http.Request) // instead of all of these
 }
 
 func text(bodies ...string) []answer { return typedAnswers("", bodies) }
@@ -90,7 +90,7 @@ func (a answer) at(base time.Time) string {
 	})
 }
 
-// gzipStored is gzip that does not compress, which costs little to make.
+// gzipStored is gzip without compression, which is quick.
 func gzipStored(b []byte) []byte {
 	out := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 	for rest, last := b, false; !last; {
@@ -107,7 +107,7 @@ func gzipStored(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(out, uint32(len(b))) //nolint:gosec // Modulo 2^32 by definition.
 }
 
-// serve plays the answer. Where it is to be quick, gzip does not compress.
+// serve sends the answer. With quick, gzip does not compress.
 func (a answer) serve(t testing.TB, w http.ResponseWriter, r *http.Request, base time.Time, quick bool) {
 	if a.handler != nil {
 		a.handler(w, r)
@@ -145,28 +145,28 @@ func (a answer) serve(t testing.TB, w http.ResponseWriter, r *http.Request, base
 		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-r.Context().Done():
-		case <-time.After(actSeen): // What was sent may have been all there is to say.
+		case <-time.After(stepSeen): // The client may have read all that it needs.
 		}
 	}
 }
 
-// theatre is the target: it plays one answer per scrape, each for the interval
+// answerServer is the target: it serves one answer per scrape, each for the interval
 // around its scrape, the last one for ever.
-type theatre struct {
+type answerServer struct {
 	t       testing.TB
 	answers []answer
 	quick   bool
 	opens   time.Time
-	first   chan time.Time // gives when the first act began
+	first   chan time.Time // receives the beginning of the first step
 
 	mu    sync.Mutex
 	begun time.Time
 }
 
-func (s *theatre) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *answerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	if now.Before(s.opens) {
-		http.Error(w, "not open yet", http.StatusServiceUnavailable)
+		http.Error(w, "not ready yet", http.StatusServiceUnavailable)
 		return
 	}
 	s.mu.Lock()
@@ -174,12 +174,12 @@ func (s *theatre) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.begun = now
 		s.first <- now
 	}
-	n := int((now.Sub(s.begun) + actEvery/2) / actEvery)
+	n := int((now.Sub(s.begun) + stepEvery/2) / stepEvery)
 	s.mu.Unlock()
 	s.answers[min(n, len(s.answers)-1)].serve(s.t, w, r, s.opens, s.quick)
 }
 
-// scraper is one of the two.
+// scraper is Prometheus' or ours.
 type scraper struct {
 	configure func(cfg *config.Config) // to be followed by start
 	start     func(groups map[string][]*targetgroup.Group)
@@ -201,7 +201,7 @@ func newOurs(t *testing.T, d difference, cfg *config.Config, r *recorder, opts .
 	return scraper{
 		configure: func(c *config.Config) { cfg = c },
 		start: func(g map[string][]*targetgroup.Group) {
-			// What is wrong with targets Prometheus only logs.
+			// Prometheus only logs errors of targets.
 			_ = m.Apply(cfg.ScrapeConfigs, g)
 		},
 		targets: func() []*promscrape.Target { return m.TargetsActive()["j"] },
@@ -242,9 +242,8 @@ func withoutOffset(t testing.TB, o *promscrape.Options) {
 	reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem().SetBool(true) //nolint:gosec // See above.
 }
 
-// onStage runs f on a clock of its own beside a server of the handler, which all
-// addresses lead to.
-func onStage(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_util.HTTPClientOption)) {
+// inBubbleWith runs f in a bubble with a server, which all addresses lead to.
+func inBubbleWith(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_util.HTTPClientOption)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := bufconn.Listen(1 << 20)
 		srv := &http.Server{Handler: h} //nolint:gosec // No timeouts: no network.
@@ -259,43 +258,41 @@ func onStage(t *testing.T, h http.Handler, f func(t *testing.T, opts ...config_u
 	})
 }
 
-// run plays the answers to one of the scrapers, and gives what it made of each
-// and when the first scrape began. Where a moment is given the scraper is started
-// so that this is when its first scrape begins.
-func (d difference) run(t *testing.T, r *recorder, scraperOf newScraper, at time.Time) (acts []act, first time.Time) {
+// run serves the answers to one of the scrapers. It returns what the scraper made of each,
+// and when the first scrape began. If at is given, the first scrape begins at that time.
+func (d difference) run(t *testing.T, r *recorder, scraperOf newScraper, at time.Time) (steps []step, first time.Time) {
 	cfg := d.config(t)
 	target := model.LabelSet{model.AddressLabel: "target:80"}.Merge(d.labels)
-	house := &theatre{t: t, answers: d.answers, quick: d.memory}
-	onStage(t, house, func(t *testing.T, opts ...config_util.HTTPClientOption) {
-		house.opens, house.first = time.Now().Add(overture), make(chan time.Time, 1)
+	server := &answerServer{t: t, answers: d.answers, quick: d.memory}
+	inBubbleWith(t, server, func(t *testing.T, opts ...config_util.HTTPClientOption) {
+		server.opens, server.first = time.Now().Add(setupTime), make(chan time.Time, 1)
 		s := scraperOf(t, d, cfg, r, opts...)
 		defer s.stop()
-		play := func() { s.start(groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{target}})) }
 		if !at.IsZero() {
-			time.Sleep(time.Until(at.Add(-rehearsals * actEvery)))
+			time.Sleep(time.Until(at.Add(-setupScrapes * stepEvery)))
 		}
-		play()
-		time.Sleep(time.Until(house.opens))
+		s.start(groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{target}}))
+		time.Sleep(time.Until(server.opens))
 		synctest.Wait()
 		commits, rolledBack := r.counts()
 		select {
-		case first = <-house.first:
-		case <-time.After(2 * actEvery):
+		case first = <-server.first:
+		case <-time.After(2 * stepEvery):
 			require.Fail(t, "never scraped")
 		}
 		for i := range d.answers {
-			time.Sleep(time.Until(first.Add(time.Duration(i)*actEvery + actSeen)))
+			time.Sleep(time.Until(first.Add(time.Duration(i)*stepEvery + stepSeen)))
 			synctest.Wait()
-			a := act{}
+			a := step{}
 			a.committed, a.rolledBack = r.since(commits, rolledBack)
 			commits, rolledBack = r.counts()
 			if tgs := s.targets(); len(tgs) == 1 {
 				a.health, a.err, a.metadata = tgs[0].Health(), tgs[0].LastError(), sortedMetadata(tgs[0])
 			}
-			acts = append(acts, a)
+			steps = append(steps, a)
 		}
 	})
-	return acts, first
+	return steps, first
 }
 
 func (r *recorder) counts() (commits, rolledBack int) {

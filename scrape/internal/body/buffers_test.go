@@ -1,4 +1,4 @@
-package scrape
+package body
 
 import (
 	"bytes"
@@ -12,25 +12,31 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
-func testBodies(memory int64) *bodies {
-	return newBodies(memory, prometheus.NewGauge(prometheus.GaugeOpts{Name: "g"}))
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+func testPools(memory int64) *Pools {
+	return NewPools(memory, prometheus.NewGauge(prometheus.GaugeOpts{Name: "g"}))
 }
 
 func TestReadBody(t *testing.T) {
-	p := testBodies(64 << 20)
-	for _, size := range []int{0, 1, 1000, 16<<10 - bodySpare, 16 << 10, 300_000, 4 << 20, 5_000_001} {
+	p := testPools(64 << 20)
+	for _, size := range []int{0, 1, 1000, 16<<10 - spare, 16 << 10, 300_000, 4 << 20, 5_000_001} {
 		want := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
 		for _, hint := range []int{0, size, 2 * size} {
 			b, n, err := p.read(t.Context(), iotest.HalfReader(bytes.NewReader(want)), hint, 0)
 			require.NoError(t, err)
 			require.Equal(t, size, n)
-			require.True(t, bytes.Equal(want, b.buf))
-			// The text parser appends a byte; locate depends on its not copying.
-			require.Greater(t, cap(b.buf), len(b.buf))
+			require.True(t, bytes.Equal(want, b.bytes))
+			// The text parser appends a byte, and Locate needs it not to copy the body.
+			require.Greater(t, cap(b.bytes), len(b.bytes))
 			b.release()
 			b.release()
 			require.Zero(t, testutil.ToFloat64(p.gauge))
@@ -39,18 +45,18 @@ func TestReadBody(t *testing.T) {
 }
 
 func TestReadBodyLimit(t *testing.T) {
-	p := testBodies(64 << 20)
+	p := testPools(64 << 20)
 	for _, limit := range []int64{1, 5, 1000, 100_000, 1 << 20} {
 		b, _, err := p.read(t.Context(), strings.NewReader(strings.Repeat("x", int(limit-1))), 0, limit)
 		require.NoError(t, err)
-		require.Len(t, b.buf, int(limit-1))
+		require.Len(t, b.bytes, int(limit-1))
 		b.release()
 		for _, hint := range []int{0, 10 << 20} {
 			_, _, err = p.read(t.Context(), strings.NewReader(strings.Repeat("x", int(limit))), hint, limit)
-			require.Equal(t, "body_size", limitOf(err))
+			require.Equal(t, "body_size", reason.LimitOf(err))
 			_, n, err := p.read(t.Context(), strings.NewReader(strings.Repeat("x", 10*int(limit))), hint, limit)
-			require.Equal(t, "body_size", limitOf(err))
-			// Not read on and on.
+			require.Equal(t, "body_size", reason.LimitOf(err))
+			// It stops there.
 			require.EqualValues(t, limit, n)
 		}
 		require.Zero(t, testutil.ToFloat64(p.gauge))
@@ -58,7 +64,7 @@ func TestReadBodyLimit(t *testing.T) {
 }
 
 func TestReadBodyError(t *testing.T) {
-	p := testBodies(64 << 20)
+	p := testPools(64 << 20)
 	broken := errors.New("cable cut")
 	_, n, err := p.read(t.Context(), io.MultiReader(strings.NewReader(strings.Repeat("x", 500_000)), iotest.ErrReader(broken)), 0, 0)
 	require.ErrorIs(t, err, broken)
@@ -66,9 +72,9 @@ func TestReadBodyError(t *testing.T) {
 	require.Zero(t, testutil.ToFloat64(p.gauge))
 }
 
-// A decompressor's panic, for example, leaves no memory counted.
+// A panic, of a decompressor for example, leaves no memory counted.
 func TestReadBodyPanic(t *testing.T) {
-	p := testBodies(64 << 20)
+	p := testPools(64 << 20)
 	require.Panics(t, func() {
 		_, _, _ = p.read(t.Context(), io.MultiReader(strings.NewReader(strings.Repeat("x", 500_000)), nil), 0, 0)
 	})
@@ -76,9 +82,9 @@ func TestReadBodyPanic(t *testing.T) {
 }
 
 func TestBodyMemory(t *testing.T) {
-	p := testBodies(3 << 20)
+	p := testPools(3 << 20)
 	large := strings.Repeat("x", 1<<20-1000)
-	read := func(ctx context.Context, hint int) (body, error) {
+	read := func(ctx context.Context, hint int) (buffer, error) {
 		b, _, err := p.read(ctx, strings.NewReader(large), hint, 0)
 		return b, err
 	}
@@ -90,18 +96,18 @@ func TestBodyMemory(t *testing.T) {
 	c, err := read(t.Context(), len(large))
 	require.NoError(t, err)
 
-	// All is lent. Small bodies never wait,
+	// All is lent. Small bodies never wait;
 	small, _, err := p.read(t.Context(), strings.NewReader("a 1\n"), 0, 0)
 	require.NoError(t, err)
 	small.release()
-	// bodies that turn out large do not wait,
+	// bodies that turn out to be large do not wait;
 	_, err = read(t.Context(), 0)
-	require.ErrorIs(t, err, errMemoryBusy)
+	require.ErrorIs(t, err, ErrMemoryBusy)
 	// those known to be large wait until the timeout,
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	_, err = read(ctx, len(large))
-	require.ErrorIs(t, err, errMemoryBusy)
+	require.ErrorIs(t, err, ErrMemoryBusy)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	// or until there is room.
 	got := make(chan error)
@@ -116,41 +122,23 @@ func TestBodyMemory(t *testing.T) {
 	c.release()
 	require.Zero(t, testutil.ToFloat64(p.gauge))
 
-	// More than there is at all.
+	// More than all bodies together may take.
 	_, _, err = p.read(t.Context(), strings.NewReader(strings.Repeat("x", 4<<20)), 0, 0)
 	require.ErrorIs(t, err, errNoMemory)
 	_, _, err = p.read(t.Context(), strings.NewReader(""), 5<<20, 0)
 	require.ErrorIs(t, err, errNoMemory)
 }
 
-// A target that failed for want of memory asks for enough the next time.
-func TestBusyMemoryIsAskedForNextTime(t *testing.T) {
-	s := serveBody(t, textType, manySeries(50_000))
-	m := newManager(t, &recorder{}, func(o *Options) { o.BodyMemory = 8 << 20 })
-	l := testLoop(t, m, jobConfig("j", every(time.Second)), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
-	require.NoError(t, m.bodies.memory.Acquire(t.Context(), 7<<20))
-	l.scrape(time.Now())
-	require.ErrorIs(t, l.target.LastError(), errMemoryBusy)
-	require.NotErrorIs(t, l.target.LastError(), context.DeadlineExceeded)
-	require.Greater(t, l.size, 512<<10)
-	l.scrape(time.Now())
-	require.EqualError(t, l.target.LastError(), "timed out after 1s: memory for bodies is in use: context deadline exceeded")
-	m.bodies.memory.Release(7 << 20)
-	l.timeout = soon
-	l.scrape(time.Now())
-	require.NoError(t, l.target.LastError())
-}
-
-// Buffers come back from the pools empty, and large ones are not kept.
+// Buffers come out of the pools empty, and large ones are not kept.
 func TestBuffersAreReused(t *testing.T) {
-	p := testBodies(0)
-	buf := p.get(bodyClasses[1])
+	p := testPools(0)
+	buf := p.get(2 * minKept)
 	p.put(append(buf, "something"...))
-	require.Empty(t, p.get(bodyClasses[1]))
+	require.Empty(t, p.get(2*minKept))
 	p.put(make([]byte, 10<<20))
-	for i := range p.classes {
-		if b, ok := p.classes[i].Get().(*[]byte); ok {
-			require.LessOrEqual(t, cap(*b), bodyClasses[len(bodyClasses)-1])
+	for i := range p.buffers {
+		if b, ok := p.buffers[i].Get().(*[]byte); ok {
+			require.LessOrEqual(t, cap(*b), maxKept)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package scrape
+package body
 
 import (
 	"net/http"
@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withCredentials are the ways in which a request can prove who it is from.
+// withCredentials are the ways in which a request can carry credentials.
 func withCredentials(tokenURL string) map[string]config_util.HTTPClientConfig {
 	with := func(change func(*config_util.HTTPClientConfig)) config_util.HTTPClientConfig {
 		c := config_util.DefaultHTTPClientConfig
@@ -104,7 +104,7 @@ func TestRedirectPolicy(t *testing.T) {
 		require.NoError(t, err)
 		to, err := url.Parse(tc.to)
 		require.NoError(t, err)
-		err = redirectPolicy(&tc.cfg)(&http.Request{URL: to}, []*http.Request{{URL: from}})
+		err = policyOf(&tc.cfg).check(&http.Request{URL: to}, []*http.Request{{URL: from}})
 		if tc.err == "" {
 			require.NoError(t, err, tc)
 		} else {
@@ -112,5 +112,5 @@ func TestRedirectPolicy(t *testing.T) {
 		}
 	}
 	hops := make([]*http.Request, maxRedirects)
-	require.ErrorContains(t, redirectPolicy(&none)(&http.Request{}, hops), "stopped after 10 redirects")
+	require.ErrorContains(t, policyOf(&none).check(&http.Request{}, hops), "stopped after 10 redirects")
 }
