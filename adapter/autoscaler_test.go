@@ -14,6 +14,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 func target(kind autoscalingv2.MetricTargetType, quantity string) autoscalingv2.MetricTarget {
@@ -54,7 +59,7 @@ func (f *fixture) ready(names ...string) {
 }
 
 // told writes what an HPA is told, in a line.
-func told(a *Autoscaler) string {
+func told(a *autoscalers.Autoscaler) string {
 	var parts []string
 	for i := range a.Metrics {
 		m := &a.Metrics[i]
@@ -74,8 +79,8 @@ func TestAutoscalers(t *testing.T) {
 	const value, average = autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType
 	f := scenario(t)
 	f.again(func(o *Options) {
-		o.Rules.External = []Rule{{
-			SeriesQuery: `queue_depth{namespace!=""}`, Resources: Resources{Overrides: map[string]GroupResource{"namespace": {Resource: "namespace"}}},
+		o.Rules.External = []rules.Rule{{
+			SeriesQuery: `queue_depth{namespace!=""}`, Resources: rules.Resources{Overrides: map[string]rules.GroupResource{"namespace": {Resource: "namespace"}}},
 			MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (job)`,
 		}}
 	})
@@ -105,7 +110,7 @@ func TestAutoscalers(t *testing.T) {
 		{[]autoscalingv2.MetricSpec{ofObject("Unicorn", "x", "http_requests", target(value, "1"))}, `asks 0; Unicorn/x http_requests: none (resolve kind Unicorn of v1: no matches for kind "Unicorn" in version "v1")`},
 	} {
 		f.scaling("sample", c.metrics...)
-		all, err := f.Autoscalers(t.Context(), nil)
+		all, err := f.Autoscalers.List(t.Context(), nil)
 		require.NoError(t, err)
 		require.Len(t, all, 1)
 		require.Equal(t, "Deployment/sample 1-10 has 2 "+c.want, told(&all[0]))
@@ -119,8 +124,8 @@ func TestAutoscalersWithPodsMissing(t *testing.T) {
 	f.scaling("sample", metric)
 	f.pod("sample-3", "sample")
 	f.pod("other-1", "other")
-	of := func() (string, Question) {
-		all, err := f.Autoscalers(t.Context(), nil)
+	of := func() (string, explain.Question) {
+		all, err := f.Autoscalers.List(t.Context(), nil)
 		require.NoError(t, err)
 		return told(&all[0]), all[0].Metrics[0].Question
 	}
@@ -139,12 +144,12 @@ func TestAutoscalersWithPodsMissing(t *testing.T) {
 	got, _ = of()
 	require.Contains(t, got, "has 0 asks 0; pods queue_depth: none (no pod that has started is owned by Deployment sample)")
 
-	all, err := f.Autoscalers(t.Context(), func(_, name string) bool { return name != "sample" })
+	all, err := f.Autoscalers.List(t.Context(), func(_, name string) bool { return name != "sample" })
 	require.NoError(t, err)
 	require.Empty(t, all)
 }
 
-// An HPA that scales nothing, whatever its metrics are, says why. That a metric has no value is told of the metric.
+// An HPA that scales nothing, whatever its metrics are, says why. A metric without a value has its own reason.
 func TestAutoscalerStuck(t *testing.T) {
 	for _, c := range []struct {
 		condition autoscalingv2.HorizontalPodAutoscalerCondition
@@ -158,10 +163,10 @@ func TestAutoscalerStuck(t *testing.T) {
 	} {
 		f := scenario(t)
 		f.scaling("sample", podsMetric("queue_depth"))
-		hpas, err := f.Provider.objects.hpas()
+		hpas, err := f.values.Objects.Autoscalers("")
 		require.NoError(t, err)
 		hpas[0].Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{c.condition}
-		all, err := f.Autoscalers(t.Context(), nil)
+		all, err := f.Autoscalers.List(t.Context(), nil)
 		require.NoError(t, err)
 		require.Equal(t, c.want, all[0].Stuck, c.condition.Reason)
 	}
@@ -177,7 +182,7 @@ func TestAutoscalersOfUnknownPods(t *testing.T) {
 	hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "sample"}
 	hpa.Status.CurrentReplicas = 2
 	got := func() string {
-		all, err := f.Autoscalers(t.Context(), nil)
+		all, err := f.Autoscalers.List(t.Context(), nil)
 		require.NoError(t, err)
 		return told(&all[0])
 	}
@@ -190,59 +195,24 @@ func TestAutoscalersOfUnknownPods(t *testing.T) {
 	hpa.Status.CurrentReplicas = 12
 	require.Contains(t, got(), "has 12 asks 10;")
 
-	u, err := f.Usage(t.Context())
+	u, err := f.Demand.Current(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"HPA default/rollout"}, u.Readers("http_requests_total"), "to look is not to read")
-}
-
-// The history holds what HPAs were told, and only as long as they are there.
-func TestAutoscalerHistory(t *testing.T) {
-	f := scenario(t)
-	f.ready("sample-1", "sample-2")
-	metric := ofObject("Service", "sample", "queue_depth", target(autoscalingv2.ValueMetricType, "10"))
-	f.scaling("sample", metric)
-	look := func() Autoscaler {
-		all, err := f.Autoscalers(t.Context(), nil)
-		require.NoError(t, err)
-		f.history.note(all, f.now)
-		all, err = f.Autoscalers(t.Context(), nil)
-		require.NoError(t, err)
-		return all[0]
-	}
-	begun := f.now
-	require.Equal(t, []Point{{At: time.Unix(begun.Unix(), 0), Milli: 7000}}, look().Metrics[0].History)
-	f.now = f.now.Add(20 * time.Second)
-	require.Len(t, look().Metrics[0].History, 2)
-	f.now = f.now.Add(2 * time.Minute)
-	require.Len(t, look().Metrics[0].History, 2, "there is no value to remember")
-	f.now = begun.Add(time.Hour + time.Second)
-	require.Len(t, look().Metrics[0].History, 1, "an hour is kept")
-	for range 2 * historyLooks {
-		f.now = f.now.Add(time.Millisecond)
-		look()
-	}
-	require.Empty(t, look().Metrics[0].History, "the ring is bounded")
-
-	f.scaling("sample", ofObject("Service", "sample", "http_requests", target(autoscalingv2.ValueMetricType, "10")))
-	look()
-	require.Len(t, f.history.looks, 1, "another metric in its place is another")
-	obj := f.hpa("sample")
-	require.NoError(t, f.objects[autoscalingv2.Resource("horizontalpodautoscalers")].Delete(obj))
-	f.history.note(nil, f.now)
-	require.Empty(t, f.history.looks)
 }
 
 func TestRunAutoscalers(t *testing.T) {
 	f := scenario(t)
 	f.scaling("sample", podsMetric("queue_depth"))
 	ctx, cancel := context.WithCancel(t.Context())
-	var seen []Autoscaler
-	require.NoError(t, f.RunAutoscalers(ctx, func(all []Autoscaler) {
+	var seen []autoscalers.Autoscaler
+	require.NoError(t, f.Autoscalers.Run(ctx, func(all []autoscalers.Autoscaler) {
 		seen = all
 		cancel()
 	}))
 	require.Len(t, seen, 1)
-	require.Len(t, f.history.looks, 1)
+	all, err := f.Autoscalers.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, all[0].Metrics[0].History, 1)
 }
 
 func TestUsage(t *testing.T) {
@@ -253,12 +223,12 @@ func TestUsage(t *testing.T) {
 	_, err := f.GetMetricBySelector(t.Context(), "default", apilabels.Everything(), provider.CustomMetricInfo{GroupResource: podResource, Metric: "queue_depth", Namespaced: true}, nil)
 	require.NoError(t, err)
 	f.now = f.now.Add(3 * time.Second)
-	u, err := f.Usage(t.Context())
+	u, err := f.Demand.Current(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"HPA default/sample", "HPA default/second"}, u.Readers("http_requests_total"))
 	require.Equal(t, []string{"API, 3s ago"}, u.Readers("queue_depth"))
 	require.Equal(t, []string{"keep"}, u.Readers("node_load1"))
 	require.Empty(t, u.Readers("unread_total"))
-	require.Equal(t, []ServedMetric{{Metric: "unread", Rule: "a default rule"}}, u.Served("unread_total"))
+	require.Equal(t, []demand.ServedMetric{{Metric: "unread", Rule: "a default rule"}}, u.Served("unread_total"))
 	require.Empty(t, u.Served(""))
 }

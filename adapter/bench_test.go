@@ -10,6 +10,8 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // crowd is an application of so many pods behind one Service, each with four series of a
@@ -20,7 +22,7 @@ func crowd(b *testing.B, pods int) *fixture {
 	var names, series []string
 	for i := range pods {
 		name := fmt.Sprintf("app-6d4cf56db6-%05d", i)
-		f.targets = append(f.targets, Target{Interval: step, Labels: labels.FromStrings("namespace", "default", "pod", name, "service", "app", "job", "app",
+		f.targets = append(f.targets, values.Target{Interval: step, Labels: labels.FromStrings("namespace", "default", "pod", name, "service", "app", "job", "app",
 			"endpoint", "web", "container", "app", "instance", fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256))})
 		target := fmt.Sprintf(`namespace="default",pod=%q,service="app",job="app",endpoint="web",container="app",instance="10.0.%d.%d:8080"`, name, i/256, i%256)
 		for j := range 4 {
@@ -47,7 +49,7 @@ func benchmarkCrowds(b *testing.B, ask func(b *testing.B, f *fixture, pods int))
 	}
 }
 
-// BenchmarkPods tells what the rate of each pod of an application costs, without the API
+// BenchmarkPods measures the rate of each pod of an application, without the API
 // server: `go run ./bench answers` measures the whole.
 func BenchmarkPods(b *testing.B) {
 	selector := apilabels.SelectorFromSet(apilabels.Set{"app": "app"})
@@ -59,7 +61,7 @@ func BenchmarkPods(b *testing.B) {
 	})
 }
 
-// BenchmarkService tells what the rate of a Service of so many pods costs.
+// BenchmarkService measures the rate of a Service of so many pods.
 func BenchmarkService(b *testing.B) {
 	name := types.NamespacedName{Namespace: "default", Name: "app"}
 	info := provider.CustomMetricInfo{GroupResource: serviceResource, Metric: "http_requests", Namespaced: true}

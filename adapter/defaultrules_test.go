@@ -6,10 +6,12 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/adapter/values"
 )
 
-// counted loads a counter that rises by so much a second, and tells what is answered
-// for the Services, the pod, its Deployment and its namespace.
+// counted requires the same answer for the Services, the pod, its Deployment and its
+// namespace.
 func (f *fixture) counted(t *testing.T, want string) {
 	t.Helper()
 	require.Equal(t, "sample-1="+want+"@120s", f.ask("default/pods/*/http_requests"))
@@ -71,7 +73,7 @@ func TestPodsCountOnceWithTargetLabels(t *testing.T) {
 	f.service("two", "sample-1")
 	plain := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "app", "service", "one", "job", "one", "endpoint", "web", "instance", "10.0.0.1:80")
 	more := labels.NewBuilder(plain).Set("job", "two").Set("service", "two").Set("team", "blue").Set("node", "a").Labels()
-	f.targets = []Target{{Job: "a", Labels: plain, Interval: step}, {Job: "b", Labels: more, Interval: step}}
+	f.targets = []values.Target{{Job: "a", Labels: plain, Interval: step}, {Job: "b", Labels: more, Interval: step}}
 	f.load(
 		`http_requests_total`+plain.String()+` 0+150x16`,
 		`http_requests_total`+more.String()+` 0+150x16`,
@@ -120,11 +122,11 @@ func TestInstancesOfAnExporter(t *testing.T) {
 	f := newFixture(t)
 	f.namespaces("default")
 	f.pod("sample-1", "sample")
-	target := func(job, instance string) Target {
+	target := func(job, instance string) values.Target {
 		of := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "exporter", "job", job, "instance", instance)
-		return Target{Job: job, Address: "10.0.0.1:9121/scrape", Labels: of, Discovered: of, Interval: step}
+		return values.Target{Job: job, Address: "10.0.0.1:9121/scrape", Labels: of, Discovered: of, Interval: step}
 	}
-	f.targets = []Target{target("a", "redis-a"), target("a", "redis-b")}
+	f.targets = []values.Target{target("a", "redis-a"), target("a", "redis-b")}
 	for _, target := range f.targets {
 		f.load(`redis_keys` + target.Labels.String() + map[string]string{"redis-a": " 10x8", "redis-b": " 30x8"}[target.Labels.Get("instance")])
 	}
@@ -137,17 +139,17 @@ func TestInstancesOfAnExporter(t *testing.T) {
 	require.Equal(t, "sample-1=40@instant", f.ask("default/pods/*/redis_keys"), "one of them twice")
 }
 
-// What an exporter in another namespace tells of a pod goes by the exporter's targets.
+// Series about a pod from an exporter in another namespace count by the exporter's targets.
 func TestSeriesOfOtherNamespacesTargets(t *testing.T) {
 	f := newFixture(t)
 	f.namespaces("default")
 	f.pod("sample-1", "sample")
-	exporter := func(instance string) Target {
+	exporter := func(instance string) values.Target {
 		of := labels.FromStrings("namespace", "monitoring", "job", "kube-state-metrics", "instance", instance)
-		return Target{Job: "ksm", Address: instance + "/metrics", Labels: of, Discovered: of, Interval: time.Minute}
+		return values.Target{Job: "ksm", Address: instance + "/metrics", Labels: of, Discovered: of, Interval: time.Minute}
 	}
 	app := labels.FromStrings("namespace", "default", "pod", "sample-1", "job", "app", "instance", "10.0.0.1:80")
-	f.targets = []Target{exporter("10.1.0.1:80"), exporter("10.1.0.2:80"), {Job: "app", Address: "10.0.0.1:80/metrics", Labels: app, Discovered: app, Interval: step}}
+	f.targets = []values.Target{exporter("10.1.0.1:80"), exporter("10.1.0.2:80"), {Job: "app", Address: "10.0.0.1:80/metrics", Labels: app, Discovered: app, Interval: step}}
 	f.load(
 		`kube_pod_weight{namespace="default",pod="sample-1",job="kube-state-metrics",instance="10.1.0.1:80"} 5 _ _ _ 5 _ _ _ 5`,
 		`kube_pod_weight{namespace="default",pod="sample-1",job="kube-state-metrics",instance="10.1.0.2:80"} 5 _ _ _ 5 _ _ _ 5`,
@@ -164,11 +166,11 @@ func TestLabelsThatNoTargetHas(t *testing.T) {
 	f := newFixture(t)
 	f.namespaces("default")
 	f.pod("sample-1", "sample")
-	port := func(instance string) Target {
+	port := func(instance string) values.Target {
 		of := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "app", "job", "default/pods", "instance", instance)
-		return Target{Job: "pods", Address: instance + "/metrics", Labels: of, Discovered: of, Interval: step}
+		return values.Target{Job: "pods", Address: instance + "/metrics", Labels: of, Discovered: of, Interval: step}
 	}
-	f.targets = []Target{port("10.0.0.1:80"), port("10.0.0.1:81")}
+	f.targets = []values.Target{port("10.0.0.1:80"), port("10.0.0.1:81")}
 	for _, target := range f.targets {
 		for _, endpoint := range []string{"/a", "/b"} {
 			f.load(`queue_depth` + labels.NewBuilder(target.Labels).Set("endpoint", endpoint).Labels().String() + " 10x8")
@@ -194,7 +196,7 @@ func TestServiceWhoseMonitorHasGone(t *testing.T) {
 	f.pod("sample-1", "sample")
 	f.service("sample", "sample-1")
 	of := labels.FromStrings("namespace", "default", "pod", "sample-1", "container", "app", "job", "default/pods", "endpoint", "web", "instance", "10.0.0.1:80")
-	f.targets = []Target{{Job: "pods", Address: "10.0.0.1:80/metrics", Labels: of, Discovered: of, Interval: step}}
+	f.targets = []values.Target{{Job: "pods", Address: "10.0.0.1:80/metrics", Labels: of, Discovered: of, Interval: step}}
 	f.load(
 		`http_requests_total`+of.String()+` 0+150x16`,
 		`http_requests_total`+labels.NewBuilder(of).Set("job", "sample").Set("service", "sample").Labels().String()+` 0+150x15 stale`,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -17,19 +18,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // exposing makes targets of a fixture expose names, whose series carry the labels of
 // a pod.
 func exposing(names ...string) func(*Options) {
 	return func(o *Options) {
-		o.Exposed = func(known uint64) ([]Exposed, uint64) {
+		o.Exposed = func(known uint64) ([]catalog.Exposed, uint64) {
 			if known == 1 {
 				return nil, 1
 			}
-			var all []Exposed
+			var all []catalog.Exposed
 			for _, name := range names {
-				all = append(all, Exposed{Name: name, LabelNames: []string{"endpoint", "instance", "job", "namespace", "pod", "service"}})
+				all = append(all, catalog.Exposed{Name: name, LabelNames: []string{"endpoint", "instance", "job", "namespace", "pod", "service"}})
 			}
 			return all, 1
 		}
@@ -41,7 +46,7 @@ func (f *fixture) again(mutate ...func(*Options)) {
 	f.t.Helper()
 	opts := Options{
 		DB: f.db, Objects: f.lister, Now: func() time.Time { return f.now }, Interval: step,
-		Demand: DemandOptions{FirstValue: 5 * time.Second},
+		Demand: demand.Options{FirstValue: 5 * time.Second},
 	}
 	for _, m := range mutate {
 		m(&opts)
@@ -54,7 +59,7 @@ func (f *fixture) again(mutate ...func(*Options)) {
 // wanted returns which of the names are.
 func (f *fixture) wanted(names ...string) (wanted []string) {
 	f.t.Helper()
-	d, err := f.CurrentDemand(context.Background())
+	d, err := f.Demand.Current(context.Background())
 	require.NoError(f.t, err)
 	for _, name := range names {
 		if d.Wanted(name) {
@@ -88,6 +93,17 @@ func (f *fixture) serviceMetric(metric string) error {
 	return err
 }
 
+// selects notes a selector, and returns the warning about one that finds nothing.
+func (f *fixture) selects(text string) error {
+	f.t.Helper()
+	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
+	require.NoError(f.t, err)
+	if warning := f.Demand.Selected(matchers); warning != nil {
+		return warning(false)
+	}
+	return nil
+}
+
 func TestWhatIsWanted(t *testing.T) {
 	names := []string{"http_requests_total", "queue_depth", "go_goroutines", "node_load1", "node_load5"}
 	f := scenario(t)
@@ -98,16 +114,15 @@ func TestWhatIsWanted(t *testing.T) {
 	require.NoError(t, f.serviceMetric("queue_depth"))
 	require.ErrorContains(t, f.serviceMetric("nonsense"), "no series has been collected")
 	require.Equal(t, []string{"queue_depth", "node_load1", "node_load5"}, f.wanted(names...))
-	f.now = f.now.Add(DefaultDemandTTL - time.Second)
+	f.now = f.now.Add(demand.DefaultTTL - time.Second)
 	require.Contains(t, f.wanted(names...), "queue_depth")
 	f.now = f.now.Add(2 * time.Second)
 	require.NotContains(t, f.wanted(names...), "queue_depth")
-	require.Empty(t, f.demand.reads)
-	require.Empty(t, f.demand.since)
+	require.Zero(t, f.Demand.Counts().API)
 
 	// By an HPA, for as long as it is there; also of names that nobody exposes yet.
 	hpa := f.hpa("app", podsMetric("http_requests"), objectMetric("later"), autoscalingv2.MetricSpec{})
-	d, err := f.CurrentDemand(context.Background())
+	d, err := f.Demand.Current(context.Background())
 	require.NoError(t, err)
 	for name, scaled := range map[string]bool{"http_requests_total": true, "http_requests": true, "later_seconds_total": true, "later": true, "node_load1": false, "go_goroutines": false} {
 		require.Equal(t, scaled, d.Scaled(name), name)
@@ -123,26 +138,26 @@ func TestWhatIsWanted(t *testing.T) {
 	f.selects(`{__name__=~".+"}`)
 	f.selects(`{__name__!~"node_.*", job="x"}`)
 	require.Equal(t, []string{"http_requests_total", "go_goroutines", "node_load1", "node_load5"}, f.wanted(names...))
-	f.now = f.now.Add(DefaultDemandTTL - time.Second)
+	f.now = f.now.Add(demand.DefaultTTL - time.Second)
 	f.selects(`http_requests_total`)
 	f.now = f.now.Add(2 * time.Second)
 	require.Equal(t, []string{"http_requests_total", "node_load1", "node_load5"}, f.wanted(names...))
-	f.now = f.now.Add(DefaultDemandTTL + time.Second)
+	f.now = f.now.Add(demand.DefaultTTL + time.Second)
 	require.Equal(t, []string{"node_load1", "node_load5"}, f.wanted(names...))
-	require.Empty(t, f.demand.selectors)
+	require.Zero(t, f.Demand.Counts().Query)
 }
 
 // What a rule reads is told by its query, not by its seriesQuery.
 func TestRulesSayWhatTheyRead(t *testing.T) {
-	rule := Rule{
+	rule := rules.Rule{
 		SeriesQuery:  `queue_depth`,
-		Resources:    Resources{Overrides: defaultOverrides()},
-		Name:         Name{As: "fullness"},
+		Resources:    rules.Resources{Overrides: defaultOverrides()},
+		Name:         rules.Name{As: "fullness"},
 		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) / sum(queue_capacity{<<.LabelMatchers>>}) by (<<.GroupBy>>) * on() group_left() {__name__=~"<<.Series>>_factor.*"}`,
 	}
 	names := []string{"queue_depth", "queue_capacity", "queue_depth_factor_a", "queue_length"}
 	f := scenario(t)
-	f.again(exposing(names...), func(o *Options) { o.Rules.Custom = []Rule{rule} })
+	f.again(exposing(names...), func(o *Options) { o.Rules.Custom = []rules.Rule{rule} })
 	require.Empty(t, f.wanted(names...))
 	f.hpa("app", podsMetric("fullness"))
 	require.Equal(t, names[:3], f.wanted(names...))
@@ -151,13 +166,13 @@ func TestRulesSayWhatTheyRead(t *testing.T) {
 // A template may read other series for each kind of object: what is evaluated is
 // wanted.
 func TestTemplatesThatDecideWhatToRead(t *testing.T) {
-	rule := Rule{
-		SeriesQuery: `queue_depth`, Resources: Resources{Overrides: defaultOverrides()}, Name: Name{As: "fullness"},
+	rule := rules.Rule{
+		SeriesQuery: `queue_depth`, Resources: rules.Resources{Overrides: defaultOverrides()}, Name: rules.Name{As: "fullness"},
 		MetricsQuery: `sum(<<if eq .GroupBy "service">>queue_of_service<<else>><<.Series>><<end>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)`,
 	}
 	names := []string{"queue_depth", "queue_of_service"}
 	f := scenario(t)
-	f.again(exposing(names...), func(o *Options) { o.Rules.Custom = []Rule{rule} })
+	f.again(exposing(names...), func(o *Options) { o.Rules.Custom = []rules.Rule{rule} })
 	f.hpa("app", objectMetric("fullness"))
 	require.Equal(t, names[:1], f.wanted(names...))
 	require.NoError(t, f.serviceMetric("fullness")) // by its pods, for now
@@ -203,7 +218,7 @@ func TestDemandIsKept(t *testing.T) {
 	kept := func(o *Options) { o.Demand.File = file }
 	run := func(f *fixture) (first []string) {
 		ctx, cancel := context.WithCancel(t.Context())
-		require.NoError(t, f.RunDemand(ctx, func(d *Demand) {
+		require.NoError(t, f.Demand.Run(ctx, func(d *demand.Demand) {
 			for _, name := range names {
 				if d.Wanted(name) {
 					first = append(first, name)
@@ -226,8 +241,8 @@ func TestDemandIsKept(t *testing.T) {
 	f.now = now
 	f.again(exposing(names...), kept)
 	require.Equal(t, names, run(f))
-	require.Zero(t, f.demand.starting(metricKey{customAPI, "queue_depth"}))
-	f.now = f.now.Add(DefaultDemandTTL + time.Second)
+	require.Zero(t, f.Demand.Starting(rules.Metric{API: rules.CustomAPI, Name: "queue_depth"}))
+	f.now = f.now.Add(demand.DefaultTTL + time.Second)
 	require.Empty(t, run(f))
 
 	// What is broken is as if it were not there.
@@ -236,7 +251,7 @@ func TestDemandIsKept(t *testing.T) {
 	require.Empty(t, run(f))
 	f.again(exposing(names...), func(o *Options) { o.Demand.File = filepath.Join(file, "not", "a", "directory") })
 	require.Empty(t, run(f))
-	_, err := NewProvider(Options{DB: f.db, Objects: f.lister, Rules: Rules{Keep: []string{"a", "("}}})
+	_, err := NewProvider(Options{DB: f.db, Objects: f.lister, Rules: rules.Set{Keep: []string{"a", "("}}})
 	require.ErrorContains(t, err, `keep[1]: "(" is no regular expression`)
 }
 
@@ -247,7 +262,7 @@ func TestRunDemandAppliesChanges(t *testing.T) {
 	applied := make(chan bool, 10)
 	done := make(chan error)
 	go func() {
-		done <- f.RunDemand(ctx, func(d *Demand) { applied <- d.Wanted("queue_depth") })
+		done <- f.Demand.Run(ctx, func(d *demand.Demand) { applied <- d.Wanted("queue_depth") })
 	}()
 	require.False(t, <-applied)
 	require.NoError(t, f.serviceMetric("queue_depth"))

@@ -18,47 +18,64 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 )
 
-// theatre is a fixture of which each link of the chain can be broken.
-type theatre struct {
+// monitored is a fixture with a Service that a monitor selects. Each link of its chain can
+// be broken.
+type monitored struct {
 	*fixture
-	services map[string]Reach
-	pods     map[string]Reach
-	exposed  map[string][]Exposed
+	services map[string]explain.Reach
+	pods     map[string]explain.Reach
+	exposed  map[string][]catalog.Exposed
 	problems []string
 }
 
-// newTheatre has the Service shop with one pod, a monitor that selects it, and a target
+// newMonitored has the Service shop with one pod, a monitor that selects it, and a target
 // that exposes http_requests_total. Nothing is stored yet.
-func newTheatre(t *testing.T) *theatre {
-	th := &theatre{
-		services: map[string]Reach{"shop": {Counted: 1, Monitors: []Reaching{{
-			Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []ReachedJob{{Name: "job", Targets: 1}},
+func newMonitored(t *testing.T) *monitored {
+	th := &monitored{
+		services: map[string]explain.Reach{"shop": {Counted: 1, Monitors: []explain.Reaching{{
+			Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []explain.ReachedJob{{Name: "job", Targets: 1}},
 		}}}},
-		pods: map[string]Reach{},
-		exposed: map[string][]Exposed{"job": {
+		pods: map[string]explain.Reach{},
+		exposed: map[string][]catalog.Exposed{"job": {
 			{Name: "http_requests_total", LabelNames: []string{"container", "instance", "job", "namespace", "pod", "service"}},
 			{Name: "queue_depth", LabelNames: []string{"instance", "job", "namespace", "pod", "service"}},
 		}},
 	}
-	th.fixture = newFixtureWith(t, Options{Explaining: Explaining{
-		Service:   func(_, name string) Reach { return th.services[name] },
-		Pod:       func(_, name string) Reach { return th.pods[name] },
-		ExposedBy: func(job string) []Exposed { return th.exposed[job] },
-		Problems:  func() []string { return th.problems },
-	}})
+	th.fixture = newFixtureWith(t, Options{Explain: th.explaining()})
 	th.objects[schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	th.namespaces("default", "other")
 	th.pod("shop-1", "shop")
 	th.service("shop", "shop-1")
 	of := labels.FromStrings("namespace", "default", "pod", "shop-1", "service", "shop", "container", "app", "job", "shop", "instance", "10.0.0.1:80")
-	th.targets = []Target{{Job: "job", Address: "10.0.0.1:80/metrics", Labels: of, Discovered: of, Interval: step, LastScrape: th.now}}
+	th.targets = []values.Target{{Job: "job", Address: "10.0.0.1:80/metrics", Labels: of, Discovered: of, Interval: step, LastScrape: th.now}}
 	return th
 }
 
+func (th *monitored) explaining() explain.Options {
+	return explain.Options{
+		Service:   func(_, name string) explain.Reach { return th.services[name] },
+		Pod:       func(_, name string) explain.Reach { return th.pods[name] },
+		ExposedBy: func(job string) []catalog.Exposed { return th.exposed[job] },
+		Problems:  func() []string { return th.problems },
+	}
+}
+
+// startCollection makes collection depend on demand, and asks for http_requests for the first time.
+func (th *monitored) startCollection() {
+	th.provide(Options{Explain: th.explaining(), Demand: demand.Options{FirstValue: 5 * time.Second}})
+	th.Demand.Read(rules.Metric{API: rules.CustomAPI, Name: "http_requests"})
+}
+
 // reason is why the Service shop has no value, in the message of the 404.
-func (th *theatre) reason(metric string) string {
+func (th *monitored) reason(metric string) string {
 	th.t.Helper()
 	got := th.ask("default/services/shop/" + metric)
 	_, reason, ok := strings.Cut(got, "404: the server could not find the metric "+metric+" for services shop: ")
@@ -68,41 +85,41 @@ func (th *theatre) reason(metric string) string {
 
 // Each broken link, as the message of the 404 has it.
 func TestExplanations(t *testing.T) {
-	f := func(name, want string, breakIt func(th *theatre)) {
+	f := func(name, want string, breakIt func(th *monitored)) {
 		t.Run(name, func(t *testing.T) {
-			th := newTheatre(t)
+			th := newMonitored(t)
 			breakIt(th)
 			require.Equal(t, want, th.reason("http_requests"))
 		})
 	}
-	up := func(th *theatre) *Target { return &th.targets[0] }
-	f("no monitor", "no monitor selects the Service: there is none for namespace default", func(th *theatre) {
+	up := func(th *monitored) *values.Target { return &th.targets[0] }
+	f("no monitor", "no monitor selects the Service: there is none for namespace default", func(th *monitored) {
 		th.services, th.targets = nil, nil
 	})
-	f("nearest monitor", "no monitor selects the Service; the closest is ServiceMonitor shops: it wants the label app=shops", func(th *theatre) {
-		th.services["shop"] = Reach{Counted: 1, Nearest: "ServiceMonitor shops: it wants the label app=shops"}
+	f("nearest monitor", "no monitor selects the Service; the closest is ServiceMonitor shops: it wants the label app=shops", func(th *monitored) {
+		th.services["shop"] = explain.Reach{Counted: 1, Nearest: "ServiceMonitor shops: it wants the label app=shops"}
 		th.targets = nil
 	})
-	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list podmonitors, list servicemonitors (applying deploy/ again grants it)", func(th *theatre) {
+	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list podmonitors, list servicemonitors (applying deploy/ again grants it)", func(th *monitored) {
 		th.services, th.targets = nil, nil
 		th.problems = []string{"watch pods: connection refused", "list podmonitors: podmonitors is forbidden: User x cannot", "list servicemonitors: servicemonitors is forbidden: User x cannot", "read Secret other/s: secrets is forbidden"}
 	})
-	f("no monitor of its namespace", "no monitor selects the Service: there is none in namespace default, and none of another namespace does", func(th *theatre) {
-		th.services["shop"], th.targets = Reach{Counted: 1}, nil
-		th.pods["shop-1"] = Reach{Counted: 1}
+	f("no monitor of its namespace", "no monitor selects the Service: there is none in namespace default, and none of another namespace does", func(th *monitored) {
+		th.services["shop"], th.targets = explain.Reach{Counted: 1}, nil
+		th.pods["shop-1"] = explain.Reach{Counted: 1}
 	})
-	f("rejected", "ServiceMonitor shop is rejected: spec.endpoints[0].port: empty", func(th *theatre) {
+	f("rejected", "ServiceMonitor shop is rejected: spec.endpoints[0].port: empty", func(th *monitored) {
 		th.services["shop"].Monitors[0].Err = errors.New("spec.endpoints[0].port: empty")
 	})
-	f("rejected elsewhere", "a ServiceMonitor of another namespace is rejected: its Events say why", func(th *theatre) {
+	f("rejected elsewhere", "a ServiceMonitor of another namespace is rejected: its Events say why", func(th *monitored) {
 		m := &th.services["shop"].Monitors[0]
 		m.Namespace, m.Err = "other", errors.New("secret-of-other")
 	})
-	f("no port", `ServiceMonitor shop finds no target in it: the Service has no port named "web" (it has "http")`, func(th *theatre) {
-		th.services["shop"].Monitors[0].Jobs[0] = ReachedJob{Name: "job", Missing: `the Service has no port named "web" (it has "http")`}
+	f("no port", `ServiceMonitor shop finds no target in it: the Service has no port named "web" (it has "http")`, func(th *monitored) {
+		th.services["shop"].Monitors[0].Jobs[0] = explain.ReachedJob{Name: "job", Missing: `the Service has no port named "web" (it has "http")`}
 		th.targets = nil
 	})
-	f("not ready", "no ready endpoints: not ready: shop-1", func(th *theatre) {
+	f("not ready", "no ready endpoints: not ready: shop-1", func(th *monitored) {
 		up(th).Err = errors.New("connection refused")
 		obj, _, err := th.objects[endpointSliceResource].GetByKey("default/shop-x")
 		require.NoError(th.t, err)
@@ -111,59 +128,58 @@ func TestExplanations(t *testing.T) {
 		slice.Endpoints[0].Conditions.Ready = &no
 		th.add(endpointSliceResource, slice)
 	})
-	f("timed out", "target 10.0.0.1:80/metrics is down: timed out after 10s without an answer", func(th *theatre) {
+	f("timed out", "target 10.0.0.1:80/metrics is down: timed out after 10s without an answer", func(th *monitored) {
 		up(th).Err = errors.New("timed out after 10s without an answer: context deadline exceeded")
 	})
-	f("down", "target 10.0.0.1:80/metrics is down: dial tcp 10.0.0.1:80: connect: connection refused", func(th *theatre) {
+	f("down", "target 10.0.0.1:80/metrics is down: dial tcp 10.0.0.1:80: connect: connection refused", func(th *monitored) {
 		up(th).Err = errors.New("Get http://10.0.0.1:80/metrics?token=secret: dial tcp 10.0.0.1:80: connect: connection refused")
 	})
-	f("several down", "target 10.0.0.1:80/metrics is down: line 12: expected value (and 1 more)", func(th *theatre) {
+	f("several down", "target 10.0.0.1:80/metrics is down: line 12: expected value (and 1 more)", func(th *monitored) {
 		up(th).Err = errors.New("line 12: expected value")
 		th.targets = append(th.targets, th.targets[0])
 	})
-	f("not scraped yet", "its target has not been scraped yet", func(th *theatre) { up(th).LastScrape = time.Time{} })
-	f("relabelings drop it", "the relabelings of its monitor drop all of its targets", func(th *theatre) { th.targets = nil })
-	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest: http_request_total)", func(th *theatre) {
+	f("not scraped yet", "its target has not been scraped yet", func(th *monitored) { up(th).LastScrape = time.Time{} })
+	f("relabelings drop it", "the relabelings of its monitor drop all of its targets", func(th *monitored) { th.targets = nil })
+	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest: http_request_total)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
 	})
-	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest: http_request_total)", func(th *theatre) {
+	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest: http_request_total)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
 		th.targets = append(th.targets, th.targets[0])
 	})
-	f("not exposed, and the job has targets elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", func(th *theatre) {
+	f("not exposed, and the job has targets elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
-		th.targets = append(th.targets, Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
+		th.targets = append(th.targets, values.Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
 	})
-	starting := func(series string) func(*theatre) {
-		return func(th *theatre) {
+	starting := func(series string) func(*monitored) {
+		return func(th *monitored) {
 			th.exposed["job"][0].Name = series
-			th.targets = append(th.targets, Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
-			th.demand.opts.FirstValue = 5 * time.Second
-			th.demand.read(metricKey{customAPI, "http_requests"})
+			th.targets = append(th.targets, values.Target{Job: "job", Discovered: labels.FromStrings("namespace", "other"), Interval: step})
+			th.startCollection()
 		}
 	}
 	f("collection has started, perhaps elsewhere", "collection of it has started, first value in about 5s", starting("http_requests_total"))
 	f("nothing to be collected, here or elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", starting("http_request_total"))
-	f("label dropped by metricRelabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: metricRelabelings of its monitor drop it", func(th *theatre) {
+	f("label dropped by metricRelabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: metricRelabelings of its monitor drop it", func(th *monitored) {
 		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
 	})
-	f("label dropped by relabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: relabelings of its monitor drop it", func(th *theatre) {
+	f("label dropped by relabelings", "http_requests_total is exposed, but without a label namespace, by which a default rule knows the namespace: relabelings of its monitor drop it", func(th *monitored) {
 		th.exposed["job"][0].LabelNames = []string{"instance", "job", "pod"}
 		up(th).Labels = labels.FromStrings("pod", "shop-1")
 	})
-	f("not stored", "nothing of it is stored for this object yet", func(*theatre) {})
-	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *theatre) {
+	f("not stored", "nothing of it is stored for this object yet", func(*monitored) {})
+	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 	})
-	f("one sample, and down", "target 10.0.0.1:80/metrics is down: refused", func(th *theatre) {
+	f("one sample, and down", "target 10.0.0.1:80/metrics is down: refused", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 		up(th).Err = errors.New("refused")
 	})
-	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *theatre) {
+	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
 		th.now = th.now.Add(time.Minute)
 	})
-	f("not refreshed, and down", "target 10.0.0.1:80/metrics is down: timed out after 10s", func(th *theatre) {
+	f("not refreshed, and down", "target 10.0.0.1:80/metrics is down: timed out after 10s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
 		th.now = th.now.Add(time.Minute)
 		up(th).Err = errors.New("timed out after 10s")
@@ -172,7 +188,7 @@ func TestExplanations(t *testing.T) {
 
 // An object, a metric, a value or a selector may be what is wrong.
 func TestExplanationsOfRequests(t *testing.T) {
-	th := newTheatre(t)
+	th := newMonitored(t)
 	th.load(`queue_depth{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 3x4`)
 	f := func(path, want string) {
 		t.Helper()
@@ -184,7 +200,7 @@ func TestExplanationsOfRequests(t *testing.T) {
 	f("default/services/shop/queue_depth??code=5", "of its 1 series of queue_depth none matches the metric selector")
 	f("default/deployments.apps/shops/queue_depth", "no series names it, and it owns no pods in namespace default")
 	f("default/pods/*/queue_depths", "is up, but exposes no queue_depths")
-	th.now = th.now.Add(namesMaxAge)
+	th.now = th.now.Add(time.Second)
 	th.append("ratio", "shop-1", math.NaN())
 	f("default/pods/shop-1/ratio", "the value is NaN")
 	f("default/services/shop/queue_depth", "shop=3@instant")
@@ -192,7 +208,7 @@ func TestExplanationsOfRequests(t *testing.T) {
 
 // The whole chain, to a value and to where it ends.
 func TestExplain(t *testing.T) {
-	th := newTheatre(t)
+	th := newMonitored(t)
 	hpas := th.objects[schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}]
 	require.NoError(t, hpas.Add(&autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"},
@@ -201,9 +217,9 @@ func TestExplain(t *testing.T) {
 			Metric:          autoscalingv2.MetricIdentifier{Name: "http_requests"},
 		}}}},
 	}))
-	chain := func(q Question) string {
+	chain := func(q explain.Question) string {
 		t.Helper()
-		told, err := th.Explain(t.Context(), q)
+		told, err := th.Explainer.Explain(t.Context(), q)
 		require.NoError(t, err)
 		var steps []string
 		for _, s := range told.Steps {
@@ -211,23 +227,23 @@ func TestExplain(t *testing.T) {
 		}
 		return strings.Join(steps, ", ") + " = " + told.Value + told.Reason
 	}
-	service := Question{Metric: "http_requests", Object: serviceResource, Namespace: "default", Name: "shop"}
+	service := explain.Question{Metric: "http_requests", Object: serviceResource, Namespace: "default", Name: "shop"}
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, ok targets, ok series, broken samples = nothing of it is stored for this object yet", chain(service))
 	th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+15x16`)
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, ok targets, ok value = 1", chain(service))
 	th.targets[0].Err = errors.New("refused")
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, note targets, ok value = 1", chain(service), "there is a value all the same")
-	require.Equal(t, "ok object, ok value = 1 values", chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
+	require.Equal(t, "ok object, ok value = 1 values", chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
 	require.Equal(t, `broken object = the selector "app=x" matches no pods in namespace default`,
-		chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default", Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "x"})}))
+		chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default", Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "x"})}))
 	th.pod("shop-2", "shop")
-	require.Contains(t, chain(Question{Metric: "http_requests", Object: podResource, Namespace: "default"}), "ok object, note object, ok object, note autoscaler, ok rule, broken monitor")
-	require.Contains(t, chain(Question{Metric: "x", Object: schema.GroupResource{Resource: "widgets"}, Namespace: "default", Name: "x"}), "broken object = ")
-	require.Equal(t, "note autoscaler, broken rule = no rule of externalRules makes a metric called x", chain(Question{Metric: "x", Namespace: "default", External: true}))
-	_, err := th.Explain(t.Context(), Question{})
+	require.Contains(t, chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default"}), "ok object, note object, ok object, note autoscaler, ok rule, broken monitor")
+	require.Contains(t, chain(explain.Question{Metric: "x", Object: schema.GroupResource{Resource: "widgets"}, Namespace: "default", Name: "x"}), "broken object = ")
+	require.Equal(t, "note autoscaler, broken rule = no rule of externalRules makes a metric called x", chain(explain.Question{Metric: "x", Namespace: "default", External: true}))
+	_, err := th.Explainer.Explain(t.Context(), explain.Question{})
 	require.ErrorContains(t, err, "name the metric and the object")
 
-	told, err := th.Explain(t.Context(), service)
+	told, err := th.Explainer.Explain(t.Context(), service)
 	require.NoError(t, err)
 	written, err := json.Marshal(told)
 	require.NoError(t, err)
@@ -236,16 +252,16 @@ func TestExplain(t *testing.T) {
 
 // What is true of other namespaces is not told.
 func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
-	th := newTheatre(t)
+	th := newMonitored(t)
 	th.add(podResource, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "treasure-1"}})
 	th.add(serviceResource, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "treasure"}})
 	of := labels.FromStrings("namespace", "other", "pod", "treasure-1", "service", "treasure", "job", "treasure")
-	th.targets = append(th.targets, Target{Job: "treasure-job", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, Err: errors.New("treasure")})
-	th.exposed["treasure-job"] = []Exposed{{Name: "treasure_total", LabelNames: []string{"namespace"}}}
+	th.targets = append(th.targets, values.Target{Job: "treasure-job", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, Err: errors.New("treasure")})
+	th.exposed["treasure-job"] = []catalog.Exposed{{Name: "treasure_total", LabelNames: []string{"namespace"}}}
 	m := &th.services["shop"].Monitors[0]
 	m.Namespace, m.Name = "other", "treasure"
 	th.load(`treasure_total{namespace="other",pod="treasure-1",service="treasure",job="treasure"} 0+15x16`)
-	for _, q := range []Question{
+	for _, q := range []explain.Question{
 		{Metric: "treasure", Object: serviceResource, Name: "shop"},
 		{Metric: "treasur", Object: serviceResource, Name: "shop"},
 		{Metric: "treasure", Object: serviceResource, Name: "treasur"},
@@ -255,7 +271,7 @@ func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
 	} {
 		asked := q.Metric + q.Name
 		q.Namespace = "default"
-		told, err := th.Explain(t.Context(), q)
+		told, err := th.Explainer.Explain(t.Context(), q)
 		require.NoError(t, err)
 		for _, s := range told.Steps {
 			text := strings.NewReplacer(q.Metric, "", q.Name, "").Replace(s.Text)

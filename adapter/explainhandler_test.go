@@ -6,12 +6,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // The parameter explain turns a request for a metric into one for its explanation.
 func TestExplainParameter(t *testing.T) {
 	f := scenario(t)
-	require.NoError(t, f.SetRules(Rules{External: []Rule{aRule("queue_depth")}}))
+	require.NoError(t, f.SetRules(rules.Set{External: []rules.Rule{aRule("queue_depth")}}))
 	base := startServer(t, f) + "/apis/"
 	c := client(t)
 	const custom, external = "custom.metrics.k8s.io/v1beta2/", "external.metrics.k8s.io/v1beta1/"
@@ -19,7 +22,7 @@ func TestExplainParameter(t *testing.T) {
 		t.Helper()
 		code, body := get(t, c, base+path)
 		require.Equal(t, http.StatusOK, code, "%s: %s", path, body)
-		var told Explanation
+		var told explain.Explanation
 		require.NoError(t, json.Unmarshal(body, &told), "%s: %s", path, body)
 		require.Equal(t, wantObject, told.Object, path)
 		require.Equal(t, wantValue, told.Value, path)

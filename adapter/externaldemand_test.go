@@ -1,12 +1,16 @@
 package adapter
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 func externalMetric(name string) autoscalingv2.MetricSpec {
@@ -18,9 +22,9 @@ func externalMetric(name string) autoscalingv2.MetricSpec {
 func TestExternalMetricsAreWanted(t *testing.T) {
 	names := []string{"lag", "queue_depth"}
 	file := filepath.Join(t.TempDir(), "demand.json")
-	lag := aRule("lag", func(r *Rule) { r.Name.As = "queue_depth" })
+	lag := aRule("lag", func(r *rules.Rule) { r.Name.As = "queue_depth" })
 	configure := func(o *Options) {
-		o.Rules.External = []Rule{lag}
+		o.Rules.External = []rules.Rule{lag}
 		o.Demand.File = file
 		o.Demand.FirstValue = 5 * time.Second
 	}
@@ -34,9 +38,8 @@ func TestExternalMetricsAreWanted(t *testing.T) {
 
 	require.Contains(t, f.askExternal("default/queue_depth"), "404: the server could not find the metric queue_depth for namespace default: collection of lag has started, first value in about 5s")
 	require.Equal(t, []string{"lag"}, f.wanted(names...))
-	wanted, err := f.CurrentDemand(t.Context())
-	require.NoError(t, err)
-	f.demand.save(wanted, true)
+	ctx, cancel := context.WithCancel(t.Context())
+	require.NoError(t, f.Demand.Run(ctx, func(*demand.Demand) { cancel() })) // saves it
 	f.again(exposing(names...), configure)
 	require.Equal(t, []string{"lag"}, f.wanted(names...), "over a restart")
 }

@@ -3,6 +3,7 @@ package adapter
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -24,7 +26,7 @@ var errBroken = errors.New("the index is broken")
 
 func TestListingThatFailsIsAFault(t *testing.T) {
 	f := scenario(t)
-	f.Provider.objects.lister = func(schema.GroupResource) (cache.GenericLister, bool) { return brokenLister{}, true }
+	f.values.Objects.Lister = func(schema.GroupResource) (cache.GenericLister, bool) { return brokenLister{}, true }
 	require.Contains(t, f.ask("default/pods/*/http_requests"), "500: ")
 	require.Contains(t, f.ask("default/pods/sample-1/http_requests"), "the index is broken")
 }
@@ -35,7 +37,7 @@ func TestListAllMetricsOutlivesTheStorage(t *testing.T) {
 	before := f.ListAllMetrics()
 	require.NotEmpty(t, before)
 	require.NoError(t, f.db.Close())
-	f.now = f.now.Add(2 * listMaxAge)
+	f.now = f.now.Add(20 * time.Second)
 	require.Equal(t, before, f.ListAllMetrics())
 	require.Contains(t, f.ask("default/pods/*/http_requests"), "500: ")
 }
@@ -47,7 +49,7 @@ func TestNewProviderSaysWhatIsWrong(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	nothing := func(schema.GroupResource) (cache.GenericLister, bool) { return nil, false }
-	_, err = NewProvider(Options{DB: db, Objects: nothing, Rules: Rules{Custom: []Rule{{}, {SeriesQuery: `{a="b"}`}}}})
+	_, err = NewProvider(Options{DB: db, Objects: nothing, Rules: rules.Set{Custom: []rules.Rule{{}, {SeriesQuery: `{a="b"}`}}}})
 	require.ErrorContains(t, err, "rules[0]: ")
 	require.ErrorContains(t, err, "rules[1]: ")
 }

@@ -11,13 +11,25 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/tsdb"
+)
+
+// The resources that tests ask about.
+var (
+	podResource           = corev1.Resource("pods")
+	serviceResource       = corev1.Resource("services")
+	namespaceResource     = corev1.Resource("namespaces")
+	deploymentResource    = appsv1.Resource("deployments")
+	endpointSliceResource = discoveryv1.Resource("endpointslices")
 )
 
 // fixture is a provider over a real TSDB and caches filled by hand.
@@ -29,7 +41,7 @@ type fixture struct {
 	start   time.Time // of what load appends
 	now     time.Time
 	// targets, if any, are what is scraped.
-	targets        []Target
+	targets        []values.Target
 	targetsVersion uint64
 	sources        map[uint64]tsdb.Source // by hash of the series' labels
 }
@@ -37,9 +49,9 @@ type fixture struct {
 // step is the time between the samples that load appends.
 const step = 15 * time.Second
 
-func newFixture(t testing.TB, rules ...Rule) *fixture {
+func newFixture(t testing.TB, custom ...rules.Rule) *fixture {
 	t.Helper()
-	return newFixtureWith(t, Options{Rules: Rules{Custom: rules}})
+	return newFixtureWith(t, Options{Rules: rules.Set{Custom: custom}})
 }
 
 // newFixtureWith sets what a fixture is made of; the other options stay.
@@ -54,15 +66,22 @@ func newFixtureWith(t testing.TB, opts Options) *fixture {
 	for _, gr := range []schema.GroupResource{podResource, serviceResource, namespaceResource, endpointSliceResource, {Resource: "nodes"}} {
 		f.objects[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	}
-	opts.DB, opts.Objects = db, f.lister
-	opts.Interval, opts.Targets, opts.Source = step, f.scraped, f.sourceOf
-	opts.Now = func() time.Time { return f.now }
-	f.Provider, err = NewProvider(opts)
-	require.NoError(t, err)
+	f.provide(opts)
 	return f
 }
 
-func (f *fixture) scraped(known uint64) ([]Target, uint64) {
+// provide makes the provider; what it is made of comes from the fixture.
+func (f *fixture) provide(opts Options) {
+	f.t.Helper()
+	opts.DB, opts.Objects = f.db, f.lister
+	opts.Interval, opts.Targets, opts.Source = step, f.scraped, f.sourceOf
+	opts.Now = func() time.Time { return f.now }
+	var err error
+	f.Provider, err = NewProvider(opts)
+	require.NoError(f.t, err)
+}
+
+func (f *fixture) scraped(known uint64) ([]values.Target, uint64) {
 	if known == f.targetsVersion {
 		return nil, known
 	}
@@ -185,9 +204,28 @@ func (f *fixture) pod(name, app string) {
 	}})
 }
 
+// aRule takes a series name by a selector and calls the metric m.
+func aRule(series string, change ...func(*rules.Rule)) rules.Rule {
+	r := rules.Rule{
+		SeriesQuery:  series,
+		Resources:    rules.Resources{Overrides: map[string]rules.GroupResource{"namespace": {Resource: "namespace"}, "pod": {Resource: "pod"}}},
+		Name:         rules.Name{As: "m"},
+		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)`,
+	}
+	for _, f := range change {
+		f(&r)
+	}
+	return r
+}
+
+// defaultOverrides are those of the default rules.
+func defaultOverrides() map[string]rules.GroupResource {
+	return rules.Defaults(rules.DefaultRateWindow)[0].Resources.Overrides
+}
+
 // scenario is the sample application: two pods behind a Service, 10 and 20
 // requests a second over four minutes.
-func scenario(t testing.TB, rules ...Rule) *fixture {
+func scenario(t testing.TB, rules ...rules.Rule) *fixture {
 	f := newFixture(t, rules...)
 	f.namespaces("default", "empty")
 	f.pod("sample-1", "sample")

@@ -12,15 +12,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // One rule that asks for all namespaces does not open the others.
 func TestOneExternalRuleIsNotNamespaced(t *testing.T) {
 	no := false
-	named := func(series string, namespaced *bool) Rule {
-		return aRule(series, func(r *Rule) { r.Name.As, r.Resources.Namespaced = "q", namespaced })
+	named := func(series string, namespaced *bool) rules.Rule {
+		return aRule(series, func(r *rules.Rule) { r.Name.As, r.Resources.Namespaced = "q", namespaced })
 	}
-	f := newFixtureWith(t, Options{Rules: Rules{External: []Rule{named("queue_a", nil), named("queue_b", &no)}}})
+	f := newFixtureWith(t, Options{Rules: rules.Set{External: []rules.Rule{named("queue_a", nil), named("queue_b", &no)}}})
 	f.load(`queue_b{namespace="other"} 5`, `queue_a{namespace="mine"} 1x8`, `queue_a{namespace="other"} 100x8`)
 	require.Equal(t, "{}=1@instant", f.askExternal("mine/q"))
 	require.Contains(t, f.askExternal("nobody/q"), "404: ")
@@ -41,20 +46,18 @@ func TestSeriesNamesThatAreQueries(t *testing.T) {
 	require.Equal(t, "spy=1@instant", f.ask("mine/pods/spy/http_server_requests"))
 	escaped := model.EscapeName(name, model.UnderscoreEscaping)
 	require.Contains(t, f.ask("mine/pods/spy/"+escaped), "404: ", "its series is of another namespace")
-	_, ok := mustCompile(t, aRule("", func(r *Rule) { r.SeriesQuery = `{namespace!=""}` }))[0].metricName(name, "")
-	require.False(t, ok, "the query of the rule does not quote the name")
 }
 
-// Whoever asks in a namespace is told of that one, also about namespaces and nodes.
+// A question in a namespace is answered about that one, also for namespaces and nodes.
 func TestExplanationsThroughANamespace(t *testing.T) {
-	th := newTheatre(t)
+	th := newMonitored(t)
 	of := labels.FromStrings("namespace", "other", "pod", "treasure-1", "job", "treasure", "node", "node-1")
-	th.targets = append(th.targets, Target{Job: "treasure", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, LastScrape: th.now, Err: errors.New("treasure")})
-	th.exposed["treasure"] = []Exposed{{Name: "treasure_total", LabelNames: []string{"namespace", "node"}}}
+	th.targets = append(th.targets, values.Target{Job: "treasure", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, LastScrape: th.now, Err: errors.New("treasure")})
+	th.exposed["treasure"] = []catalog.Exposed{{Name: "treasure_total", LabelNames: []string{"namespace", "node"}}}
 	th.add(schema.GroupResource{Resource: "nodes"}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
 	th.load(`treasure_total{namespace="other",pod="treasure-1",job="treasure"} 0+15x16`, `gold{namespace="other"} 77x16`)
 	nodes := schema.GroupResource{Resource: "nodes"}
-	for _, q := range []Question{
+	for _, q := range []explain.Question{
 		{Metric: "gold", Object: namespaceResource, Namespace: "default", Name: "other"},
 		{Metric: "gold", Object: namespaceResource, Namespace: "default"},
 		{Metric: "treasur", Object: nodes, Namespace: "default", Name: "node-1"},
@@ -62,7 +65,7 @@ func TestExplanationsThroughANamespace(t *testing.T) {
 		{Metric: "treasur", Object: namespaceResource, Namespace: "default", Name: "default"},
 		{Metric: "treasur", Object: namespaceResource, Name: "default"},
 	} {
-		told, err := th.Explain(t.Context(), q)
+		told, err := th.Explainer.Explain(t.Context(), q)
 		require.NoError(t, err)
 		require.NotEqual(t, "77", told.Value, q)
 		for _, s := range told.Steps {
@@ -72,10 +75,10 @@ func TestExplanationsThroughANamespace(t *testing.T) {
 			}
 		}
 	}
-	told, err := th.Explain(t.Context(), Question{Metric: "gold", Object: nodes, Namespace: "default", Name: "node-1"})
+	told, err := th.Explainer.Explain(t.Context(), explain.Question{Metric: "gold", Object: nodes, Namespace: "default", Name: "node-1"})
 	require.NoError(t, err)
 	require.Equal(t, "no series of the metric names node node-1", told.Reason)
-	told, err = th.Explain(t.Context(), Question{Metric: "gold", Object: namespaceResource, Name: "other"})
+	told, err = th.Explainer.Explain(t.Context(), explain.Question{Metric: "gold", Object: namespaceResource, Name: "other"})
 	require.NoError(t, err)
 	require.Equal(t, "77", told.Value)
 }

@@ -12,12 +12,16 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // countedAs returns what an answer counts as.
-func (f *fixture) countedAs(a api, ask func()) (counted answer) {
+func (f *fixture) countedAs(a rules.API, ask func()) (counted values.Outcome) {
 	f.t.Helper()
-	before := map[answer]float64{}
+	before := map[values.Outcome]float64{}
 	for as, counter := range f.metrics.answers[a] {
 		before[as] = testutil.ToFloat64(counter)
 	}
@@ -33,75 +37,72 @@ func (f *fixture) countedAs(a api, ask func()) (counted answer) {
 	return counted
 }
 
-// Each reason, as the message tells it, too.
+// Each outcome is that of the message's reason.
 func TestAnswersAreCountedByReason(t *testing.T) {
 	service := "default/services/shop/http_requests"
-	f := func(path string, want answer, change func(th *theatre)) {
+	f := func(path string, want values.Outcome, change func(th *monitored)) {
 		t.Helper()
-		th := newTheatre(t)
+		th := newMonitored(t)
 		change(th)
-		require.Equal(t, want, th.countedAs(customAPI, func() { t.Log(th.ask(path)) }), path)
+		require.Equal(t, want, th.countedAs(rules.CustomAPI, func() { t.Log(th.ask(path)) }), path)
 	}
-	stored := func(th *theatre) {
+	stored := func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+15x16`)
 	}
-	asItIs := func(*theatre) {}
-	f(service, answerValue, stored)
-	f("default/pods/*/http_requests", answerValue, stored)
-	f("default/services/shops/http_requests", answerNoObject, stored)
-	f("default/pods/*/http_requests?app=none", answerNoObject, stored)
-	f("/services/shop/http_requests", answerRefused, stored)
-	f("default/services/shop/http_requests??code<5", answerRefused, stored)
-	f("default/widgets.example.com/x/http_requests", answerRefused, stored)
-	f("default/services/shop/http_requests??code=5", answerNoSeries, stored)
-	f("default/pods/*/http_requests??code=5", answerTooFewSamples, stored)
-	f(service, answerNoMonitor, func(th *theatre) { th.services, th.targets = nil, nil })
-	f(service, answerNoEndpoints, func(th *theatre) {
-		th.services["shop"].Monitors[0].Jobs[0] = ReachedJob{Name: "job", Missing: "the Service has no such port"}
+	asItIs := func(*monitored) {}
+	f(service, values.OutcomeValue, stored)
+	f("default/pods/*/http_requests", values.OutcomeValue, stored)
+	f("default/services/shops/http_requests", values.OutcomeNoObject, stored)
+	f("default/pods/*/http_requests?app=none", values.OutcomeNoObject, stored)
+	f("/services/shop/http_requests", values.OutcomeRefused, stored)
+	f("default/services/shop/http_requests??code<5", values.OutcomeRefused, stored)
+	f("default/widgets.example.com/x/http_requests", values.OutcomeRefused, stored)
+	f("default/services/shop/http_requests??code=5", values.OutcomeNoSeries, stored)
+	f("default/pods/*/http_requests??code=5", values.OutcomeTooFewSamples, stored)
+	f(service, values.OutcomeNoMonitor, func(th *monitored) { th.services, th.targets = nil, nil })
+	f(service, values.OutcomeNoEndpoints, func(th *monitored) {
+		th.services["shop"].Monitors[0].Jobs[0] = explain.ReachedJob{Name: "job", Missing: "the Service has no such port"}
 		th.targets = nil
 	})
-	f(service, answerTargetDown, func(th *theatre) { th.targets[0].Err = errors.New("refused") })
-	f(service, answerNoSeries, func(th *theatre) { th.exposed["job"][0].Name = "x" })
-	f(service, answerNoSamples, asItIs)
-	f(service, answerStarting, func(th *theatre) {
-		th.demand.opts.FirstValue = 5 * time.Second
-		th.demand.read(metricKey{customAPI, "http_requests"})
-	})
-	f(service, answerTooFewSamples, func(th *theatre) {
+	f(service, values.OutcomeTargetDown, func(th *monitored) { th.targets[0].Err = errors.New("refused") })
+	f(service, values.OutcomeNoSeries, func(th *monitored) { th.exposed["job"][0].Name = "x" })
+	f(service, values.OutcomeNoSamples, asItIs)
+	f(service, values.OutcomeStarting, func(th *monitored) { th.startCollection() })
+	f(service, values.OutcomeTooFewSamples, func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 	})
-	f(service, answerNoSamples, func(th *theatre) { stored(th); th.now = th.now.Add(time.Minute) })
-	nan := func(th *theatre) { th.append("http_requests", "shop-1", math.NaN()) }
-	f("default/pods/shop-1/http_requests", answerNotANumber, nan)
-	f("default/pods/*/http_requests", answerNotANumber, nan)
+	f(service, values.OutcomeNoSamples, func(th *monitored) { stored(th); th.now = th.now.Add(time.Minute) })
+	nan := func(th *monitored) { th.append("http_requests", "shop-1", math.NaN()) }
+	f("default/pods/shop-1/http_requests", values.OutcomeNotANumber, nan)
+	f("default/pods/*/http_requests", values.OutcomeNotANumber, nan)
 }
 
-// A Provider that has nothing to explain with tells what evaluation has found.
+// Without explanations the reason is the one that evaluation has found.
 func TestAnswersAreCountedWithoutExplanations(t *testing.T) {
-	f := newFixtureWith(t, Options{Rules: Rules{External: []Rule{{
-		SeriesQuery: `queue_depth`, Name: Name{As: "several"}, MetricsQuery: `<<.Series>>{<<.LabelMatchers>>}`,
-		Resources: Resources{Overrides: defaultOverrides()},
+	f := newFixtureWith(t, Options{Rules: rules.Set{External: []rules.Rule{{
+		SeriesQuery: `queue_depth`, Name: rules.Name{As: "several"}, MetricsQuery: `<<.Series>>{<<.LabelMatchers>>}`,
+		Resources: rules.Resources{Overrides: defaultOverrides()},
 	}}}})
 	f.namespaces("default")
 	f.pod("sample-1", "sample")
 	f.load(`queue_depth{namespace="default",pod="sample-1"} 1x4`, `once_total{namespace="default",pod="sample-1"} _x3 1`)
-	custom := func(path string, want answer) {
+	custom := func(path string, want values.Outcome) {
 		t.Helper()
-		require.Equal(t, want, f.countedAs(customAPI, func() { t.Log(f.ask(path)) }), path)
+		require.Equal(t, want, f.countedAs(rules.CustomAPI, func() { t.Log(f.ask(path)) }), path)
 	}
-	external := func(path string, want answer) {
+	external := func(path string, want values.Outcome) {
 		t.Helper()
-		require.Equal(t, want, f.countedAs(externalAPI, func() { t.Log(f.askExternal(path)) }), path)
+		require.Equal(t, want, f.countedAs(rules.ExternalAPI, func() { t.Log(f.askExternal(path)) }), path)
 	}
-	custom("default/pods/sample-1/queue_depth", answerValue)
-	custom("default/pods/sample-2/queue_depth", answerNoObject)
-	custom("default/pods/sample-1/nonsense", answerNoMetric)
-	custom("default/pods/sample-1/once", answerTooFewSamples)
-	external("default/several", answerValue)
-	external("other/several", answerNoSeries)
-	external("default/nonsense", answerNoMetric)
+	custom("default/pods/sample-1/queue_depth", values.OutcomeValue)
+	custom("default/pods/sample-2/queue_depth", values.OutcomeNoObject)
+	custom("default/pods/sample-1/nonsense", values.OutcomeNoMetric)
+	custom("default/pods/sample-1/once", values.OutcomeTooFewSamples)
+	external("default/several", values.OutcomeValue)
+	external("other/several", values.OutcomeNoSeries)
+	external("default/nonsense", values.OutcomeNoMetric)
 	require.NoError(t, f.db.Close())
-	custom("default/pods/sample-1/queue_depth", answerError)
+	custom("default/pods/sample-1/queue_depth", values.OutcomeError)
 }
 
 func TestMetrics(t *testing.T) {
@@ -113,7 +114,7 @@ func TestMetrics(t *testing.T) {
 	f.hpa("app", podsMetric("http_requests"), objectMetric("http_requests"), podsMetric("later"))
 	f.now = f.now.Add(7 * time.Second)
 	require.NotContains(t, f.ask("default/pods/*/queue_depth"), "404")
-	f.Selected([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "x")})
+	f.Demand.Selected([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "x")})
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP promlet_demand What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), selectors of queries (query), and patterns of keep in the configuration (keep).
 # TYPE promlet_demand gauge
@@ -156,11 +157,10 @@ promlet_api_value_age_seconds_count{api="external"} 0
 
 // What each evaluation costs for being counted, and each value.
 func BenchmarkCounting(b *testing.B) {
-	m, err := newMetrics(nil, &Provider{catalog: &catalog{}})
-	require.NoError(b, err)
+	m := newMetrics()
 	for b.Loop() {
-		m.queried(time.Now(), 1, nil)
-		m.answered(customAPI, time.Now(), answerValue)
-		m.valueOf(customAPI, time.Second)
+		m.evaluated(time.Now(), 1, nil)
+		m.answered(rules.CustomAPI, time.Now(), values.OutcomeValue)
+		m.valueOf(rules.CustomAPI, time.Second)
 	}
 }

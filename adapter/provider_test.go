@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // ask is a request in the API's own notation, "namespace/resource/name/metric"
@@ -183,14 +185,14 @@ func TestInstantValuesLookBackTwoIntervals(t *testing.T) {
 }
 
 func TestSeveralSamplesForOneObjectAreAnError(t *testing.T) {
-	rule := aRule("queue_depth", func(r *Rule) { r.Name, r.Resources.Overrides = Name{}, defaultOverrides() })
+	rule := aRule("queue_depth", func(r *rules.Rule) { r.Name, r.Resources.Overrides = rules.Name{}, defaultOverrides() })
 	rule.MetricsQuery = `<<.Series>>{<<.LabelMatchers>>}`
 	f := scenario(t, rule)
 	require.Contains(t, f.ask("default/services/sample/queue_depth"), `500: Internal error occurred: metric queue_depth for services sample: queue_depth{namespace="default",service="sample"} gives several samples`)
 }
 
 func TestEvaluationThatFailsIsAnErrorWithTheExpression(t *testing.T) {
-	rule := aRule("queue_depth", func(r *Rule) { r.Name, r.Resources.Overrides = Name{}, defaultOverrides() })
+	rule := aRule("queue_depth", func(r *rules.Rule) { r.Name, r.Resources.Overrides = rules.Name{}, defaultOverrides() })
 	rule.MetricsQuery = `sum by (<<.GroupBy>>) (<<.Series>>{<<.LabelMatchers>>} * on (namespace) <<.Series>>{<<.LabelMatchers>>})`
 	f := scenario(t, rule)
 	got := f.ask("default/services/sample/queue_depth")

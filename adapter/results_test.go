@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -36,7 +38,7 @@ func TestResults(t *testing.T) {
 
 	g := func(name string, v float64, want string) {
 		t.Helper()
-		f.now = f.now.Add(namesMaxAge) // names are read that often
+		f.now = f.now.Add(time.Second) // names are read that often
 		f.append(name, "sample-1", v)
 		ask("default/pods/sample-1/"+name, want)
 	}
@@ -52,11 +54,11 @@ func TestResults(t *testing.T) {
 }
 
 func TestFaultsAre500(t *testing.T) {
-	f := newFixture(t, Rule{
-		SeriesQuery: `queue_depth`, Resources: Resources{Overrides: defaultOverrides()}, Name: Name{As: "several"},
+	f := newFixture(t, rules.Rule{
+		SeriesQuery: `queue_depth`, Resources: rules.Resources{Overrides: defaultOverrides()}, Name: rules.Name{As: "several"},
 		MetricsQuery: `<<.Series>>{<<.LabelMatchers>>}`,
-	}, Rule{
-		SeriesQuery: `queue_depth`, Resources: Resources{Overrides: defaultOverrides()}, Name: Name{As: "impossible"},
+	}, rules.Rule{
+		SeriesQuery: `queue_depth`, Resources: rules.Resources{Overrides: defaultOverrides()}, Name: rules.Name{As: "impossible"},
 		MetricsQuery: `<<.Series>>{<<.LabelMatchers>>} * on (namespace) <<.Series>>{<<.LabelMatchers>>}`,
 	})
 	f.namespaces("default")
@@ -160,10 +162,10 @@ func TestWindowsThatHoldFewSamples(t *testing.T) {
 	f.namespaces("default")
 	f.pod("fast", "app")
 	f.pod("slow", "app")
-	target := func(pod, job string, interval time.Duration) Target {
-		return Target{Labels: labels.FromStrings("namespace", "default", "pod", pod, "job", job), Interval: interval}
+	target := func(pod, job string, interval time.Duration) values.Target {
+		return values.Target{Labels: labels.FromStrings("namespace", "default", "pod", pod, "job", job), Interval: interval}
 	}
-	f.targets = []Target{target("fast", "fast", step), target("slow", "slow", time.Minute)}
+	f.targets = []values.Target{target("fast", "fast", step), target("slow", "slow", time.Minute)}
 	f.load(
 		`http_requests_total{namespace="default",pod="fast",job="fast",container="app"} 0+150x24`,
 		`slow_requests_total{namespace="default",pod="slow",job="slow",container="app"} 0 _ _ _ 600 _ _ _ 1200 _ _ _ 1800 _ _ _ 2400 _ _ _ 3000 _ _ _ 3600`,
@@ -193,8 +195,8 @@ func TestNamespacesThroughAnother(t *testing.T) {
 
 // Samples that a query looks back for are as fresh as it asks for.
 func TestQueriesThatLookBack(t *testing.T) {
-	query := func(name, text string) Rule {
-		return aRule("queue_depth", func(r *Rule) { r.Name.As, r.MetricsQuery = name, text })
+	query := func(name, text string) rules.Rule {
+		return aRule("queue_depth", func(r *rules.Rule) { r.Name.As, r.MetricsQuery = name, text })
 	}
 	f := newFixture(t,
 		query("before", `sum(<<.Series>>{<<.LabelMatchers>>} offset 1m) by (<<.GroupBy>>)`),

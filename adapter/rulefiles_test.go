@@ -17,6 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // asked is a request, the answer and the queries that were evaluated for it. An
@@ -46,17 +49,17 @@ func (l *queryLog) Handle(_ context.Context, r slog.Record) error {
 }
 
 // ruleFile reads a configuration in testdata/rules.
-func ruleFile(name string) (Config, error) {
+func ruleFile(name string) (rules.Config, error) {
 	data, err := os.ReadFile(filepath.Join("testdata", "rules", name+".yaml"))
 	if err != nil {
-		return Config{}, err
+		return rules.Config{}, err
 	}
 	return parseRules(data)
 }
 
 // parseRules reads a configuration as the program does.
-func parseRules(data []byte) (Config, error) {
-	var cfg Config
+func parseRules(data []byte) (rules.Config, error) {
+	var cfg rules.Config
 	asJSON, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
 		return cfg, err
@@ -68,7 +71,7 @@ func parseRules(data []byte) (Config, error) {
 // mapperWithCRDs knows the kinds that are no part of Kubernetes in the files.
 func mapperWithCRDs(t testing.TB) meta.RESTMapper {
 	t.Helper()
-	mapper, ok := BuiltinMapper().(*meta.DefaultRESTMapper)
+	mapper, ok := objects.BuiltinMapper().(*meta.DefaultRESTMapper)
 	require.True(t, ok)
 	mapper.Add(schema.GroupVersionKind{Group: "cheese.io", Version: "v1", Kind: "Brand"}, meta.RESTScopeRoot)
 	return mapper
@@ -83,7 +86,7 @@ func tryRuleFile(t *testing.T, file string, series []string, requests ...asked) 
 		cfg, err := ruleFile(file)
 		require.NoError(t, err)
 		var log queryLog
-		f := newFixtureWith(t, Options{Rules: Rules{Custom: cfg.Rules}, Mapper: mapperWithCRDs(t), Logger: slog.New(&log)})
+		f := newFixtureWith(t, Options{Rules: rules.Set{Custom: cfg.Rules}, Mapper: mapperWithCRDs(t), Logger: slog.New(&log)})
 		f.namespaces("default")
 		f.pod("web-1", "web")
 		f.pod("web-2", "web")
@@ -118,7 +121,7 @@ func TestRuleFilesLoad(t *testing.T) {
 		require.True(t, strings.HasPrefix(string(data), "# Source: "), file)
 		cfg, err := ruleFile(strings.TrimSuffix(filepath.Base(file), ".yaml"))
 		require.NoError(t, err, file)
-		newFixtureWith(t, Options{Rules: Rules{Custom: cfg.Rules, External: cfg.ExternalRules}, Mapper: mapperWithCRDs(t)})
+		newFixtureWith(t, Options{Rules: rules.Set{Custom: cfg.Rules, External: cfg.ExternalRules}, Mapper: mapperWithCRDs(t)})
 	}
 }
 

@@ -4,15 +4,17 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // refused is the error with which a configuration is refused, read or made a
 // provider of.
-func (f *fixture) refused(cfg Config, err error) error {
+func (f *fixture) refused(cfg rules.Config, err error) error {
 	if err != nil {
 		return err
 	}
-	_, err = NewProvider(Options{DB: f.db, Objects: f.lister, Rules: Rules{Custom: cfg.Rules, External: cfg.ExternalRules}})
+	_, err = NewProvider(Options{DB: f.db, Objects: f.lister, Rules: rules.Set{Custom: cfg.Rules, External: cfg.ExternalRules}})
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // askExternal is a request "namespace/metric?series". The answer is written
@@ -62,7 +64,7 @@ func tryExternalRuleFile(t *testing.T, file string, series []string, requests ..
 		cfg, err := ruleFile(file)
 		require.NoError(t, err)
 		var log queryLog
-		f := newFixtureWith(t, Options{Rules: Rules{Custom: cfg.Rules, External: cfg.ExternalRules}, Mapper: mapperWithCRDs(t), Logger: slog.New(&log)})
+		f := newFixtureWith(t, Options{Rules: rules.Set{Custom: cfg.Rules, External: cfg.ExternalRules}, Mapper: mapperWithCRDs(t), Logger: slog.New(&log)})
 		f.load(series...)
 		f.tryExternal(&log, requests)
 	})
@@ -170,7 +172,7 @@ externalRules:
 `))
 	require.NoError(t, err)
 	var log queryLog
-	f := newFixtureWith(t, Options{Rules: Rules{External: cfg.ExternalRules}, Logger: slog.New(&log)})
+	f := newFixtureWith(t, Options{Rules: rules.Set{External: cfg.ExternalRules}, Logger: slog.New(&log)})
 	f.load(`m{a="x.y",namespace="default"} 3x30`, `m{a="z",namespace="default"} 4x30`)
 	f.now = f.now.Add(time.Second)
 	f.tryExternal(&log, []asked{

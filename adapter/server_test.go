@@ -19,6 +19,8 @@ import (
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta1"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+
+	"github.com/promlet/promlet/adapter/apiserver"
 )
 
 // startServer serves the fixture on a loopback port until the test ends and
@@ -31,7 +33,7 @@ func startServer(t *testing.T, f *fixture, checks ...healthz.HealthChecker) stri
 	serving.Listener = listener
 	serving.BindAddress = net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = ""
-	server, err := NewServer(ServerOptions{Provider: f.Provider, Explain: f.Explain, SecureServing: serving, ReadyChecks: checks})
+	server, err := apiserver.New(apiserver.Options{Provider: f.Provider, Explain: f.Explainer.Explain, SecureServing: serving, ReadyChecks: checks})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -193,21 +195,21 @@ func TestServerHasNoExternalMetrics(t *testing.T) {
 
 func TestServerWithoutAuthenticationListensOnLoopbackOnly(t *testing.T) {
 	serving := genericoptions.NewSecureServingOptions()
-	opts := ServerOptions{Provider: scenario(t).Provider, SecureServing: serving}
-	_, err := NewServer(opts)
-	require.ErrorIs(t, err, ErrNotLoopback)
+	opts := apiserver.Options{Provider: scenario(t).Provider, SecureServing: serving}
+	_, err := apiserver.New(opts)
+	require.ErrorIs(t, err, apiserver.ErrNotLoopback)
 
 	// A listener counts for where it is bound, whatever the options say.
 	listener, err := net.Listen("tcp", "0.0.0.0:0")
 	require.NoError(t, err)
 	defer listener.Close()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
-	_, err = NewServer(opts)
-	require.ErrorIs(t, err, ErrNotLoopback)
+	_, err = apiserver.New(opts)
+	require.ErrorIs(t, err, apiserver.ErrNotLoopback)
 
 	// Half an answer to who may call is none.
 	opts.Authentication = genericoptions.NewDelegatingAuthenticationOptions()
-	_, err = NewServer(opts)
+	_, err = apiserver.New(opts)
 	require.ErrorContains(t, err, "give both Authentication and Authorization, or neither")
 }
 
@@ -223,7 +225,7 @@ func benchmarkGet(b *testing.B, path string) {
 	defer listener.Close()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = ""
-	server, err := NewServer(ServerOptions{Provider: f.Provider, SecureServing: serving})
+	server, err := apiserver.New(apiserver.Options{Provider: f.Provider, SecureServing: serving})
 	require.NoError(b, err)
 	for b.Loop() {
 		recorder := httptest.NewRecorder()

@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,11 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+
+	"github.com/promlet/promlet/adapter/apiserver"
 )
 
 // One body holds the metrics of both, each family once.
@@ -30,7 +30,7 @@ func TestServerServesMetricsOfBoth(t *testing.T) {
 	defer listener.Close()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = ""
-	server, err := NewServer(ServerOptions{Provider: f.Provider, SecureServing: serving, Metrics: registry, Registerer: registry})
+	server, err := apiserver.New(apiserver.Options{Provider: f.Provider, SecureServing: serving, Metrics: registry, Registerer: registry})
 	require.NoError(t, err)
 	get := func(path string) *httptest.ResponseRecorder {
 		recorder := httptest.NewRecorder()
@@ -56,16 +56,4 @@ func TestServerServesMetricsOfBoth(t *testing.T) {
 	problems, err := testutil.GatherAndLint(registry, "promlet_serving_certificate_expiry_timestamp_seconds")
 	require.NoError(t, err)
 	require.Empty(t, problems)
-}
-
-// What the library cannot tell does not keep the rest.
-func TestMetricsSurviveTheLibrary(t *testing.T) {
-	own := prometheus.NewRegistry()
-	own.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "own"}))
-	families, err := joined{own: own, library: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		name, typ, value := "library", dto.MetricType_GAUGE, 1.0
-		return []*dto.MetricFamily{{Name: &name, Type: &typ, Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &value}}}}}, errors.New("one collector has failed")
-	})}.Gather()
-	require.ErrorContains(t, err, "one collector has failed")
-	require.Len(t, families, 2)
 }

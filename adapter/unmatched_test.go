@@ -8,12 +8,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // forSeries is a rule for what a selector takes.
-func forSeries(query string, filters ...Filter) Rule {
-	return Rule{
-		SeriesQuery: query, SeriesFilters: filters, Resources: Resources{Overrides: defaultOverrides()},
+func forSeries(query string, filters ...rules.Filter) rules.Rule {
+	return rules.Rule{
+		SeriesQuery: query, SeriesFilters: filters, Resources: rules.Resources{Overrides: defaultOverrides()},
 		MetricsQuery: `sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)`,
 	}
 }
@@ -43,35 +47,35 @@ func TestUnmatchedRules(t *testing.T) {
 	version := uint64(1)
 	f.again(func(o *Options) {
 		o.Registerer, o.Targets = registry, f.scraped
-		o.Exposed = func(known uint64) (names []Exposed, _ uint64) {
+		o.Exposed = func(known uint64) (names []catalog.Exposed, _ uint64) {
 			if known == version {
 				return nil, known
 			}
 			for _, name := range exposed {
-				names = append(names, Exposed{Name: name})
+				names = append(names, catalog.Exposed{Name: name})
 			}
 			return names, version
 		}
-		o.Rules.Custom = []Rule{
+		o.Rules.Custom = []rules.Rule{
 			forSeries(`queue_depth{namespace!=""}`),
 			forSeries(`http_request_total{namespace!=""}`),
 			forSeries(`{__name__=~"^container_.*"}`),
 			forSeries(`{namespace!=""}`),
-			forSeries(`{__name__=~"queue_.*"}`, Filter{IsNot: "^queue"}),
+			forSeries(`{__name__=~"queue_.*"}`, rules.Filter{IsNot: "^queue"}),
 		}
 		external := forSeries(`{__name__=~"queue_.+"}`)
-		external.Name = Name{Matches: "^(.*)_total$"}
-		o.Rules.External = []Rule{external, forSeries("lag")}
+		external.Name = rules.Name{Matches: "^(.*)_total$"}
+		o.Rules.External = []rules.Rule{external, forSeries("lag")}
 	})
-	f.targets = []Target{{Job: "a"}, {Job: "b"}}
+	f.targets = []values.Target{{Job: "a"}, {Job: "b"}}
 	f.targets[0].LastScrape = f.now.Add(time.Second)
 	f.now = f.now.Add(time.Minute)
 	require.Empty(t, f.unmatchedTexts(), "a target has not been scraped yet")
 	f.wanted() // reads the names
-	f.now = f.now.Add(namesMaxAge / 2)
+	f.now = f.now.Add(time.Second / 2)
 	f.targets[1].LastScrape = f.now
 	require.Empty(t, f.unmatchedTexts(), "the names were read before that")
-	f.now = f.now.Add(namesMaxAge)
+	f.now = f.now.Add(time.Second)
 	want := []string{
 		`rules[1]: seriesQuery "http_request_total{namespace!=\"\"}" matches no series (closest: http_requests_total)`,
 		`rules[2]: seriesQuery "{__name__=~\"^container_.*\"}" matches no series`,
@@ -92,7 +96,7 @@ promlet_rules{api="external"} 2
 `), "promlet_rules_unmatched", "promlet_rules"))
 
 	// A new target takes nothing back.
-	f.targets = append(f.targets, Target{Job: "c"})
+	f.targets = append(f.targets, values.Target{Job: "c"})
 	f.targetsVersion++
 	require.Equal(t, want, f.unmatchedTexts())
 	exposed = append(exposed, "lag", "container_cpu_usage_seconds_total")
@@ -101,7 +105,7 @@ promlet_rules{api="external"} 2
 	require.Equal(t, []string{want[0], want[2], want[3]}, f.unmatchedTexts())
 
 	// New rules are judged by scrapes of their own time.
-	require.NoError(t, f.SetRules(Rules{Custom: []Rule{forSeries("nothing_total")}}))
+	require.NoError(t, f.SetRules(rules.Set{Custom: []rules.Rule{forSeries("nothing_total")}}))
 	f.now = f.now.Add(time.Minute)
 	require.Empty(t, f.unmatchedTexts())
 	f.pass()
@@ -111,10 +115,10 @@ promlet_rules{api="external"} 2
 // Nobody has written the default rules.
 func TestDefaultRulesNeedNotMatch(t *testing.T) {
 	f := newFixture(t)
-	f.targets = []Target{{Job: "a"}}
+	f.targets = []values.Target{{Job: "a"}}
 	f.pass()
 	require.Empty(t, f.unmatchedTexts())
-	require.NoError(t, f.SetRules(Rules{External: []Rule{forSeries("lag")}}))
+	require.NoError(t, f.SetRules(rules.Set{External: []rules.Rule{forSeries("lag")}}))
 	f.pass()
 	require.Equal(t, []string{`externalRules[0]: seriesQuery "lag" matches no series`}, f.unmatchedTexts())
 }
@@ -124,7 +128,7 @@ func TestUnmatchedRulesOfNoTargets(t *testing.T) {
 	f := newFixture(t, forSeries("lag"))
 	f.pass()
 	require.Empty(t, f.unmatchedTexts())
-	f.again(func(o *Options) { o.Rules.Custom = []Rule{forSeries("lag")} })
+	f.again(func(o *Options) { o.Rules.Custom = []rules.Rule{forSeries("lag")} })
 	f.pass()
 	require.Empty(t, f.unmatchedTexts())
 }

@@ -1,4 +1,4 @@
-// Package replicas reckons how many replicas the HorizontalPodAutoscaler controller would ask for, as the
+// Package replicas computes how many replicas the HorizontalPodAutoscaler controller would ask for, as the
 // controller's own replica calculator does. How fast it may get there (spec.behavior's policies and stabilization
 // windows) is left out.
 package replicas
@@ -13,8 +13,8 @@ import (
 // --horizontal-pod-autoscaler-tolerance.
 const tolerance = 0.1
 
-// ForTotal is how many replicas are asked for by an Object or External metric of milli thousandths, where there are
-// current replicas of which so many pods run and are ready; current where the target is of another kind.
+// ForTotal returns how many replicas an Object or External metric of milli thousandths asks for, with so many current
+// replicas and so many pods that run and are ready. It is current where the target is of another kind.
 func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, current, ready int) int {
 	var ratio, replicas float64
 	switch {
@@ -37,9 +37,9 @@ func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalin
 // Pending, whose values do not count.
 type Pods struct{ With, Missing, Pending int }
 
-// ForPods is how many replicas are asked for by a Pods metric of which the pods with a value have milli thousandths
-// together, where there are current replicas. A pod without a value counts as one on its target where there would
-// be fewer replicas, and as an idle one where there would be more; a pending one only there.
+// ForPods returns how many replicas a Pods metric asks for, with so many current replicas. The pods with a value have
+// milli thousandths together. A pod without a value counts as one on its target where there would be fewer replicas,
+// and as an idle one where there would be more; a pending pod only there.
 func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, current int, pods Pods) int {
 	if target.AverageValue == nil || pods.With == 0 {
 		return Clamp(spec, current)
@@ -59,7 +59,7 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 	if tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
 		return Clamp(spec, current)
 	}
-	// What is not known must not turn the direction around.
+	// Pods without a value must not turn the direction around.
 	unknown := pods.Missing > 0 || pods.Pending > 0 && ratio > 1
 	if unknown && (again < 1 && replicas > float64(current) || again > 1 && replicas < float64(current)) {
 		return Clamp(spec, current)
@@ -67,7 +67,7 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 	return clamp(spec, replicas)
 }
 
-// tolerated tells whether a share of the target is near enough to it for nothing to be done.
+// tolerated reports whether a share of the target is near enough for no action.
 func tolerated(spec *autoscalingv2.HorizontalPodAutoscalerSpec, ratio float64) bool {
 	up, down := tolerance, tolerance
 	if b := spec.Behavior; b != nil {

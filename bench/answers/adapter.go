@@ -16,6 +16,10 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -96,7 +100,7 @@ func (s *servedAdapter) remove() (err error) {
 }
 
 // newAPI serves as promlet does in a cluster.
-func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string) (*adapter.Server, error) {
+func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string) (*apiserver.Server, error) {
 	serving := genericoptions.NewSecureServingOptions()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = "" // in memory
@@ -107,7 +111,7 @@ func newAPI(provider *adapter.Provider, listener net.Listener, clusterDir string
 	authorization := genericoptions.NewDelegatingAuthorizationOptions()
 	authorization.RemoteKubeConfigFile = authentication.RemoteKubeConfigFile
 	authorization.AllowCacheTTL = allowCacheTTL
-	return adapter.NewServer(adapter.ServerOptions{
+	return apiserver.New(apiserver.Options{
 		Provider:       provider,
 		SecureServing:  serving,
 		Authentication: authentication,
@@ -125,9 +129,9 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 	return adapter.NewProvider(adapter.Options{
 		DB:      db,
 		Objects: objects.Lister,
-		Rules:   adapter.Rules{Custom: adapter.DefaultRules(rateWindow)},
-		Exposed: func(uint64) ([]adapter.Exposed, uint64) { return names, 1 },
-		Targets: func(known uint64) ([]adapter.Target, uint64) {
+		Rules:   rules.Set{Custom: rules.Defaults(rateWindow)},
+		Exposed: func(uint64) ([]catalog.Exposed, uint64) { return names, 1 },
+		Targets: func(known uint64) ([]values.Target, uint64) {
 			if known == 1 {
 				return nil, 1
 			}

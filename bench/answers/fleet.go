@@ -12,7 +12,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/tsdb"
@@ -182,9 +183,9 @@ func (f fleet) series() int {
 }
 
 // targets are how the pods are scraped: each once.
-func (f fleet) targets() (targets []adapter.Target) {
+func (f fleet) targets() (targets []values.Target) {
 	for _, m := range f.members() {
-		targets = append(targets, adapter.Target{Job: m.app, Labels: m.labels(), Discovered: m.labels(), Interval: scrapeInterval})
+		targets = append(targets, values.Target{Job: m.app, Labels: m.labels(), Discovered: m.labels(), Interval: scrapeInterval})
 	}
 	return targets
 }
@@ -221,11 +222,11 @@ func (m member) series(counters int) []labels.Labels {
 }
 
 // exposed are the names of further metrics, half of them counters.
-func (f fleet) exposed() []adapter.Exposed {
-	names := make([]adapter.Exposed, f.Names)
+func (f fleet) exposed() []catalog.Exposed {
+	names := make([]catalog.Exposed, f.Names)
 	for i := range names {
 		suffix := []string{"", "_total"}[i%2]
-		names[i] = adapter.Exposed{
+		names[i] = catalog.Exposed{
 			Name:       fmt.Sprintf("component_%05d_operations%s", i, suffix),
 			LabelNames: []string{"container", "endpoint", "instance", "job", "namespace", "pod", "service"},
 		}

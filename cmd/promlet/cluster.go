@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/cmd/promlet/client"
 	"github.com/promlet/promlet/discovery"
@@ -110,7 +110,7 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
 	logger = logger.With("component", "discovery")
 	if c == nil {
-		return manifests.New(o.manifests, manifests.Options{Logger: logger}), adapter.BuiltinMapper(), nil
+		return manifests.New(o.manifests, manifests.Options{Logger: logger}), objects.BuiltinMapper(), nil
 	}
 	clients, err := clustersource.NewClients(c.config)
 	if err != nil {

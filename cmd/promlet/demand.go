@@ -5,7 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -16,8 +17,8 @@ const (
 	firstScrape = 2 * time.Second
 )
 
-func (o *options) demand() adapter.DemandOptions {
-	d := adapter.DemandOptions{TTL: o.demandTTL, File: filepath.Join(o.dataDir, demandFile)}
+func (o *options) demand() demand.Options {
+	d := demand.Options{TTL: o.demandTTL, File: filepath.Join(o.dataDir, demandFile)}
 	if o.ingest == ingestDemand {
 		d.FirstValue = firstScrape + scrape.QuickGap
 	}
@@ -35,7 +36,7 @@ func (o *options) sampleLimit() int {
 }
 
 // exposed returns what targets expose if it changed since a known version.
-func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
+func (a *app) exposed(known uint64) ([]catalog.Exposed, uint64) {
 	if a.scraper.CatalogVersion() == known {
 		return nil, known
 	}
@@ -44,7 +45,7 @@ func (a *app) exposed(known uint64) ([]adapter.Exposed, uint64) {
 }
 
 // wanted makes the scraper store the series that are read.
-func (a *app) wanted(d *adapter.Demand) {
+func (a *app) wanted(d *demand.Demand) {
 	a.scraper.SetDemand(scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
 }
 

@@ -59,7 +59,22 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"discovery", "github.com/prometheus/prometheus/scrape", "discovery scrapes nothing"},
 		{"discovery", "k8s.io/apiserver", "discovery serves nothing"},
 		{"adapter", "github.com/prometheus/prometheus/scrape", "the adapter scrapes nothing"},
+		{"adapter", module + "adapter/apiserver", "who embeds the Provider need not serve the API"},
+		{"adapter", "k8s.io/apiserver/pkg/server", "who embeds the Provider need not serve the API (upstream's provider interface brings parts of the library)"},
+		{"adapter/objects", module, "objects and kinds are Kubernetes's, and need nothing of promlet"},
+		{"adapter/rules", module, "rules are compiled without a database, and know kinds only"},
+		{"adapter/rules", "k8s.io/apiserver", "rules are checked without serving anything"},
+		{"adapter/catalog", module, "the catalog knows what rules make of series, not who reads them"},
+		{"adapter/demand", module, "values note demand; demand evaluates nothing"},
+		{"adapter/values", module, "explanations and the Provider stand on values"},
+		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
+		{"adapter/autoscalers", module, "autoscalers stand on explanations, as the Provider does"},
+		{"adapter/apiserver", module, "the API serves any provider, and explanations"},
 		{"adapter/servingcert", module, "a certificate needs nothing of promlet"},
+		{"adapter/replicas", module, "the HPA's arithmetic needs nothing of promlet"},
+		{"adapter/connlimit", module, "connections need nothing of promlet"},
+		{"adapter/boundedtemplate", module, "templates need nothing of promlet"},
+		{"scrape/destination", module, "addresses need nothing of promlet"},
 		{"cmd/promlet/client", module + "scrape", "the commands ask a running promlet"},
 		{"cmd/promlet/client", module + "cmd/promlet/web", "the commands ask the API that every metrics server has"},
 		{"cmd/promlet/client", module + "tsdb/httpapi", "the commands ask the API that every metrics server has"},
@@ -73,6 +88,19 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		"scrape":                {"scrape/internal/body", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/body":  {"scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/names": {"scrape/internal/reason"},
+		"adapter/rules":         {"adapter/objects", "adapter/boundedtemplate", "tsdb"},
+		"adapter/catalog":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "tsdb"},
+		"adapter/demand":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb"},
+		"adapter/values":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "tsdb"},
+		"adapter/explain":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "tsdb"},
+		"adapter/autoscalers": {
+			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
+			"adapter/replicas", "tsdb",
+		},
+		"adapter/apiserver": {
+			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
+			"adapter/connlimit", "tsdb",
+		},
 	}
 	deps := map[string][]string{}
 	for _, f := range forbidden {
@@ -102,7 +130,9 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "tsdb", "tsdb/httpapi", "adapter",
+		"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "tsdb", "tsdb/httpapi",
+		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
+		"adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()

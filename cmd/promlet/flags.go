@@ -15,7 +15,8 @@ import (
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	cliflag "k8s.io/component-base/cli/flag"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -133,11 +134,11 @@ func (o *options) addFlags() {
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", true, "Also scrape Pods and Services annotated prometheus.io/scrape: \"true\".")
 	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", false, "Ask targets for compressed responses. Saves nine tenths of the traffic, and takes more CPU time, here and in targets, than the rest of a scrape.")
-	scrape.DurationVar(&o.rateWindow, "rate-window", adapter.DefaultRateWindow, "Window over which the default rules compute rates.")
+	scrape.DurationVar(&o.rateWindow, "rate-window", rules.DefaultRateWindow, "Window over which the default rules compute rates.")
 
 	ingestion := o.sections.FlagSet("ingestion")
 	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
-	ingestion.DurationVar(&o.demandTTL, "demand-ttl", adapter.DefaultDemandTTL, "How long a metric's series are stored after the last read by an API client. Series that HPAs scale on are stored as long as the HPA exists.")
+	ingestion.DurationVar(&o.demandTTL, "demand-ttl", demand.DefaultTTL, "How long a metric's series are stored after the last read by an API client. Series that HPAs scale on are stored as long as the HPA exists.")
 	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series that nobody reads are rejected from four fifths of it, those that no HPA reads from nine tenths, all others at the limit. 0: no limit.")
 
 	storage := o.sections.FlagSet("storage and queries")

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
@@ -85,7 +86,7 @@ func checkFleet(t *testing.T, seed uint64, steps int) {
 		w := &watched{fleet: f, scraper: scraper, discoverer: discovery.New(f.objects, discovery.Options{}), app: &app{scraper: scraper}, changed: time.Now()}
 		w.app.targetsVersion.Store(1)
 		w.provider, err = adapter.NewProvider(adapter.Options{
-			DB: db, Objects: f.objects.Lister, Rules: adapter.Rules{Custom: adapter.DefaultRules(adapter.DefaultRateWindow)},
+			DB: db, Objects: f.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)},
 			Exposed: w.app.exposed, Targets: w.app.targets, Source: w.app.sourceOf,
 		})
 		require.NoError(t, err)
@@ -200,7 +201,7 @@ func (w *watched) partOf(e *fleetExporter, counter bool) part {
 	if e.stamps > 0 {
 		scrapes += 2 * e.stamps
 	}
-	restarted := counter && !e.restarted.IsZero() && now.Sub(e.restarted) < adapter.DefaultRateWindow+time.Minute+3*w.interval
+	restarted := counter && !e.restarted.IsZero() && now.Sub(e.restarted) < rules.DefaultRateWindow+time.Minute+3*w.interval
 	switch {
 	case !e.left.IsZero() && now.Sub(e.left) > w.interval:
 		return partNone
@@ -287,7 +288,7 @@ func (w *watched) askOne(resource, name, metric string, of func(*fleetExporter) 
 // check compares an answer with the truth.
 func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, absent error, of func(*fleetExporter) bool) {
 	counter := metric == "http_requests"
-	if w.spread && counter && object[:4] == "pods" && time.Since(w.changed) < adapter.DefaultRateWindow+2*w.interval {
+	if w.spread && counter && object[:4] == "pods" && time.Since(w.changed) < rules.DefaultRateWindow+2*w.interval {
 		return // its load is not steady
 	}
 	var sum, less float64
@@ -351,7 +352,7 @@ func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValu
 	if w.begun.After(since) {
 		since = w.begun
 	}
-	if window := time.Duration(*v.WindowSeconds) * time.Second; window > adapter.DefaultRateWindow+2*w.interval || window > time.Since(since)+slack+w.interval*11/10+time.Second {
+	if window := time.Duration(*v.WindowSeconds) * time.Second; window > rules.DefaultRateWindow+2*w.interval || window > time.Since(since)+slack+w.interval*11/10+time.Second {
 		w.fault("%s %s has a window of %s, but was collected for %s", object, metric, window, time.Since(since))
 	}
 }

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
 )
 
 const (
@@ -46,7 +46,7 @@ func (a *app) noValueEvents() *noValueEvents {
 }
 
 // observe takes all HPAs at each look.
-func (n *noValueEvents) observe(all []adapter.Autoscaler) {
+func (n *noValueEvents) observe(all []autoscalers.Autoscaler) {
 	before := n.absent
 	n.absent = map[string]*absentMetric{}
 	for i := range all {
@@ -76,11 +76,11 @@ func (n *noValueEvents) observe(all []adapter.Autoscaler) {
 }
 
 // withoutPods reports whether there is no value because no pod runs that could have one.
-func withoutPods(a *adapter.Autoscaler, m *adapter.ScaledMetric) bool {
+func withoutPods(a *autoscalers.Autoscaler, m *autoscalers.Metric) bool {
 	return a.Replicas == 0 || m.Object == "pods" && m.Pods == 0
 }
 
-func (n *noValueEvents) report(a *adapter.Autoscaler, m *adapter.ScaledMetric, absent *absentMetric) {
+func (n *noValueEvents) report(a *autoscalers.Autoscaler, m *autoscalers.Metric, absent *absentMetric) {
 	wait := changeNoValue
 	if absent.reason == m.Reason {
 		wait = repeatNoValue

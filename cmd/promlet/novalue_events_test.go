@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
 )
 
 // An HPA gets an Event for a metric without a value, and another one when that has expired or the reason has changed.
@@ -17,7 +17,7 @@ func TestNoValueEvents(t *testing.T) {
 	now := time.Now()
 	l := &noValueEvents{events: recorder, logger: slog.New(slog.DiscardHandler), now: func() time.Time { return now }}
 	v := int64(1)
-	a := adapter.Autoscaler{Namespace: "default", Name: "shop", UID: "u", Replicas: 2, Metrics: []adapter.ScaledMetric{
+	a := autoscalers.Autoscaler{Namespace: "default", Name: "shop", UID: "u", Replicas: 2, Metrics: []autoscalers.Metric{
 		{Metric: "queue_depth", Object: "pods", Pods: 2, Reason: "no monitor selects it"},
 		{Metric: "http_requests", Object: "services/shop", Value: &v},
 		{Metric: "cpu", Object: "resource", Reason: "not promlet's"},
@@ -25,7 +25,7 @@ func TestNoValueEvents(t *testing.T) {
 	look := func(want ...string) {
 		t.Helper()
 		now = now.Add(30 * time.Second)
-		l.observe([]adapter.Autoscaler{a})
+		l.observe([]autoscalers.Autoscaler{a})
 		var got []string
 		for len(recorder.Events) > 0 {
 			got = append(got, <-recorder.Events)

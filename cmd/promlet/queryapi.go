@@ -17,7 +17,7 @@ func (a *app) queryAPI() (http.Handler, error) {
 		Targets:       a.scraper.TargetsActive,
 		Config:        a.shownConfig,
 		Names:         a.exposedNames,
-		Selected:      a.provider.Selected,
+		Selected:      a.provider.Demand.Selected,
 		Flags:         a.opts.flagValues(),
 		ListenAddress: a.opts.webListenAddress,
 		Version:       buildVersion(),

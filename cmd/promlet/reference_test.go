@@ -242,7 +242,7 @@ func (k *keys) inKeys(text string) string {
 }
 
 func keyReference(t *testing.T) string {
-	k := &keys{docs: readDocs(t, "configfile", filepath.Join("..", "..", "adapter")), names: map[string]string{}, seen: map[reflect.Type]string{}}
+	k := &keys{docs: readDocs(t, "configfile", filepath.Join("..", "..", "adapter", "rules")), names: map[string]string{}, seen: map[reflect.Type]string{}}
 	k.walk(t, reflect.TypeFor[configfile.File](), "")
 	var b strings.Builder
 	b.WriteString("\n## The configuration file\n\nThe file of `--config`, alone or inside the manifest of a ConfigMap: prometheus-adapter's keys, and promlet's own beside them.\n" +

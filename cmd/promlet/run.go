@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/apiserver"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/cmd/promlet/web"
@@ -160,7 +161,7 @@ func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapte
 		Demand:     a.opts.demand(),
 		Targets:    a.targets,
 		Source:     a.sourceOf,
-		Explaining: a.explaining(),
+		Explain:    a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),
 		Registerer: a.registry,
@@ -202,8 +203,8 @@ func (a *app) run(ctx context.Context) error {
 		return server.Run(answering)
 	})
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
-	group.Go(func() error { return a.provider.RunDemand(background, a.wanted) })
-	group.Go(func() error { return a.provider.RunAutoscalers(background, a.noValueEvents().observe) })
+	group.Go(func() error { return a.provider.Demand.Run(background, a.wanted) })
+	group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
 	group.Go(func() error { return a.reloader.run(background) })
 	group.Go(func() error { return a.unmatchedEvents().run(background) })
 	if a.keeper != nil {
@@ -220,8 +221,8 @@ func (a *app) run(ctx context.Context) error {
 
 // servers returns the API server and that of the web port, once the series that were read
 // before a restart are known.
-func (a *app) servers(ctx context.Context) (*adapter.Server, *web.Server, error) {
-	demand, err := a.provider.CurrentDemand(ctx)
+func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, error) {
+	demand, err := a.provider.Demand.Current(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("find out which series are read: %w", err)
 	}
@@ -240,10 +241,10 @@ func (a *app) servers(ctx context.Context) (*adapter.Server, *web.Server, error)
 }
 
 // server returns the API server, with its serving certificate.
-func (a *app) server(ctx context.Context, ready func() error) (*adapter.Server, error) {
-	options := adapter.ServerOptions{
+func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server, error) {
+	options := apiserver.Options{
 		Provider:      a.provider,
-		Explain:       a.provider.Explain,
+		Explain:       a.provider.Explainer.Explain,
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
 		ShutdownDelay: a.opts.shutdownDelay,
@@ -259,7 +260,7 @@ func (a *app) server(ctx context.Context, ready func() error) (*adapter.Server, 
 		}
 		options.Cert = a.keeper
 	}
-	server, err := adapter.NewServer(options)
+	server, err := apiserver.New(options)
 	if err != nil {
 		return nil, fmt.Errorf("--secure-port=%d: %w", a.opts.serving.BindPort, err)
 	}

@@ -7,12 +7,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/tsdb"
 )
 
 // targets returns the targets if they changed since a known version.
-func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
+func (a *app) targets(known uint64) ([]values.Target, uint64) {
 	version := a.targetsVersion.Load()
 	if version == known {
 		return nil, known
@@ -22,7 +22,7 @@ func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
 	if a.scraped.version != version {
 		a.scraped = a.listTargets(version)
 	}
-	all := make([]adapter.Target, len(a.scraped.targets))
+	all := make([]values.Target, len(a.scraped.targets))
 	for i, t := range a.scraped.targets {
 		all[i] = a.scraped.shown[i]
 		all[i].LastScrape, all[i].Err = t.LastScrape(), t.LastError()
@@ -34,7 +34,7 @@ func (a *app) targets(known uint64) ([]adapter.Target, uint64) {
 type scraped struct {
 	version uint64
 	targets []*promscrape.Target
-	shown   []adapter.Target
+	shown   []values.Target
 }
 
 func (a *app) listTargets(version uint64) scraped {
@@ -48,9 +48,9 @@ func (a *app) listTargets(version uint64) scraped {
 	return s
 }
 
-func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) adapter.Target {
+func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) values.Target {
 	url := t.URL() // its parameters may be secrets
-	target := adapter.Target{
+	target := values.Target{
 		Job:      job,
 		Address:  url.Host + url.Path,
 		Labels:   t.Labels(builder),

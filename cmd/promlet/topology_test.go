@@ -17,6 +17,8 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -85,13 +87,13 @@ func checkTopology(t *testing.T, seed uint64, met *metCases) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	a.live(db)
-	var told []adapter.Target
+	var told []values.Target
 	for _, x := range a.targets {
 		told = append(told, x.Target)
 	}
 	a.Provider, err = adapter.NewProvider(adapter.Options{
-		DB: db, Objects: a.objects.Lister, Rules: adapter.Rules{Custom: adapter.DefaultRules(adapter.DefaultRateWindow)},
-		Targets: func(uint64) ([]adapter.Target, uint64) { return told, 1 }, Source: a.source, Interval: discovery.DefaultScrapeInterval,
+		DB: db, Objects: a.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)},
+		Targets: func(uint64) ([]values.Target, uint64) { return told, 1 }, Source: a.source, Interval: discovery.DefaultScrapeInterval,
 		Logger: slog.New(slog.NewTextHandler(&a.queries, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:    func() time.Time { return a.now },
 	})

@@ -18,14 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/tsdb"
 )
 
 // topologyTarget is a target as it is scraped.
 type topologyTarget struct {
-	adapter.Target
+	values.Target
 
 	registry *registry // nil where nothing listens
 	pod      *topologyPod

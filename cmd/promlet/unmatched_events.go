@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 const (
@@ -27,7 +27,7 @@ const (
 // unmatchedEvents reports rules that match no series, in the log and as Events on
 // promlet's own Pod. Events are repeated until the rule matches.
 type unmatchedEvents struct {
-	unmatched func() []adapter.UnmatchedRule
+	unmatched func() []rules.Unmatched
 	// pod returns promlet's own Pod, nil when there is none.
 	pod    func() *corev1.ObjectReference
 	events record.EventRecorder // nil: only the log

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery/objects"
 )
 
@@ -23,10 +23,10 @@ func TestUnmatchedEvents(t *testing.T) {
 	events := record.NewFakeRecorder(100)
 	var log bytes.Buffer
 	now := time.Now()
-	var rules []adapter.UnmatchedRule
+	var unmatched []rules.Unmatched
 	pod := &corev1.ObjectReference{Kind: "Pod", Namespace: "promlet", Name: "promlet-1"}
 	r := &unmatchedEvents{
-		unmatched: func() []adapter.UnmatchedRule { return rules },
+		unmatched: func() []rules.Unmatched { return unmatched },
 		pod:       func() *corev1.ObjectReference { return pod },
 		events:    events, logger: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now },
 	}
@@ -40,11 +40,11 @@ func TestUnmatchedEvents(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	look()
-	a, b := adapter.UnmatchedRule{Rule: "rules[1]", Why: "a"}, adapter.UnmatchedRule{Rule: "rules[2]", Why: "b"}
-	rules = []adapter.UnmatchedRule{a}
+	a, b := rules.Unmatched{Rule: "rules[1]", Why: "a"}, rules.Unmatched{Rule: "rules[2]", Why: "b"}
+	unmatched = []rules.Unmatched{a}
 	look("rules[1]: a")
 	a.Closest = "x"
-	rules = []adapter.UnmatchedRule{a, b}
+	unmatched = []rules.Unmatched{a, b}
 	look("rules[2]: b")
 	now = now.Add(unmatchedRepeat - time.Second)
 	look()
@@ -52,14 +52,14 @@ func TestUnmatchedEvents(t *testing.T) {
 	look("rules[1]: a (closest: x)", "rules[2]: b")
 	require.Equal(t, 2, strings.Count(log.String(), "rule matches no series"), "each once: %s", &log)
 
-	rules = []adapter.UnmatchedRule{b}
+	unmatched = []rules.Unmatched{b}
 	look() // a has matched
-	rules = []adapter.UnmatchedRule{a, b}
+	unmatched = []rules.Unmatched{a, b}
 	look("rules[1]: a (closest: x)")
 
-	rules = nil
+	unmatched = nil
 	for i := range maxUnmatchedEvents + 3 {
-		rules = append(rules, adapter.UnmatchedRule{Rule: fmt.Sprintf("externalRules[%d]", i), Why: strings.Repeat("é", maxEventMessage)})
+		unmatched = append(unmatched, rules.Unmatched{Rule: fmt.Sprintf("externalRules[%d]", i), Why: strings.Repeat("é", maxEventMessage)})
 	}
 	r.look()
 	require.Len(t, events.Events, maxUnmatchedEvents+1)
@@ -71,9 +71,9 @@ func TestUnmatchedEvents(t *testing.T) {
 
 	// Where there is no Pod, or no cluster, the log tells it.
 	log.Reset()
-	rules, pod = []adapter.UnmatchedRule{{Rule: "rules[7]"}}, nil
+	unmatched, pod = []rules.Unmatched{{Rule: "rules[7]"}}, nil
 	look()
-	r.events, rules = nil, []adapter.UnmatchedRule{{Rule: "rules[8]"}}
+	r.events, unmatched = nil, []rules.Unmatched{{Rule: "rules[8]"}}
 	look()
 	require.Equal(t, 2, strings.Count(log.String(), "rule matches no series"))
 }

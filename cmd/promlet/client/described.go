@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/restmapper"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/objects"
 )
 
 // described is the object, or all objects of a resource, that a metric describes.
@@ -85,7 +85,7 @@ func (c *connection) described(arg string) (described, error) {
 // Kubernetes itself without a request.
 func NewMapper(discovery clientdiscovery.DiscoveryInterface) meta.RESTMapper {
 	installed := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery))
-	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{adapter.BuiltinMapper(), installed}}
+	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{objects.BuiltinMapper(), installed}}
 }
 
 // resolve finds the resource of a name.

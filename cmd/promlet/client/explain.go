@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/explain"
 )
 
 // question is what top and explain ask: their common flags, kubectl's where it has them.
@@ -134,20 +134,20 @@ func (o *explainOptions) path(c *connection, args []string) (string, error) {
 func (c *connection) explain(ctx context.Context, path string, q question) ([]byte, error) {
 	q.external = false // explanations of external metrics take metricLabelSelector, too
 	parameters := q.parameters()
-	parameters.Set(adapter.ExplainParameter, "true")
+	parameters.Set(explain.Parameter, "true")
 	return c.get(ctx, path, parameters)
 }
 
-func parseExplanation(body []byte) (*adapter.Explanation, error) {
-	var explanation adapter.Explanation
+func parseExplanation(body []byte) (*explain.Explanation, error) {
+	var explanation explain.Explanation
 	if err := json.Unmarshal(body, &explanation); err != nil || len(explanation.Steps) == 0 {
 		return nil, errors.New("the metrics API does not explain its answers: is it promlet's, of this version?")
 	}
 	return &explanation, nil
 }
 
-func printExplanation(out io.Writer, explanation *adapter.Explanation) error {
-	marks := map[adapter.State]string{adapter.StateOK: "✓", adapter.StateBroken: "✗"}
+func printExplanation(out io.Writer, explanation *explain.Explanation) error {
+	marks := map[explain.State]string{explain.StateOK: "✓", explain.StateBroken: "✗"}
 	var rows [][]string
 	for _, step := range explanation.Steps {
 		rows = append(rows, []string{cmp.Or(marks[step.State], "·") + " " + string(step.Link), step.Text})

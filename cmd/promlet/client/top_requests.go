@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/objects"
 )
 
 // topRequest is a request to a metrics API.
@@ -93,7 +93,7 @@ func (c *connection) resourcesOf(ctx context.Context, metric string) ([]describe
 	case len(all) > 0:
 		return all, nil
 	}
-	if d, err := resolve(adapter.BuiltinMapper(), metric); err == nil {
+	if d, err := resolve(objects.BuiltinMapper(), metric); err == nil {
 		return nil, fmt.Errorf("%s is a resource: give a METRIC, too, such as %s http_requests", metric, d)
 	}
 	return usual, nil // the API answers why there is none

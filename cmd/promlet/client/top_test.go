@@ -28,6 +28,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -66,9 +69,9 @@ func startMetricsAPI(t *testing.T) *metricsAPI {
 	require.NoError(t, app.Commit())
 	provider, err := adapter.NewProvider(adapter.Options{
 		DB: db, Objects: sampleObjects(t), Interval: 15 * time.Second, Now: func() time.Time { return a.now },
-		Rules: adapter.Rules{Custom: adapter.DefaultRules(adapter.DefaultRateWindow), External: []adapter.Rule{{
+		Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow), External: []rules.Rule{{
 			SeriesQuery:  `queue_length{namespace!=""}`,
-			Resources:    adapter.Resources{Overrides: map[string]adapter.GroupResource{"namespace": {Resource: "namespace"}}},
+			Resources:    rules.Resources{Overrides: map[string]rules.GroupResource{"namespace": {Resource: "namespace"}}},
 			MetricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)",
 		}}},
 	})
@@ -78,7 +81,7 @@ func startMetricsAPI(t *testing.T) *metricsAPI {
 }
 
 // sampleObjects are what the metrics are about.
-func sampleObjects(t *testing.T) adapter.Lister {
+func sampleObjects(t *testing.T) objects.Lister {
 	listers := map[schema.GroupResource]cache.Indexer{}
 	add := func(gr schema.GroupResource, objects ...any) {
 		listers[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
@@ -120,7 +123,7 @@ func (a *metricsAPI) serve(provider *adapter.Provider) {
 	serving := genericoptions.NewSecureServingOptions()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = ""
-	server, err := adapter.NewServer(adapter.ServerOptions{Provider: provider, Explain: provider.Explain, SecureServing: serving})
+	server, err := apiserver.New(apiserver.Options{Provider: provider, Explain: provider.Explainer.Explain, SecureServing: serving})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/discovery/objects"
@@ -20,7 +20,7 @@ import (
 
 // File has prometheus-adapter's keys, and promlet's own beside them.
 type File struct {
-	adapter.Config `json:",inline"`
+	rules.Config `json:",inline"`
 	// ServiceMonitors count as if they were in the cluster.
 	ServiceMonitors []*monitoringv1.ServiceMonitor `json:"serviceMonitors,omitempty"`
 	// PodMonitors count as if they were in the cluster.
@@ -92,12 +92,12 @@ func unwrap(data []byte) ([]byte, error) {
 
 // AdapterRules returns the file's rules. Without any, they are the default rules with
 // rates over rateWindow.
-func (f File) AdapterRules(rateWindow time.Duration) adapter.Rules {
-	rules := adapter.Rules{Custom: f.Rules, External: f.ExternalRules, Keep: f.Keep}
-	if rules.Custom == nil {
-		rules.Custom = adapter.DefaultRules(rateWindow)
+func (f File) AdapterRules(rateWindow time.Duration) rules.Set {
+	set := rules.Set{Custom: f.Rules, External: f.ExternalRules, Keep: f.Keep}
+	if set.Custom == nil {
+		set.Custom = rules.Defaults(rateWindow)
 	}
-	return rules
+	return set
 }
 
 // Ignored returns warnings about keys that prometheus-adapter serves and promlet does not.
@@ -111,7 +111,7 @@ func (f File) Ignored() []string {
 // Check returns what is odd about a file that loads. The error names all that is wrong.
 // Monitors are checked as in a cluster without Secrets and ConfigMaps.
 func (f File) Check() (warnings []string, err error) {
-	ruleWarnings, ruleErr := f.AdapterRules(adapter.DefaultRateWindow).Check(nil)
+	ruleWarnings, ruleErr := f.AdapterRules(rules.DefaultRateWindow).Check(nil)
 	discoverer := discovery.New(objects.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
 	_, _, err = discoverer.Resolve()
 	warnings = append(f.Ignored(), ruleWarnings...)

@@ -3,7 +3,7 @@ package web
 import (
 	"net/http"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
 )
 
 // maxAutoscalers is how many HPAs a page evaluates.
@@ -11,8 +11,8 @@ const maxAutoscalers = 100
 
 type autoscalersData struct {
 	listed
-	Lacking     int                  `json:"lacking"` // metrics without a value, of those shown
-	Autoscalers []adapter.Autoscaler `json:"autoscalers"`
+	Lacking     int                      `json:"lacking"` // metrics without a value, of those shown
+	Autoscalers []autoscalers.Autoscaler `json:"autoscalers"`
 }
 
 func (s *Server) autoscalers(r *http.Request) (any, error) {
@@ -38,7 +38,7 @@ func (s *Server) autoscalers(r *http.Request) (any, error) {
 }
 
 // part evaluates the HPAs that the page shows, and counts all that match.
-func (s *Server) part(r *http.Request, data *autoscalersData) ([]adapter.Autoscaler, error) {
+func (s *Server) part(r *http.Request, data *autoscalersData) ([]autoscalers.Autoscaler, error) {
 	data.Of = 0
 	return s.opts.Autoscalers(r.Context(), func(namespace, name string) bool {
 		if !data.matches(namespace + "/" + name) {

@@ -3,7 +3,7 @@ package web
 import (
 	"net/http"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // Configuration is the running configuration.
@@ -11,11 +11,11 @@ type Configuration struct {
 	// File is the path of --config, empty for none.
 	File string `json:"file,omitempty"`
 	// Rules, ExternalRules and Keep are those in force, Warnings what is odd in them.
-	Rules         []adapter.Rule `json:"rules"`
-	ExternalRules []adapter.Rule `json:"externalRules,omitempty"`
-	Keep          []string       `json:"keep,omitempty"`
-	Warnings      []string       `json:"warnings,omitempty"`
-	Flags         []Flag         `json:"flags"`
+	Rules         []rules.Rule `json:"rules"`
+	ExternalRules []rules.Rule `json:"externalRules,omitempty"`
+	Keep          []string     `json:"keep,omitempty"`
+	Warnings      []string     `json:"warnings,omitempty"`
+	Flags         []Flag       `json:"flags"`
 	// Versions are of promlet and its components.
 	Versions []Version `json:"versions"`
 }

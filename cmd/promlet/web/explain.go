@@ -10,7 +10,8 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
 )
 
 // explainData has the fields of the form, and the answer.
@@ -24,7 +25,7 @@ type explainData struct {
 	External       bool   `json:"external,omitempty"`
 
 	Wrong       string               `json:"wrong,omitempty"` // with the form
-	Explanation *adapter.Explanation `json:"explanation,omitempty"`
+	Explanation *explain.Explanation `json:"explanation,omitempty"`
 	Metrics     []string             `json:"-"` // to choose from
 }
 
@@ -55,8 +56,8 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	return data, nil
 }
 
-func (d *explainData) question() (q adapter.Question, err error) {
-	q = adapter.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External}
+func (d *explainData) question() (q explain.Question, err error) {
+	q = explain.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External}
 	if !d.External {
 		q.Object = schema.ParseGroupResource(cmp.Or(d.Resource, "services"))
 	} else {
@@ -72,7 +73,7 @@ func (d *explainData) question() (q adapter.Question, err error) {
 }
 
 // explainURL returns the URL of the page that explains a question.
-func explainURL(q adapter.Question) string {
+func explainURL(q explain.Question) string {
 	values := url.Values{"metric": {q.Metric}, "namespace": {q.Namespace}}
 	if q.External {
 		values.Set("external", "yes")
@@ -87,7 +88,7 @@ func explainURL(q adapter.Question) string {
 }
 
 // suggested returns metric names for the form: first those whose series are stored, then others.
-func suggested(exposed []metric, usage *adapter.Usage) []string {
+func suggested(exposed []metric, usage *demand.Demand) []string {
 	var names []string
 	for _, stored := range []bool{true, false} {
 		for i := range exposed {

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -14,16 +14,16 @@ const maxMetrics = 100
 
 // metric is a series name that targets expose.
 type metric struct {
-	Name   string                 `json:"name"`
-	Type   string                 `json:"type"`
-	Unit   string                 `json:"unit,omitempty"`
-	Help   string                 `json:"help,omitempty"`
-	Jobs   []string               `json:"jobs"`
-	Series int                    `json:"series"`
-	Stored bool                   `json:"stored"`
-	By     []string               `json:"readBy,omitempty"`
-	Served []adapter.ServedMetric `json:"servedAs,omitempty"`
-	Labels []string               `json:"labels,omitempty"`
+	Name   string                `json:"name"`
+	Type   string                `json:"type"`
+	Unit   string                `json:"unit,omitempty"`
+	Help   string                `json:"help,omitempty"`
+	Jobs   []string              `json:"jobs"`
+	Series int                   `json:"series"`
+	Stored bool                  `json:"stored"`
+	By     []string              `json:"readBy,omitempty"`
+	Served []demand.ServedMetric `json:"servedAs,omitempty"`
+	Labels []string              `json:"labels,omitempty"`
 }
 
 type metricsData struct {

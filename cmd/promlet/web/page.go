@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
 )
 
 //go:embed assets
@@ -60,7 +60,7 @@ func functions(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
 		"milli":      milli,
 		"decimal":    decimal,
-		"sparkline":  func(m adapter.ScaledMetric) template.HTML { return sparkline(&m, now()) },
+		"sparkline":  func(m autoscalers.Metric) template.HTML { return sparkline(&m, now()) },
 		"explainURL": explainURL,
 		"ago":        func(at time.Time) string { return ago(now(), at) },
 		"took":       func(d time.Duration) string { return d.Round(100 * time.Microsecond).String() },

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
 )
 
 const (
@@ -18,10 +18,10 @@ const (
 )
 
 // sparkline draws the values of the last hour, and the target as a line. It has only numbers, which need no escaping.
-func sparkline(m *adapter.ScaledMetric, now time.Time) template.HTML {
+func sparkline(m *autoscalers.Metric, now time.Time) template.HTML {
 	points := m.History
 	if m.Value != nil {
-		points = append(points[:len(points):len(points)], adapter.Point{At: now, Milli: *m.Value})
+		points = append(points[:len(points):len(points)], autoscalers.Point{At: now, Milli: *m.Value})
 	}
 	if len(points) == 0 {
 		return ""

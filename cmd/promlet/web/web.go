@@ -15,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 )
@@ -41,9 +43,9 @@ type Options struct {
 	// Problems returns a line for each problem that keeps metrics from being served.
 	Problems func() []string
 	// Autoscalers returns the HPAs that a filter accepts.
-	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]adapter.Autoscaler, error)
-	Explain     func(context.Context, adapter.Question) (*adapter.Explanation, error)
-	Usage       func(context.Context) (*adapter.Usage, error)
+	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]autoscalers.Autoscaler, error)
+	Explain     func(context.Context, explain.Question) (*explain.Explanation, error)
+	Usage       func(context.Context) (*demand.Demand, error)
 	Monitors    func() []monitors.Status
 	Targets     func() []Target
 	// Metrics returns what targets expose.

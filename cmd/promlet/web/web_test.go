@@ -23,6 +23,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
@@ -41,9 +44,9 @@ func nothing(t *testing.T) Options {
 		Version:     "v0",
 		Ready:       func() error { return nil },
 		Problems:    func() []string { return nil },
-		Autoscalers: provider.Autoscalers,
-		Explain:     provider.Explain,
-		Usage:       provider.Usage,
+		Autoscalers: provider.Autoscalers.List,
+		Explain:     provider.Explainer.Explain,
+		Usage:       provider.Demand.Current,
 		Monitors:    func() []monitors.Status { return nil },
 		Targets:     func() []Target { return nil },
 		Metrics:     func() []scrape.Metric { return nil },
@@ -110,7 +113,7 @@ func TestNotReadyAndProblems(t *testing.T) {
 
 func TestPageThatFails(t *testing.T) {
 	opts := nothing(t)
-	opts.Autoscalers = func(context.Context, func(string, string) bool) ([]adapter.Autoscaler, error) {
+	opts.Autoscalers = func(context.Context, func(string, string) bool) ([]autoscalers.Autoscaler, error) {
 		return nil, errors.New("the index is broken")
 	}
 	page := get(t, opts, "/autoscalers", http.StatusInternalServerError)
@@ -123,19 +126,19 @@ func TestAutoscalersPage(t *testing.T) {
 	opts := nothing(t)
 	now := time.Now()
 	v := int64(140_010)
-	all := []adapter.Autoscaler{{
+	all := []autoscalers.Autoscaler{{
 		Namespace: "default", Name: "shop", Target: "Deployment/shop", Min: 2, Max: 10, Replicas: 2, Asks: 3,
-		Metrics: []adapter.ScaledMetric{
+		Metrics: []autoscalers.Metric{
 			{
 				Metric: "http_requests", Object: "services/shop", Value: &v, Target: 100_000, Asks: 3, Last: now, Window: 2 * time.Minute,
-				Question: adapter.Question{Metric: "http_requests", Namespace: "default", Name: "shop", Object: schema.GroupResource{Resource: "services"}},
-				History:  []adapter.Point{{At: now.Add(-30 * time.Minute), Milli: 50_000}, {At: now.Add(-time.Minute), Milli: 120_000}},
+				Question: explain.Question{Metric: "http_requests", Namespace: "default", Name: "shop", Object: schema.GroupResource{Resource: "services"}},
+				History:  []autoscalers.Point{{At: now.Add(-30 * time.Minute), Milli: 50_000}, {At: now.Add(-time.Minute), Milli: 120_000}},
 			},
-			{Metric: "queue<b>", Object: "pods", Target: 15_000, Average: true, Reason: "no monitor selects it", Question: adapter.Question{Metric: "queue<b>", Namespace: "default", External: true}},
+			{Metric: "queue<b>", Object: "pods", Target: 15_000, Average: true, Reason: "no monitor selects it", Question: explain.Question{Metric: "queue<b>", Namespace: "default", External: true}},
 			{Metric: "cpu", Object: "resource", Reason: "metrics-server's, not promlet's"},
 		},
 	}}
-	opts.Autoscalers = func(_ context.Context, filter func(string, string) bool) (shown []adapter.Autoscaler, err error) {
+	opts.Autoscalers = func(_ context.Context, filter func(string, string) bool) (shown []autoscalers.Autoscaler, err error) {
 		for _, a := range all {
 			if filter(a.Namespace, a.Name) {
 				shown = append(shown, a)
@@ -153,8 +156,8 @@ func TestAutoscalersPage(t *testing.T) {
 		require.Contains(t, page, want)
 	}
 	var twin struct {
-		Autoscalers []adapter.Autoscaler `json:"autoscalers"`
-		Lacking     int                  `json:"lacking"`
+		Autoscalers []autoscalers.Autoscaler `json:"autoscalers"`
+		Lacking     int                      `json:"lacking"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/autoscalers.json", http.StatusOK)), &twin))
 	require.Equal(t, 1, twin.Lacking)
@@ -167,7 +170,7 @@ func TestAutoscalersPage(t *testing.T) {
 	require.NotContains(t, page, "would ask for", "it would not")
 
 	for i := range 250 {
-		all = append(all, adapter.Autoscaler{Namespace: "many", Name: fmt.Sprintf("hpa-%03d", i)})
+		all = append(all, autoscalers.Autoscaler{Namespace: "many", Name: fmt.Sprintf("hpa-%03d", i)})
 	}
 	page = get(t, opts, "/autoscalers?q=MANY/&from=100", http.StatusOK)
 	require.Contains(t, page, "101–200 of 250")
@@ -271,7 +274,7 @@ func TestMetricsPage(t *testing.T) {
 	require.Equal(t, 1, twin.Stored)
 	require.Equal(t, metric{
 		Name: "http_requests_total", Type: "counter", Help: "Requests & more.", Jobs: []string{"a", "b"}, Series: 5, Stored: true, Labels: []string{"code"},
-		Served: []adapter.ServedMetric{{Metric: "http_requests", Rule: "a default rule"}},
+		Served: []demand.ServedMetric{{Metric: "http_requests", Rule: "a default rule"}},
 	}, twin.Metrics[1])
 	page := get(t, opts, "/catalog?stored=yes", http.StatusOK)
 	require.Contains(t, page, "Requests &amp; more.")
@@ -282,16 +285,16 @@ func TestMetricsPage(t *testing.T) {
 
 func TestSparkline(t *testing.T) {
 	now := time.Now()
-	at := func(ago time.Duration, milli int64) adapter.Point {
-		return adapter.Point{At: now.Add(-ago), Milli: milli}
+	at := func(ago time.Duration, milli int64) autoscalers.Point {
+		return autoscalers.Point{At: now.Add(-ago), Milli: milli}
 	}
-	require.Empty(t, sparkline(&adapter.ScaledMetric{Target: 5}, now))
+	require.Empty(t, sparkline(&autoscalers.Metric{Target: 5}, now))
 	v := int64(-3000)
-	svg := string(sparkline(&adapter.ScaledMetric{Target: 1000, Value: &v, History: []adapter.Point{at(59*time.Minute, 0), at(58*time.Minute+30*time.Second, 10_000), at(time.Minute, 0)}}, now))
+	svg := string(sparkline(&autoscalers.Metric{Target: 1000, Value: &v, History: []autoscalers.Point{at(59*time.Minute, 0), at(58*time.Minute+30*time.Second, 10_000), at(time.Minute, 0)}}, now))
 	require.Equal(t, 2, strings.Count(svg, "M"), "a gap is a gap")
 	require.NotContains(t, svg, "NaN")
 	require.Contains(t, svg, "between -3 and 10; the target is 1.")
-	require.Contains(t, string(sparkline(&adapter.ScaledMetric{Value: new(int64)}, now)), `<circle cx="256.0" cy="52.0"`)
+	require.Contains(t, string(sparkline(&autoscalers.Metric{Value: new(int64)}, now)), `<circle cx="256.0" cy="52.0"`)
 }
 
 func TestMilli(t *testing.T) {

@@ -1,0 +1,243 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	"k8s.io/apiserver/pkg/authorization/path"
+	"k8s.io/apiserver/pkg/endpoints/discovery"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	apimetrics "k8s.io/apiserver/pkg/endpoints/metrics"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/healthz"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/external_metrics"
+	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/explain"
+)
+
+// ErrNotLoopback is returned for a server without authentication that would listen on an
+// address that other machines can reach.
+var ErrNotLoopback = errors.New("without authentication the API listens on loopback only")
+
+// Options configure the aggregated API server. The options of
+// k8s.io/apiserver are taken as they are, so that their flags can be offered.
+type Options struct {
+	// Provider answers the requests. Required.
+	Provider provider.MetricsProvider
+	// Explain answers requests that have the parameter explain. Nil: the parameter is
+	// ignored.
+	Explain func(context.Context, explain.Question) (*explain.Explanation, error)
+	// SecureServing says where to listen and with which certificate; one is
+	// made when none is given, here or as Cert. Required.
+	SecureServing *genericoptions.SecureServingOptions
+	// Cert, if set, is the certificate to serve with when SecureServing names no
+	// files, and is followed when it changes; see the package servingcert.
+	Cert dynamiccertificates.CertKeyContentProvider
+	// Authentication and Authorization ask the cluster's API server who calls
+	// and whether they may. Both nil lets every caller in, and listens on
+	// loopback only. One without the other is an error.
+	Authentication *genericoptions.DelegatingAuthenticationOptions
+	Authorization  *genericoptions.DelegatingAuthorizationOptions
+	// ReadyChecks decide /readyz, beside the server's own. Their errors are shown to
+	// anyone.
+	ReadyChecks []healthz.HealthChecker
+	// ShutdownDelay is how long Run goes on serving after its context is done, no longer
+	// ready: until the clients have noticed. Zero: not at all.
+	ShutdownDelay time.Duration
+	// Metrics are served at /metrics beside the library's own, to those who may get that
+	// path. Nil: only the library's.
+	Metrics prometheus.Gatherer
+	// Registerer receives the Server's own metrics, promlet_serving_certificate_*, for
+	// good. Nil: none are exported.
+	Registerer prometheus.Registerer
+}
+
+// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, and
+// external.metrics.k8s.io over HTTPS.
+type Server struct {
+	generic *genericapiserver.GenericAPIServer
+}
+
+// New listens and is ready to Run. It returns ErrNotLoopback when it would let in anyone
+// from other machines.
+func New(opts Options) (_ *Server, err error) {
+	if err := checkAuth(opts); err != nil {
+		return nil, err
+	}
+	config := genericapiserver.NewConfig(cmapiserver.Codecs)
+	config.EnableProfiling = false
+	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(explainMetrics(opts.Explain, api))), c)
+		return partWithClients(c.ShutdownInitiatedNotify(), chain)
+	}
+	// No client reads the schema of metric values; making it costs megabytes.
+	config.SkipOpenAPIInstallation = true
+	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(map[string]discovery.APIResourceLister{
+		custom_metrics.GroupName:   provider.NewCustomMetricResourceLister(opts.Provider),
+		external_metrics.GroupName: provider.NewExternalMetricResourceLister(opts.Provider),
+	})
+	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
+	config.ShutdownDelayDuration = opts.ShutdownDelay
+	if opts.Metrics != nil {
+		config.EnableMetrics = false
+		apimetrics.Register() // of those that the library would register, the ones that are not about storage
+	}
+	if err := applyServing(config, opts); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, config.SecureServing.Listener.Close())
+		}
+	}()
+	if err := applyAuth(config, opts); err != nil {
+		return nil, err
+	}
+	cm := cmapiserver.Config{GenericConfig: config}
+	server, err := cm.Complete(nil).New("promlet", opts.Provider, opts.Provider)
+	if err != nil {
+		return nil, fmt.Errorf("make API server: %w", err)
+	}
+	serveMetrics(server.GenericAPIServer, opts.Metrics)
+	if err := registerExpiry(opts.Registerer, config.SecureServing.Cert); err != nil {
+		return nil, fmt.Errorf("make API server: %w", err)
+	}
+	return &Server{generic: server.GenericAPIServer}, nil
+}
+
+// checkAuth refuses options that would let in anyone from other machines.
+func checkAuth(opts Options) error {
+	if (opts.Authentication == nil) != (opts.Authorization == nil) {
+		return errors.New("serve the API: give both Authentication and Authorization, or neither")
+	}
+	if opts.Authentication != nil {
+		return nil
+	}
+	ip := opts.SecureServing.BindAddress
+	if listener := opts.SecureServing.Listener; listener != nil {
+		address, ok := listener.Addr().(*net.TCPAddr)
+		if !ok {
+			return fmt.Errorf("%w: it would listen on %s", ErrNotLoopback, listener.Addr())
+		}
+		ip = address.IP
+	}
+	if !ip.IsLoopback() {
+		return fmt.Errorf("%w: it would listen on %s", ErrNotLoopback, ip)
+	}
+	return nil
+}
+
+func applyServing(config *genericapiserver.Config, opts Options) error {
+	serving := opts.SecureServing
+	if opts.Cert == nil {
+		loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+		if err := serving.MaybeDefaultWithSelfSignedCerts("localhost", nil, loopback); err != nil {
+			return fmt.Errorf("make serving certificate: %w", err)
+		}
+	}
+	if err := serving.WithLoopback().ApplyTo(&config.SecureServing, &config.LoopbackClientConfig); err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	if config.SecureServing.Cert == nil {
+		config.SecureServing.Cert = opts.Cert
+	}
+	return nil
+}
+
+func applyAuth(config *genericapiserver.Config, opts Options) error {
+	if opts.Authentication == nil {
+		config.Authentication.Authenticator = anonymous.NewAuthenticator(nil)
+		config.Authorization.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()
+		return nil
+	}
+	if err := opts.Authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
+		return fmt.Errorf("delegate authentication: %w", err)
+	}
+	open, err := path.NewAuthorizer(opts.Authorization.AlwaysAllowPaths)
+	if err != nil {
+		return fmt.Errorf("delegate authorization: %w", err)
+	}
+	config.Authentication.Authenticator = requireCredentials(config.Authentication.Authenticator, open)
+	if err := opts.Authorization.ApplyTo(&config.Authorization); err != nil {
+		return fmt.Errorf("delegate authorization: %w", err)
+	}
+	return nil
+}
+
+// requireCredentials leaves callers without credentials unauthenticated, 401, except for
+// the paths that anyone may ask for: the kubelet's probes have none. The library takes
+// such callers for system:anonymous whatever its options say. A caller that kube-apiserver
+// passes on as system:anonymous comes over its client certificate, and is left to
+// authorization. So is a caller with any other certificate: it stays system:anonymous.
+func requireCredentials(inner authenticator.Request, open authorizer.Authorizer) authenticator.Request {
+	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		response, ok, err := inner.AuthenticateRequest(r)
+		if !ok || response.User.GetName() != user.Anonymous || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			return response, ok, err
+		}
+		decision, _, openErr := open.Authorize(r.Context(), authorizer.AttributesRecord{Path: r.URL.Path})
+		if openErr != nil || decision != authorizer.DecisionAllow {
+			return nil, false, errors.Join(err, openErr)
+		}
+		return response, ok, err
+	})
+}
+
+// partWithClients tells clients, once the shutdown has begun, to make their next request
+// on a new connection. kube-apiserver keeps a connection to each replica, and would use it
+// until it breaks.
+func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-shutdown:
+			w.Header().Set("Connection", "close") // in HTTP/2, GOAWAY
+		default:
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuseBadSelectors answers 400 for a metricLabelSelector that does not parse. The library
+// would answer with an internal error.
+func refuseBadSelectors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		selector := r.URL.Query().Get("metricLabelSelector")
+		if _, err := apilabels.Parse(selector); err != nil {
+			err = apierrors.NewBadRequest(fmt.Sprintf("metricLabelSelector %q: %v", selector, err))
+			responsewriters.ErrorNegotiated(err, cmapiserver.Codecs, schema.GroupVersion{}, w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Handler is the API without its listener: with authentication and
+// authorization, as it is served.
+func (s *Server) Handler() http.Handler { return s.generic.Handler }
+
+// Run serves until ctx is done and ShutdownDelay is over, and waits for the requests under
+// way.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.generic.PrepareRun().RunWithContext(ctx); err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return nil
+}

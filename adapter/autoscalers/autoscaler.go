@@ -1,0 +1,176 @@
+package autoscalers
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/replicas"
+	"github.com/promlet/promlet/adapter/values"
+)
+
+// Autoscaler is a HorizontalPodAutoscaler, what it is told, and what follows from that.
+type Autoscaler struct {
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	UID       types.UID `json:"-"`
+	Target    string    `json:"target"` // what it scales: Deployment/x
+	Min       int       `json:"minReplicas"`
+	Max       int       `json:"maxReplicas"`
+	// Replicas are the current ones: as the HPA's status says, or else the pods that the
+	// target owns.
+	Replicas int `json:"replicas"`
+	// Asks is how many the controller would ask for now by the metrics that have a value;
+	// 0 when none has.
+	Asks int `json:"asksFor,omitempty"`
+	// Stuck is why the controller scales nothing, whatever the metrics are, in its own
+	// words; empty when it does.
+	Stuck   string   `json:"stuck,omitempty"`
+	Metrics []Metric `json:"metrics"`
+}
+
+// Metric is a metric that an HPA scales on.
+type Metric struct {
+	Metric string `json:"metric"`
+	Object string `json:"object"` // services/x, pods, external; resource for one of metrics.k8s.io, which is not promlet's
+	// Question is the request for it, to be explained. For Pods metrics it is about the
+	// first pod without a value, or about the target of the HPA.
+	Question explain.Question `json:"-"`
+	// Value is what the HPA compares with Target, in milli-units; nil when there is none,
+	// and then Reason says why. Of a Pods metric it is the mean of the pods that have one.
+	Value  *int64 `json:"valueMilli,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Pods are how many a Pods metric is about, With those of them that have a value.
+	Pods int `json:"pods,omitempty"`
+	With int `json:"podsWithValue,omitempty"`
+	// Target is in milli-units. Average: it is for each pod, and so is Value.
+	Target  int64 `json:"targetMilli"`
+	Average bool  `json:"average,omitempty"`
+	// Last is the time of the last sample used, Window what was computed over.
+	Last   time.Time     `json:"last,omitzero"`
+	Window time.Duration `json:"windowNanoseconds,omitempty"`
+	Asks   int           `json:"asksFor,omitempty"`
+	// History are the values of the last hour, as they were then, oldest first. Run
+	// keeps them.
+	History []Point `json:"history,omitempty"`
+}
+
+// ofResource is the Object of a metric that is not promlet's.
+const ofResource = "resource"
+
+// Served reports whether the metric is one of promlet's APIs.
+func (m *Metric) Served() bool { return m.Object != ofResource }
+
+// Autoscalers looks at the HPAs.
+type Autoscalers struct {
+	values    *values.Evaluator
+	explainer *explain.Explainer
+	logger    *slog.Logger
+	history   history
+}
+
+// New returns Autoscalers whose metrics have the values of an Evaluator, and the reasons of
+// its Explainer.
+func New(v *values.Evaluator, x *explain.Explainer, logger *slog.Logger) *Autoscalers {
+	return &Autoscalers{values: v, explainer: x, logger: logger}
+}
+
+// List returns the HPAs that a filter takes (nil: all), ordered by namespace and name, with
+// the values that their metrics have now.
+func (a *Autoscalers) List(ctx context.Context, filter func(namespace, name string) bool) ([]Autoscaler, error) {
+	hpas, err := a.values.Objects.Autoscalers("")
+	if err != nil {
+		return nil, err
+	}
+	hpas = slices.DeleteFunc(hpas, func(h *autoscalingv2.HorizontalPodAutoscaler) bool {
+		return filter != nil && !filter(h.Namespace, h.Name)
+	})
+	if len(hpas) == 0 {
+		return nil, nil
+	}
+	owned, err := a.values.Objects.PodsByOwner()
+	if err != nil {
+		return nil, err
+	}
+	ctx = values.Unread(ctx)
+	all := make([]Autoscaler, 0, len(hpas))
+	for _, hpa := range hpas {
+		s := scaling{values: a.values, explainer: a.explainer, hpa: hpa, pods: owned[targetOf(hpa)]}
+		shown := s.autoscaler(ctx)
+		for i := range shown.Metrics {
+			m := &shown.Metrics[i]
+			m.History = a.history.points(seriesOf(&shown, i), a.values.Now())
+		}
+		all = append(all, shown)
+	}
+	return all, ctx.Err()
+}
+
+// targetOf returns what an HPA scales, which owns its pods.
+func targetOf(hpa *autoscalingv2.HorizontalPodAutoscaler) objects.Owner {
+	of := hpa.Spec.ScaleTargetRef
+	gv, err := schema.ParseGroupVersion(of.APIVersion)
+	if err != nil {
+		return objects.Owner{} // owns nothing
+	}
+	return objects.Owner{Namespace: hpa.Namespace, Group: gv.Group, Kind: of.Kind, Name: of.Name}
+}
+
+func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
+	spec := &s.hpa.Spec
+	a := Autoscaler{
+		Namespace: s.hpa.Namespace, Name: s.hpa.Name, UID: s.hpa.UID,
+		Target: spec.ScaleTargetRef.Kind + "/" + spec.ScaleTargetRef.Name,
+		Min:    1, Max: int(spec.MaxReplicas), Replicas: int(s.hpa.Status.CurrentReplicas),
+		Stuck: stuck(s.hpa),
+	}
+	if spec.MinReplicas != nil {
+		a.Min = int(*spec.MinReplicas)
+	}
+	if a.Replicas == 0 {
+		a.Replicas = len(s.pods)
+	}
+	s.current = a.Replicas
+	lacking := false
+	for i := range spec.Metrics {
+		m := s.metric(ctx, &spec.Metrics[i])
+		a.Asks = max(a.Asks, m.Asks)
+		lacking = lacking || m.Served() && m.Value == nil
+		a.Metrics = append(a.Metrics, m)
+	}
+	switch {
+	case a.Replicas > a.Max: // then the controller looks at no metrics
+		a.Asks = a.Max
+	case a.Replicas > 0 && a.Replicas < a.Min:
+		a.Asks = a.Min
+	case lacking && a.Asks != 0: // it adds replicas and takes none away
+		a.Asks = max(a.Asks, replicas.Clamp(spec, a.Replicas))
+	}
+	return a
+}
+
+// stuck returns why the controller scales nothing, from the conditions that it sets. A
+// condition about a metric without a value is not meant.
+func stuck(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+	for i := range hpa.Status.Conditions {
+		c := &hpa.Status.Conditions[i]
+		if c.Status != corev1.ConditionFalse {
+			continue
+		}
+		switch {
+		case c.Type == autoscalingv2.AbleToScale:
+			return c.Message
+		case c.Type == autoscalingv2.ScalingActive && slices.Contains([]string{"AmbiguousSelector", "InvalidSelector", "ScalingDisabled"}, c.Reason):
+			return c.Message
+		}
+	}
+	return ""
+}

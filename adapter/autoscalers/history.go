@@ -1,0 +1,94 @@
+package autoscalers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// lookPeriod is how often the metrics of HPAs are looked at, half as often as their
+	// controller does.
+	lookPeriod = 30 * time.Second
+	// maxPoints are those of an hour.
+	maxPoints = int(time.Hour / lookPeriod)
+)
+
+// Point is a value at a time.
+type Point struct {
+	At    time.Time `json:"at"`
+	Milli int64     `json:"milli"`
+}
+
+// Run looks at the HPAs at once and then twice a minute, until ctx is done. It calls seen,
+// and keeps the values of an hour for List.
+func (a *Autoscalers) Run(ctx context.Context, seen func([]Autoscaler)) error {
+	ticker := time.NewTicker(lookPeriod)
+	defer ticker.Stop()
+	for {
+		all, err := a.List(ctx, nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			a.logger.Warn("could not look at the autoscalers", "err", err)
+		default:
+			a.history.note(all, a.values.Now())
+			seen(all)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// history holds the values of an hour, by metric of an HPA.
+type history struct {
+	mu     sync.Mutex
+	values map[string][]Point // oldest first
+}
+
+// seriesOf names a metric of an HPA. Another metric in its place has another name.
+func seriesOf(a *Autoscaler, index int) string {
+	m := &a.Metrics[index]
+	return fmt.Sprintf("%s/%s/%d/%s/%s", a.Namespace, a.Name, index, m.Object, m.Metric)
+}
+
+// note adds the values of all HPAs, and forgets HPAs that are gone.
+func (h *history) note(all []Autoscaler, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := make(map[string][]Point, len(h.values))
+	for i := range all {
+		for j := range all[i].Metrics {
+			m, series := &all[i].Metrics[j], seriesOf(&all[i], j)
+			if !m.Served() {
+				continue
+			}
+			points := lastHour(h.values[series], now)
+			if m.Value != nil {
+				points = append(points, Point{At: time.Unix(now.Unix(), 0), Milli: *m.Value})
+			}
+			// A copy, as List has returned the old one.
+			kept[series] = append([]Point(nil), points[max(0, len(points)-maxPoints):]...)
+		}
+	}
+	h.values = kept
+}
+
+// points returns the values of the last hour, oldest first.
+func (h *history) points(series string, now time.Time) []Point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return lastHour(h.values[series], now)
+}
+
+func lastHour(points []Point, now time.Time) []Point {
+	for len(points) > 0 && points[0].At.Unix() <= now.Add(-time.Hour).Unix() {
+		points = points[1:]
+	}
+	return points
+}

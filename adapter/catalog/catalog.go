@@ -1,0 +1,317 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/tsdb"
+)
+
+const (
+	// namesMaxAge bounds how long a new series name stays unknown. Reading the names is
+	// cheap: it copies the index's list of them.
+	namesMaxAge = time.Second
+	// SeriesMaxAge is how far back a series counts as one that exists.
+	SeriesMaxAge = 5 * time.Minute
+)
+
+// Catalog knows which metrics the rules make of the series that targets expose or that are
+// stored.
+type Catalog struct {
+	queryable storage.Queryable
+	exposed   func(known uint64) ([]Exposed, uint64) // may be nil
+	now       func() time.Time
+
+	mu             sync.Mutex
+	rules          []*rules.Compiled
+	loaded         time.Time // when they came into force
+	names          []string  // stored
+	exposedVersion uint64
+	labels         map[string][]string         // of what targets expose, by series name
+	types          map[string]model.MetricType // likewise; unknown where targets differ
+	namesAt        time.Time
+	mappings       map[rules.Metric][]Mapping
+	version        uint64 // counts the changes of mappings
+	stale          bool   // mappings were made of other rules
+	// queries are known as far as they were asked for, by the label that they group by;
+	// "" is a placeholder.
+	queries map[Mapping]map[string]Query
+
+	unmatched unmatched
+
+	listMu sync.Mutex
+	listed *Listing
+	listAt time.Time
+}
+
+// Exposed is a series name that targets expose, whether its series are stored or not.
+type Exposed struct {
+	Name string
+	// LabelNames are those of one of the series, sorted, without the name.
+	LabelNames []string
+	// Type is the one that the targets tell; a series of a histogram or summary has the
+	// type of the whole. Empty where it is not known.
+	Type model.MetricType
+}
+
+// Query is what is known of the query of a mapping.
+type Query struct {
+	Grouping *tsdb.Grouping      // nil where it is not PromQL
+	names    [][]*labels.Matcher // on the metric name, of each selector
+}
+
+// Mapping is a series name and a rule that makes a metric of it.
+type Mapping struct {
+	Rule   *rules.Compiled
+	Series string
+}
+
+// SeriesMatchers select the series of the name that the rule takes.
+func (m Mapping) SeriesMatchers() []*labels.Matcher {
+	matchers := []*labels.Matcher{rules.Equal(model.MetricNameLabel, m.Series).Matcher}
+	for _, matcher := range m.Rule.Matchers {
+		if matcher.Name != model.MetricNameLabel { // the name has matched already
+			matchers = append(matchers, matcher)
+		}
+	}
+	return matchers
+}
+
+// New returns a catalog of the series in a database and of those that targets expose.
+// exposed returns their names, and a version that changes with them; nil names when the
+// version is still the known one. It may be nil.
+func New(queryable storage.Queryable, exposed func(known uint64) (names []Exposed, version uint64), now func() time.Time) *Catalog {
+	return &Catalog{queryable: queryable, exposed: exposed, now: now}
+}
+
+// SetRules replaces the rules.
+func (c *Catalog) SetRules(compiled []*rules.Compiled) {
+	c.listMu.Lock()
+	defer c.listMu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Until they are refreshed, the old rules' mappings stay wanted.
+	c.rules, c.stale = compiled, true
+	c.loaded = c.now()
+	c.listAt = time.Time{}
+}
+
+// Rules returns those in force.
+func (c *Catalog) Rules() []*rules.Compiled {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rules
+}
+
+// TypeOf returns the type of what targets expose under a name, empty where it is not known.
+func (c *Catalog) TypeOf(series string) model.MetricType {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.types[series]
+}
+
+// Mappings returns those of every metric, best first: the later rule wins, as in
+// prometheus-adapter, and then the earlier series name.
+func (c *Catalog) Mappings(ctx context.Context) (map[rules.Metric][]Mapping, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return c.mappings, nil
+}
+
+// refresh reads the names anew when they are old. c.mu is held.
+func (c *Catalog) refresh(ctx context.Context) error {
+	now := c.now()
+	if age := now.Sub(c.namesAt); c.mappings != nil && !c.stale && age >= 0 && age < namesMaxAge {
+		return nil
+	}
+	q, err := c.querier()
+	if err != nil {
+		return err
+	}
+	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
+	if err == nil && (c.readExposed() || c.mappings == nil || c.stale || !slices.Equal(names, c.names)) {
+		c.names = slices.Clone(names)
+		all := c.allNames()
+		c.mappings, c.stale = mappingsOf(c.rules, all, c.types), false
+		c.version++
+		maps.DeleteFunc(c.queries, func(m Mapping, _ map[string]Query) bool {
+			_, exists := slices.BinarySearch(all, m.Series)
+			return !exists || !slices.Contains(c.rules, m.Rule)
+		})
+	}
+	if closeErr := q.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("read series names: %w", err)
+	}
+	c.namesAt = now
+	return nil
+}
+
+// allNames are those that are stored or exposed, sorted. c.mu is held.
+func (c *Catalog) allNames() []string {
+	all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// readExposed reports whether targets expose other names than before. c.mu is held.
+func (c *Catalog) readExposed() (changed bool) {
+	if c.exposed == nil {
+		return false
+	}
+	exposed, version := c.exposed(c.exposedVersion)
+	if version == c.exposedVersion {
+		return false
+	}
+	c.exposedVersion = version
+	c.labels = make(map[string][]string, len(exposed))
+	c.types = make(map[string]model.MetricType, len(exposed))
+	for _, e := range exposed {
+		// Several jobs may expose it.
+		if known, ok := c.labels[e.Name]; ok && !slices.Equal(known, e.LabelNames) {
+			e.LabelNames = slices.Concat(known, e.LabelNames)
+			slices.Sort(e.LabelNames)
+			e.LabelNames = slices.Compact(e.LabelNames)
+		}
+		c.labels[e.Name] = e.LabelNames
+		if known, ok := c.types[e.Name]; ok && known != e.Type {
+			e.Type = model.MetricTypeUnknown
+		}
+		c.types[e.Name] = e.Type
+	}
+	return true
+}
+
+func mappingsOf(compiled []*rules.Compiled, names []string, types map[string]model.MetricType) map[rules.Metric][]Mapping {
+	mappings := make(map[rules.Metric][]Mapping, len(names))
+	for _, r := range slices.Backward(compiled) {
+		for _, series := range names {
+			if name, ok := r.MetricName(series, types[series]); ok {
+				metric := rules.Metric{API: r.API, Name: name}
+				mappings[metric] = append(mappings[metric], Mapping{r, series})
+			}
+		}
+	}
+	return mappings
+}
+
+// Reads returns the matchers on the metric name of each selector that making a metric
+// takes.
+func (c *Catalog) Reads(metric rules.Metric) (all [][]*labels.Matcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.mappings[metric] {
+		if _, known := c.queries[m][""]; !known {
+			expr, err := m.Rule.Placeholder(m.Series)
+			if err != nil {
+				continue // evaluating it will say so
+			}
+			c.note(m, "", expr)
+		}
+		for _, q := range c.queries[m] {
+			all = append(all, q.names...)
+		}
+	}
+	return all
+}
+
+// Evaluated notes the query of a mapping for a kind of object: a template may read other
+// series for each. It reports whether the query is new.
+func (c *Catalog) Evaluated(m Mapping, groupBy, expr string) (q Query, isNew bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.queries[m][groupBy]; ok {
+		return known, false
+	}
+	return c.note(m, groupBy, expr), true
+}
+
+// note notes an empty Query for what is not PromQL. c.mu is held.
+func (c *Catalog) note(m Mapping, groupBy, expr string) (q Query) {
+	if parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr); err == nil {
+		q.names = rules.NameMatchers(parsed)
+		if q.Grouping = tsdb.NewGrouping(parsed); groupBy != "" {
+			q.Grouping = tsdb.NewGrouping(parsed, groupBy)
+		}
+	}
+	if c.queries == nil {
+		c.queries = map[Mapping]map[string]Query{}
+	}
+	if c.queries[m] == nil {
+		c.queries[m] = map[string]Query{}
+	}
+	c.queries[m][groupBy] = q
+	return q
+}
+
+// LabelNames returns the label names of a mapping's series, none when no series satisfy
+// the rule and the matchers.
+func (c *Catalog) LabelNames(ctx context.Context, m Mapping, more ...*labels.Matcher) ([]string, error) {
+	q, err := c.querier()
+	if err != nil {
+		return nil, err
+	}
+	names, _, err := q.LabelNames(ctx, nil, append(m.SeriesMatchers(), more...)...)
+	names = slices.Clone(names) // it is the querier's
+	if closeErr := q.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read labels of %s: %w", m.Series, err)
+	}
+	return names, nil
+}
+
+func (c *Catalog) querier() (storage.Querier, error) {
+	now := c.now()
+	q, err := c.queryable.Querier(now.Add(-SeriesMaxAge).UnixMilli(), now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", err)
+	}
+	return q, nil
+}
+
+// Exposure is what targets expose, as of a moment ago.
+type Exposure struct {
+	Labels  map[string][]string // by name
+	Version uint64              // changes with the names
+	Known   bool                // false: nobody says what targets expose
+}
+
+// Exposure returns what targets expose.
+func (c *Catalog) Exposure() Exposure {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Exposure{Labels: c.labels, Version: c.exposedVersion, Known: c.exposed != nil}
+}
+
+// MatchingNames returns the names that matchers on the metric name match.
+func (e Exposure) MatchingNames(on []*labels.Matcher) (names []string) {
+	if name, ok := rules.OneName(on); ok {
+		if _, exposed := e.Labels[name]; exposed {
+			names = append(names, name)
+		}
+		return names
+	}
+	for name := range e.Labels {
+		if rules.MatchesName(on, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,15 @@
+// Package explain says why a metric has no value.
+//
+// An [Explainer] follows the chain of a [Question] from the object to its value: the
+// object and the pods behind it, the HorizontalPodAutoscalers that ask, the rule, the
+// monitors that select the object, their endpoints and targets, the series and their
+// samples. The [Explanation] has a [Step] for each [Link], of which the first that is
+// broken is the reason. It says nothing about other namespaces than the question's.
+//
+// [Explainer.Value] and [Explainer.External] answer requests as package values does, with
+// the first broken link as the reason of an absence: the messages of the APIs' 404s.
+//
+// What it looks at beside package values comes from [Options]: who selects an object
+// ([Reach]), and what jobs expose. An Explainer is safe for concurrent use and starts no
+// goroutines.
+package explain

@@ -1,0 +1,151 @@
+package explain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	apilabels "k8s.io/apimachinery/pkg/labels"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
+)
+
+// Options are what explanations look at beside the database, the targets and the objects.
+// Each may be nil: then explanations say less.
+type Options struct {
+	// Service and Pod return which monitors select an object.
+	Service, Pod func(namespace, name string) Reach
+	// ExposedBy returns the series names that the targets of a job expose, nil for a
+	// job that has not been scraped.
+	ExposedBy func(job string) []catalog.Exposed
+	// Problems returns what keeps promlet from knowing the objects, such as a missing
+	// permission.
+	Problems func() []string
+}
+
+// Reach is which monitors select an object.
+type Reach struct {
+	Monitors []Reaching
+	// Nearest is the monitor of the object's namespace that comes closest to selecting it,
+	// and why it does not; empty where one does.
+	Nearest string
+	// Counted is how many monitors there are for objects of the namespace.
+	Counted int
+}
+
+// Reaching is a monitor that selects an object.
+type Reaching struct {
+	Kind, Namespace, Name string
+	// Err is why it is rejected.
+	Err error
+	// Jobs are made of its endpoints.
+	Jobs []ReachedJob
+}
+
+// ReachedJob is what an endpoint of a monitor makes of an object.
+type ReachedJob struct {
+	Name    string
+	Targets int
+	Missing string // why there are none
+}
+
+// Explainer explains what an Evaluator answers.
+type Explainer struct {
+	opts   Options
+	values *values.Evaluator
+}
+
+// New returns an Explainer.
+func New(opts Options, v *values.Evaluator) *Explainer { return &Explainer{opts: opts, values: v} }
+
+// Explain follows the chain of a question. The error is that of an invalid question.
+func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, error) {
+	if q.Metric == "" || !q.External && q.Object.Resource == "" {
+		return nil, errors.New("explain: name the metric and the object")
+	}
+	if q.Selector == nil {
+		q.Selector = apilabels.Everything()
+	}
+	c := &chain{x: x, told: Explanation{Metric: q.Metric, Namespace: q.Namespace, Object: q.Object.String()}}
+	switch {
+	case q.External:
+		c.told.Object = "external"
+		c.external(ctx, q)
+	case q.Name == "":
+		c.all(ctx, q)
+	default:
+		c.told.Object += "/" + q.Name
+		if c.ask(q) {
+			c.one(ctx, q.Name)
+		}
+	}
+	return &c.told, nil
+}
+
+// Value returns the value of a metric of one object. The error is an Absence with the first
+// broken link, or a fault.
+func (x *Explainer) Value(ctx context.Context, req values.Request, name string) (values.Value, error) {
+	if err := req.Permit(name); err != nil {
+		return values.Value{}, err
+	}
+	req.Names = []string{name}
+	missing, err := x.values.Objects.Missing(req.Kind, req.Namespace, name)
+	if err != nil {
+		return values.Value{}, err
+	}
+	if missing {
+		return values.Value{}, x.Why(ctx, req, name, values.Absent(values.OutcomeNoObject, "there is no such object%s", values.InNamespace(req.Namespace)))
+	}
+	found, err := x.values.Values(ctx, req)
+	if err != nil {
+		return values.Value{}, x.Why(ctx, req, name, err)
+	}
+	v, ok := found[name]
+	switch {
+	case !ok:
+		err = values.Absent(values.OutcomeNoSamples, "no value")
+	case v.Err != nil:
+		err = values.Absent(values.OutcomeNotANumber, "%v", v.Err)
+	}
+	return v, err
+}
+
+// External returns the values of an external metric, likewise.
+func (x *Explainer) External(ctx context.Context, req values.Request) ([]values.Value, error) {
+	found, err := x.values.External(ctx, req)
+	absent, ok := errors.AsType[*values.Absence](err)
+	if !ok || absent.Outcome == values.OutcomeStarting || x.opts.Service == nil {
+		return found, err
+	}
+	c := &chain{x: x}
+	c.externalRequest(ctx, req)
+	return found, c.absence(absent)
+}
+
+// Why replaces the reason that an evaluation found by the first broken link, where that
+// says more. Other errors than an Absence stay.
+func (x *Explainer) Why(ctx context.Context, req values.Request, name string, found error) error {
+	absent, ok := errors.AsType[*values.Absence](found)
+	if !ok || x.opts.Service == nil { // nothing more is known
+		return found
+	}
+	c := &chain{x: x, req: req}
+	c.one(ctx, name)
+	return c.absence(absent)
+}
+
+// absence returns what was found, with the reason of the explanation if it has one.
+func (c *chain) absence(found *values.Absence) error {
+	if c.told.Reason == "" {
+		return found
+	}
+	return values.Absent(cmp.Or(c.told.outcome, found.Outcome), "%s", c.told.Reason)
+}
+
+// mappings returns what makes the metric of what exists, best first.
+func (x *Explainer) mappings(ctx context.Context, metric rules.Metric) ([]catalog.Mapping, error) {
+	all, err := x.values.Catalog.Mappings(ctx)
+	return all[metric], err
+}

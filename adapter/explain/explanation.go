@@ -1,0 +1,91 @@
+package explain
+
+import (
+	apilabels "k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/promlet/promlet/adapter/values"
+)
+
+// Parameter is the parameter of a request for a metric that asks, with any value, for its
+// Explanation instead. Who may read the metric may ask.
+const Parameter = "explain"
+
+// Question is a request for a metric that is to be explained.
+type Question struct {
+	Metric string
+	// Object is the resource that has the metric. Name is empty when the question is about
+	// the objects that Selector picks. Both are empty for an external metric.
+	Object    schema.GroupResource
+	Namespace string
+	Name      string
+	Selector  apilabels.Selector // nil: everything
+	// MetricSelector picks series. nil: all.
+	MetricSelector apilabels.Selector
+	External       bool
+}
+
+// Explanation is the chain from a question to its value, or to the first broken link.
+type Explanation struct {
+	Metric    string `json:"metric"`
+	Object    string `json:"object"` // services/x, pods, or external
+	Namespace string `json:"namespace,omitempty"`
+	// Value is empty when there is none; then Reason says why.
+	Value  string `json:"value,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	Steps  []Step `json:"steps"`
+
+	outcome values.Outcome // of Reason, "" where the evaluation's is as good
+}
+
+// Step is a link of the chain.
+type Step struct {
+	Link  Link   `json:"link"`
+	State State  `json:"state"`
+	Text  string `json:"text"`
+}
+
+// Link names what a step is about.
+type Link string
+
+// State is what was found.
+type State string
+
+// The links, in the order of the chain.
+const (
+	LinkObject     Link = "object"
+	LinkAutoscaler Link = "autoscaler"
+	LinkRule       Link = "rule"
+	LinkMonitor    Link = "monitor"
+	LinkEndpoints  Link = "endpoints"
+	LinkTargets    Link = "targets"
+	LinkSeries     Link = "series"
+	LinkSamples    Link = "samples"
+	LinkValue      Link = "value"
+
+	StateOK     State = "ok"
+	StateBroken State = "broken" // at most one: the rest hangs on it
+	StateNote   State = "note"   // neither good nor bad
+)
+
+// outcomeOf returns the outcome of a request whose first broken link this is, "" where the
+// link does not decide it.
+func outcomeOf(link Link) values.Outcome {
+	switch link {
+	case LinkObject:
+		return values.OutcomeNoObject
+	case LinkRule:
+		return values.OutcomeNoMetric
+	case LinkMonitor:
+		return values.OutcomeNoMonitor
+	case LinkEndpoints:
+		return values.OutcomeNoEndpoints
+	case LinkTargets:
+		return values.OutcomeTargetDown
+	case LinkSeries:
+		return values.OutcomeNoSeries
+	case LinkSamples:
+		return values.OutcomeNoSamples
+	}
+	return ""
+}

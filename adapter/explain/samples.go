@@ -1,0 +1,175 @@
+package explain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// maxExplainedSeries bounds the series whose samples are read.
+const maxExplainedSeries = 500
+
+// storedSeries are those that could answer a request.
+type storedSeries struct {
+	evaluation *values.Evaluation
+	series     int       // 0: none
+	matched    int       // of them, by the metric selector
+	newest     time.Time // sample
+	samples    int       // of the series with the most, within the window
+	interval   time.Duration
+	targets    map[container][]uint64 // by tsdb.Target.ID
+}
+
+// container is a container of a pod.
+type container struct{ pod, name string }
+
+// stored returns the series of the object, of the first mapping that has any.
+func (c *chain) stored(ctx context.Context) (storedSeries, error) {
+	mappings, err := c.x.mappings(ctx, c.req.Metric)
+	if err != nil {
+		return storedSeries{}, err
+	}
+	for _, m := range mappings {
+		e, err := c.x.values.Evaluation(c.req, m)
+		var names []string
+		if err == nil {
+			names, err = e.LabelNames(ctx)
+		}
+		if _, absent := errors.AsType[*values.Absence](err); absent {
+			continue
+		}
+		if err != nil {
+			return storedSeries{}, err
+		}
+		for _, matchers := range c.selections(e, names) {
+			if found, err := c.read(ctx, e, matchers); err != nil || found.series > 0 {
+				return found, err
+			}
+		}
+	}
+	return storedSeries{}, nil
+}
+
+// selections are the ways in which series may be the object's.
+func (c *chain) selections(e *values.Evaluation, labelNames []string) (ways [][]rules.Matcher) {
+	if c.req.Metric.API == rules.ExternalAPI {
+		return [][]rules.Matcher{e.Scope}
+	}
+	rule := e.Mapping.Rule
+	if label := rule.Label(c.req.Kind); label != "" && slices.Contains(labelNames, label) {
+		ways = append(ways, append(slices.Clone(e.Scope), rules.Equal(label, c.name)))
+	}
+	if label := rule.Label(objects.Pod()); label != "" && len(c.pods) > 0 {
+		ways = append(ways, append(slices.Clone(e.Scope), rules.OneOf(label, c.pods)))
+	}
+	return ways
+}
+
+// read reads the series that matchers select.
+func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules.Matcher) (storedSeries, error) {
+	v := c.x.values
+	found := storedSeries{evaluation: e, interval: v.Targets.Interval, targets: map[container][]uint64{}}
+	now := v.Now()
+	q, err := v.DB.Querier(now.Add(-max(e.Mapping.Rule.Window, catalog.SeriesMaxAge)).UnixMilli(), now.UnixMilli())
+	if err != nil {
+		return found, err
+	}
+	set := q.Select(ctx, false, nil, append(e.Mapping.SeriesMatchers(), rules.Plain(matchers)...)...)
+	var it chunkenc.Iterator
+	for found.series < maxExplainedSeries && set.Next() {
+		series := set.At()
+		it = series.Iterator(it)
+		source, known := v.Source(series.Labels())
+		if known && source.Target.Ended.IsZero() {
+			found.interval = max(found.interval, source.Target.Interval)
+			found.addTarget(series.Labels(), source.Target.ID)
+		}
+		found.add(series.Labels(), it, now)
+	}
+	return found, errors.Join(set.Err(), q.Close())
+}
+
+func (f *storedSeries) add(series labels.Labels, it chunkenc.Iterator, now time.Time) {
+	f.series++
+	if !slices.ContainsFunc(f.evaluation.Request.Matchers, func(m rules.Matcher) bool { return !m.Matches(series.Get(m.Name)) }) {
+		f.matched++
+	}
+	window := max(f.evaluation.Mapping.Rule.Window, tsdb.FreshIntervals*f.interval)
+	samples := 0
+	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+		if typ == chunkenc.ValFloat {
+			if _, v := it.At(); promvalue.IsStaleNaN(v) {
+				continue
+			}
+		}
+		at := time.UnixMilli(it.AtT())
+		if at.After(f.newest) {
+			f.newest = at
+		}
+		if at.After(now.Add(-window)) {
+			samples++
+		}
+	}
+	f.samples = max(f.samples, samples)
+}
+
+func (f *storedSeries) addTarget(series labels.Labels, target uint64) {
+	of := container{series.Get("pod"), series.Get("container")}
+	if of.pod != "" && of.name != "" && !slices.Contains(f.targets[of], target) {
+		f.targets[of] = append(f.targets[of], target)
+	}
+}
+
+// severalTargets names a container that is scraped at several ports or paths, whose values
+// are added up; "" where there is none.
+func (f *storedSeries) severalTargets() string {
+	for of, targets := range f.targets {
+		if len(targets) > 1 {
+			return fmt.Sprintf("container %s of pod %s is scraped at %d ports or paths, which are added up", of.name, of.pod, len(targets))
+		}
+	}
+	return ""
+}
+
+// samples is why there is no value although there are series.
+func (c *chain) samples(found storedSeries) {
+	rule, name, now := found.evaluation.Mapping.Rule, found.evaluation.Mapping.Series, c.x.values.Now()
+	age := now.Sub(found.newest)
+	switch {
+	case found.matched == 0:
+		c.broken(LinkSeries, "of its %d series of %s none matches the metric selector", found.series, name)
+	case found.newest.IsZero():
+		c.broken(LinkSamples, "%s has no current sample for it", name)
+	case age > tsdb.FreshIntervals*found.interval:
+		// Where a target is known to be down, that is the reason.
+		if c.scraped() {
+			c.broken(LinkSamples, "the last sample of %s is %s old: it has not been refreshed within two scrape intervals of %s", name, age.Round(time.Second), model.Duration(found.interval))
+		}
+	case rule.Window > 0 && found.samples == 1:
+		// Likewise.
+		if c.findJobs(); len(c.jobs) > 0 && !c.targetsUp() {
+			return
+		}
+		next := max(time.Second, min(found.newest.Add(found.interval).Sub(now), cmp.Or(c.starting(), found.interval)))
+		c.brokenAs(values.OutcomeTooFewSamples, LinkSamples, "one sample of %s so far, first rate in about %s", name, next.Round(time.Second))
+	case rule.Narrowest > 0 && rule.Narrowest < found.interval:
+		c.broken(LinkSamples, "the query of %s looks back over %s only, and %s is scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
+			rule.Origin(), model.Duration(rule.Narrowest), name, model.Duration(found.interval))
+	default:
+		c.broken(LinkSamples, "the query of %s gives nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)
+	}
+}

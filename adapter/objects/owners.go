@@ -1,0 +1,49 @@
+package objects
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Owner is what owns pods.
+type Owner struct{ Namespace, Group, Kind, Name string }
+
+// ownersOf returns what owns a pod. A Deployment owns through a ReplicaSet, whose name is
+// the Deployment's and the pod's template hash.
+func ownersOf(pod metav1.Object) (owners []Owner) {
+	for _, ref := range pod.GetOwnerReferences() {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			continue
+		}
+		owner := Owner{pod.GetNamespace(), gv.Group, ref.Kind, ref.Name}
+		owners = append(owners, owner)
+		hash := pod.GetLabels()["pod-template-hash"]
+		if name, ok := strings.CutSuffix(ref.Name, "-"+hash); ok && ref.Kind == "ReplicaSet" && hash != "" && name != "" {
+			owners = append(owners, Owner{owner.Namespace, owner.Group, "Deployment", name})
+		}
+	}
+	return owners
+}
+
+// PodsByOwner returns the pods of all namespaces that run or will run: not those that are
+// being deleted or have ended.
+func (r Reader) PodsByOwner() (map[Owner][]*corev1.Pod, error) {
+	pods, err := r.podsOf("")
+	if err != nil {
+		return nil, err
+	}
+	owned := map[Owner][]*corev1.Pod{}
+	for _, pod := range pods {
+		if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		for _, owner := range ownersOf(pod) {
+			owned[owner] = append(owned[owner], pod)
+		}
+	}
+	return owned, nil
+}

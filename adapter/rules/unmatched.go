@@ -1,0 +1,56 @@
+package rules
+
+import (
+	"fmt"
+
+	"github.com/prometheus/common/model"
+)
+
+// Unmatched is a rule of the configuration that takes no series that exists.
+type Unmatched struct {
+	// Rule is where the configuration has it, such as rules[3].
+	Rule string
+	// Why is what keeps it from taking any.
+	Why string
+	// Closest is the series name closest to one that it asks for, if any is close.
+	Closest string
+
+	API API
+}
+
+func (u Unmatched) String() string {
+	if u.Closest == "" {
+		return u.Rule + ": " + u.Why
+	}
+	return fmt.Sprintf("%s: %s (closest: %s)", u.Rule, u.Why, u.Closest)
+}
+
+// Unmatched explains why the rule takes none of the series names.
+func (c *Compiled) Unmatched(names []string) Unmatched {
+	found := Unmatched{Rule: c.String(), API: c.API}
+	on := OnName(c.Matchers)
+	var valid, selected, passed []string
+	for _, name := range names {
+		if !model.LegacyValidation.IsValidMetricName(name) {
+			continue // few rules take such a name
+		}
+		valid = append(valid, name)
+		if !MatchesName(on, name) {
+			continue
+		}
+		selected = append(selected, name)
+		if c.passes(name) {
+			passed = append(passed, name)
+		}
+	}
+	switch query := c.Config.SeriesQuery; {
+	case len(selected) == 0:
+		found.Why = fmt.Sprintf("seriesQuery %q matches no series", query)
+		found.Closest = Closest(valid, mentioned(on)...)
+	case len(passed) == 0:
+		found.Why = fmt.Sprintf("seriesQuery %q matches series, such as %s, but seriesFilters leave none of them", query, selected[0])
+	default:
+		found.Why = fmt.Sprintf("seriesQuery %q matches series, such as %s, but name.matches %q gives none of them a name", query, passed[0], c.Config.Name.Matches)
+	}
+	return found
+}

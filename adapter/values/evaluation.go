@@ -1,0 +1,287 @@
+package values
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// Evaluation is a request to be answered by one mapping.
+type Evaluation struct {
+	Request Request
+	Mapping catalog.Mapping
+	Scope   []rules.Matcher // on the namespace
+
+	evaluator *Evaluator
+	targets   targetTable
+	brief     time.Duration // the longest time that a rate left out as too short was observed for, 0 without one
+}
+
+// Evaluation prepares to answer a request by one mapping. The error is an Absence where
+// the rule cannot tell namespaces apart.
+func (v *Evaluator) Evaluation(req Request, m catalog.Mapping) (*Evaluation, error) {
+	if req.Metric.API == rules.ExternalAPI && !m.Rule.Namespaced() {
+		req.Namespace = ""
+	}
+	e := &Evaluation{Request: req, Mapping: m, evaluator: v, targets: v.Targets.table()}
+	if req.Namespace != "" {
+		label := m.Rule.Label(objects.Namespace())
+		if label == "" {
+			return nil, Absent(OutcomeNoSeries, "%s, which serves %s, has no label for namespaces", m.Rule, m.Series)
+		}
+		e.Scope = append(e.Scope, rules.Equal(label, req.Namespace))
+	}
+	return e, nil
+}
+
+// values looks for the objects' own label first, and then for the pods behind the objects.
+func (e *Evaluation) values(ctx context.Context) (values map[string]Value, err error) {
+	kind, rule := e.Request.Kind, e.Mapping.Rule
+	label := rule.Label(kind)
+	if !e.implies(label) {
+		if _, err := e.LabelNames(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if label != "" {
+		values, err = e.byLabel(ctx, label)
+		if err != nil || len(values) > 0 && (kind.IsPod() || len(values) >= len(e.Request.Names)) {
+			return values, err
+		}
+	}
+	names, err := e.LabelNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	podLabel := rule.Label(objects.Pod())
+	switch {
+	case e.Request.Namespace != "" && !kind.IsPod() && podLabel != "" && slices.Contains(names, podLabel) && !rule.AllPods:
+		return e.byPods(ctx, podLabel, values)
+	case len(values) > 0:
+		return values, nil
+	case label != "" && slices.Contains(names, label):
+		return nil, e.noResult()
+	default:
+		return nil, Absent(OutcomeNoSeries, "%s carries no label that names %s", e.Mapping.Series, kind.GroupResource)
+	}
+}
+
+// implies reports whether the request already guarantees the rule's matchers, by the label
+// that names objects: most rules only want the labels that are asked for.
+func (e *Evaluation) implies(label string) bool {
+	for _, m := range e.Mapping.Rule.Matchers {
+		switch {
+		case m.Name == model.MetricNameLabel:
+		case len(e.Scope) > 0 && m.Name == e.Scope[0].Name && m.Matches(e.Request.Namespace):
+		case m.Name == label && !slices.ContainsFunc(e.Request.Names, func(name string) bool { return !m.Matches(name) }):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// LabelNames returns the label names of the series that the request is about; an Absence
+// where there are no such series.
+func (e *Evaluation) LabelNames(ctx context.Context) ([]string, error) {
+	req, m := &e.Request, e.Mapping
+	namespace, known := req.Namespace, e.Scope
+	label := m.Rule.Label(objects.Namespace())
+	switch {
+	case m.Rule.AllNamespaces: // the query need not be about the request's namespace
+		namespace, known = "", nil
+	case req.Kind.IsNamespace() && len(req.Names) == 1 && label != "":
+		namespace, known = req.Names[0], []rules.Matcher{rules.Equal(label, req.Names[0])}
+	}
+	names, err := e.evaluator.Catalog.LabelNames(ctx, m, rules.Plain(known)...)
+	if err == nil && len(names) == 0 {
+		err = Absent(OutcomeNoSeries, "%s has no series%s that %s takes", m.Series, InNamespace(namespace), m.Rule)
+	}
+	return names, err
+}
+
+// noResult is why a query over series that exist gave no result.
+func (e *Evaluation) noResult() error {
+	if e.brief > 0 {
+		return e.tooBrief()
+	}
+	of := " for it"
+	if e.Request.Metric.API == rules.ExternalAPI {
+		of = InNamespace(e.Request.Namespace)
+	}
+	if window := e.Mapping.Rule.Window; window > 0 {
+		return Absent(OutcomeTooFewSamples, "%s has no rate%s over the last %s: that needs two samples", e.Mapping.Series, of, model.Duration(window))
+	}
+	return Absent(OutcomeNoSamples, "%s has no current sample%s", e.Mapping.Series, of)
+}
+
+// byLabel asks for all objects at once by the label that names them.
+func (e *Evaluation) byLabel(ctx context.Context, label string) (map[string]Value, error) {
+	expr, vector, err := e.query(ctx, label, e.Request.Matchers, e.Scope, []rules.Matcher{rules.OneOf(label, e.Request.Names)})
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]Value, len(vector))
+	for _, sample := range vector {
+		name := sample.Labels.Get(label)
+		if _, twice := values[name]; twice {
+			return nil, fmt.Errorf("%s gives several samples for %s %q: aggregate by (<<.GroupBy>>)", expr, label, name)
+		}
+		values[name] = e.value(sample)
+	}
+	return values, nil
+}
+
+// byPods asks for each object that has no value by the pods that are behind it now.
+func (e *Evaluation) byPods(ctx context.Context, podLabel string, values map[string]Value) (map[string]Value, error) {
+	if values == nil {
+		values = make(map[string]Value, len(e.Request.Names))
+	}
+	var absences reasons
+	for _, name := range e.Request.Names {
+		if _, known := values[name]; known {
+			continue
+		}
+		pods, err := e.evaluator.Objects.Pods(e.Request.Kind, e.Request.Namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(pods) == 0 {
+			absences.add(&Absence{Outcome: OutcomeNoSeries, Reason: "no series names it, and it has no pods" + InNamespace(e.Request.Namespace)})
+			continue
+		}
+		expr, vector, err := e.query(ctx, e.Scope[0].Name, e.Request.Matchers, e.Scope, []rules.Matcher{rules.OneOf(podLabel, pods)})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(vector) > 1:
+			return nil, fmt.Errorf("%s gives %d samples, not one: aggregate by (<<.GroupBy>>)", expr, len(vector))
+		case len(vector) == 1:
+			values[name] = e.value(vector[0])
+		case e.brief > 0:
+			return nil, e.tooBrief()
+		default:
+			absences.add(&Absence{Outcome: OutcomeNoSamples, Reason: fmt.Sprintf("%s has no value yet for its pods %s", e.Mapping.Series, strings.Join(pods, ", "))})
+		}
+	}
+	if len(values) == 0 {
+		return nil, absences.err()
+	}
+	return values, nil
+}
+
+// external returns all results of the query.
+func (e *Evaluation) external(ctx context.Context) ([]Value, error) {
+	_, vector, err := e.query(ctx, "", e.Request.Matchers, e.Scope)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.brief > 0: // the HPA adds the values up: without one of them the sum would be too small
+		return nil, e.tooBrief()
+	case len(vector) == 0:
+		if _, err := e.LabelNames(ctx); err != nil {
+			return nil, err
+		}
+		return nil, e.noResult()
+	}
+	values := make([]Value, len(vector))
+	for i, sample := range vector {
+		if values[i] = e.value(sample); values[i].Err != nil {
+			return nil, complete(OutcomeNotANumber, "%v, of %s", values[i].Err, sample.Labels)
+		}
+	}
+	return values, nil
+}
+
+// query evaluates the rule for the series that matchers select, grouped by a label; ""
+// keeps all results. As in prometheus-adapter, results without the label, such as that
+// of `or vector(0)`, are left out; it is an Absence when no result has it. Rates that have
+// been observed for too short a time are left out, too.
+func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]rules.Matcher) (string, tsdb.Vector, error) {
+	v := e.evaluator
+	expr, err := e.Mapping.Rule.Expand(e.Mapping.Series, slices.Concat(matchers...), groupBy)
+	if err != nil {
+		return "", nil, err
+	}
+	known, isNew := v.Catalog.Evaluated(e.Mapping, groupBy, expr)
+	if isNew {
+		v.Demand.Wake()
+	}
+	v.Logger.Debug("evaluate", "metric", e.Mapping.Series, "rule", e.Mapping.Rule, "query", expr)
+	query := tsdb.Query{
+		Expr: expr, At: v.Now(), Grouping: known.Grouping, Lookback: max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest),
+		Source: v.Source, Object: e.object, Interval: v.Targets.Interval, LongestInterval: e.targets.longest,
+	}
+	start := time.Now()
+	vector, err := v.DB.Instant(ctx, query)
+	v.Evaluated(start, len(vector), err)
+	if err != nil {
+		return "", nil, err // it names the expression
+	}
+	kept := slices.Clone(vector)
+	if groupBy != "" {
+		kept = slices.DeleteFunc(kept, func(s tsdb.Sample) bool { return s.Labels.Get(groupBy) == "" })
+		if len(kept) == 0 && len(vector) > 0 {
+			return "", nil, complete(OutcomeNoSeries, "%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, groupBy)
+		}
+	}
+	e.brief = 0
+	return expr, slices.DeleteFunc(kept, e.isBrief), nil
+}
+
+// object reports since when the pod that a series is about has existed, and whether that
+// pod, or the series' target, is gone.
+func (e *Evaluation) object(series labels.Labels) (since time.Time, gone bool) {
+	rule := e.Mapping.Rule
+	pod, namespace := rule.Label(objects.Pod()), rule.Label(objects.Namespace())
+	if pod == "" || namespace == "" || !series.Has(pod) {
+		return time.Time{}, e.targets.gone(series)
+	}
+	since, gone, err := e.evaluator.Objects.Since(objects.Pod(), series.Get(namespace), series.Get(pod))
+	if err != nil {
+		return time.Time{}, false // it is not known
+	}
+	return since, gone || e.targets.gone(series)
+}
+
+// enoughMoved is by how much counters must have moved for a rate over less than a scrape
+// interval to count: that many events err by a fifth. Over three seconds, after which a
+// target is scraped for the second time, a counter that moves every five seconds would
+// have the rate 0 or 0.33.
+const enoughMoved = 25
+
+// isBrief reports whether a rate has been observed for too short a time to be right, and
+// keeps the longest such time in e.brief. A rate waits until all targets have been scraped
+// twice, and until the counters have moved enough or have been observed for a scrape
+// interval.
+func (e *Evaluation) isBrief(s tsdb.Sample) bool {
+	if !s.Brief || !s.Waiting && (s.Moved >= enoughMoved || s.Moved == 0) {
+		return false
+	}
+	e.brief = max(e.brief, s.Window)
+	return true
+}
+
+func (e *Evaluation) tooBrief() error {
+	return complete(OutcomeTooFewSamples, "%s has been observed for %s so far: its rate takes a scrape interval, or %d events",
+		e.Mapping.Series, e.brief.Round(100*time.Millisecond), enoughMoved)
+}
+
+func (e *Evaluation) value(sample tsdb.Sample) Value {
+	q, err := quantity(sample.Value)
+	v := Value{Quantity: q, Last: sample.Last, Window: sample.Window, Labels: sample.Labels, Err: err}
+	if v.Last.IsZero() {
+		v.Last = e.evaluator.Now() // computed from no sample, as vector(1) is
+	}
+	return v
+}

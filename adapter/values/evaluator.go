@@ -1,0 +1,93 @@
+package values
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// Evaluator answers requests. All fields are required.
+type Evaluator struct {
+	DB      *tsdb.DB
+	Objects objects.Reader
+	Kinds   *objects.Kinds
+	Catalog *catalog.Catalog
+	Demand  *demand.Tracker
+	Targets *Targets
+	// Source returns where a stored series comes from, false where that is not known.
+	Source func(series labels.Labels) (tsdb.Source, bool)
+	// Evaluated is called after each evaluation of a query, which began at start and gave
+	// so many results.
+	Evaluated func(start time.Time, results int, err error)
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// unreadKey marks the context of evaluations that nobody asked for.
+type unreadKey struct{}
+
+// Unread returns a context in which evaluating a metric does not make it wanted.
+func Unread(ctx context.Context) context.Context { return context.WithValue(ctx, unreadKey{}, true) }
+
+// Values returns the values of the requested objects that have one, by name. When none
+// has, the error is an Absence.
+func (v *Evaluator) Values(ctx context.Context, req Request) (values map[string]Value, err error) {
+	err = v.firstMapping(ctx, req, func(e *Evaluation) (bool, error) {
+		values, err = e.values(ctx)
+		return len(values) > 0, err
+	})
+	return values, err
+}
+
+// External returns the values of an external metric, one for each result of the query with
+// its labels; an Absence when there is none.
+func (v *Evaluator) External(ctx context.Context, req Request) (values []Value, err error) {
+	err = v.firstMapping(ctx, req, func(e *Evaluation) (bool, error) {
+		values, err = e.external(ctx)
+		return err == nil, err
+	})
+	return values, err
+}
+
+// firstMapping tries the mappings of a metric until one answers. When none does, the
+// error is an Absence.
+func (v *Evaluator) firstMapping(ctx context.Context, req Request, try func(*Evaluation) (answered bool, err error)) error {
+	mappings, err := v.Catalog.Mappings(ctx)
+	if err != nil {
+		return err
+	}
+	of := mappings[req.Metric]
+	if len(of) == 0 {
+		return Absent(OutcomeNoMetric, "no series has been collected that a rule serves under that name")
+	}
+	if ctx.Value(unreadKey{}) == nil {
+		v.Demand.Read(req.Metric)
+	}
+	absences := reasons{all: Absence{Outcome: OutcomeNoSeries}}
+	for _, m := range of {
+		answered := false
+		e, err := v.Evaluation(req, m)
+		if err == nil {
+			answered, err = try(e)
+		}
+		if absent, ok := errors.AsType[*Absence](err); ok {
+			absences.add(absent)
+		} else if err != nil {
+			return err
+		} else if answered {
+			return nil
+		}
+	}
+	if wait := v.Demand.Starting(req.Metric); wait > 0 {
+		return Absent(OutcomeStarting, "collection of %s has started, first value in about %s", of[0].Series, wait.Round(time.Second))
+	}
+	return absences.err()
+}
