@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/tsdb/querycost"
 )
 
 // Subqueries are refused before they are evaluated where their steps alone would fill the memory or take minutes.
@@ -16,7 +19,7 @@ func TestSubqueriesOfTooManySteps(t *testing.T) {
 		require.ErrorContains(t, err, why)
 		parsed, err := db.Parser().ParseExpr(expr)
 		require.NoError(t, err)
-		require.ErrorContains(t, CheckSteps(parsed, 0), why)
+		require.ErrorContains(t, querycost.Check(parsed, DefaultMaxSamples), why)
 	}
 	refused(`count_over_time(vector(1)[2d:1ms])`, "the subquery [2d:1ms] takes 172800001 steps, more than 1000000: make its step longer or its range shorter")
 	refused(`count_over_time(vector(1)[50y:1ms])`, "the subquery [50y:1ms] takes")
@@ -33,8 +36,15 @@ func TestSubqueriesOfTooManySteps(t *testing.T) {
 		require.NoError(t, err, expr)
 	}
 
-	_, err := db.Engine().NewRangeQuery(t.Context(), db, nil, `max_over_time(vector(1)[1m:1ms])`, at(0), at(3600), 15*time.Second)
-	require.ErrorContains(t, err, "the subquery [1m:1ms] takes 3660001 steps")
-	_, err = db.Engine().NewRangeQuery(t.Context(), db, nil, `max_over_time(vector(1)[range() * 10:step() / 1000])`, at(0), at(3600), 15*time.Second)
-	require.ErrorContains(t, err, "the subquery [10h:15ms] takes")
+	ranged := func(expr, why string) {
+		t.Helper()
+		query, err := db.Engine().NewRangeQuery(t.Context(), db, nil, expr, at(0), at(3600), 15*time.Second)
+		require.NoError(t, err)
+		defer query.Close()
+		result := query.Exec(t.Context())
+		require.ErrorContains(t, result.Err, why)
+		require.ErrorAs(t, result.Err, new(promql.ErrTooManySamples))
+	}
+	ranged(`max_over_time(vector(1)[1m:1ms])`, "the subquery [1m:1ms] takes 3660001 steps")
+	ranged(`max_over_time(vector(1)[range() * 10:step() / 1000])`, "the subquery [10h:15ms] takes")
 }

@@ -10,6 +10,8 @@ import (
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/compression"
+
+	"github.com/promlet/promlet/tsdb/querycost"
 )
 
 // The defaults of Options. Those of Prometheus suit a server with millions of series; these suit tens
@@ -44,9 +46,8 @@ const (
 	// The 512 MiB of Prometheus would fail, or evict the pod, on a small emptyDir.
 	DefaultBlockSegmentSize = 16 << 20
 
-	// DefaultMaxSamples bounds the memory of one query: at 16 bytes a sample, 16 MB. A rate over two
-	// minutes of 5 s scrapes of ten thousand series reads a quarter of it.
-	DefaultMaxSamples = 1_000_000
+	// DefaultMaxSamples bounds the memory of one query.
+	DefaultMaxSamples = querycost.DefaultMaxSamples
 
 	// DefaultQueryTimeout is shorter than the 15 s in which the HorizontalPodAutoscaler comes back with
 	// the next question.
@@ -60,9 +61,8 @@ const (
 	// Instant who know the scrape interval should pass a shorter one.
 	DefaultLookbackDelta = 5 * time.Minute
 
-	// DefaultSubqueryStep is the step of a subquery that names none ([5m:]): Prometheus takes its
-	// evaluation interval, which is one minute by default.
-	DefaultSubqueryStep = time.Minute
+	// DefaultSubqueryStep is the step of a subquery that names none.
+	DefaultSubqueryStep = querycost.DefaultSubqueryStep
 
 	// walPageSize is the unit in which the write-ahead log is written.
 	walPageSize = 32 << 10

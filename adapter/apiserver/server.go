@@ -30,6 +30,7 @@ import (
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
+	"github.com/promlet/promlet/adapter/connlimit"
 	"github.com/promlet/promlet/adapter/explain"
 )
 
@@ -162,6 +163,20 @@ func applyServing(config *genericapiserver.Config, opts Options) error {
 	return nil
 }
 
+// limitStrangers bounds what clients hold before they have authenticated.
+func limitStrangers(config *genericapiserver.Config) {
+	limited := connlimit.New(config.SecureServing.Listener, connlimit.Options{})
+	config.SecureServing.Listener = limited
+	inner := config.Authentication.Authenticator
+	config.Authentication.Authenticator = authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		response, ok, err := inner.AuthenticateRequest(r)
+		if ok && response.User.GetName() != user.Anonymous {
+			limited.Trust(r.RemoteAddr)
+		}
+		return response, ok, err
+	})
+}
+
 func applyAuth(config *genericapiserver.Config, opts Options) error {
 	if opts.Authentication == nil {
 		config.Authentication.Authenticator = anonymous.NewAuthenticator(nil)
@@ -176,6 +191,7 @@ func applyAuth(config *genericapiserver.Config, opts Options) error {
 		return fmt.Errorf("delegate authorization: %w", err)
 	}
 	config.Authentication.Authenticator = requireCredentials(config.Authentication.Authenticator, open)
+	limitStrangers(config)
 	if err := opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return fmt.Errorf("delegate authorization: %w", err)
 	}

@@ -7,10 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/promlet/promlet/adapter/boundedtemplate"
 	"github.com/promlet/promlet/adapter/objects"
 )
 
@@ -21,7 +21,7 @@ type association struct {
 	labelOf   map[schema.GroupResource]string
 	kindOf    map[string]objects.Kind
 	later     map[string]schema.GroupResource // by label: overrides of resources that are not known yet
-	template  *template.Template              // nil: only the overrides count
+	template  *boundedtemplate.Template       // nil: only the overrides count
 	labelForm *regexp.Regexp                  // matches what the template can give; nil without one
 }
 
@@ -56,7 +56,7 @@ func newAssociation(r Resources, kinds *objects.Kinds) (*association, error) {
 		return a, nil
 	}
 	var err error
-	if a.template, err = template.New("resources.template").Delims("<<", ">>").Parse(r.Template); err != nil {
+	if a.template, err = boundedtemplate.Parse("resources.template", r.Template); err != nil {
 		return nil, fmt.Errorf("resources.template: %w", err)
 	}
 	if a.labelForm, err = labelForm(a.template); err != nil {
@@ -67,7 +67,7 @@ func newAssociation(r Resources, kinds *objects.Kinds) (*association, error) {
 
 // labelForm inverts the template. It returns a regular expression that matches the labels
 // that the template can give, with the groups "resource" and perhaps "group".
-func labelForm(t *template.Template) (*regexp.Regexp, error) {
+func labelForm(t *boundedtemplate.Template) (*regexp.Regexp, error) {
 	const group, resource = "\x00g\x00", "\x00r\x00"
 	var b strings.Builder
 	if err := t.Execute(&b, labelArgs{Group: group, Resource: resource}); err != nil {

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"text/template"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/promlet/promlet/adapter/boundedtemplate"
 	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/tsdb/querycost"
 )
 
 // API is one of those that serve metrics.
@@ -56,7 +57,7 @@ type Compiled struct {
 	filters     []nameFilter
 	matches     *regexp.Regexp
 	as          string
-	query       *template.Template
+	query       *boundedtemplate.Template
 	assoc       *association
 	quotesNames bool // the query quotes the series name, so that it may be any
 }
@@ -129,7 +130,7 @@ func (c *Compiled) compile(kinds *objects.Kinds) error {
 	if c.Config.MetricsQuery == "" {
 		return errors.New("metricsQuery is empty: give a template such as sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)")
 	}
-	if c.query, err = template.New("metricsQuery").Delims("<<", ">>").Parse(c.Config.MetricsQuery); err != nil {
+	if c.query, err = boundedtemplate.Parse("metricsQuery", c.Config.MetricsQuery); err != nil {
 		return fmt.Errorf("metricsQuery: %w", err)
 	}
 	return c.probe(p)
@@ -150,6 +151,9 @@ func (c *Compiled) probe(p parser.Parser) error {
 		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
 	}
 	c.Window, c.Narrowest = windows(parsed)
+	if err := querycost.Check(parsed, querycost.DefaultMaxSamples); err != nil {
+		return fmt.Errorf("metricsQuery: %w", err)
+	}
 	if c.AllPods, err = c.sameForAll(objects.Pod()); err != nil {
 		return err
 	}

@@ -187,7 +187,11 @@ func (s *sides) compareErrors(t *testing.T) {
 		s.same(t, ask, "/query_range", "query", "up", "start", "1", "end", "0", "step", "1")
 		s.same(t, ask, "/query_range", "query", "vector(1)", "start", "0", "end", "1000000", "step", "1000", "limit", "0")
 		// More samples than one query may hold.
-		s.same(t, ask, "/query_range", "query", "count_over_time(vector(1)[20d:1s])", "start", "3600000", "end", "3600010", "step", "1")
+		// Ours says why, too.
+		heavy := []string{"query", "count_over_time(vector(1)[20d:1s])", "start", "3600000", "end", "3600010", "step", "1"}
+		ours, theirs := ask(t, s.promlet, "/query_range", heavy...), ask(t, s.prometheus, "/query_range", heavy...)
+		require.Equal(t, []any{theirs.code, theirs.ErrorType}, []any{ours.code, ours.ErrorType})
+		require.Equal(t, theirs.Error+": the subquery [20d:1s] takes 1728011 steps, more than 1000000: make its step longer or its range shorter", ours.Error)
 	}
 	for _, path := range []string{"/", "/nonsense", "/query/x", "/label", "/admin/tsdb/snapshot", "/search/metric_names"} {
 		s.same(t, get, path)
