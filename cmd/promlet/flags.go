@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	config_util "github.com/prometheus/common/config"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/scrape/destination"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -67,7 +70,9 @@ type options struct {
 	sections cliflag.NamedFlagSets
 	parsed   *pflag.FlagSet
 	// reload asks for the configuration file to be loaded again; not a flag.
-	reload <-chan os.Signal
+	reload                           <-chan os.Signal
+	allowedNetworks, refusedNetworks []string
+	destinations                     destination.Policy // of these
 	// scrapeClient is added to how targets are reached; not a flag.
 	scrapeClient []config_util.HTTPClientOption
 }
@@ -134,6 +139,8 @@ func (o *options) addFlags() {
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", true, "Also scrape Pods and Services annotated prometheus.io/scrape: \"true\".")
 	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", false, "Ask targets for compressed responses. Saves nine tenths of the traffic, and takes more CPU time, here and in targets, than the rest of a scrape.")
+	scrape.StringSliceVar(&o.allowedNetworks, "scrape-allowed-networks", nil, "Networks, such as 10.0.0.0/8, to which scrapes, their proxies and token endpoints may connect although they are loopback or link-local addresses or cloud metadata services, which are refused. With --manifests every address is allowed.")
+	scrape.StringSliceVar(&o.refusedNetworks, "scrape-refused-networks", nil, "Networks to which scrapes, their proxies and token endpoints may not connect, whatever --scrape-allowed-networks says.")
 	scrape.DurationVar(&o.rateWindow, "rate-window", rules.DefaultRateWindow, "Window over which the default rules compute rates.")
 
 	ingestion := o.sections.FlagSet("ingestion")
@@ -195,11 +202,16 @@ func (o *options) validate() error {
 	check(o.webListenAddress == "" || err == nil, "web-listen-address", o.webListenAddress, "give HOST:PORT, such as "+defaultWebListenAddress)
 	_, err = o.level()
 	check(err == nil, "log-level", o.logLevel, "choose debug, info, warn or error")
+	const network = "give networks such as 10.0.0.0/8, or IP addresses"
 	const selector = "give a label selector, such as team=blue"
 	_, err = parseSelector(o.monitorSelector)
 	check(err == nil, "monitor-selector", o.monitorSelector, selector)
 	_, err = parseSelector(o.monitorNamespaceSelector)
 	check(err == nil, "monitor-namespace-selector", o.monitorNamespaceSelector, selector)
+	o.destinations.Allowed, err = destination.ParseNetworks(o.allowedNetworks)
+	check(err == nil, "scrape-allowed-networks", strings.Join(o.allowedNetworks, ","), network)
+	o.destinations.Refused, err = destination.ParseNetworks(o.refusedNetworks)
+	check(err == nil, "scrape-refused-networks", strings.Join(o.refusedNetworks, ","), network)
 	o.scrapeTimeout = min(o.scrapeTimeout, o.scrapeInterval)
 	if o.podName == "" {
 		if o.podName, err = os.Hostname(); err != nil {
@@ -226,6 +238,8 @@ func (o *options) validateSource() []error {
 		}
 		return append(o.authentication.Validate(), o.authorization.Validate()...)
 	}
+	// Whoever writes the files may as well connect.
+	o.destinations.Allowed = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	var errs []error
 	if o.kubeconfig != "" {
 		errs = append(errs, fmt.Errorf("--kubeconfig=%s: leave it out: --manifests is used in place of a cluster", o.kubeconfig))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	config_util "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"golang.org/x/sync/errgroup"
@@ -53,7 +54,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		Logger:            logger.With("component", "scrape"),
 		Registerer:        registry,
 		UserAgent:         "promlet/" + buildVersion(),
-		HTTPClientOptions: opts.scrapeClient,
+		HTTPClientOptions: append([]config_util.HTTPClientOption{config_util.WithDialContextFunc(opts.destinations.DialContext)}, opts.scrapeClient...),
 		OnDemand:          opts.ingest == ingestDemand,
 		NoCompression:     !opts.scrapeCompression,
 		SampleLimit:       opts.sampleLimit(),

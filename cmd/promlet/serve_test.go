@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,6 +162,27 @@ func TestServeAmongHostilePods(t *testing.T) {
 	time.Sleep(3 * time.Second) // a few more scrapes of the endless one
 	got, _ := p.metric("pods/*/queue_depth")
 	require.Equal(t, "healthy=3", got)
+}
+
+// In a cluster scrapes do not reach what trusts promlet's own machine, unless a flag says so.
+func TestWhereScrapesGo(t *testing.T) {
+	loopback, metadata, pod := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("10.244.0.7")
+	f := func(allowed []netip.Addr, change func(*options)) {
+		t.Helper()
+		opts := newOptions()
+		change(opts)
+		require.NoError(t, opts.validate())
+		for _, addr := range []netip.Addr{loopback, metadata, pod} {
+			require.Equal(t, slices.Contains(allowed, addr), opts.destinations.Check(addr) == nil, addr)
+		}
+	}
+	f([]netip.Addr{pod}, func(*options) {})
+	f([]netip.Addr{loopback, pod}, func(o *options) { o.allowedNetworks = []string{"127.0.0.0/8"} })
+	f(nil, func(o *options) { o.refusedNetworks = []string{"10.0.0.0/8"} })
+	f([]netip.Addr{loopback, metadata, pod}, func(o *options) { o.manifests = t.TempDir() })
+	opts := newOptions()
+	opts.allowedNetworks = []string{"ten"}
+	require.ErrorContains(t, opts.validate(), "--scrape-allowed-networks=ten: give networks such as 10.0.0.0/8, or IP addresses")
 }
 
 // Nothing that one promlet does belongs to the whole process.

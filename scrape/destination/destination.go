@@ -45,7 +45,7 @@ func (p Policy) Check(addr netip.Addr) error {
 	if slices.ContainsFunc(p.Allowed, holds) {
 		return nil
 	}
-	kind := ""
+	var kind string
 	switch {
 	case addr.IsLoopback():
 		kind = "a loopback address"
