@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -113,8 +114,8 @@ func (s *Server) Handler() http.Handler {
 	return guarded(mux)
 }
 
-// guarded keeps pages of other origins from reading answers, including those whose host names resolve to this machine
-// (DNS rebinding).
+// guarded keeps pages of other origins from having anything evaluated and from reading answers, including those whose
+// host names resolve to this machine (DNS rebinding).
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -125,8 +126,27 @@ func guarded(next http.Handler) http.Handler {
 			http.Error(w, fmt.Sprintf("invalid Host %q: use localhost or an IP address", r.Host), http.StatusForbidden)
 			return
 		}
+		if foreign(r) {
+			http.Error(w, "refused: a page of another origin asked; open promlet's address itself", http.StatusForbidden)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// foreign reports whether a browser sends a request for a page of another origin. A link may lead to the first page.
+// Clients that are no browsers send none of these headers.
+func foreign(r *http.Request) bool {
+	if origin := r.Header.Get("Origin"); origin != "" {
+		if u, err := url.Parse(origin); err != nil || u.Host != r.Host {
+			return true
+		}
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return false
+	}
+	return r.Method != http.MethodGet || r.URL.Path != "/" || r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
 // toLoopback reports whether a request came to a loopback address, as through kubectl port-forward.
