@@ -14,6 +14,7 @@ import (
 
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 // Manager runs the scrape loops of a set of jobs. Its methods may be called at
@@ -240,6 +241,10 @@ func stopAll(loops []*loop) {
 
 // Samples counts the samples of a scrape: those in the body, and those of them that were stored.
 type Samples struct{ Seen, Stored int }
+
+// PublicReason is the text of a target's LastError without what the target has sent: for
+// those who may read its metrics, but not what else is served where its monitor leads.
+func PublicReason(err error) string { return reason.Public(err) }
 
 // LastSamples returns the samples of the last scrapes, by target as TargetsActive returns
 // them. A target that has not been scraped yet has none.

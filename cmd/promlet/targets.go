@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -8,6 +9,7 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/adapter/values"
+	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -25,7 +27,10 @@ func (a *app) targets(known uint64) ([]values.Target, uint64) {
 	all := make([]values.Target, len(a.scraped.targets))
 	for i, t := range a.scraped.targets {
 		all[i] = a.scraped.shown[i]
-		all[i].LastScrape, all[i].Err = t.LastScrape(), t.LastError()
+		all[i].LastScrape = t.LastScrape()
+		if err := t.LastError(); err != nil {
+			all[i].Err = errors.New(scrape.PublicReason(err))
+		}
 	}
 	return all, version
 }

@@ -123,7 +123,7 @@ func (f *Fetcher) Fetch(ctx context.Context, target string, timeout time.Duratio
 	defer closeBody(resp)
 
 	if resp.StatusCode != http.StatusOK {
-		return Answer{}, fmt.Errorf("server returned HTTP status %s", reason.Shorten(resp.Status, reason.MaxExcerpt))
+		return Answer{}, fmt.Errorf("server returned HTTP status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	contentType := resp.Header.Get("Content-Type")
 	if len(contentType) > maxContentType {

@@ -127,6 +127,27 @@ func Excerpt(line []byte) string {
 	return fmt.Sprintf("%q...", line[:MaxExcerpt])
 }
 
+// Public is the text of an error without its quotations, which may be of what a target
+// has sent: a quotation becomes "…".
+func Public(err error) string {
+	var b strings.Builder
+	quoted := false
+	text := err.Error()
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			if quoted = !quoted; quoted {
+				b.WriteString(`"…"`)
+			}
+		case !quoted:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
 // Kind is the text of an error without what may differ from scrape to scrape: numbers
 // (ports, sizes, lines) and quotations.
 func Kind(err error) string {

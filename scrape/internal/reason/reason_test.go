@@ -25,6 +25,9 @@ func TestReasons(t *testing.T) {
 	require.EqualError(t, pe, "line 3: short")
 	require.Nil(t, errors.Unwrap(pe))
 
+	require.Equal(t, `line 3: expected value, in "…"`, Public(errors.New(`line 3: expected value, in "secret{x=\"y\"} z"`)))
+	require.Equal(t, `append "…": cut "…"`, Public(errors.New(`append "secret": cut "sec...`)))
+	require.Equal(t, "timed out after 1s", Public(errors.New("timed out after 1s")))
 	kind := func(s string) string { return Kind(errors.New(s)) }
 	require.Equal(t, kind("read tcp 127.0.0.1:5678->10.0.0.1:80: reset"), kind("read tcp 127.0.0.1:1234->10.0.0.1:80: reset"))
 	require.Equal(t, kind(`line 7: bad "x\"y" here`), kind(`line 12: bad "z" here`))
