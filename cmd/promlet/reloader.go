@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -90,6 +91,10 @@ func (r *reloader) reload(force bool) {
 }
 
 func (r *reloader) load(data []byte) error {
+	if len(bytes.TrimSpace(data)) == 0 {
+		// Many programs empty a file before they write it.
+		return errors.New("the file is empty: for the default rules alone, write {}")
+	}
 	file, err := configfile.Parse(data)
 	if err != nil {
 		return err

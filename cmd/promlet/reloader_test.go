@@ -139,6 +139,9 @@ func (p *process) wrongConfigs(file *mountedConfig) {
 	f("rules:\n"+second+"seriesQuery: x\n  metricsQuery: sum(", "rules[1]: metricsQuery gives no PromQL")
 	f("rules:\n"+second+"seriesQuerry: x\n", `unknown field "rules[1].seriesQuerry"`)
 	f("rules: {", "yaml: line 1")
+	f("\n", "the file is empty: for the default rules alone, write {}")
+	f("rules:\n"+second+"seriesQuery: x\n  metricsQuery: count_over_time(vector(1)[2d:1ms])\n", "rules[1]: metricsQuery: the subquery [2d:1ms] takes")
+	f("rules:\n"+second+"seriesQuery: x\n  metricsQuery: '<<range 2000000000>><<end>>'\n", "rules[1]: metricsQuery: ")
 	f("keep: ['(']\nrules:\n"+gaugeRule("other"), "keep[0]: ")
 	f("serviceMonitors: [{}]\nrules:\n"+gaugeRule("other"), "serviceMonitors[0]: give it a metadata.name")
 	require.NoError(p.t, os.Remove(filepath.Join(file.dir, "..data"))) // as when the ConfigMap loses the key
