@@ -27,13 +27,19 @@ import (
 // returns its address.
 func startServer(t *testing.T, f *fixture, checks ...healthz.HealthChecker) string {
 	t.Helper()
+	return serve(t, apiserver.Options{Provider: f.Provider, Explain: f.Explainer.Explain, ReadyChecks: checks})
+}
+
+// serve serves on a loopback port until the test ends and returns the address.
+func serve(t *testing.T, opts apiserver.Options) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	serving := genericoptions.NewSecureServingOptions()
-	serving.Listener = listener
-	serving.BindAddress = net.IPv4(127, 0, 0, 1)
-	serving.ServerCert.CertDirectory = ""
-	server, err := apiserver.New(apiserver.Options{Provider: f.Provider, Explain: f.Explainer.Explain, SecureServing: serving, ReadyChecks: checks})
+	opts.SecureServing = genericoptions.NewSecureServingOptions()
+	opts.SecureServing.Listener = listener
+	opts.SecureServing.BindAddress = net.IPv4(127, 0, 0, 1)
+	opts.SecureServing.ServerCert.CertDirectory = ""
+	server, err := apiserver.New(opts)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
