@@ -104,7 +104,7 @@ func TestExplanations(t *testing.T) {
 		th.services, th.targets = nil, nil
 		th.problems = []string{"watch pods: connection refused", "list podmonitors: podmonitors is forbidden: User x cannot", "list servicemonitors: servicemonitors is forbidden: User x cannot", "read Secret other/s: secrets is forbidden"}
 	})
-	f("no monitor of its namespace", "no monitor selects the Service: there is none in namespace default, and none of another namespace does", func(th *monitored) {
+	f("no monitor of its namespace", "no monitor selects the Service: namespace default has none, and no monitor of another namespace selects it", func(th *monitored) {
 		th.services["shop"], th.targets = explain.Reach{Counted: 1}, nil
 		th.pods["shop-1"] = explain.Reach{Counted: 1}
 	})

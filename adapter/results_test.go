@@ -187,7 +187,7 @@ func TestWindowsThatHoldFewSamples(t *testing.T) {
 func TestNamespacesThroughAnother(t *testing.T) {
 	f := scenario(t)
 	require.Equal(t, "default=30@120s", f.ask("default/namespaces/default/http_requests"))
-	require.Contains(t, f.ask("empty/namespaces/default/http_requests"), "404: the server could not find the metric http_requests for namespaces default: namespace empty tells nothing about others")
+	require.Contains(t, f.ask("empty/namespaces/default/http_requests"), "404: the server could not find the metric http_requests for namespaces default: a request in namespace empty cannot read metrics of another namespace")
 	require.Equal(t, "default=30@120s", f.ask("default/namespaces/*/http_requests"))
 	require.Empty(t, f.ask("empty/namespaces/*/http_requests"))
 	require.Equal(t, "default=30@120s", f.ask("/namespaces/*/http_requests"))

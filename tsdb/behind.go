@@ -13,9 +13,9 @@ import (
 // there are metrics, and indexing all series for each would be quadratic.
 const maxTables = 64
 
-// behindResults finds what was read of the series behind a result: those that agree with it on the labels of
-// the result, as far as the selector they come from has these labels at all (group_left and label_replace
-// add some that it has not). Of a result that agrees with none, it is what was read of all.
+// behindResults finds the series behind a result: those with the same values of the result's labels, as far as the
+// selector that they come from has these labels (group_left and label_replace add some that it has not). If no series
+// matches, all of them count.
 type behindResults struct {
 	selections []*usedSelection
 	all        span

@@ -116,7 +116,7 @@ func advise(err error) error {
 	return err
 }
 
-// refused tells errors of the system around the data from damage to the data.
+// refused reports whether an error is one of the system around the data, not damage to the data.
 func refused(err error) bool {
 	for _, e := range []error{
 		fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,

@@ -63,8 +63,8 @@ func (v *view) near(from, to int) int64 {
 	return (v.samples[to-1].t - v.samples[from].t) * 11 / 10 / int64(to-1-from)
 }
 
-// extend lets the samples of a counter reach to the edges of the window. Where promql would not extend its
-// rate to an edge, because no sample is near, one is put there, on the line through those that there are.
+// extend lets the samples of a counter reach the edges of the window. Where promql would not extrapolate to an edge,
+// because no sample is near, it adds a sample there, extrapolated linearly from the others.
 func (v *view) extend(sel *selection, s *seriesIn) {
 	// Where the window holds too few, those before it count as well.
 	first := max(s.from, min(s.window, s.to-2))

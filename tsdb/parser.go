@@ -101,7 +101,7 @@ func bounded(input string) error {
 	return fmt.Errorf("has more than %d names, numbers, strings, operators and brackets: split it", maxExprItems)
 }
 
-// deeper tells whether a node has more than depth levels below it.
+// deeper reports whether a node has more than depth levels below it.
 func deeper(node parser.Node, depth int) bool {
 	if depth < 0 {
 		return true

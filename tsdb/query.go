@@ -51,10 +51,9 @@ type Vector []Sample
 
 // Sample is one result of an instant query.
 //
-// Which series a result was computed from is told by its labels: those that agree with it on the labels that
-// both have. Where that is not enough (labels made up by label_replace, both sides of an `or`) all series of
-// the query count, so Last may be older than the truth, never newer; except for a scalar() of series that
-// differ from the result in a label.
+// A result is taken to be computed from the series that agree with it on every label that both have. Where labels
+// do not decide (label_replace, both sides of an `or`), all series of the query count: Last may then be too old,
+// never too new. One exception: series inside a scalar() are missed if they differ from the result in a label.
 type Sample struct {
 	Labels labels.Labels
 	Value  float64

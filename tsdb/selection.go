@@ -36,6 +36,10 @@ const (
 	readPast
 )
 
+// FreshIntervals is for how many scrape intervals after its last successful scrape a series counts: one
+// failed scrape takes nothing away.
+const FreshIntervals = 2
+
 // newSelection reads the hints that the engine gives with each selector.
 func (v *view) newSelection(hints *storage.SelectHints) *selection {
 	if hints == nil {
@@ -137,8 +141,8 @@ func (v *view) gone(s *seriesIn) bool {
 	return gone
 }
 
-// ended is when the target of a series that is gone was taken away: now, where its pod is gone and scraping has not
-// followed yet.
+// ended returns when the target of a series that is gone was removed, in milliseconds. It returns now if the pod is
+// gone but the target is still scraped.
 func (v *view) ended(s *seriesIn) int64 {
 	if s.target.Ended.IsZero() {
 		return v.at
@@ -159,7 +163,7 @@ func (v *view) countOnce(sel *selection) {
 			continue
 		}
 		id := exposed{url: s.target.ID, series: s.exposed}
-		id.object, v.buf = hashOf(s.labels, v.grouping.apart, v.buf)
+		id.object, v.buf = hashOf(s.labels, v.grouping.countedPer, v.buf)
 		other := first[id]
 		switch {
 		case other == nil:

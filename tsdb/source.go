@@ -11,7 +11,7 @@ import (
 // Source is where a series comes from, as whoever scrapes it knows.
 type Source struct {
 	Target *Target
-	// Exposed tells the series of a target apart as the target exposes them. Series that agree in Target.ID and in
+	// Exposed identifies a series of the target as the target exposes it. Series that agree in Target.ID and in
 	// Exposed are one series that is scraped several times; it counts once.
 	Exposed uint64
 	// First is the time of the first sample. Since is since when the target's series of that name have been
@@ -21,7 +21,7 @@ type Source struct {
 
 // Target is what is scraped, at some moment. It does not change.
 type Target struct {
-	// ID tells targets apart by their URLs: the same URL has the same ID, whatever labels it is scraped under.
+	// ID identifies the URL: the same URL has the same ID, whatever labels it is scraped under.
 	ID uint64
 	// Rank orders the targets of one ID: of a series that several have, the one of the lowest counts.
 	Rank uint64
@@ -33,8 +33,8 @@ type Target struct {
 	FailingSince time.Time
 	// Ended is when the target was taken away; zero: it is still scraped.
 	Ended time.Time
-	// Changes are the last times, the latest one last, at which so many targets beside this one came or went, or
-	// this one did, that its load is another since.
+	// Changes are the last times, the latest one last, at which enough targets of the job came or went to change
+	// this target's load.
 	Changes []time.Time
 }
 
@@ -44,18 +44,14 @@ func (t *Target) changedAfter(ms int64) bool {
 	return n > 0 && t.Changes[n-1].UnixMilli() > ms
 }
 
-// FreshIntervals is for how many scrape intervals after its last successful scrape a series counts: one
-// failed scrape takes nothing away.
-const FreshIntervals = 2
-
 // Grouping is how an expression adds series up.
 type Grouping struct {
 	// results are the labels that all its aggregations keep, sorted: series that agree on them are parts of
 	// one sum.
 	results []string
-	// apart are the labels that any aggregation keeps, sorted: series that differ in them may be asked for
-	// apart, so that one scraped twice counts for each.
-	apart []string
+	// countedPer are the labels that any aggregation keeps, and those that tell apart the objects asked about,
+	// sorted: a URL counts once for each combination of their values.
+	countedPer []string
 	// single: there is no aggregation. Each series is a result.
 	single bool
 	// without: an aggregation drops labels instead of keeping them.
@@ -65,7 +61,7 @@ type Grouping struct {
 // NewGrouping reads the aggregations of an expression. asked are the labels, beside those that it keeps, that tell
 // apart the objects that are asked about: a series that is scraped several times counts once for each of their values.
 func NewGrouping(expr parser.Expr, asked ...string) *Grouping {
-	g := &Grouping{single: true, apart: slices.Clone(asked)}
+	g := &Grouping{single: true, countedPer: slices.Clone(asked)}
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		a, ok := node.(*parser.AggregateExpr)
 		switch {
@@ -79,12 +75,12 @@ func NewGrouping(expr parser.Expr, asked ...string) *Grouping {
 			g.results = slices.DeleteFunc(g.results, func(name string) bool { return !slices.Contains(a.Grouping, name) })
 		}
 		g.single = false
-		g.apart = append(g.apart, a.Grouping...)
+		g.countedPer = append(g.countedPer, a.Grouping...)
 		return nil
 	})
 	slices.Sort(g.results)
-	slices.Sort(g.apart)
-	g.apart = slices.Compact(g.apart)
+	slices.Sort(g.countedPer)
+	g.countedPer = slices.Compact(g.countedPer)
 	return g
 }
 

@@ -14,7 +14,7 @@ import (
 // what Prometheus does without feature flags.
 func (db *DB) Parser() parser.Parser { return db.parser }
 
-// Features tells which features of the storage and of PromQL are on, as Prometheus names them.
+// Features returns which features of the storage and of PromQL are on, as Prometheus names them.
 func (db *DB) Features() features.Collector { return db.features }
 
 // Retention returns Options.Retention.
@@ -58,7 +58,7 @@ func (db *DB) Stats(label string, limit int) (*promtsdb.Stats, error) {
 	return db.store.Head().Stats(label, limit), nil
 }
 
-// WALReplayStatus tells which segments of the log Open has read.
+// WALReplayStatus returns which segments of the log Open has read.
 func (db *DB) WALReplayStatus() (promtsdb.WALReplayStatus, error) {
 	return db.stats.Head.WALReplayStatus.GetWALReplayStatus(), nil
 }

@@ -13,9 +13,9 @@ const (
 	// joinSlack is how long after a change the first scrape of a target may be that joined with it. In milliseconds.
 	joinSlack = 2000
 
-	// enoughMoved is by how much the counters of a sum must have moved since its targets changed for its rate
-	// to be over that time only. Counting 100 events errs by a tenth, as much as an HPA tolerates.
-	enoughMoved = 100
+	// sinceChangeEvents is how many events the counters of a sum must have counted since its targets changed for its
+	// rate to be over that time only. Counting 100 events errs by a tenth, as much as an HPA tolerates.
+	sinceChangeEvents = 100
 
 	// leastPatience is for how long at least a sum may stay as it was before a change: two changes a moment apart
 	// take so long to be read twice. In milliseconds.
@@ -45,11 +45,10 @@ type sum struct {
 
 // together makes the rates of one sum be about the same time.
 //
-// When a pod joins or leaves, the load of the others changes, and their rates over the whole window do not say
-// so yet: added to the new pod's, they make too much; without the one that left, too little. So a sum is read
-// between two changes: in the last such time in which every target that was there has been read twice. Just after
-// a change that is the time before it: the sum stays as it was, with the pod that left and without the one that
-// joined, for one scrape interval at most.
+// When a pod joins, the load of the others falls, but their rates over the whole window still show the old load: the
+// sum is too high. When a pod leaves, it is too low. So a sum is read between two changes: in the last such time in
+// which every target that was there has been read twice. Just after a change that is the time before it: the sum stays
+// as it was, with the pod that left and without the one that joined, for one scrape interval at most.
 func (v *view) together(sel *selection) {
 	if !v.changing(sel) {
 		return
@@ -133,9 +132,9 @@ func (v *view) appeared(sel *selection, s *seriesIn) bool {
 	return s.known && s.collected < min(s.first, sel.start) && v.samples[s.from].t >= s.first
 }
 
-// choose finds the last time between two changes in which every target has been read twice. Where there is none
-// that is not long ago, the sum is read over the whole window, up to now; unless that has only just begun to be
-// read.
+// choose picks the last time between two changes in which every target was read twice, if it ended less than
+// s.patience ago. Otherwise the sum is read over the whole window. If all its targets are younger than s.patience, the
+// sum is unknown.
 func (v *view) choose(s *sum) {
 	end := int64(math.MaxInt64)
 	for i := len(s.changes); i >= 0 && v.at-end < s.patience; i-- {
@@ -174,7 +173,8 @@ func (v *view) readTwice(s *sum, begin, end int64) bool {
 	return len(twice) > 0
 }
 
-// clip leaves of a series what is before the end of the time in which its sum is read.
+// clip removes the samples of a series from in.end on. It drops a series that has no earlier sample, or whose target is
+// no longer part of the sum.
 func (v *view) clip(in *sum, s *seriesIn) {
 	begin, end := v.indexSince(s, in.begin), v.indexSince(s, in.end)
 	if s.state == left && (in.end == math.MaxInt64 || in.members[s.target.ID].alive || begin == end || v.at-v.ended(s) >= in.patience) ||
@@ -195,9 +195,9 @@ func (v *view) clip(in *sum, s *seriesIn) {
 	}
 }
 
-// readSince leaves of a series what is after the beginning of the time in which its sum is read, if enough moved in it.
+// readSince makes the window of a series begin at in.begin, if the counters of the sum have moved enough since.
 func (v *view) readSince(sel *selection, in *sum, s *seriesIn) {
-	if s.state != counts || in.begin <= sel.start || in.moved < enoughMoved {
+	if s.state != counts || in.begin <= sel.start || in.moved < sinceChangeEvents {
 		return
 	}
 	if since := v.indexSince(s, in.begin); s.to > since && v.samples[s.to-1].t-v.samples[since].t >= minSpan {

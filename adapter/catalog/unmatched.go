@@ -72,8 +72,8 @@ func (c *Catalog) inForce() ([]*rules.Compiled, time.Time) {
 	return c.rules, c.loaded
 }
 
-// namesSince returns the series names, and the version of the mappings made of them. They
-// are not new where they were last read before a time, or are of the known version.
+// namesSince returns the series names, and the version of the mappings made of them. isNew
+// is false if the names were last read before the time, or if their version is the known one.
 func (c *Catalog) namesSince(at time.Time, known uint64) (names []string, version uint64, isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,8 +19,8 @@ const maxExplainedPods = 20
 // any of them is up.
 func (c *chain) scraped() bool { return c.monitors() && c.endpoints() && c.targetsUp() }
 
-// reached notes the way to the object's targets where a value has come by it, or by
-// another way: nothing on it counts as broken.
+// reached adds the steps from monitor to targets for an object that has samples. Broken
+// steps become notes.
 func (c *chain) reached() {
 	before := len(c.told.Steps)
 	c.scraped()
@@ -68,7 +68,7 @@ func (c *chain) monitors() bool {
 	case reach.Counted == 0:
 		return c.broken(LinkMonitor, "no monitor selects %s: there is none for namespace %s%s", what, namespace, c.forbidden())
 	default:
-		return c.broken(LinkMonitor, "no monitor selects %s: there is none in namespace %s, and none of another namespace does%s", what, namespace, c.forbidden())
+		return c.broken(LinkMonitor, "no monitor selects %s: namespace %s has none, and no monitor of another namespace selects it%s", what, namespace, c.forbidden())
 	}
 }
 

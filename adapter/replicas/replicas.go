@@ -38,8 +38,8 @@ func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalin
 type Pods struct{ With, Missing, Pending int }
 
 // ForPods returns how many replicas a Pods metric asks for, with so many current replicas. The pods with a value have
-// milli thousandths together. A pod without a value counts as one on its target where there would be fewer replicas,
-// and as an idle one where there would be more; a pending pod only there.
+// milli thousandths together. On scale-down a pod without a value counts as on target. On scale-up it counts as 0, and so
+// does a pending pod.
 func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, current int, pods Pods) int {
 	if target.AverageValue == nil || pods.With == 0 {
 		return Clamp(spec, current)

@@ -126,7 +126,7 @@ func (k *Keeper) observe(name string, bundle []byte) {
 	k.seen[name] = s
 }
 
-// trusted says whether all APIServices that were seen have told API servers
+// trusted reports whether all APIServices that were seen have told API servers
 // about a CA for the overlap.
 func (k *Keeper) trusted(ca *x509.Certificate, now time.Time) bool {
 	for _, s := range k.seen {

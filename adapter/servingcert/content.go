@@ -208,7 +208,7 @@ func (c content) withoutServing() content {
 	return c
 }
 
-// equal says whether nothing of ours has to be written.
+// equal reports whether nothing has to be written.
 func (c content) equal(stored map[string][]byte) bool {
 	for key, value := range c.data {
 		if have, ok := stored[key]; !ok || !bytes.Equal(have, value) {

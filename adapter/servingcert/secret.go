@@ -25,8 +25,8 @@ func (k *Keeper) settle(ctx context.Context) (content, error) {
 	return c, hinted(err)
 }
 
-// overtaken says whether somebody else was faster: then what they wrote is to
-// be read and thought about again.
+// overtaken reports whether another writer changed the Secret first. The caller reads it
+// again.
 func overtaken(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
 }
@@ -57,8 +57,8 @@ func (k *Keeper) attempt(ctx context.Context) (content, error) {
 	return want, nil
 }
 
-// read returns the Secret, nil when there is none, and what it holds. In place
-// of one that is gone stands what this process knows of it.
+// read returns the Secret, nil when there is none, and what it holds. If
+// the Secret was deleted, the content is the last that this process has known.
 func (k *Keeper) read(ctx context.Context) (*corev1.Secret, content, error) {
 	stored, err := k.opts.Secrets.Secrets(k.opts.Namespace).Get(ctx, k.opts.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

@@ -14,21 +14,22 @@ import (
 // Outcome is how a request ended, for the metrics.
 type Outcome string
 
-// The outcomes. All but the first and the last are of an Absence.
+// The outcomes. OutcomeValue has no error and OutcomeError is a fault; OutcomeRefused is an Absence or a not-found error,
+// and the others are Absences.
 const (
-	OutcomeValue         Outcome = "value"           // at least one
-	OutcomeRefused       Outcome = "refused"         // the question cannot be answered for anybody
-	OutcomeNoObject      Outcome = "no_object"       // of that name, or that the selector picks
-	OutcomeNoMetric      Outcome = "no_metric"       // no rule makes it
-	OutcomeNoMonitor     Outcome = "no_monitor"      // selects the object
-	OutcomeNoEndpoints   Outcome = "no_endpoints"    // its monitor makes no targets of it
-	OutcomeTargetDown    Outcome = "target_down"     // or not scraped yet
-	OutcomeNoSeries      Outcome = "no_series"       // with the labels that the rule and the request ask for
-	OutcomeStarting      Outcome = "starting"        // collection has begun
-	OutcomeNoSamples     Outcome = "no_samples"      // that are current
-	OutcomeTooFewSamples Outcome = "too_few_samples" // for a rate
-	OutcomeNotANumber    Outcome = "not_a_number"    // NaN, or infinite
-	OutcomeError         Outcome = "error"           // a fault
+	OutcomeValue         Outcome = "value"           // there is at least one value
+	OutcomeRefused       Outcome = "refused"         // nobody can be given an answer
+	OutcomeNoObject      Outcome = "no_object"       // no object has that name, or the selector picks none
+	OutcomeNoMetric      Outcome = "no_metric"       // no rule makes the metric
+	OutcomeNoMonitor     Outcome = "no_monitor"      // no monitor selects the object
+	OutcomeNoEndpoints   Outcome = "no_endpoints"    // its monitor has no targets for it
+	OutcomeTargetDown    Outcome = "target_down"     // its targets are down, or not scraped yet
+	OutcomeNoSeries      Outcome = "no_series"       // no series has the labels that the rule and the request ask for
+	OutcomeStarting      Outcome = "starting"        // its collection has just begun
+	OutcomeNoSamples     Outcome = "no_samples"      // no sample is current
+	OutcomeTooFewSamples Outcome = "too_few_samples" // a rate needs more samples
+	OutcomeNotANumber    Outcome = "not_a_number"    // the value is NaN or infinite
+	OutcomeError         Outcome = "error"           // something failed
 )
 
 // Outcomes returns all of them.

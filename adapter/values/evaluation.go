@@ -254,18 +254,18 @@ func (e *Evaluation) object(series labels.Labels) (since time.Time, gone bool) {
 	return since, gone || e.targets.gone(series)
 }
 
-// enoughMoved is by how much counters must have moved for a rate over less than a scrape
+// briefRateEvents is by how much counters must have moved for a rate over less than a scrape
 // interval to count: that many events err by a fifth. Over three seconds, after which a
 // target is scraped for the second time, a counter that moves every five seconds would
 // have the rate 0 or 0.33.
-const enoughMoved = 25
+const briefRateEvents = 25
 
 // isBrief reports whether a rate has been observed for too short a time to be right, and
 // keeps the longest such time in e.brief. A rate waits until all targets have been scraped
 // twice, and until the counters have moved enough or have been observed for a scrape
 // interval.
 func (e *Evaluation) isBrief(s tsdb.Sample) bool {
-	if !s.Brief || !s.Waiting && (s.Moved >= enoughMoved || s.Moved == 0) {
+	if !s.Brief || !s.Waiting && (s.Moved >= briefRateEvents || s.Moved == 0) {
 		return false
 	}
 	e.brief = max(e.brief, s.Window)
@@ -274,7 +274,7 @@ func (e *Evaluation) isBrief(s tsdb.Sample) bool {
 
 func (e *Evaluation) tooBrief() error {
 	return complete(OutcomeTooFewSamples, "%s has been observed for %s so far: its rate takes a scrape interval, or %d events",
-		e.Mapping.Series, e.brief.Round(100*time.Millisecond), enoughMoved)
+		e.Mapping.Series, e.brief.Round(100*time.Millisecond), briefRateEvents)
 }
 
 func (e *Evaluation) value(sample tsdb.Sample) Value {

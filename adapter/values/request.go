@@ -53,7 +53,7 @@ func ExternalRequest(metric, namespace string, sel apilabels.Selector) (Request,
 // may not be allowed to know about it.
 func (r *Request) Permit(name string) error {
 	if r.Kind.IsNamespace() && r.through != "" && r.through != name {
-		return Absent(OutcomeRefused, "namespace %s tells nothing about others: ask under namespaces/%s/metrics", r.through, name)
+		return Absent(OutcomeRefused, "a request in namespace %s cannot read metrics of another namespace: ask under namespaces/%s/metrics", r.through, name)
 	}
 	return nil
 }

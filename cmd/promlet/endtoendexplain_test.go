@@ -36,7 +36,7 @@ func explainedAbsences() []absence {
 	const requests = "http_requests"
 	return []absence{
 		{name: "shop", metric: requests, says: "no monitor selects the Service; the closest is ServiceMonitor shop: it wants the label app=shopp, the Service has app=shop"},
-		{namespace: "absences-unwatched", name: "shop", metric: requests, says: "no monitor selects the Service: there is none in namespace absences-unwatched, and none of another namespace does"},
+		{namespace: "absences-unwatched", name: "shop", metric: requests, says: "no monitor selects the Service: namespace absences-unwatched has none, and no monitor of another namespace selects it"},
 		{name: "portless", metric: requests, says: `ServiceMonitor portless finds no target in it: the Service has no port named "web" (it has "http")`},
 		{name: "unready", metric: requests, says: "no ready endpoints: not ready: unready-"},
 		{name: "podless", metric: requests, says: "ServiceMonitor podless finds no target in it: no pod matches the Service's selector app=podles"},

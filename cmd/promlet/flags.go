@@ -139,14 +139,14 @@ func (o *options) addFlags() {
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", true, "Also scrape Pods and Services annotated prometheus.io/scrape: \"true\".")
 	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", false, "Ask targets for compressed responses. Saves nine tenths of the traffic, and takes more CPU time, here and in targets, than the rest of a scrape.")
-	scrape.StringSliceVar(&o.allowedNetworks, "scrape-allowed-networks", nil, "Networks, such as 10.0.0.0/8, to which scrapes, their proxies and token endpoints may connect although they are loopback or link-local addresses or cloud metadata services, which are refused. With --manifests every address is allowed.")
+	scrape.StringSliceVar(&o.allowedNetworks, "scrape-allowed-networks", nil, "Networks, such as 127.0.0.0/8, that scrapes, their proxies and token endpoints may connect to. By default loopback, link-local and cloud metadata addresses are refused. With --manifests every address is allowed.")
 	scrape.StringSliceVar(&o.refusedNetworks, "scrape-refused-networks", nil, "Networks to which scrapes, their proxies and token endpoints may not connect, whatever --scrape-allowed-networks says.")
 	scrape.DurationVar(&o.rateWindow, "rate-window", rules.DefaultRateWindow, "Window over which the default rules compute rates.")
 
 	ingestion := o.sections.FlagSet("ingestion")
 	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
 	ingestion.DurationVar(&o.demandTTL, "demand-ttl", demand.DefaultTTL, "How long a metric's series are stored after the last read by an API client. Series that HPAs scale on are stored as long as the HPA exists.")
-	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series that nobody reads are rejected from four fifths of it, those that no HPA reads from nine tenths, all others at the limit. 0: no limit.")
+	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series are rejected at 80 % of it if nobody reads them, at 90 % if no HPA does, and at 100 % otherwise. 0: no limit.")
 
 	storage := o.sections.FlagSet("storage and queries")
 	storage.StringVar(&o.dataDir, "data-dir", "data", "Directory of the TSDB. Created if missing.")

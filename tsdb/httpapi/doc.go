@@ -3,8 +3,8 @@
 //
 // What differs from Prometheus:
 //
-//   - Series that nobody reads may not be stored ([Options.Selected]). Selecting them makes them be; what
-//     there is to say about a selector that finds nothing is told under infos. The values of the label
+//   - Series that nobody reads may not be stored ([Options.Selected]). Selecting such series starts their
+//     collection. If a selector finds nothing, infos says why. The values of the label
 //     __name__ list what targets expose ([Options.Names]), whether it is stored or not.
 //   - At most half as many requests are worked on at once as the engine runs queries, so that those who
 //     ask the engine directly get their turn. Bodies are bounded, and so are expressions, by the engine's

@@ -29,7 +29,7 @@ func newGuard(db *tsdb.DB, next func() http.Handler) *guard {
 	return &guard{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/2))}
 }
 
-// notServed tells why a path below Prefix is not.
+// notServed returns why a path below Prefix is not served, or nil.
 func notServed(path string) error {
 	switch strings.TrimPrefix(path, Prefix) {
 	case "/read":

@@ -41,10 +41,9 @@ type Options struct {
 	// is all there is.
 	Names func() []string
 
-	// Selected is told of each selector that a request evaluates, before it is evaluated. The function that
-	// it returns is asked, with whether the selector found any series, what there is to say about it: nil is
-	// nothing, and nil in its place never anything. nil: nobody needs to know.
-	Selected func(matchers []*labels.Matcher) (say func(found bool) error)
+	// Selected is called before a selector is evaluated. The function that it returns is called with whether series
+	// were found; it returns a warning, or nil. Selected, and the function that it returns, may be nil.
+	Selected func(matchers []*labels.Matcher) (warning func(found bool) error)
 
 	// Flags are shown by name under status/flags.
 	Flags map[string]string
@@ -57,7 +56,7 @@ type Options struct {
 	Version string
 	Started time.Time
 
-	// Reloaded tells whether the last reading of the configuration succeeded, and when one last did. nil: it
+	// Reloaded reports whether the last reading of the configuration succeeded, and when one last did. nil: it
 	// did, when the program started.
 	Reloaded func() (ok bool, last time.Time)
 

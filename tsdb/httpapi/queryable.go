@@ -14,7 +14,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// queryable tells who wants to know of the selectors that are evaluated.
+// queryable calls Options.Selected for each selector that is evaluated.
 type queryable struct {
 	db       *tsdb.DB
 	selected func([]*labels.Matcher) func(found bool) error

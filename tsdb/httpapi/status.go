@@ -22,7 +22,7 @@ const APIVersion = "3.15.0"
 // errAdmin is what the admin API would give if it were enabled, which it cannot be.
 var errAdmin = errors.New("the admin API is not served")
 
-// status tells the API about the program and its database.
+// status is the state of the program and its database, for the API.
 type status struct{ opts Options }
 
 var _ v1.TSDBAdminStats = (*status)(nil)

@@ -15,7 +15,7 @@ import (
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 )
 
-// targets tells the API what is scraped.
+// targets lists what is scraped, for the API.
 type targets struct{ opts Options }
 
 // ScrapePools implements v1.ScrapePoolsRetriever.

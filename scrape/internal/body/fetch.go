@@ -158,7 +158,7 @@ func (f *Fetcher) decode(ctx context.Context, resp *http.Response, contentType s
 		// Odd values ("utf-8") occur with bodies that are not encoded.
 		got, err := f.Read(ctx, resp.Body, contentType, hint, d)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("body ends after %d bytes, before its end: %w", got.Sent(), err)
+			err = fmt.Errorf("connection closed after %d bytes of the body: %w", got.Sent(), err)
 		}
 		return got, err
 	}

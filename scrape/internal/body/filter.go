@@ -253,7 +253,7 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 		f.through = true
 		return 0, true
 	}
-	if f.decide(line) == 0 || !f.decision.Skip {
+	if f.lookUp(line) == 0 || !f.decision.Skip {
 		return n, true
 	}
 	f.skipped.add(f.decision)
@@ -299,9 +299,9 @@ func (f *filter) openQuotes(line []byte) bool {
 	return quoted
 }
 
-// decide sets the decision on the name that a line begins with, or that its metadata is
+// lookUp sets the decision on the name that a line begins with, or that its metadata is
 // about. It returns where the name ends, 0 if there is no decision.
-func (f *filter) decide(line []byte) (end int) {
+func (f *filter) lookUp(line []byte) (end int) {
 	if n := len(f.previous); n > 0 && len(line) > n && names.EndsName(line[n]) && bytes.Equal(line[:n], f.previous) {
 		return n
 	}
@@ -329,7 +329,7 @@ func (f *filter) passComment(line []byte) bool {
 		return true
 	}
 	rest := line[prefix:]
-	n := f.decide(rest)
+	n := f.lookUp(rest)
 	pass := n == 0 || !f.decision.KnownFamily || f.decision.KeepFamily
 	if !isType {
 		return pass

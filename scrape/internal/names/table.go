@@ -199,8 +199,8 @@ func labelNames(lset labels.Labels) string {
 
 // Learn merges what a scrape found and updates the series counts: before and now are
 // how many series of each name the target's last scrape and this one held, by
-// number. It returns what the target is counted with from now on: now, or before if
-// numbers have changed since the scrape began.
+// number. It returns the counts in force for the target: now; or before, if numbers
+// have changed since the scrape began.
 func (t *Table) Learn(f Findings, before, now []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

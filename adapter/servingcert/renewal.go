@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// next returns what the Secret should hold at the given time and what was done
-// to that end, nothing when it is in order. It follows from the contents alone,
-// so that replicas agree, but for two things that only ever make it wait: held,
-// the certificate that is served now (nil before the first), and trusted, which
-// says whether API servers have long enough been told to trust a CA.
+// next returns what the Secret should hold at the given time, and a line for the log for
+// each change. It depends only on the Secret, so that replicas agree. Two things can only
+// delay it: held, the certificate that is served now (nil before the first), and trusted,
+// which reports whether API servers have had a CA for long enough.
 func (r rules) next(c content, held *pair, trusted func(*x509.Certificate) bool, now time.Time) (content, []string, error) {
 	c = c.clone()
 	did := prune(&c, now)
@@ -107,7 +106,7 @@ func (s serving) renew(c *content) (string, error) {
 		// Nobody notices a broken one while this process serves a good one.
 		inUse = s.held
 		roots, _ = s.verify(inUse, c.bundle, s.now)
-	case s.worn(inUse):
+	case s.dueForRenewal(inUse):
 		why = "two thirds of the life of the present one are over"
 	case !contains(roots, c.signer.cert):
 		why = "the present one is signed by another CA"
@@ -129,14 +128,14 @@ func (s serving) renew(c *content) (string, error) {
 	return "made a serving certificate: " + why, nil
 }
 
-// worn says whether two thirds of a certificate's life are over.
-func (s serving) worn(p *pair) bool {
+// dueForRenewal reports whether two thirds of a certificate's life are over.
+func (s serving) dueForRenewal(p *pair) bool {
 	leaf := p.chain[0]
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	return !s.now.Before(leaf.NotBefore.Add(life / 3 * 2))
 }
 
-// ready says whether the CA may sign: there is no other that could be trusted
+// ready reports whether the CA may sign: there is no other that could be trusted
 // still, or it has been trusted for the overlap.
 func (s serving) ready(c *content) bool {
 	ca := c.signer.cert
