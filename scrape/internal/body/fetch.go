@@ -123,7 +123,7 @@ func (f *Fetcher) Fetch(ctx context.Context, target string, timeout time.Duratio
 	defer closeBody(resp)
 
 	if resp.StatusCode != http.StatusOK {
-		return Answer{}, fmt.Errorf("server returned HTTP status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		return Answer{}, fmt.Errorf("%s%s", reason.HTTPStatus, reason.Shorten(resp.Status, reason.MaxExcerpt))
 	}
 	contentType := resp.Header.Get("Content-Type")
 	if len(contentType) > maxContentType {

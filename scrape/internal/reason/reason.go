@@ -12,7 +12,9 @@ package reason
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -22,6 +24,8 @@ const (
 	Max = 512
 	// MaxExcerpt is that of what a reason quotes.
 	MaxExcerpt = 120
+	// HTTPStatus is how the reason of an answer that is not 200 begins; its status follows.
+	HTTPStatus = "server returned HTTP status "
 )
 
 // limitError says that a limit was exceeded.
@@ -127,12 +131,17 @@ func Excerpt(line []byte) string {
 	return fmt.Sprintf("%q...", line[:MaxExcerpt])
 }
 
-// Public is the text of an error without its quotations, which may be of what a target
-// has sent: a quotation becomes "…".
+// Public is the text of an error without what a target may have sent: a quotation becomes
+// "…", and the text of an HTTP status the one that its code has.
 func Public(err error) string {
 	var b strings.Builder
 	quoted := false
 	text := err.Error()
+	if status, ok := strings.CutPrefix(text, HTTPStatus); ok {
+		code, _, _ := strings.Cut(status, " ")
+		n, _ := strconv.Atoi(code) // 0 has no text
+		return strings.TrimRight(HTTPStatus+code+" "+http.StatusText(n), " ")
+	}
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '\\' && quoted:

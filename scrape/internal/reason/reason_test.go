@@ -27,6 +27,8 @@ func TestReasons(t *testing.T) {
 
 	require.Equal(t, `line 3: expected value, in "…"`, Public(errors.New(`line 3: expected value, in "secret{x=\"y\"} z"`)))
 	require.Equal(t, `append "…": cut "…"`, Public(errors.New(`append "secret": cut "sec...`)))
+	require.Equal(t, "server returned HTTP status 500 Internal Server Error", Public(errors.New("server returned HTTP status 500 secret")))
+	require.Equal(t, "server returned HTTP status 599", Public(errors.New("server returned HTTP status 599 secret")))
 	require.Equal(t, "timed out after 1s", Public(errors.New("timed out after 1s")))
 	kind := func(s string) string { return Kind(errors.New(s)) }
 	require.Equal(t, kind("read tcp 127.0.0.1:5678->10.0.0.1:80: reset"), kind("read tcp 127.0.0.1:1234->10.0.0.1:80: reset"))
