@@ -59,8 +59,8 @@ func (e *endToEnd) plugin(t *testing.T, viewer string) {
 	}
 	g("no value: the server could not find the metric http_requests for services shop: no monitor selects the Service", "top", "services/shop", "http_requests", "-n", "absences")
 	g(`cannot get resource "services/http_requests" in API group "custom.metrics.k8s.io" in the namespace "decoy"`, "top", "services", "http_requests", "-n", "decoy")
-	g(`cannot list resource "namespaces" in API group "" at the cluster scope: give one as --namespace`, "top", "http_requests", "-A")
-	g("there is no resource gadgets", "top", "gadgets", "http_requests", "-n", "absences")
+	g(`cannot list resource "namespaces" in API group "" at the cluster scope: give --namespace instead`, "top", "http_requests", "-A")
+	g("unknown resource gadgets", "top", "gadgets", "http_requests", "-n", "absences")
 
 	args := []string{"top", "http_requests", "-A", "--sort-by", "value"}
 	e.eventually(t, "an administrator sees all namespaces", func(context.Context) error {
