@@ -26,7 +26,7 @@ func TestReasons(t *testing.T) {
 	require.Nil(t, errors.Unwrap(pe))
 
 	require.Equal(t, `line 3: expected value, in "…"`, Public(errors.New(`line 3: expected value, in "secret{x=\"y\"} z"`)))
-	require.Equal(t, `append "…": cut "…"`, Public(errors.New(`append "secret": cut "sec...`)))
+	require.Equal(t, `append "…": cut "…"`, Public(errors.New(`append "secret": cut "sec`)))
 	require.Equal(t, "server returned HTTP status 500 Internal Server Error", Public(errors.New("server returned HTTP status 500 secret")))
 	require.Equal(t, "server returned HTTP status 599", Public(errors.New("server returned HTTP status 599 secret")))
 	require.Equal(t, "timed out after 1s", Public(errors.New("timed out after 1s")))
