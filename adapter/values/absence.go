@@ -58,7 +58,7 @@ func OutcomeOf(err error) Outcome {
 type Absence struct {
 	Reason  string
 	Outcome Outcome
-	// Complete: the reason is all there is to say; the first broken link adds nothing.
+	// Complete reports that the reason stays as it is: no broken link is looked for to replace it.
 	Complete bool
 }
 
