@@ -75,7 +75,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
-	db := &DB{opts: opts, lock: lock, parser: newParser(), arenas: make(arenas, spareArenas), features: features.NewRegistry()}
+	db := &DB{opts: opts, lock: lock, parser: newParser(), features: features.NewRegistry()}
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	if err := db.open(); err != nil {
 		db.cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -27,7 +28,7 @@ type view struct {
 	limit      int // of samples
 	selections []*selection
 
-	arenas  arenas
+	arenas  *arenas
 	memory  *arena
 	unknown *Target // of series whose source is not known
 	samples []point // of all series, one after the other
@@ -116,29 +117,17 @@ type arena struct {
 	series  []seriesIn
 }
 
-// arenas keeps some for the next queries.
-type arenas chan *arena
+// arenas lends the memory of earlier queries to the next ones.
+type arenas struct{ pool sync.Pool }
 
-const (
-	spareArenas = 2
-	// maxArenaSamples and maxArenaSeries bound what an arena keeps: some 3 MB.
-	maxArenaSamples, maxArenaSeries = 1 << 16, 1 << 13
-)
+// maxArenaSamples and maxArenaSeries bound what an arena keeps: some 3 MB.
+const maxArenaSamples, maxArenaSeries = 1 << 16, 1 << 13
 
-func (a arenas) take() *arena {
-	select {
-	case spare := <-a:
+func (a *arenas) take() *arena {
+	if spare, ok := a.pool.Get().(*arena); ok {
 		return spare
-	default:
-		return &arena{}
 	}
-}
-
-func (a arenas) giveBack(spare *arena) {
-	select {
-	case a <- spare:
-	default:
-	}
+	return &arena{}
 }
 
 func (db *DB) view(q Query) (*view, error) {
@@ -152,7 +141,7 @@ func (db *DB) view(q Query) (*view, error) {
 	memory := db.arenas.take()
 	return &view{
 		store: db.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
-		arenas: db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
+		arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
 	}, nil
 }
 
@@ -166,7 +155,7 @@ func (v *view) release() {
 		clear(v.selections[0].series) // of labels
 		v.memory.series = v.selections[0].series[:0]
 	}
-	v.arenas.giveBack(v.memory)
+	v.arenas.pool.Put(v.memory)
 }
 
 // Querier implements storage.Queryable.
