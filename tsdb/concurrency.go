@@ -52,3 +52,22 @@ func (s *slots) Delete(int) { <-s.free }
 
 // Close has nothing to close.
 func (s *slots) Close() error { return nil }
+
+// heavySamples is how many samples a query may read beside others. Those that read more take turns: together they would
+// fill the memory. Each sample costs 40 bytes, here and in the engine.
+const heavySamples = 100_000
+
+// turn is had by one query at a time.
+type turn chan struct{}
+
+// take waits for the turn; it reports whether it has come before ctx ended.
+func (t turn) take(ctx context.Context) bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (t turn) giveBack() { <-t }

@@ -38,6 +38,7 @@ type DB struct {
 	engine  *engine
 	slots   *slots
 	arenas  arenas
+	heavy   turn
 	lock    fileutil.Releaser
 	parser  parser.Parser
 	metrics *prometheus.Registry
@@ -75,7 +76,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
-	db := &DB{opts: opts, lock: lock, parser: newParser(), features: features.NewRegistry()}
+	db := &DB{opts: opts, lock: lock, parser: newParser(), heavy: make(turn, 1), features: features.NewRegistry()}
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	if err := db.open(); err != nil {
 		db.cancel()

@@ -1,10 +1,14 @@
 package tsdb
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/tsdb/querycost"
@@ -47,4 +51,39 @@ func TestSubqueriesOfTooManySteps(t *testing.T) {
 	}
 	ranged(`max_over_time(vector(1)[1m:1ms])`, "the subquery [1m:1ms] takes 3660001 steps")
 	ranged(`max_over_time(vector(1)[range() * 10:step() / 1000])`, "the subquery [10h:15ms] takes")
+}
+
+// Label functions double labels with each nesting, and put a text into each series.
+func TestLabelsThatGrow(t *testing.T) {
+	db := openIn(t, t.TempDir(), func(o *Options) { o.MaxSamples = 10_000 })
+	appender := db.AppenderV2(t.Context())
+	for i := range 500 {
+		_, err := appender.Append(0, labels.FromStrings("__name__", "x", "a", strconv.Itoa(i), "b", strings.Repeat("b", 100)), 0, at(0).UnixMilli(), 1, nil, nil, storage.AOptions{})
+		require.NoError(t, err)
+	}
+	require.NoError(t, appender.Commit())
+	refused := func(expr, why string) {
+		t.Helper()
+		_, err := db.Instant(t.Context(), Query{Expr: expr, At: at(0)})
+		require.ErrorContains(t, err, why)
+		require.ErrorAs(t, err, new(promql.ErrTooManySamples))
+	}
+	joined := `label_replace(vector(1), "a", "text", "", "")`
+	for range 40 {
+		joined = `label_join(` + joined + `, "a", "", "a", "a")`
+	}
+	refused(joined, "times as long, more than 1000: nest fewer of them")
+	refused(`label_replace(label_replace(x, "a", "$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1", "a", "(.*)"), "a", "$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1$1", "a", "(.*)")`,
+		"times as long, more than 1000")
+	refused(`label_replace(vector(1), "a", "`+strings.Repeat("a", 100_000)+`", "", "")`, "can add 1e+05 bytes of text to each series, more than 65536: write shorter ones")
+	refused(`label_replace(x, "c", "`+strings.Repeat("c", 1000)+`", "", "")`, "could make more than 160000 bytes of labels: select fewer series")
+	refused(`label_join(x, "c", ",", "b", "b", "b") or label_join(x, "d", ",", "b", "b", "b")`, "could make more than 160000 bytes of labels")
+
+	for _, expr := range []string{
+		`label_replace(x{a="1"}, "c", "` + strings.Repeat("c", 1000) + `", "", "")`, `label_join(x{a=~"1."}, "c", ",", "b", "b", "b")`,
+		`label_replace(label_replace(x{a="1"}, "pod", "$1", "a", "(.+)"), "namespace", "$1", "b", "(.+)")`, `sum(x) + sum(x) + sum(x)`,
+	} {
+		_, err := db.Instant(t.Context(), Query{Expr: expr, At: at(0)})
+		require.NoError(t, err, expr)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -275,6 +276,30 @@ func TestConcurrencyLimit(t *testing.T) {
 	}
 	wg.Wait()
 	require.Empty(t, busy.free)
+}
+
+// Queries that read many samples take turns; others go beside them.
+func TestLargeQueriesTakeTurns(t *testing.T) {
+	db := openIn(t, t.TempDir(), func(o *Options) { o.QueryTimeout = time.Second })
+	for step := range 120 {
+		appender := db.AppenderV2(t.Context())
+		for i := range 1000 {
+			_, err := appender.Append(0, labels.FromStrings("__name__", "x", "a", strconv.Itoa(i)), 0, at(float64(step)).UnixMilli(), float64(step), nil, nil, storage.AOptions{})
+			require.NoError(t, err)
+		}
+		require.NoError(t, appender.Commit())
+	}
+	large := Query{Expr: `sum(rate(x[2m]))`, At: at(119)}
+	_, err := db.Instant(t.Context(), large)
+	require.NoError(t, err)
+	require.True(t, db.heavy.take(t.Context()), "it gave its turn back")
+	_, err = db.Instant(t.Context(), large)
+	require.ErrorAs(t, err, new(promql.ErrQueryTimeout))
+	_, err = db.Instant(t.Context(), Query{Expr: `sum(rate(x[1m]))`, At: at(119)})
+	require.NoError(t, err)
+	db.heavy.giveBack()
+	_, err = db.Instant(t.Context(), large)
+	require.NoError(t, err)
 }
 
 // Close does not wait for a query to end by itself.

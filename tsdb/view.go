@@ -28,6 +28,8 @@ type view struct {
 	limit      int // of samples
 	selections []*selection
 
+	heavy   turn
+	turned  bool // it has the turn
 	arenas  *arenas
 	memory  *arena
 	unknown *Target // of series whose source is not known
@@ -141,12 +143,15 @@ func (db *DB) view(q Query) (*view, error) {
 	memory := db.arenas.take()
 	return &view{
 		store: db.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
-		arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
+		heavy: db.heavy, arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
 	}, nil
 }
 
 // release gives the memory back. Nothing of the query may be read any more.
 func (v *view) release() {
+	if v.turned {
+		defer v.heavy.giveBack()
+	}
 	if cap(v.samples) <= maxArenaSamples {
 		clear(v.samples) // of histograms
 		v.memory.samples = v.samples
@@ -202,6 +207,9 @@ func (q *viewQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 		it = series.Iterator(it)
 		if err := v.readSeries(sel, series.Labels(), it); err != nil {
 			return storage.ErrSeriesSet(err)
+		}
+		if v.held > heavySamples && !v.turned {
+			v.turned = v.heavy.take(ctx)
 		}
 		switch err := ctx.Err(); {
 		case errors.Is(err, context.DeadlineExceeded):

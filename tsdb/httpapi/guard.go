@@ -23,10 +23,10 @@ type guard struct {
 	turns chan struct{}
 }
 
-// newGuard leaves half of the engine's queries to others: dashboards of many panels must not make
-// autoscalers wait.
+// newGuard leaves most of the engine's queries to others: dashboards of many panels must not make autoscalers wait, nor
+// hold many large answers at once.
 func newGuard(db *tsdb.DB, next func() http.Handler) *guard {
-	return &guard{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/2))}
+	return &guard{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/4))}
 }
 
 // notServed returns why a path below Prefix is not served, or nil.

@@ -127,7 +127,7 @@ func newAPI(opts Options, global v1.GlobalURLOptions) http.Handler {
 	reads := &queryable{db: opts.DB, selected: opts.Selected, names: opts.Names}
 	router := route.New()
 	v1.NewAPI(
-		opts.DB.Engine(),
+		sizedEngine{opts.DB.Engine()},
 		reads,
 		nil, nil, // Nothing can be appended.
 		reads,

@@ -49,11 +49,15 @@ func (q *queryable) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerie
 type watched struct {
 	storage.Querier
 	*queryable
+	listed answerSize // of series
 }
 
 // Select implements storage.Querier.
 func (w *watched) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	set := w.Querier.Select(ctx, sorted, hints, matchers...)
+	if hints != nil && hints.Func == "series" {
+		set = &sizedSet{SeriesSet: set, size: &w.listed}
+	}
 	if say := w.selected(matchers); say != nil {
 		return &annotated{SeriesSet: set, say: say}
 	}
@@ -63,12 +67,14 @@ func (w *watched) Select(ctx context.Context, sorted bool, hints *storage.Select
 // LabelNames implements storage.LabelQuerier.
 func (w *watched) LabelNames(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names, notes, err := w.Querier.LabelNames(ctx, hints, matchers...)
+	names, err = list(names, err)
 	return names, w.note(notes, matchers, len(names) > 0), err
 }
 
 // LabelValues implements storage.LabelQuerier. Whoever looks for names of metrics does not read their series.
 func (w *watched) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values, notes, err := w.Querier.LabelValues(ctx, name, hints, matchers...)
+	values, err = list(values, err)
 	if name != model.MetricNameLabel {
 		return values, w.note(notes, matchers, len(values) > 0), err
 	}

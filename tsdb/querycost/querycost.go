@@ -1,6 +1,7 @@
-// Package querycost counts the steps of the subqueries of a PromQL expression, before it is evaluated. The engine takes
-// 16 bytes for each step before it counts the first sample, and does not look at the query's timeout in the loops over
-// them: count_over_time(vector(1)[50y:1ms]) ends a process.
+// Package querycost counts what the engine takes without counting, before a PromQL expression is evaluated: the steps of
+// subqueries, and the labels that label functions make. The engine takes 16 bytes for each step before it counts the first
+// sample, and does not look at the query's timeout in the loops over them: count_over_time(vector(1)[50y:1ms]) ends a
+// process.
 package querycost
 
 import (
@@ -27,19 +28,22 @@ const (
 )
 
 // Check returns an error that names a subquery of an instant query if it takes more steps than the query may hold
-// samples, or is read too often.
+// samples, or is read too often; or that says how far label functions could make labels grow.
 func Check(expr parser.Expr, maxSamples int) error {
 	// It evaluates durations such as [5m * 2:].
 	expr, err := promql.PreprocessExpr(expr, time.Time{}, time.Time{}, 0)
 	if err != nil {
 		return err
 	}
-	return check(expr, steps{}, maxSamples)
+	return CheckRange(expr, 0, 0, maxSamples)
 }
 
 // CheckRange is Check of a query that is evaluated each step of a span; 0 and 0 are an instant query. The expression has
 // been preprocessed.
 func CheckRange(expr parser.Expr, span, step time.Duration, maxSamples int) error {
+	if err := GrowthOf(expr).check(); err != nil {
+		return err
+	}
 	return check(expr, steps{span: span, step: step}, maxSamples)
 }
 
