@@ -135,9 +135,7 @@ func (u *usedSelection) of(ls labels.Labels) span {
 		}
 		u.lastTable, u.lastNames = table, append(u.lastNames[:0], u.names...)
 	}
-	var hash uint64
-	hash, u.view.buf = ls.HashForLabels(u.view.buf, u.names...)
-	return u.lastTable[hash]
+	return u.lastTable[u.view.hashOf(ls, u.names)]
 }
 
 // hasName reports whether any series of the selector has the label. Mostly the first one has.
@@ -160,9 +158,8 @@ func (u *usedSelection) table() (map[uint64]span, bool) {
 		return nil, false
 	}
 	table := make(map[uint64]span)
-	var hash uint64
 	for _, s := range u.used {
-		hash, u.view.buf = s.labels.HashForLabels(u.view.buf, u.names...)
+		hash := u.view.hashOf(s.labels, u.names)
 		table[hash] = table[hash].or(u.span(s))
 	}
 	u.tables[id] = table

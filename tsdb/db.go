@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -39,6 +40,7 @@ type DB struct {
 	slots   *slots
 	arenas  arenas
 	heavy   turn
+	seed    maphash.Seed
 	lock    fileutil.Releaser
 	parser  parser.Parser
 	metrics *prometheus.Registry
@@ -76,7 +78,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
-	db := &DB{opts: opts, lock: lock, parser: newParser(), heavy: make(turn, 1), features: features.NewRegistry()}
+	db := &DB{opts: opts, lock: lock, parser: newParser(), heavy: make(turn, 1), seed: maphash.MakeSeed(), features: features.NewRegistry()}
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	if err := db.open(); err != nil {
 		db.cancel()

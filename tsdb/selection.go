@@ -162,8 +162,7 @@ func (v *view) countOnce(sel *selection) {
 		if !s.known || s.state == dropped {
 			continue
 		}
-		id := exposed{url: s.target.ID, series: s.exposed}
-		id.object, v.buf = hashOf(s.labels, v.grouping.countedPer, v.buf)
+		id := exposed{object: v.hashOf(s.labels, v.grouping.countedPer), url: s.target.ID, series: s.exposed}
 		other := first[id]
 		switch {
 		case other == nil:

@@ -85,7 +85,7 @@ func (v *view) changing(sel *selection) bool {
 func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) {
 	id := s.target.ID
 	if !v.grouping.single && !v.grouping.without {
-		id, v.buf = hashOf(s.labels, v.grouping.results, v.buf)
+		id = v.hashOf(s.labels, v.grouping.results)
 	}
 	in := sums[id]
 	if in == nil {

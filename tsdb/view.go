@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"math"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ type view struct {
 	unknown *Target // of series whose source is not known
 	samples []point // of all series, one after the other
 	held    int     // of them, without free places
-	buf     []byte  // scratch
+	seed    maphash.Seed
 }
 
 // point is a sample. h is nil for a float.
@@ -143,7 +144,7 @@ func (db *DB) view(q Query) (*view, error) {
 	memory := db.arenas.take()
 	return &view{
 		store: db.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
-		heavy: db.heavy, arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
+		heavy: db.heavy, seed: db.seed, arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
 	}, nil
 }
 
