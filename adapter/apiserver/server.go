@@ -54,7 +54,7 @@ type Options struct {
 	Authentication *genericoptions.DelegatingAuthenticationOptions
 	Authorization  *genericoptions.DelegatingAuthorizationOptions
 	// ReadyChecks decide /readyz, beside the server's own. Their errors are shown to
-	// anyone.
+	// anyone: leave out names of targets and tenants.
 	ReadyChecks []healthz.HealthChecker
 	// ShutdownDelay is how long Run goes on serving after its context is done, no longer
 	// ready: until the clients have noticed. Zero: not at all.
