@@ -5,10 +5,13 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,6 +168,42 @@ func TestServerSurvivesItsClients(t *testing.T) {
 	f("/apis/custom.metrics.k8s.io/v1beta1/pods/sample-1/http_requests", http.StatusNotFound)
 	code, _ := get(t, c, base+ns+"pods/*/http_requests")
 	require.Equal(t, http.StatusOK, code)
+}
+
+func TestServerBoundsSelectors(t *testing.T) {
+	base := startServer(t, scenario(t))
+	c := client(t)
+	const pods = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/http_requests?"
+	f := func(path, selector string, want int, message string) {
+		t.Helper()
+		code, body := get(t, c, base+path+url.QueryEscape(selector))
+		require.Equal(t, want, code, string(body))
+		require.Contains(t, string(body), message)
+		require.Less(t, len(body), 1024, "it is not repeated")
+	}
+	requirements := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf("absent-%d!=x", i))
+		}
+		return strings.Join(all, ",")
+	}
+	values := "app in (sample," + strings.Repeat("x,", 7000) + "y)"
+	for _, parameter := range []string{"labelSelector=", "metricLabelSelector="} {
+		name := strings.TrimSuffix(parameter, "=")
+		f(pods+parameter, requirements(51), http.StatusBadRequest, name+" has 51 requirements, more than 50: select by fewer labels")
+		f(pods+parameter, requirements(5000), http.StatusBadRequest, name+" has 73889 bytes, more than 16384")
+		f(pods+parameter, strings.Repeat("x", 900<<10), http.StatusBadRequest, name+" has 921600 bytes, more than 16384: select by fewer labels or values")
+		f(pods+"explain=true&"+parameter, requirements(51), http.StatusBadRequest, name+" has 51 requirements")
+		f(pods+parameter+"a%3Db&"+parameter, requirements(51), http.StatusBadRequest, name+" has 51 requirements")
+		f("/apis/external.metrics.k8s.io/v1beta1/namespaces/default/queue?"+parameter, requirements(51), http.StatusBadRequest, name+" has 51 requirements")
+	}
+	for _, selector := range []string{requirements(50), values} {
+		code, body := get(t, c, base+pods+"labelSelector="+url.QueryEscape(selector))
+		require.Equal(t, http.StatusOK, code, string(body))
+		code, body = get(t, c, base+pods+"metricLabelSelector="+url.QueryEscape(selector))
+		require.Equal(t, http.StatusOK, code, string(body))
+	}
 }
 
 func TestServerIsReadyWhenItsChecksAre(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,9 @@ import (
 	"go.uber.org/goleak"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -77,6 +80,7 @@ func TestInstallIsWhole(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{
 		"Namespace promlet",
+		"PriorityClass promlet",
 		"ServiceAccount promlet/promlet",
 		"ClusterRole promlet",
 		"ClusterRoleBinding promlet",
@@ -86,6 +90,7 @@ func TestInstallIsWhole(t *testing.T) {
 		"ClusterRoleBinding promlet-apiservices",
 		"Role promlet/promlet-serving-cert",
 		"RoleBinding promlet/promlet-serving-cert",
+		"Secret promlet/promlet-serving-cert",
 		"ClusterRole promlet-view",
 		"Service promlet/promlet",
 		"Deployment promlet/promlet",
@@ -206,6 +211,38 @@ func TestPodIsRestricted(t *testing.T) {
 	}
 }
 
+// A namespace other than kube-system may be refused the system's classes.
+func TestPodHasAPriorityOfItsOwn(t *testing.T) {
+	objects := read(t, "install.yaml")
+	class := find[schedulingv1.PriorityClass](t, objects, "PriorityClass promlet")
+	require.Equal(t, class.Name, find[appsv1.Deployment](t, objects, "Deployment promlet/promlet").Spec.Template.Spec.PriorityClassName)
+	require.Equal(t, int32(1_000_000_000), class.Value, "the API server refuses more")
+	require.False(t, class.GlobalDefault)
+}
+
+// An apply writes the fields that a manifest gives: none of the certificate's.
+func TestServingCertIsLeftToPromlet(t *testing.T) {
+	objects := read(t, "install.yaml")
+	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return name(o) == "Secret promlet/promlet-serving-cert" })
+	require.ElementsMatch(t, []string{"apiVersion", "kind", "metadata"}, slices.Collect(maps.Keys(objects[i].Object)))
+	pod := find[appsv1.Deployment](t, objects, "Deployment promlet/promlet").Spec.Template.Spec
+	require.Contains(t, pod.Containers[0].Args, "--serving-cert-secret="+objects[i].GetName())
+}
+
+// The API server's addresses are not known, and the port of the status pages is on loopback.
+func TestNetworkPolicyAdmitsToOnePort(t *testing.T) {
+	objects := read(t, "install.yaml")
+	policy := find[networkingv1.NetworkPolicy](t, objects, "NetworkPolicy promlet/promlet")
+	deployment := find[appsv1.Deployment](t, objects, "Deployment promlet/promlet")
+	require.Subset(t, deployment.Spec.Template.Labels, policy.Spec.PodSelector.MatchLabels)
+	require.Len(t, policy.Spec.Ingress, 1)
+	require.Empty(t, policy.Spec.Ingress[0].From)
+	require.Len(t, policy.Spec.Ingress[0].Ports, 1)
+	require.Equal(t, deployment.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort, policy.Spec.Ingress[0].Ports[0].Port.IntVal)
+	require.Len(t, policy.Spec.Egress, 1)
+	require.Empty(t, policy.Spec.Egress[0])
+}
+
 func TestPodIsProbedAndHasTimeToStop(t *testing.T) {
 	deployment := find[appsv1.Deployment](t, read(t, "install.yaml"), "Deployment promlet/promlet")
 	require.Equal(t, int32(1), *deployment.Spec.Replicas)
@@ -282,7 +319,6 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 		"ClusterRole system:auth-delegator",
 		"Role kube-system/extension-apiserver-authentication-reader",
 		"create events",
-		"create secrets in promlet",
 		"get apiservices.apiregistration.k8s.io/v1beta1.custom.metrics.k8s.io",
 		"get apiservices.apiregistration.k8s.io/v1beta2.custom.metrics.k8s.io",
 		"get secrets/promlet-serving-cert in promlet",

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/promlet/promlet/bench/controlplane"
@@ -116,7 +117,7 @@ func TestOverlaysOfTheReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```yaml\n(# kustomization.yaml\n.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Len(t, blocks, 3)
+	require.Len(t, blocks, 4)
 
 	own := find[appsv1.Deployment](t, overlay(t, blocks[0][1], nil), "Deployment promlet/promlet")
 	container := own.Spec.Template.Spec.Containers[0]
@@ -148,6 +149,35 @@ func TestOverlaysOfTheReadme(t *testing.T) {
 	require.Len(t, pod.Containers[0].VolumeMounts, 2)
 	require.Contains(t, pod.Containers[0].Args, "--tls-cert-file=/tls/tls.crt")
 	require.NotContains(t, fmt.Sprint(pod.Containers[0].Args), "--serving-cert-secret")
+
+	closed := find[networkingv1.NetworkPolicy](t, overlay(t, blocks[3][1], nil), "NetworkPolicy promlet/promlet")
+	require.Len(t, closed.Spec.Ingress, 1, "from these, to that port")
+	require.Len(t, closed.Spec.Ingress[0].From, 4)
+	require.Len(t, closed.Spec.Ingress[0].Ports, 1)
+}
+
+// A release names its image by digest, and whoever names another image gets that.
+func TestPin(t *testing.T) {
+	above := t.TempDir()
+	dir := filepath.Join(above, "deploy")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(".")))
+	pin := func(arguments ...string) error {
+		return exec.CommandContext(t.Context(), filepath.Join(dir, "pin.sh"), arguments...).Run()
+	}
+	image := func(objects []*unstructured.Unstructured) string {
+		return find[appsv1.Deployment](t, objects, "Deployment promlet/promlet").Spec.Template.Spec.Containers[0].Image
+	}
+	for _, digit := range []string{"a", "7"} {
+		digest := "sha256:" + strings.Repeat(digit, 64)
+		require.NoError(t, pin("v1.2.3", digest))
+		require.Equal(t, "ghcr.io/promlet/promlet:v1.2.3@"+digest, image(render(t, dir)))
+	}
+	const own = "resources: [deploy]\nimages: [{name: ghcr.io/promlet/promlet, newName: example.com/promlet, newTag: own}]\n"
+	require.NoError(t, os.WriteFile(filepath.Join(above, "kustomization.yaml"), []byte(own), 0o600))
+	require.Equal(t, "example.com/promlet:own", image(render(t, above)))
+	for _, wrong := range [][]string{{"v1.2.3", "sha256:abc"}, {"latest", "sha256:" + strings.Repeat("a", 64)}, {"v1.2.3"}} {
+		require.Error(t, pin(wrong...))
+	}
 }
 
 // The CRDs are made from the types that promlet is compiled with.

@@ -24,7 +24,7 @@ const (
 	// referencePatience is how long the first targets wait for the Secrets and
 	// ConfigMaps that monitors refer to.
 	referencePatience = 10 * time.Second
-	// rejectionRepeat is how often rejected monitors get their Event again.
+	// rejectionRepeat is how often rejected and adjusted monitors get their Event again.
 	rejectionRepeat = 30 * time.Minute
 	// applyRetry is when a failed apply is tried again without a change.
 	applyRetry = 5 * time.Second
@@ -63,6 +63,7 @@ func New(store *objects.Store, opts Options) *Discoverer {
 	if opts.ScrapeInterval <= 0 {
 		opts.ScrapeInterval = DefaultScrapeInterval
 	}
+	opts.ScrapeInterval = max(opts.ScrapeInterval, MinScrapeInterval)
 	if opts.ScrapeTimeout <= 0 {
 		opts.ScrapeTimeout = DefaultScrapeTimeout
 	}

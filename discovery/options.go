@@ -8,12 +8,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/promlet/promlet/discovery/monitors"
 )
 
 const (
 	// DefaultScrapeInterval is that of prometheus-operator; Prometheus's own
 	// default of a minute is slow for an autoscaler.
 	DefaultScrapeInterval = 30 * time.Second
+	// MinScrapeInterval is the shortest that monitors and Options can ask for; less is
+	// raised to it.
+	MinScrapeInterval = monitors.MinInterval
 	// DefaultScrapeTimeout is Prometheus's.
 	DefaultScrapeTimeout = 10 * time.Second
 )
@@ -23,7 +28,7 @@ type Options struct {
 	// Logger gets monitors' rejections, each when its reason changes. nil is silent.
 	Logger *slog.Logger
 	// ScrapeInterval is for monitors that give none. Zero or negative means
-	// DefaultScrapeInterval.
+	// DefaultScrapeInterval, less than MinScrapeInterval means that.
 	ScrapeInterval time.Duration
 	// ScrapeTimeout is for monitors that give none, and is never above their
 	// interval. Zero or negative means DefaultScrapeTimeout.

@@ -85,6 +85,36 @@ func TestRejectionsAreEvents(t *testing.T) {
 	require.Empty(t, r.take())
 }
 
+func TestAdjustmentsAreEvents(t *testing.T) {
+	named := func(spec string) string {
+		return strings.Replace(samples.ServiceMonitor(spec), "name: m", "name: m, uid: u1", 1)
+	}
+	var log runtest.LogBuffer
+	r := &recorder{}
+	o := storetest.Load(t, samples.Web, named(`{selector: {}, endpoints: [{interval: x}]}`))
+	d := New(o, Options{Logger: log.Logger(), Events: r})
+	runtest.Resolve(t, d)
+	require.Contains(t, r.take()[0], "rejected by promlet")
+
+	storetest.Fill(t, o, samples.Web, named(`{selector: {}, endpoints: [{interval: 5ms}]}`))
+	runtest.Resolve(t, d)
+	want := []string{`monitoring.coreos.com/v1 ServiceMonitor default/m u1 Warning: Adjusted: adjusted by promlet: spec.endpoints[0].interval: 5ms is raised to 1s`}
+	require.Equal(t, want, r.take())
+	require.Equal(t, 1, log.Count("no longer rejected"))
+	require.Equal(t, 1, log.Count("monitor adjusted"))
+
+	addPod(t, o, "web-z", "10.0.0.9")
+	runtest.Resolve(t, d)
+	require.Empty(t, r.take())
+	d.repeatRejections()
+	require.Equal(t, want, r.take())
+	storetest.Fill(t, o, samples.Web, named(`{selector: {}, endpoints: [{interval: 5s}]}`))
+	runtest.Resolve(t, d)
+	d.repeatRejections()
+	require.Empty(t, r.take())
+	require.Equal(t, 1, log.Count("no longer rejected"))
+}
+
 func TestMonitorSelectors(t *testing.T) {
 	selector := func(s string) labels.Selector {
 		parsed, err := labels.Parse(s)

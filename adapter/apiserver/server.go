@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apilabels "k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -19,7 +16,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/authorization/path"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
-	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	apimetrics "k8s.io/apiserver/pkg/endpoints/metrics"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -58,7 +54,7 @@ type Options struct {
 	Authentication *genericoptions.DelegatingAuthenticationOptions
 	Authorization  *genericoptions.DelegatingAuthorizationOptions
 	// ReadyChecks decide /readyz, beside the server's own. Their errors are shown to
-	// anyone.
+	// anyone: leave out names of targets and tenants.
 	ReadyChecks []healthz.HealthChecker
 	// ShutdownDelay is how long Run goes on serving after its context is done, no longer
 	// ready: until the clients have noticed. Zero: not at all.
@@ -226,20 +222,6 @@ func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
 		case <-shutdown:
 			w.Header().Set("Connection", "close") // in HTTP/2, GOAWAY
 		default:
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// refuseBadSelectors answers 400 for a metricLabelSelector that does not parse. The library
-// would answer with an internal error.
-func refuseBadSelectors(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		selector := r.URL.Query().Get("metricLabelSelector")
-		if _, err := apilabels.Parse(selector); err != nil {
-			err = apierrors.NewBadRequest(fmt.Sprintf("metricLabelSelector %q: %v", selector, err))
-			responsewriters.ErrorNegotiated(err, cmapiserver.Codecs, schema.GroupVersion{}, w, r)
-			return
 		}
 		next.ServeHTTP(w, r)
 	})

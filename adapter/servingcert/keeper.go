@@ -49,8 +49,8 @@ type Options struct {
 
 	// Namespace is that of the Secret and of the Service. Required.
 	Namespace string
-	// Secret is the name of the Secret, which is made when it does not exist.
-	// Required.
+	// Secret is the name of the Secret, which is made when it does not exist and that is
+	// permitted. Required.
 	Secret string
 	// Service is the name of the Service by which the API server is reached; the
 	// certificates are for its DNS names. Required.

@@ -292,7 +292,7 @@ func TestForbidden(t *testing.T) {
 				}
 				require.Len(t, said, 1)
 				require.Contains(t, said[0], tc.want+": "+tc.resource)
-				require.Contains(t, said[0], `is forbidden: User "promlet" cannot `+tc.verb+"; apply deploy/ again, which grants it")
+				require.Contains(t, said[0], `is forbidden: User "promlet" cannot `+tc.verb+"; apply deploy/ again, which has the permissions and the Secret")
 				granted.Store(true)
 				require.NoError(t, k.Ensure(t.Context()))
 				require.Empty(t, k.Problems())

@@ -63,11 +63,11 @@ func nature(err error) string {
 	return string(apierrors.ReasonForError(err))
 }
 
-// hinted adds how to mend a missing permission, which the API server's message
-// names.
+// hinted adds how to mend a missing permission, which the API server's message names. That
+// to create is never granted: deploy/ has the Secret.
 func hinted(err error) error {
 	if apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return fmt.Errorf("%w; apply deploy/ again, which grants it", err)
+		return fmt.Errorf("%w; apply deploy/ again, which has the permissions and the Secret", err)
 	}
 	return err
 }

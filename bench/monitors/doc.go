@@ -42,6 +42,9 @@
 // The operator forgets a certificate in a Secret whose key is a file, or the other
 // way round; here it is mounted, as promlet has it.
 //
+// promlet raises intervals below a second to a second. Upstream is given them raised, those
+// in relabelings too.
+//
 // The labels __tmp_prometheus_job_name and __tmp_hash, which the operator sets for
 // itself, are left out. So are objects with two labels that become the same label
 // name: which of them Prometheus takes is up to chance.

@@ -71,7 +71,7 @@ func (s *Settings) options() (discovery.Options, error) {
 // Compare runs both sides and tells in what they differ.
 func Compare(ctx context.Context, c *Cluster) (diff []string, ours, theirs *Result, err error) {
 	c = c.withoutDoubt()
-	if theirs, err = Theirs(ctx, c); err != nil {
+	if theirs, err = Theirs(ctx, c.withRaisedIntervals()); err != nil {
 		return nil, nil, nil, fmt.Errorf("upstream: %w", err)
 	}
 	if ours, err = Ours(c); err != nil {

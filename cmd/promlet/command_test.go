@@ -40,7 +40,7 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		"--manifests=/does/not/exist", "--kubeconfig=x", "--bind-address=192.0.2.1")
 	require.Error(t, err)
 	for _, want := range []string{
-		"--scrape-interval=0s: give a duration above 0",
+		"--scrape-interval=0s: give 1s or more",
 		"--retention=1m0s: keep at least the rate window, 2m0s",
 		"--query-max-samples=-1: give a number above 0",
 		"--demand-ttl=0s: give a duration above 0",

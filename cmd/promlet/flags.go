@@ -19,6 +19,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/scrape/destination"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -135,7 +136,7 @@ func (o *options) addFlags() {
 	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
 
 	scrape := o.sections.FlagSet("scrape")
-	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own.")
+	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own. At least 1s.")
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", true, "Also scrape Pods and Services annotated prometheus.io/scrape: \"true\".")
 	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", false, "Ask targets for compressed responses. Saves nine tenths of the traffic, and takes more CPU time, here and in targets, than the rest of a scrape.")
@@ -183,7 +184,7 @@ func (o *options) validate() error {
 		}
 	}
 	const positive, aboveZero = "give a duration above 0, such as 30s", "give a number above 0"
-	check(o.scrapeInterval > 0, "scrape-interval", o.scrapeInterval, positive)
+	check(o.scrapeInterval >= discovery.MinScrapeInterval, "scrape-interval", o.scrapeInterval, "give 1s or more")
 	check(o.scrapeTimeout > 0, "scrape-timeout", o.scrapeTimeout, positive)
 	check(o.rateWindow > 0, "rate-window", o.rateWindow, positive)
 	check(o.retention > 0, "retention", o.retention, positive)

@@ -267,17 +267,21 @@ func (e *endToEnd) permissionMissing(t *testing.T) {
 	require.NoError(t, e.client.RbacV1().ClusterRoles().Delete(ctx, "promlet", metav1.DeleteOptions{}))
 	e.kubectl(t, "-n", "promlet", "rollout", "restart", "deployment/promlet")
 	const want = `cannot list resource "pods" in API group "" at the cluster scope`
-	e.eventually(t, "the new replica's /readyz names the permission", func(context.Context) error {
+	e.eventually(t, "the new replica's /readyz counts the problems, its log names the permission", func(context.Context) error {
 		for _, pod := range without(e.promletPods(t), before) {
 			if !e.started(t, pod) {
 				continue
 			}
-			if code, body := e.direct(t, pod, "/readyz", ""); code != http.StatusInternalServerError || !strings.Contains(body, want) {
+			code, body := e.direct(t, pod, "/readyz", "")
+			require.NotContains(t, body, "cannot list")
+			if code != http.StatusInternalServerError || !strings.Contains(body, "waiting for the list of objects to scrape (problems: ") {
 				return fmt.Errorf("%d %s: %w", code, body, errNotYet)
 			}
 			log, err := os.ReadFile(filepath.Join(e.logs, "pod-promlet-"+pod+".log"))
 			require.NoError(t, err)
-			require.Contains(t, strings.ReplaceAll(string(log), `\"`, `"`), want)
+			if !strings.Contains(strings.ReplaceAll(string(log), `\"`, `"`), want) {
+				return fmt.Errorf("the log does not name the permission: %w", errNotYet)
+			}
 			return nil
 		}
 		return errNotYet

@@ -77,13 +77,12 @@ func (r *readiness) look() error {
 		r.logger.Info("ready to answer", "targets", len(r.waiting), "withoutSamples", len(pending), "waited", waited.Round(time.Millisecond))
 		return nil
 	}
-	// The URL's parameters may be secrets.
-	example := pending[0].URL().Host
+	reason := fmt.Sprintf("another replica answers, and %d of %d targets have not been scraped for an interval yet", len(pending), len(r.waiting))
 	if alone {
-		return fmt.Errorf("%d of %d targets have not been scraped twice yet, such as %s", len(pending), len(r.waiting), example)
+		reason = fmt.Sprintf("%d of %d targets have not been scraped twice yet", len(pending), len(r.waiting))
 	}
-	return fmt.Errorf("another replica answers, and %d of %d targets have not been scraped for an interval yet, such as %s",
-		len(pending), len(r.waiting), example)
+	// The URL's parameters may be secrets.
+	return &notReady{public: reason, details: ", such as " + pending[0].URL().Host}
 }
 
 // active returns the current targets by the hash of their labels.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -247,7 +246,7 @@ func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server
 		Provider:      a.provider,
 		Explain:       a.provider.Explainer.Explain,
 		SecureServing: a.opts.serving,
-		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
+		ReadyChecks:   []healthz.HealthChecker{readyCheck(ready)},
 		ShutdownDelay: a.opts.shutdownDelay,
 		Metrics:       a.registry,
 		Registerer:    a.registry,
@@ -339,11 +338,15 @@ func (a *app) synced() error {
 	if a.discoverer.HasSynced() {
 		return nil
 	}
-	reason := "waiting for the list of objects to scrape"
-	if problems := a.source.Problems(); len(problems) > 0 {
-		reason += ": " + strings.Join(problems, "; ")
+	const reason = "waiting for the list of objects to scrape"
+	problems := a.source.Problems()
+	if len(problems) == 0 {
+		return errors.New(reason)
 	}
-	return errors.New(reason)
+	return &notReady{
+		public:  fmt.Sprintf("%s (problems: %d, named in promlet's log and at /-/ready of its web port)", reason, len(problems)),
+		details: ": " + strings.Join(problems, "; "),
+	}
 }
 
 func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // maxFileBytes bounds the memory that one file can take; the largest manifests
@@ -37,25 +36,17 @@ type lineError struct {
 type directory struct {
 	root   string
 	logger *slog.Logger
+	limits limits
 
 	readable bool // the root was read in the last scan
 	files    map[string]*file
-	broken   []string // the directories and files that cannot be looked at, and why
-}
-
-// listing is what one walk over the tree finds.
-type listing struct {
-	found    map[string]fs.FileInfo // by path below the root
-	broken   map[string]error       // files and directories that cannot be looked at
-	visiting []fs.FileInfo          // the directories from the root to the current one
-	watch    func(dir string)
+	broken   []string // the directories and files that are not read, and why
 }
 
 // scan reads the files that have changed and reports whether any has. watch is called
 // for each directory before it is read. reread reads every file.
 func (d *directory) scan(watch func(dir string), reread bool) (changed bool) {
-	l := listing{found: map[string]fs.FileInfo{}, broken: map[string]error{}, watch: watch}
-	l.walk(d.root, "")
+	l := d.list(watch)
 	err, unreadable := l.broken[""]
 	changed = d.readable == unreadable
 	d.readable = !unreadable
@@ -72,7 +63,8 @@ func (d *directory) scan(watch func(dir string), reread bool) (changed bool) {
 	for path, info := range l.found {
 		changed = d.update(path, info, reread) || changed
 	}
-	return d.setProblems(l.broken) || changed
+	maps.Copy(l.refused, l.broken)
+	return d.setProblems(l.refused) || changed
 }
 
 func (d *directory) setProblems(broken map[string]error) (changed bool) {
@@ -87,66 +79,6 @@ func (d *directory) setProblems(broken map[string]error) (changed bool) {
 	changed = !slices.Equal(problems, d.broken)
 	d.broken = problems
 	return changed
-}
-
-// walk lists a directory and those below it; path is relative to the root.
-func (l *listing) walk(dir, path string) {
-	l.watch(dir)
-	info, err := os.Stat(dir)
-	if err != nil {
-		l.broken[path] = err
-		return
-	}
-	for _, above := range l.visiting {
-		if os.SameFile(above, info) {
-			return // a symlink that leads back
-		}
-	}
-	l.visiting = append(l.visiting, info)
-	defer func() { l.visiting = l.visiting[:len(l.visiting)-1] }()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		l.broken[path] = err
-		return
-	}
-	for _, e := range entries {
-		// ConfigMap mounts and editors keep their own files under names with a dot.
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		below := strings.TrimPrefix(path+"/"+e.Name(), "/")
-		full := filepath.Join(dir, e.Name())
-		info, err := os.Stat(full)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink == 0: // just removed
-		case err != nil:
-			if isManifest(e.Name()) || e.IsDir() {
-				l.broken[below] = err
-			}
-		case info.IsDir():
-			l.walk(full, below)
-		case info.Mode().IsRegular() && isManifest(e.Name()):
-			l.found[below] = info
-		}
-	}
-}
-
-// hides reports whether a file may still be there but cannot be seen.
-func (l *listing) hides(path string) bool {
-	for broken := range l.broken {
-		if path == broken || strings.HasPrefix(path, broken+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-func isManifest(name string) bool {
-	switch filepath.Ext(name) {
-	case ".yaml", ".yml", ".json":
-		return true
-	}
-	return false
 }
 
 // update reads and parses a file if it has changed, and reports whether it has.

@@ -41,6 +41,10 @@ type Source struct {
 // follows changes: files written, renamed over, added and removed, and the swapped
 // symlinks of a mounted ConfigMap. Names that begin with a dot are passed over.
 //
+// A symlink may lead to a file anywhere, and to a directory of the tree. One that leads to a
+// directory elsewhere, such as /, is a problem and is not followed. At most 10,000 files of
+// 64 MiB together are read, each of at most 16 MiB.
+//
 // Files are *.yaml, *.yml and *.json, with any number of documents and Lists. Of
 // their objects it takes v1 Namespaces, Nodes, Pods, Services, Endpoints, Secrets and
 // ConfigMaps, discovery.k8s.io/v1 EndpointSlices, autoscaling/v2
@@ -73,7 +77,7 @@ func New(dir string, opts Options) *Source {
 		logger:   logger,
 		poll:     opts.Poll,
 		problems: objects.NewProblems(logger, "problem with a manifest"),
-		tree:     directory{root: dir, logger: logger, files: map[string]*file{}},
+		tree:     directory{root: dir, logger: logger, limits: defaultLimits(), files: map[string]*file{}},
 	}
 }
 

@@ -163,31 +163,6 @@ func TestFollowSwappedDirectory(t *testing.T) {
 	runtest.EventuallyTargets(t, a, podTarget("a", "10.0.0.2"))
 }
 
-func TestThroughSymlinks(t *testing.T) {
-	elsewhere := t.TempDir()
-	write(t, elsewhere, "apps", "a.yaml", onePod("a", "10.0.0.1"))
-	write(t, elsewhere, "b.yaml", onePod("b", "10.0.0.2"))
-	dir := t.TempDir()
-	write(t, dir, "monitor.yaml", allPods)
-	require.NoError(t, os.Symlink(filepath.Join(elsewhere, "apps"), filepath.Join(dir, "apps")))
-	require.NoError(t, os.Symlink(filepath.Join(elsewhere, "b.yaml"), filepath.Join(dir, "b.yaml")))
-	require.NoError(t, os.Symlink(dir, filepath.Join(dir, "loop")))
-	src, a, _ := follow(t, dir, Options{Poll: 50 * time.Millisecond})
-	runtest.EventuallyTargets(t, a, podTarget("a", "10.0.0.1")+podTarget("b", "10.0.0.2"))
-	require.Empty(t, src.Problems())
-
-	// Only the poll can see what a symlink's target becomes.
-	write(t, elsewhere, "b.yaml", onePod("b", "10.0.0.33"))
-	runtest.EventuallyTargets(t, a, podTarget("a", "10.0.0.1")+podTarget("b", "10.0.0.33"))
-
-	require.NoError(t, os.Remove(filepath.Join(elsewhere, "b.yaml")))
-	eventuallyProblems(t, src, "b.yaml: stat: no such file or directory")
-	require.Equal(t, runtest.WantLines(podTarget("a", "10.0.0.1")+podTarget("b", "10.0.0.33")), a.Last(), "a target out of sight is not removed")
-	require.NoError(t, os.Remove(filepath.Join(dir, "b.yaml")))
-	runtest.EventuallyTargets(t, a, podTarget("a", "10.0.0.1"))
-	eventuallyProblems(t, src)
-}
-
 func TestBadFile(t *testing.T) {
 	var log runtest.LogBuffer
 	dir := t.TempDir()

@@ -157,6 +157,9 @@ func (c *Compiler) compile(before *Monitor, status Status, object metav1.Object,
 		}
 		return m
 	}
+	if m.Status.Err == nil {
+		m.Status.Adjusted = raisedIntervals(object)
+	}
 	for i, j := range m.Jobs {
 		if before != nil {
 			m.Jobs[i] = adopt(before.Jobs, j)

@@ -46,6 +46,9 @@ func (c *Compiler) scrapeConfig(job string, ep *endpoint, limits *monitoringv1.S
 	if out.MetricRelabelConfigs, err = relabelConfigs(ep.field+".metricRelabelings", ep.spec.MetricRelabelConfigs); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(out.RelabelConfigs, maySetInterval) {
+		out.RelabelConfigs = append(out.RelabelConfigs, raiseInterval())
+	}
 	if err := out.HTTPClientConfig.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", ep.field, err)
 	}
@@ -98,12 +101,16 @@ func schemeOf(from *monitoringv1.Scheme) (string, error) {
 }
 
 // pace returns interval and timeout, 0 for the default. As in the operator, a timeout
-// that is given is compared with the interval that applies.
+// that is given is compared with the interval that applies, and an interval below
+// MinInterval counts as that.
 func (e *endpoint) pace(defaultInterval time.Duration) (interval, timeout model.Duration, err error) {
 	effective := model.Duration(defaultInterval)
 	if e.spec.Interval != "" {
 		if interval, err = model.ParseDuration(string(e.spec.Interval)); err != nil {
 			return 0, 0, fmt.Errorf("interval: %w", err)
+		}
+		if interval > 0 {
+			interval = max(interval, model.Duration(MinInterval))
 		}
 		effective = interval
 	}

@@ -83,6 +83,13 @@ func TestScrapeConfigFields(t *testing.T) {
 			require.Equal(t, model.Duration(90*time.Second), c.ScrapeInterval)
 			require.Equal(t, model.Duration(20*time.Second), c.ScrapeTimeout)
 		},
+		`interval: 1ms`: func(t *testing.T, c *config.ScrapeConfig) {
+			require.Equal(t, model.Duration(time.Second), c.ScrapeInterval)
+			require.Equal(t, model.Duration(time.Second), c.ScrapeTimeout)
+		},
+		`{interval: 100ms, scrapeTimeout: 700ms}`: func(t *testing.T, c *config.ScrapeConfig) {
+			require.Equal(t, model.Duration(700*time.Millisecond), c.ScrapeTimeout, "held against the raised interval")
+		},
 		`interval: 5s`: func(t *testing.T, c *config.ScrapeConfig) {
 			require.Equal(t, model.Duration(5*time.Second), c.ScrapeTimeout, "the default timeout is never above the interval")
 		},
@@ -171,6 +178,7 @@ func TestRejected(t *testing.T) {
 		`selector: {matchLabels: {"a b": c}}, endpoints: [{}]`:                                                             `spec.selector: `,
 		`selector: {matchLabels: {a: "b|c"}}, endpoints: [{}]`:                                                             `spec.selector: `,
 		`selector: {}, selectorMechanism: Magic, endpoints: [{}]`:                                                          `spec.selectorMechanism: "Magic" is neither RelabelConfig nor RoleSelector`,
+		`selector: {}, endpoints: [{interval: 5ms, scrapeTimeout: 1001ms}]`:                                                `spec.endpoints[0].scrapeTimeout: 1s1ms is above the interval of 1s`,
 		`selector: {}, sampleLimit: -1, endpoints: [{}]`:                                                                   `spec.sampleLimit: -1 is out of range`,
 		`selector: {}, bodySizeLimit: much, endpoints: [{}]`:                                                               `spec.bodySizeLimit: "much" is not a size such as 16MB`,
 		`selector: {}, bodySizeLimit: "-1B", endpoints: [{}]`:                                                              `spec.bodySizeLimit: "-1B" is not a size such as 16MB`,

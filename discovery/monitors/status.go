@@ -31,6 +31,9 @@ type Status struct {
 	Err error
 	// Unsupported are the paths of the fields that promlet does not support.
 	Unsupported []string
+	// Adjusted says, by the path of the field, what promlet does other than an accepted
+	// monitor asks for, such as scraping less often.
+	Adjusted []string
 	// UID is that of the object; empty for an inline monitor.
 	UID types.UID
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/promlet/promlet/tsdb"
@@ -15,6 +16,9 @@ import (
 
 // maxBody in bytes is more than the longest expression that the parser takes has, encoded.
 const maxBody = 2 << 20
+
+// maxSelectors is how many parameters match[] a request may have. Grafana sends one.
+const maxSelectors = 100
 
 // guard bounds what requests can cost together, and refuses those for what is not served.
 type guard struct {
@@ -49,7 +53,8 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Whoever sends slowly takes nobody's turn.
-	if err := readBody(w, r); err != nil {
+	body, err := readBody(w, r)
+	if err != nil {
 		code := http.StatusBadRequest
 		var tooLong *http.MaxBytesError
 		if errors.As(err, &tooLong) {
@@ -69,6 +74,10 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Errorf("too many requests at once: %d are worked on, none ended within %s", cap(g.turns), g.db.QueryTimeout()))
 		return
 	}
+	if n := selectors(r, body); n > maxSelectors {
+		respondError(w, http.StatusBadRequest, "bad_data", fmt.Errorf("%d selectors in match[], more than %d: ask in parts", n, maxSelectors))
+		return
+	}
 	ctx, done, err := g.db.Begin(ctx)
 	if err != nil {
 		respondError(w, http.StatusServiceUnavailable, "unavailable", err)
@@ -79,13 +88,20 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // readBody reads all of it, so that one that is too long does not become a query that is too short.
-func readBody(w http.ResponseWriter, r *http.Request) error {
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		return fmt.Errorf("read the body: %w", err)
+		return nil, fmt.Errorf("read the body: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	return nil
+	return body, nil
+}
+
+// selectors counts the parameters match[] of a URL and a form.
+func selectors(r *http.Request, body []byte) int {
+	const parameter = "match[]"
+	form, _ := url.ParseQuery(string(body)) // The API says what is wrong with it.
+	return len(r.URL.Query()[parameter]) + len(form[parameter])
 }
 
 // respondError answers as Prometheus does.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -147,6 +148,25 @@ func TestExpressionsAreBounded(t *testing.T) {
 			require.Contains(t, a.Error, "the expression ")
 		}
 	}
+}
+
+func TestSelectorsAreBounded(t *testing.T) {
+	server := serve(t, Options{DB: openDB(t)})
+	matching := func(n int) (parameters []string) {
+		for i := range n {
+			parameters = append(parameters, "match[]", fmt.Sprintf(`{a="%d"}`, i))
+		}
+		return parameters
+	}
+	for _, ask := range []func(testing.TB, string, string, ...string) answer{get, post} {
+		for _, path := range []string{"/series", "/labels"} {
+			require.Equal(t, http.StatusOK, ask(t, server, path, matching(maxSelectors)...).code)
+			a := ask(t, server, path, matching(maxSelectors+1)...)
+			require.Equal(t, http.StatusBadRequest, a.code)
+			require.Equal(t, "101 selectors in match[], more than 100: ask in parts", a.Error)
+		}
+	}
+	require.Equal(t, http.StatusBadRequest, post(t, server, "/series", matching(50_000)...).code)
 }
 
 func TestTurnsAreBounded(t *testing.T) {

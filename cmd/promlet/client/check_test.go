@@ -30,13 +30,14 @@ data:
   config.yaml: |
     rules: [` + rule + `, ` + rule + `]
     resourceRules: {cpu: {}}
-    serviceMonitors: [{metadata: {name: m}, spec: {selector: {}, endpoints: [{port: web, interval: soon}]}}]
+    serviceMonitors: [{metadata: {name: m}, spec: {selector: {}, endpoints: [{port: web, interval: soon}]}}, {metadata: {name: fast}, spec: {selector: {}, endpoints: [{port: web, interval: 1ms}]}}]
 `)
 	require.NoError(t, err)
 	require.Contains(t, out, "warning: resourceRules are ignored")
 	require.Contains(t, out, "warning: rules[0] and rules[1] both serve a as a: the later one, rules[1], answers")
 	require.Contains(t, out, "warning: ServiceMonitor default/m is rejected: spec.endpoints[0].interval")
-	require.Contains(t, out, "is valid: 2 rules, 0 external rules, 1 ServiceMonitor")
+	require.Contains(t, out, "warning: ServiceMonitor default/fast is adjusted: spec.endpoints[0].interval: 1ms is raised to 1s")
+	require.Contains(t, out, "is valid: 2 rules, 0 external rules, 2 ServiceMonitors")
 
 	g := func(content, want string) {
 		t.Helper()

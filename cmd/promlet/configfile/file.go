@@ -115,6 +115,11 @@ func (f File) Check() (warnings []string, err error) {
 	discoverer := discovery.New(objects.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
 	_, _, err = discoverer.Resolve()
 	warnings = append(f.Ignored(), ruleWarnings...)
+	for _, m := range discoverer.Monitors() {
+		for _, field := range m.Adjusted {
+			warnings = append(warnings, fmt.Sprintf("%s %s/%s is adjusted: %s", m.Kind, m.Namespace, m.Name, field))
+		}
+	}
 	return append(warnings, Rejected(discoverer.Monitors())...), errors.Join(ruleErr, err)
 }
 

@@ -42,6 +42,7 @@ type monitor struct {
 	Origin      string   `json:"origin"`
 	Err         string   `json:"rejected,omitempty"`
 	Unsupported []string `json:"unsupported,omitempty"`
+	Adjusted    []string `json:"adjusted,omitempty"`
 	Jobs        []string `json:"jobs,omitempty"`
 	Up          int      `json:"up"`
 	All         int      `json:"all"`
@@ -127,7 +128,7 @@ func byOwner(targets []Target, statuses []monitors.Status) map[owner][]Target {
 }
 
 func newMonitor(of *monitors.Status, owned map[owner][]Target) monitor {
-	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported}
+	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported, Adjusted: of.Adjusted}
 	if of.Err != nil {
 		m.Err = of.Err.Error()
 	}

@@ -185,7 +185,7 @@ func TestTargetsPage(t *testing.T) {
 		return []monitors.Status{
 			{Kind: "PodMonitor", Namespace: "default", Name: "empty"},
 			{Kind: "ServiceMonitor", Namespace: "default", Name: "legacy", Err: errors.New("spec.endpoints[0].bearerTokenFile: refused")},
-			{Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []string{"shop/0", "shop/1"}},
+			{Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []string{"shop/0", "shop/1"}, Adjusted: []string{"spec.endpoints[0].interval: 5ms is raised to 1s"}},
 		}
 	}
 	targets := []Target{
@@ -197,7 +197,7 @@ func TestTargetsPage(t *testing.T) {
 	page := get(t, opts, "/targets", http.StatusOK)
 	for _, want := range []string{
 		"1 down", "1 monitor rejected", "waiting for the first scrape", "bearerTokenFile: refused", "1 of 3 up", "3 of 154", "38ms", "connection refused",
-		"no targets", "never", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
+		"no targets", "never", "adjusted: spec.endpoints[0].interval: 5ms is raised to 1s", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
 	} {
 		require.Contains(t, page, want)
 	}
