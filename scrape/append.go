@@ -40,12 +40,12 @@ const (
 
 // counts of one scrape, as the synthetic series show them.
 type counts struct {
-	scraped     int                            // samples in the body
-	kept        int                            // of those, left by metric relabelling
-	stored      int                            // of those, that the storage took
-	seriesAdded int                            // of those left, not in the scrape before
-	bytes       int                            // of the body; -1 above the limit
-	refused     refused          // series
+	scraped     int     // samples in the body
+	kept        int     // of those, left by metric relabelling
+	stored      int     // of those, that the storage took
+	seriesAdded int     // of those left, not in the scrape before
+	bytes       int     // of the body; -1 above the limit
+	refused     refused // series
 }
 
 // appending is the work of putting one body into one appender.

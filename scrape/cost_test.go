@@ -17,7 +17,7 @@ import (
 
 // What a series costs is estimated well: labels, samples, and what is kept beside them.
 func TestSeriesCost(t *testing.T) {
-	const series, scrapes = 2000, 119 // a full chunk
+	const series, scrapes = 1000, 119 // a full chunk
 	rnd := rand.New(rand.NewPCG(1, 2))
 	f := func(size int, value func(i int) float64) {
 		room := seriesroom.New(seriesroom.Limits{Series: 1e6})
@@ -44,5 +44,5 @@ func TestSeriesCost(t *testing.T) {
 	n := 0
 	f(50, func(i int) float64 { n++; return float64(i * n) })
 	f(50, func(int) float64 { return rnd.NormFloat64() })
-	f(5000, func(int) float64 { return rnd.NormFloat64() })
+	f(2000, func(int) float64 { return rnd.NormFloat64() })
 }
