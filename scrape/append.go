@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,7 +121,8 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 	if ts.Sub(l.origin.now.Load().LastScrape) > lostIntervals*l.targetSettings.interval {
 		l.origin.goodSince.Store(defTime)
 	}
-	decisions := l.settings.names.Decisions()
+	// The counts of skipped lines are by the numbers of their decisions.
+	decisions := cmp.Or(got.Decisions(), l.settings.names.Decisions())
 	l.renumber(decisions)
 	l.giveBack(decisions)
 	a := &appending{

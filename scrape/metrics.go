@@ -92,6 +92,12 @@ func (m *Manager) gauges() []prometheus.Collector {
 		gauge("promlet_scrape_series_limit", "How many series may be stored in all, 0 for no limit.", nil, func() float64 {
 			return float64(m.opts.SeriesRoom.Status().Limits[seriesroom.Series])
 		}),
+		gauge("promlet_scrape_series_bytes", "Memory that the stored series take, as its limit counts it.", nil, func() float64 {
+			return float64(m.opts.SeriesRoom.Status().Stored[seriesroom.Bytes])
+		}),
+		gauge("promlet_scrape_series_bytes_limit", "How much memory the stored series may take in all, 0 for no limit.", nil, func() float64 {
+			return float64(m.opts.SeriesRoom.Status().Limits[seriesroom.Bytes])
+		}),
 	}
 }
 
