@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/prometheus/storage"
+
 	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
@@ -19,6 +21,9 @@ const (
 	// removeEvery is the least time between two removals of series that have ended: each
 	// writes blocks to the disk.
 	removeEvery = time.Minute
+	// leftAfter is how long after the start series from before it are left over if no target
+	// has gone on with them.
+	leftAfter = 5 * time.Minute
 	// removePart of the series in memory must have ended for a removal.
 	removePart = 32
 	// maxRefusedNamespaces is how many namespaces problems name.
@@ -35,17 +40,24 @@ func (a *app) removeEnded(ctx context.Context) error {
 	ticker := time.NewTicker(lookForRoom)
 	defer ticker.Stop()
 	var last time.Time
+	started := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		if time.Since(last) < removeEvery || a.db.Ended() < 1+a.db.Series()/removePart || !a.room.Short() {
+		ended := a.db.Ended()
+		var left func(storage.SeriesRef) bool
+		if time.Since(started) > leftAfter {
+			ended += a.room.Unclaimed()
+			left = a.room.IsUnclaimed
+		}
+		if time.Since(last) < removeEvery || ended < 1+a.db.Series()/removePart || !a.room.Short() {
 			continue
 		}
 		last = time.Now()
-		if err := a.db.RemoveEnded(); err != nil && ctx.Err() == nil {
+		if err := a.db.RemoveEnded(ctx, left); err != nil && ctx.Err() == nil {
 			a.logger.Warn("series that have ended stay in memory", slog.Any("err", err))
 		}
 	}

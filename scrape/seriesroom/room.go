@@ -194,6 +194,25 @@ func (r *Room) lends(more int64, i int, n names.Need) bool {
 	return r.stored[i]+more <= share(r.limits[i], n)
 }
 
+// Unclaimed returns how many stored series have no owner: those from before a restart that no
+// target has gone on with.
+func (r *Room) Unclaimed() int {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int(r.stored[Series]) - len(r.series)
+}
+
+// IsUnclaimed reports whether a stored series has no owner.
+func (r *Room) IsUnclaimed(ref storage.SeriesRef) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, owned := r.series[ref]
+	return !owned
+}
+
 // Short reports whether a series was refused, or the limit exceeded, since Short was last
 // called: then it helps to remove from the storage what has ended.
 func (r *Room) Short() bool {
