@@ -175,6 +175,9 @@ func (c *cache) addDropped(k textKey, number uint32, unread bool) {
 	c.droppedSeen++
 }
 
+// inLast reports whether a series was present in the last scrape.
+func (c *cache) inLast(e *cacheEntry) bool { return e.tracked == c.iter-1 && e.ref != 0 }
+
 // stale returns the series that were present in the last scrape, or in that of the
 // replaced loop, and are not in this one. Several texts may have the same reference: its
 // series is present if any of them is.
@@ -188,7 +191,7 @@ func (c *cache) stale() map[storage.SeriesRef]labels.Labels {
 		gone = map[storage.SeriesRef]labels.Labels{}
 	}
 	for i := range c.entries {
-		if e := &c.entries[i]; e.tracked == c.iter-1 && e.ref != 0 {
+		if e := &c.entries[i]; c.inLast(e) {
 			gone[e.ref] = e.lset
 		}
 	}
@@ -260,7 +263,7 @@ func (c *cache) release(places map[int32]bool) {
 		if !places[place] {
 			continue
 		}
-		if e := &c.entries[place]; e.tracked == c.iter-1 && e.ref != 0 {
+		if e := &c.entries[place]; c.inLast(e) {
 			c.previous[e.ref] = e.lset
 		}
 		delete(c.index, k)
@@ -295,7 +298,7 @@ func (c *cache) present() map[storage.SeriesRef]labels.Labels {
 		present = make(map[storage.SeriesRef]labels.Labels, c.trackedBefore)
 	}
 	for i := range c.entries {
-		if e := &c.entries[i]; e.tracked == c.iter-1 && e.ref != 0 {
+		if e := &c.entries[i]; c.inLast(e) {
 			present[e.ref] = e.lset
 		}
 	}

@@ -113,13 +113,15 @@ func (l *loop) endLeft() {
 	}
 }
 
-// closeRoom closes the loop's account. The loop that replaces this one goes on with its
-// series.
+// closeRoom closes the loop's account. The loop that replaces this one goes on with the
+// series of its last scrape.
 func (l *loop) closeRoom() {
-	if !l.keepSeries {
-		for i := range l.cache.entries {
-			l.room.End(l.cache.entries[i].ref)
+	for i := range l.cache.entries {
+		if e := &l.cache.entries[i]; !l.keepSeries || !l.cache.inLast(e) {
+			l.room.End(e.ref)
 		}
+	}
+	if !l.keepSeries {
 		for i := range l.reports {
 			l.room.End(l.reports[i].ref)
 		}

@@ -89,7 +89,7 @@ func (a *appending) sample(isHistogram bool) error {
 		}
 		ref, err = a.app.Append(ref, a.lset, a.startTimestamp(), s.t, s.v, s.h, s.fh, a.options(s, isHistogram, number))
 	}
-	if errors.Is(err, seriesroom.ErrFull) {
+	if err != nil && errors.Is(err, seriesroom.ErrFull) {
 		a.refuse(a.need(number))
 		return nil
 	}
@@ -297,7 +297,7 @@ func (a *appending) remember(key textKey, place int32, cached bool, ref storage.
 	cache := a.loop.cache
 	if cached {
 		// The storage gives a new reference when it had dropped the series.
-		if e := &cache.entries[place]; ref != 0 && (ref != e.ref || s.buckets() > 0) {
+		if e := &cache.entries[place]; ref != 0 && (ref != e.ref || s.h != nil || s.fh != nil) {
 			e.ref = ref
 			a.loop.room.Claim(ref, a.lset, s.buckets())
 		}
