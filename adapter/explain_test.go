@@ -30,10 +30,11 @@ import (
 // be broken.
 type monitored struct {
 	*fixture
-	services map[string]explain.Reach
-	pods     map[string]explain.Reach
-	exposed  map[string][]catalog.Exposed
-	problems []string
+	services  map[string]explain.Reach
+	pods      map[string]explain.Reach
+	exposed   map[string][]catalog.Exposed
+	problems  []string
+	notStored string
 }
 
 // newMonitored has the Service shop with one pod, a monitor that selects it, and a target
@@ -64,6 +65,7 @@ func (th *monitored) explaining() explain.Options {
 		Service:   func(_, name string) explain.Reach { return th.services[name] },
 		Pod:       func(_, name string) explain.Reach { return th.pods[name] },
 		ExposedBy: func(job string) []catalog.Exposed { return th.exposed[job] },
+		NotStored: func(string) string { return th.notStored },
 		Problems:  func() []string { return th.problems },
 	}
 }
@@ -168,6 +170,9 @@ func TestExplanations(t *testing.T) {
 		up(th).Labels = labels.FromStrings("pod", "shop-1")
 	})
 	f("not stored", "nothing of it is stored for this object yet", func(*monitored) {})
+	f("refused", "9 series of job are not stored: series limit reached", func(th *monitored) {
+		th.notStored = "9 series of job are not stored: series limit reached"
+	})
 	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 	})

@@ -4,10 +4,25 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/promlet/promlet/discovery/targets"
 )
+
+// Owner returns the namespace that the targets of a group, which has these labels, cost
+// something: that of the monitor that a job is made of, or that of an annotated object.
+func Owner(job string, group model.LabelSet) string {
+	switch job {
+	case targets.JobAnnotatedServices, targets.JobAnnotatedPods:
+		return string(group["namespace"])
+	}
+	_, of, _ := strings.Cut(job, "/")
+	namespace, _, _ := strings.Cut(of, "/")
+	return namespace
+}
 
 // groupSet holds groups of targets by the "namespace/name" of the slice or pod they
 // are from.

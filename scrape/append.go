@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 const (
@@ -39,12 +41,12 @@ const (
 
 // counts of one scrape, as the synthetic series show them.
 type counts struct {
-	scraped     int              // samples in the body
-	kept        int              // of those, left by metric relabelling
-	stored      int              // of those, that the storage took
-	seriesAdded int              // of those left, not in the scrape before
-	bytes       int              // of the body; -1 above the limit
-	refused     [names.Needs]int // series, for lack of room
+	scraped     int     // samples in the body
+	kept        int     // of those, left by metric relabelling
+	stored      int     // of those, that the storage took
+	seriesAdded int     // of those left, not in the scrape before
+	bytes       int     // of the body; -1 above the limit
+	refused     refused // series
 }
 
 // appending is the work of putting one body into one appender.
@@ -107,6 +109,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 	defTime := timestamp.FromTime(ts)
 	if got.Empty() {
 		err := l.appendStale(app, defTime)
+		l.endLeft()
 		l.cache.done(false)
 		l.families.Done(false, nil)
 		return counts{}, err
@@ -118,8 +121,10 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 	if ts.Sub(l.origin.now.Load().LastScrape) > lostIntervals*l.targetSettings.interval {
 		l.origin.goodSince.Store(defTime)
 	}
-	decisions := l.settings.names.Decisions()
+	// The counts of skipped lines are by the numbers of their decisions.
+	decisions := cmp.Or(got.Decisions(), l.settings.names.Decisions())
 	l.renumber(decisions)
+	l.giveBack(decisions)
 	a := &appending{
 		loop:      l,
 		deadline:  deadline,
@@ -152,6 +157,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 	if err != nil {
 		return a.counts, err
 	}
+	l.endLeft()
 	l.cache.done(true)
 	l.series = l.settings.names.Learn(a.findings, l.series, a.parsed)
 	l.families.Done(true, l.settings.names.Decisions().KeepFamily)
@@ -201,14 +207,6 @@ func (a *appending) count(number, n uint32) {
 		a.parsed = append(a.parsed, make([]uint32, int(number)+1-len(a.parsed))...)
 	}
 	a.parsed[number] += n
-}
-
-// countRefused replaces what the loop has added to the refused series.
-func (l *loop) countRefused(refused [names.Needs]int) {
-	for n, count := range refused {
-		l.manager.refused[n].Add(int64(count - l.refused[n]))
-	}
-	l.refused = refused
 }
 
 // parserFor makes the parser, unless it would not survive the body.
@@ -306,8 +304,9 @@ func (l *loop) appendStale(app storage.AppenderV2, t int64) error {
 	marker := math.Float64frombits(value.StaleNaN)
 	for ref, lset := range l.cache.stale() {
 		_, err := app.Append(ref, lset, 0, t, marker, nil, nil, storage.AOptions{RejectOutOfOrder: true})
-		// Another loop may have written the series since.
-		if err != nil && !errors.Is(err, storage.ErrOutOfOrderSample) && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
+		// Another loop may have written the series since. Without room for the marker, the
+		// storage does not have the series any more.
+		if err != nil && !errors.Is(err, storage.ErrOutOfOrderSample) && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) && !errors.Is(err, seriesroom.ErrFull) {
 			return fmt.Errorf("write stale marker: %w", err)
 		}
 	}

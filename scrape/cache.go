@@ -37,7 +37,7 @@ type cache struct {
 
 	lastSize int // entries after the last success
 
-	forgotten func(labels.Labels) // called for each series that is forgotten; may be nil
+	forgotten func(*cacheEntry) // called for each series that is forgotten; may be nil
 }
 
 // cacheEntry is a series. Iteration numbers start at 2, so that 0 is never.
@@ -175,6 +175,9 @@ func (c *cache) addDropped(k textKey, number uint32, unread bool) {
 	c.droppedSeen++
 }
 
+// inLast reports whether a series was present in the last scrape.
+func (c *cache) inLast(e *cacheEntry) bool { return e.tracked == c.iter-1 && e.ref != 0 }
+
 // stale returns the series that were present in the last scrape, or in that of the
 // replaced loop, and are not in this one. Several texts may have the same reference: its
 // series is present if any of them is.
@@ -188,7 +191,7 @@ func (c *cache) stale() map[storage.SeriesRef]labels.Labels {
 		gone = map[storage.SeriesRef]labels.Labels{}
 	}
 	for i := range c.entries {
-		if e := &c.entries[i]; e.tracked == c.iter-1 && e.ref != 0 {
+		if e := &c.entries[i]; c.inLast(e) {
 			gone[e.ref] = e.lset
 		}
 	}
@@ -232,16 +235,39 @@ func (c *cache) forgetUnseen() {
 	for k, place := range c.index {
 		if c.entries[place].seen != c.iter {
 			delete(c.index, k)
-			if c.forgotten != nil {
-				c.forgotten(c.entries[place].lset)
-			}
-			c.entries[place] = cacheEntry{}
-			c.free = append(c.free, place)
+			c.forget(place)
 		}
 	}
 	// Maps and slices do not shrink by themselves.
 	if len(c.entries) > 64 && len(c.index) < len(c.entries)/4 {
 		c.compact()
+	}
+}
+
+// forget forgets a series that is no longer in the index.
+func (c *cache) forget(place int32) {
+	if c.forgotten != nil {
+		c.forgotten(&c.entries[place])
+	}
+	c.entries[place] = cacheEntry{}
+	c.free = append(c.free, place)
+}
+
+// release forgets the series at some places before a scrape, as if the target did not
+// expose them any more.
+func (c *cache) release(places map[int32]bool) {
+	if c.previous == nil {
+		c.previous = map[storage.SeriesRef]labels.Labels{}
+	}
+	for k, place := range c.index {
+		if !places[place] {
+			continue
+		}
+		if e := &c.entries[place]; c.inLast(e) {
+			c.previous[e.ref] = e.lset
+		}
+		delete(c.index, k)
+		c.forget(place)
 	}
 }
 
@@ -272,7 +298,7 @@ func (c *cache) present() map[storage.SeriesRef]labels.Labels {
 		present = make(map[storage.SeriesRef]labels.Labels, c.trackedBefore)
 	}
 	for i := range c.entries {
-		if e := &c.entries[i]; e.tracked == c.iter-1 && e.ref != 0 {
+		if e := &c.entries[i]; c.inLast(e) {
 			present[e.ref] = e.lset
 		}
 	}

@@ -14,7 +14,7 @@ type Metric struct {
 	metadata.Metadata
 	LabelNames []string // of the first series met, sorted, without the name
 	Series     int      // in all targets of the job together
-	Stored     bool     // whether they are, as far as Options.SeriesLimit allows
+	Stored     bool     // whether they are, as far as Options.SeriesRoom allows
 }
 
 // Catalog returns what the targets expose, in no order, and its version: as long as

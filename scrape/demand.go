@@ -16,7 +16,7 @@ type Demand struct {
 	// Wanted reports whether anybody reads the series of a name.
 	Wanted func(name string) bool
 	// Vital reports whether something acts upon them, such as an autoscaler. Of the
-	// wanted series they are the last to be refused when Options.SeriesLimit is near.
+	// wanted series they are the last to be refused when Options.SeriesRoom gets small.
 	Vital func(name string) bool
 }
 
@@ -62,22 +62,4 @@ func logNames(logger *slog.Logger, msg, job string, names []string) {
 		attrs = append(attrs, slog.Int("andMore", len(names)-most))
 	}
 	logger.Info(msg, attrs...)
-}
-
-// room reports whether there is room for one more series that is needed so much.
-// Unread series may fill four fifths of the limit, wanted ones nine tenths, vital ones
-// all of it.
-func (m *Manager) room(n names.Need) bool {
-	limit := m.opts.SeriesLimit
-	if limit <= 0 || m.opts.StoredSeries == nil {
-		return true
-	}
-	tenths := [names.Needs]int{8, 9, 10}[n]
-	return m.opts.StoredSeries() < limit/10*tenths+limit%10*tenths/10
-}
-
-// Refused returns how many series of the targets' last scrapes were not stored because
-// Options.SeriesLimit is near: those that nobody reads, and those that somebody does.
-func (m *Manager) Refused() (unneeded, needed int) {
-	return int(m.refused[names.Unread].Load()), int(m.refused[names.Wanted].Load() + m.refused[names.Vital].Load())
 }

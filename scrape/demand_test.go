@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/metadata"
+
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // wants is a demand for some names.
@@ -269,17 +271,15 @@ func TestSeriesLimit(t *testing.T) {
 		}
 	}
 	s := serve(t, handler)
+	room := seriesroom.New(seriesroom.Limits{Series: 100})
 	stored := map[string]int{}
-	r := &recorder{refuse: func(s sample) error {
+	r := &recorder{next: newTSDB(t, counted(room)), refuse: func(s sample) error {
 		if s.ref == 0 && !isReport(s.name()) {
 			stored[s.name()]++
 		}
 		return nil
 	}}
-	m := newManager(t, r, func(o *Options) {
-		o.SeriesLimit = 100
-		o.StoredSeries = func() int { return stored["unread"] + stored["read"] + stored["scaled"] }
-	})
+	m := newManager(t, r, func(o *Options) { o.SeriesRoom = room })
 	m.SetDemand(Demand{
 		Wanted: func(name string) bool { return name != "unread" },
 		Vital:  func(name string) bool { return name == "scaled" },

@@ -27,6 +27,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/teststorage"
+
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 func TestMain(m *testing.M) {
@@ -175,6 +177,11 @@ func newTSDB(t testing.TB, mutate ...teststorage.Option) *teststorage.TestStorag
 	return teststorage.New(t, append([]teststorage.Option{func(o *tsdb.Options) {
 		o.EnableExemplarStorage, o.MaxExemplars = true, 1000
 	}}, mutate...)...)
+}
+
+// counted has a room count the series of a storage.
+func counted(room *seriesroom.Room) teststorage.Option {
+	return func(o *tsdb.Options) { o.SeriesLifecycleCallback = room.Storage() }
 }
 
 // eventually waits until ok returns true.

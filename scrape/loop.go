@@ -17,6 +17,7 @@ import (
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // loop scrapes one target.
@@ -52,18 +53,19 @@ type loop struct {
 	cache        *cache
 	reports      reports
 	origin       *origin
-	reportOrigin *origin          // of the synthetic series, which failed scrapes have as well
-	oldOrigin    *origin          // of the replaced loop, until the first scrape that succeeds
-	oldSeries    []labels.Labels  // series of oldOrigin
-	demand       *names.Demand    // at the beginning of the scrape
-	collected    *names.Demand    // of the last scrape that succeeded
-	last         int64            // ms, of the last scrape; 0 before the first
-	size         int              // of the last body
-	failing      string           // reason.Kind of the last scrape, "" if it succeeded
-	rejected     uint8            // what logRejected last found
-	series       []uint32         // in the last successful scrape, by number of their name
-	numbers      uint64           // generation of the numbers of names in cache
-	refused      [names.Needs]int // in the last successful scrape
+	reportOrigin *origin         // of the synthetic series, which failed scrapes have as well
+	oldOrigin    *origin         // of the replaced loop, until the first scrape that succeeds
+	oldSeries    []labels.Labels // series of oldOrigin
+	demand       *names.Demand   // at the beginning of the scrape
+	collected    *names.Demand   // of the last scrape that succeeded
+	last         int64           // ms, of the last scrape; 0 before the first
+	size         int             // of the last body
+	failing      string          // reason.Kind of the last scrape, "" if it succeeded
+	rejected     uint8           // what logRejected last found
+	series       []uint32        // in the last successful scrape, by number of their name
+	numbers      uint64          // generation of the numbers of names in cache
+	room         *seriesroom.Account
+	refused      refused // in the last successful scrape
 }
 
 // newLoop makes the loop of a target without starting it.
@@ -87,7 +89,11 @@ func (m *Manager) newLoop(j *job, s *settings, t discovered) *loop {
 		origin:         m.sources.origin(j, t),
 		reportOrigin:   m.sources.origin(j, t),
 	}
-	l.cache.forgotten = func(series labels.Labels) { m.sources.remove(series, l.origin) }
+	l.room = m.opts.SeriesRoom.Open(m.owner(s.jobName, t.group), l.origin.now.Load().Rank)
+	l.cache.forgotten = func(e *cacheEntry) {
+		m.sources.remove(e.lset, l.origin)
+		l.room.End(e.ref)
+	}
 	l.target.SetMetadataStore(l.families)
 	return l
 }
@@ -104,6 +110,10 @@ func (l *loop) takeOver() {
 	l.reports, l.last, l.size, l.failing = old.reports, old.last, old.size, old.failing
 	l.oldOrigin, l.oldSeries, l.reportOrigin = old.origin, slices.Concat(old.oldSeries, old.cache.series()), old.reportOrigin
 	l.origin.update(func(t *Target) { t.Rank = old.origin.now.Load().Rank })
+	l.room.SetRank(old.origin.now.Load().Rank)
+	for i := range l.reports {
+		l.room.Claim(l.reports[i].ref, l.reports[i].lset, 0)
+	}
 	if l.settings == old.settings {
 		// The names have the same numbers.
 		l.series = old.series

@@ -239,8 +239,9 @@ func stopAll(loops []*loop) {
 	}
 }
 
-// Samples counts the samples of a scrape: those in the body, and those of them that were stored.
-type Samples struct{ Seen, Stored int }
+// Samples counts the samples of a scrape: those in the body, those of them that were stored,
+// and those that somebody reads and for which Options.SeriesRoom had no room.
+type Samples struct{ Seen, Stored, Refused int }
 
 // PublicReason is the text of a target's LastError without what the target has sent: for
 // those who may read its metrics, but not what else is served where its monitor leads.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // metrics counts what the loops do. It does so without a registerer as well.
@@ -89,7 +90,13 @@ func (m *Manager) gauges() []prometheus.Collector {
 		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "no"}, unneeded),
 		gauge("promlet_scrape_series_refused", refusedHelp, prometheus.Labels{"read": "yes"}, needed),
 		gauge("promlet_scrape_series_limit", "How many series may be stored in all, 0 for no limit.", nil, func() float64 {
-			return float64(max(0, m.opts.SeriesLimit))
+			return float64(m.opts.SeriesRoom.Status().Limits[seriesroom.Series])
+		}),
+		gauge("promlet_scrape_series_bytes", "Memory that the stored series take, as its limit counts it.", nil, func() float64 {
+			return float64(m.opts.SeriesRoom.Status().Stored[seriesroom.Bytes])
+		}),
+		gauge("promlet_scrape_series_bytes_limit", "How much memory the stored series may take in all, 0 for no limit.", nil, func() float64 {
+			return float64(m.opts.SeriesRoom.Status().Limits[seriesroom.Bytes])
 		}),
 	}
 }

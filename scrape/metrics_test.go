@@ -10,6 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // One target that serves four series and then fails; one of its names is read, and
@@ -17,12 +21,13 @@ import (
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	server := serveSequence(t, textType, "a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\nc 1\n", "!")
-	r := &recorder{}
-	held := 88
-	m := newManager(t, r, onDemand, func(o *Options) {
-		o.Registerer, o.SeriesLimit = registry, 100
-		o.StoredSeries = func() int { held++; return held } // asked for each new one
-	})
+	room := seriesroom.New(seriesroom.Limits{Series: 100})
+	storage := room.Storage()
+	for range 111 { // at 112 even owners below their share find no room
+		storage.PostCreation(labels.EmptyLabels())
+	}
+	r := &recorder{next: newTSDB(t, func(o *tsdb.Options) { o.SeriesLifecycleCallback = storage })}
+	m := newManager(t, r, onDemand, func(o *Options) { o.Registerer, o.SeriesRoom = registry, room })
 	m.SetDemand(wants("a"))
 	target := model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(server.Server))}
 	require.NoError(t, m.Apply(one(jobConfig("j", slow)), groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{target}})))

@@ -6,8 +6,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	config_util "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
 
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // The limits of jobs for which neither the job nor Options sets one.
@@ -76,14 +79,15 @@ type Options struct {
 	// scrape.
 	NoCompression bool
 
-	// SeriesLimit is how many series may be stored in all, as StoredSeries counts them.
-	// Near it new series are refused, but their scrapes do not fail: above four fifths
-	// of the limit those that nobody reads, above nine tenths those that are not vital,
-	// at the limit all. 0 or less is no limit.
-	SeriesLimit int
-	// StoredSeries counts the series that the storage holds. It is called for every
-	// new series. Nil: there is no limit.
-	StoredSeries func() int
+	// SeriesRoom limits how many series are stored in all; its Storage counts those of
+	// Appendable. Near the limit new series are refused, but their scrapes do not fail:
+	// above four fifths of it those that nobody reads, above nine tenths those that are
+	// not vital, at the limit all. Each owner has a share of it, and gives back what it has
+	// borrowed: the newest series of its newest targets end. Nil: there is no limit.
+	SeriesRoom *seriesroom.Room
+	// Owner returns who owns the series of a job's targets in a group that has these
+	// labels. Nil: all series have the same owner.
+	Owner func(job string, group model.LabelSet) string
 
 	// ParseStartTimestamps stores the start timestamps of OpenMetrics and protobuf
 	// bodies instead of the _created series of OpenMetrics, as the feature flags of

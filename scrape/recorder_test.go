@@ -137,6 +137,14 @@ func (a *recordingAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, 
 	return ref, s.err
 }
 
+// GetRef implements storage.GetRef where next does.
+func (a *recordingAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
+	if known, ok := a.next.(storage.GetRef); ok {
+		return known.GetRef(ls, hash)
+	}
+	return 0, labels.EmptyLabels()
+}
+
 func (r *recorder) refOf(ls labels.Labels) storage.SeriesRef {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -114,6 +114,9 @@ func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports
 			if r.ref == 0 {
 				l.manager.sources.add(r.lset, l.reportOrigin, nil, 0, t, t)
 			}
+			if r.ref != ref {
+				l.room.Claim(ref, r.lset, 0)
+			}
 			r.ref = ref
 		case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 			// The body may hold a series of this name.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // sampleData is one sample as the parser gives it.
@@ -23,6 +24,17 @@ type sampleData struct {
 	v        float64
 	h        *histogram.Histogram
 	fh       *histogram.FloatHistogram
+}
+
+// buckets returns how many buckets the sample has.
+func (s *sampleData) buckets() int {
+	switch {
+	case s.h != nil:
+		return len(s.h.PositiveBuckets) + len(s.h.NegativeBuckets)
+	case s.fh != nil:
+		return len(s.fh.PositiveBuckets) + len(s.fh.NegativeBuckets)
+	}
+	return 0
 }
 
 // read takes the sample that the parser is at. text is good until the parser's Next.
@@ -77,6 +89,10 @@ func (a *appending) sample(isHistogram bool) error {
 		}
 		ref, err = a.app.Append(ref, a.lset, a.startTimestamp(), s.t, s.v, s.h, s.fh, a.options(s, isHistogram, number))
 	}
+	if err != nil && errors.Is(err, seriesroom.ErrFull) {
+		a.refuse(a.need(number))
+		return nil
+	}
 	added, err := a.classify(err)
 	if err != nil {
 		return fmt.Errorf("append %s: %w", reason.Excerpt(text), err)
@@ -109,12 +125,7 @@ func (a *appending) dropped(key textKey) bool {
 }
 
 // need returns how much the series in a.lset is needed. number is that of its name.
-func (a *appending) need(number uint32) names.Need {
-	if n, known := a.decisions.Need(number); known {
-		return n
-	}
-	return a.decisions.Demand.Of(a.lset.Get(model.MetricNameLabel))
-}
+func (a *appending) need(number uint32) names.Need { return a.decisions.NeedOf(number, a.lset) }
 
 // newSeries handles a series that is not in the cache. It puts the labels that the
 // series is stored under into a.lset and the number of its name into number, notes
@@ -148,11 +159,10 @@ func (a *appending) newSeries(key textKey, text []byte, number *uint32) (store b
 		}
 		return false, nil
 	}
-	if a.loop.manager.room(n) {
+	if a.loop.room.Admit(a.lset, n, a.storedRef) {
 		return true, nil
 	}
-	a.counts.kept++
-	a.counts.refused[n]++
+	a.refuse(n)
 	return false, nil
 }
 
@@ -287,11 +297,13 @@ func (a *appending) remember(key textKey, place int32, cached bool, ref storage.
 	cache := a.loop.cache
 	if cached {
 		// The storage gives a new reference when it had dropped the series.
-		if ref != 0 {
-			cache.entries[place].ref = ref
+		if e := &cache.entries[place]; ref != 0 && (ref != e.ref || s.h != nil || s.fh != nil) {
+			e.ref = ref
+			a.loop.room.Claim(ref, a.lset, s.buckets())
 		}
 	} else {
 		place = cache.add(key, ref, a.lset, number)
+		a.loop.room.Claim(ref, a.lset, s.buckets())
 		if place != none {
 			a.addSource(s.t)
 		}

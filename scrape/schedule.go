@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
@@ -123,6 +122,7 @@ func (l *loop) stop() (idle bool) {
 func (l *loop) finish() {
 	defer close(l.done)
 	l.end()
+	l.closeRoom()
 	if !l.keepSeries {
 		l.manager.sources.end(l.origin, slices.Concat(l.cache.series(), l.oldSeries))
 		l.manager.sources.end(l.reportOrigin, l.reports.series())
@@ -130,7 +130,7 @@ func (l *loop) finish() {
 	if !l.keepCounts {
 		l.settings.names.Remove(l.series)
 	}
-	l.countRefused([names.Needs]int{})
+	l.countRefused(refused{})
 }
 
 // next is the time from now to the scrape after the last.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/reason"
+	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
 // scrape fetches the target once, and stores the body and the synthetic series with
@@ -53,7 +54,7 @@ func (l *loop) scrape(at time.Time) {
 	}
 	metrics.samplesSeen.Add(float64(c.scraped))
 	metrics.samplesPut.Add(float64(c.stored))
-	l.lastSamples.Store(&Samples{Seen: c.scraped, Stored: c.stored})
+	l.lastSamples.Store(&Samples{Seen: c.scraped, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series])})
 	l.logChange(err)
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -180,6 +181,11 @@ func (db *DB) openStore() (err error) {
 	db.stats = promtsdb.NewDBStats()
 	opts := db.opts.storage()
 	opts.FeatureRegistry = db.features
+	if db.opts.SeriesCallback != nil {
+		callback := &opening{SeriesLifecycleCallback: db.opts.SeriesCallback()}
+		defer callback.done.Store(true)
+		opts.SeriesLifecycleCallback = callback
+	}
 	db.store, err = promtsdb.Open(db.opts.Dir, db.quietLogger(), db.metrics, opts, db.stats)
 	return err
 }
@@ -209,9 +215,6 @@ func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 // Engine returns the PromQL engine for use with this DB as the storage.Queryable. Its limits are those
 // of Options and shared with Instant.
 func (db *DB) Engine() promql.QueryEngine { return db.engine }
-
-// Series returns how many series are held in memory, those that ended within the last block or so among them.
-func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:gosec // Far below 2^63.
 
 // Damage returns why Open set the samples in the data directory aside, nil when it did not.
 func (db *DB) Damage() error { return db.damage }
@@ -276,6 +279,13 @@ func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = q.level(r.Level)
+	// They do, after RemoveEnded, and it says so each minute.
+	if strings.HasPrefix(r.Message, "Overlapping blocks found") {
+		r.Level = slog.LevelDebug
+		if !q.Handler.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
 	return q.Handler.Handle(ctx, r)
 }
 

@@ -81,6 +81,11 @@ type Options struct {
 	// wrapped ones).
 	Registerer prometheus.Registerer
 
+	// SeriesCallback returns what is told of the series in memory, those that Open finds in the log among them. It is
+	// called once for each attempt to open the storage: what the callback before was told is void. PreCreation
+	// is not asked about what is in the log. nil: nothing is told.
+	SeriesCallback func() promtsdb.SeriesLifecycleCallback
+
 	// Retention is how long samples are kept at least. Removal is by whole blocks, so up to two
 	// BlockDurations more may be on disk. 0: DefaultRetention. Negative: an error.
 	Retention time.Duration

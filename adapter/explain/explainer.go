@@ -20,6 +20,9 @@ type Options struct {
 	// ExposedBy returns the series names that the targets of a job expose, nil for a
 	// job that has not been scraped.
 	ExposedBy func(job string) []catalog.Exposed
+	// NotStored returns why series of a job that somebody reads are not stored, "" if they
+	// are. It may be nil.
+	NotStored func(job string) string
 	// Problems returns what keeps promlet from knowing the objects, such as a missing
 	// permission.
 	Problems func() []string

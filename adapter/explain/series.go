@@ -120,5 +120,13 @@ func (c *chain) uncollected() {
 		c.brokenAs(values.OutcomeStarting, LinkSamples, "collection of %s has started, first value in about %s", cmp.Or(c.source, "it"), wait.Round(time.Second))
 		return
 	}
+	if c.x.opts.NotStored != nil {
+		for _, job := range c.jobs {
+			if why := c.x.opts.NotStored(job); why != "" {
+				c.broken(LinkSamples, "%s", why)
+				return
+			}
+		}
+	}
 	c.broken(LinkSamples, "nothing of it is stored for this object yet")
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -47,18 +46,4 @@ func (a *app) exposed(known uint64) ([]catalog.Exposed, uint64) {
 // wanted makes the scraper store the series that are read.
 func (a *app) wanted(d *demand.Demand) {
 	a.scraper.SetDemand(scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
-}
-
-// refused returns the problem of series that --series-limit keeps from being stored.
-func (a *app) refused() []string {
-	unneeded, needed := a.scraper.Refused()
-	var problems []string
-	add := func(n int, which, mend string) {
-		if n > 0 {
-			problems = append(problems, fmt.Sprintf("%d series %s are not stored: --series-limit=%d is nearly reached: %s", n, which, a.opts.seriesLimit, mend))
-		}
-	}
-	add(unneeded, "that nobody reads", "drop them with metricRelabelings, use --ingest=demand, or raise the limit")
-	add(needed, "that are read", "raise the limit, or expose fewer series")
-	return problems
 }

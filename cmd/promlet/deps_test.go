@@ -76,6 +76,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/connlimit", module, "connections need nothing of promlet"},
 		{"adapter/boundedtemplate", module, "templates need nothing of promlet"},
 		{"scrape/destination", module, "addresses need nothing of promlet"},
+		{"scrape/seriesroom", module, "room is divided among owners, whoever they are"},
 		{"cmd/promlet/client", module + "scrape", "the commands ask a running promlet"},
 		{"cmd/promlet/client", module + "cmd/promlet/web", "the commands ask the API that every metrics server has"},
 		{"cmd/promlet/client", module + "tsdb/httpapi", "the commands ask the API that every metrics server has"},
@@ -87,7 +88,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	// The rooms of a package, and which of them each may know.
 	rooms := map[string][]string{
 		"tsdb":                  {"tsdb/querycost"},
-		"scrape":                {"scrape/internal/body", "scrape/internal/names", "scrape/internal/reason"},
+		"scrape":                {"scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
+		"scrape/seriesroom":     {"scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/body":  {"scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/names": {"scrape/internal/reason"},
 		"adapter/rules":         {"adapter/objects", "adapter/boundedtemplate", "tsdb/querycost"},
@@ -132,7 +134,7 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "tsdb", "tsdb/httpapi",
+		"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
 		"adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",

@@ -40,9 +40,10 @@ type options struct {
 	monitorNamespaceSelector string
 	monitorFileAccess        bool
 
-	ingest      string
-	demandTTL   time.Duration
-	seriesLimit int
+	ingest           string
+	demandTTL        time.Duration
+	seriesLimit      int
+	seriesBytesLimit int64
 
 	dataDir             string
 	retention           time.Duration
@@ -90,7 +91,7 @@ const (
 	// defaultWebListenAddress is reached by kubectl port-forward.
 	defaultWebListenAddress = "127.0.0.1:9090"
 	// defaultSeriesLimit takes about 300 MB of memory, the most that an edge node can
-	// spare. --ingest=demand stays far below it.
+	// spare. --ingest=demand stays far below it, and a container's memory limit allows less.
 	defaultSeriesLimit = 100_000
 	// defaultAllowCacheTTL caches allowed decisions for longer than the 15 s between two
 	// requests of an HPA; the library's 10 s would cache none. Revoked permissions work
@@ -147,7 +148,8 @@ func (o *options) addFlags() {
 	ingestion := o.sections.FlagSet("ingestion")
 	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
 	ingestion.DurationVar(&o.demandTTL, "demand-ttl", demand.DefaultTTL, "How long a metric's series are stored after the last read by an API client. Series that HPAs scale on are stored as long as the HPA exists.")
-	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series are rejected at 80 % of it if nobody reads them, at 90 % if no HPA does, and at 100 % otherwise. 0: no limit.")
+	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series are rejected at 80 % of it if nobody reads them, at 90 % if no HPA does, and at 100 % otherwise. The namespaces of monitors share it: each may have an equal part, and what one does not need is lent to others. While it changes hands, it may be exceeded by a quarter. 0: no limit.")
+	ingestion.Int64Var(&o.seriesBytesLimit, "series-bytes-limit", 0, "Maximum memory that series take, in bytes: their labels, and 2560 bytes each. Otherwise as --series-limit. 0: 40 % of the memory limit of the container or of GOMEMLIMIT; no limit if there is none.")
 
 	storage := o.sections.FlagSet("storage and queries")
 	storage.StringVar(&o.dataDir, "data-dir", "data", "Directory of the TSDB. Created if missing.")
@@ -195,6 +197,7 @@ func (o *options) validate() error {
 	check(o.queryMaxSamples > 0, "query-max-samples", o.queryMaxSamples, aboveZero)
 	check(o.queryMaxConcurrency > 0, "query-max-concurrency", o.queryMaxConcurrency, aboveZero)
 	check(o.seriesLimit >= 0, "series-limit", o.seriesLimit, "give 0 for no limit, or a number above it")
+	check(o.seriesBytesLimit >= 0, "series-bytes-limit", o.seriesBytesLimit, "give 0 for a part of the memory limit, or a number above it")
 	check(o.dataDir != "", "data-dir", `""`, "name a directory")
 	check(o.ingest == ingestDemand || o.ingest == ingestAll, "ingest", o.ingest, "choose demand or all")
 	check(o.logFormat == "text" || o.logFormat == "json", "log-format", o.logFormat, "choose text or json")

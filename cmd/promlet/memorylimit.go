@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"math"
+	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -10,6 +11,19 @@ import (
 // memoryShare is the part of the cgroup's limit that the Go runtime may use. The rest is
 // for memory that it does not count, such as mapped blocks.
 const memoryShare = 0.9
+
+// seriesShare is the part of that for series. The rest is for what is being scraped and
+// answered, and for garbage.
+const seriesShare = 0.4
+
+// seriesBytes returns how much memory series may take, 0 for no limit.
+func seriesBytes() int64 {
+	limit := debug.SetMemoryLimit(-1) // which only reads it
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	return int64(float64(limit) * seriesShare)
+}
 
 // limitMemory sets the Go runtime's memory limit from the cgroup's, unless
 // GOMEMLIMIT is set, so that a container collects garbage before it is killed.

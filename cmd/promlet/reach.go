@@ -18,6 +18,7 @@ func (a *app) explaining() explain.Options {
 			return adapterReach(a.discoverer.ReachPod(namespace, name))
 		},
 		ExposedBy: func(job string) []catalog.Exposed { return adapterExposed(a.scraper.CatalogOf(job)) },
+		NotStored: a.notStored,
 		Problems:  a.source.Problems,
 	}
 }

@@ -16,6 +16,7 @@ import (
 	config_util "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"golang.org/x/sync/errgroup"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -31,6 +32,7 @@ import (
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/scrape/seriesroom"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -43,7 +45,8 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	registry := newRegistry()
 
-	db, err := tsdb.Open(opts.storage(registry, logger))
+	room := opts.seriesRoom()
+	db, err := tsdb.Open(opts.storage(room, registry, logger))
 	if err != nil {
 		return err
 	}
@@ -57,8 +60,8 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		OnDemand:          opts.ingest == ingestDemand,
 		NoCompression:     !opts.scrapeCompression,
 		SampleLimit:       opts.sampleLimit(),
-		SeriesLimit:       opts.seriesLimit,
-		StoredSeries:      db.Series,
+		SeriesRoom:        room,
+		Owner:             discovery.Owner,
 	})
 	if err != nil {
 		return err
@@ -86,7 +89,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	store := objects.NewStore()
 	discoverer := discovery.New(store, opts.discovery(file, events, registry, logger))
 	app := &app{
-		opts: opts, logger: logger, registry: registry, db: db, scraper: scraper,
+		opts: opts, logger: logger, registry: registry, db: db, room: room, scraper: scraper,
 		discoverer: discoverer, objects: store, source: source, cluster: cluster, keeper: keeper, events: events,
 	}
 	app.targetsVersion.Store(1)
@@ -99,8 +102,8 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	return app.run(ctx)
 }
 
-func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) tsdb.Options {
-	return tsdb.Options{
+func (o *options) storage(room *seriesroom.Room, registry prometheus.Registerer, logger *slog.Logger) tsdb.Options {
+	options := tsdb.Options{
 		Dir:            o.dataDir,
 		Logger:         logger.With("component", "tsdb"),
 		Registerer:     registry,
@@ -109,6 +112,10 @@ func (o *options) storage(registry prometheus.Registerer, logger *slog.Logger) t
 		QueryTimeout:   o.queryTimeout,
 		MaxConcurrency: o.queryMaxConcurrency,
 	}
+	if room != nil {
+		options.SeriesCallback = func() promtsdb.SeriesLifecycleCallback { return room.Storage() }
+	}
+	return options
 }
 
 func (o *options) discovery(file configfile.File, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
@@ -135,6 +142,7 @@ type app struct {
 	logger     *slog.Logger
 	registry   *prometheus.Registry
 	db         *tsdb.DB
+	room       *seriesroom.Room // nil without a limit
 	scraper    *scrape.Manager
 	discoverer *discovery.Discoverer
 	objects    *objects.Store
@@ -207,6 +215,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
 	group.Go(func() error { return a.reloader.run(background) })
 	group.Go(func() error { return a.unmatchedEvents().run(background) })
+	group.Go(func() error { return a.removeEnded(background) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}

@@ -1,5 +1,7 @@
 package body
 
+import "github.com/promlet/promlet/scrape/internal/names"
+
 // Answer is what a target answered: a body, on loan, and its content type. The zero
 // value is an empty one.
 type Answer struct {
@@ -39,6 +41,14 @@ func (a *Answer) Skipped() *Skipped {
 		return nil
 	}
 	return &a.filter.skipped
+}
+
+// Decisions returns what the filter went by, nil if there was no filter.
+func (a *Answer) Decisions() *names.Decisions {
+	if a.filter == nil {
+		return nil
+	}
+	return a.filter.decisions
 }
 
 // Release gives back what is on loan.

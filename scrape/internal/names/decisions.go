@@ -2,6 +2,10 @@ package names
 
 import (
 	"strings"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // Decisions say what to do with each line of a body, by the name that the line
@@ -44,6 +48,14 @@ func (d *Decisions) Need(number uint32) (Need, bool) {
 	}
 	n := d.needs[number]
 	return n, n != notKnown
+}
+
+// NeedOf returns how much a series is needed. number is that of its name.
+func (d *Decisions) NeedOf(number uint32, lset labels.Labels) Need {
+	if n, known := d.Need(number); known {
+		return n
+	}
+	return d.Demand.Of(lset.Get(model.MetricNameLabel))
 }
 
 // KeepFamily reports whether the metadata of a family is to be kept.

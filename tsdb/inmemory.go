@@ -1,0 +1,78 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/index"
+)
+
+// Series returns how many series are held in memory, those that ended within the last block or so among them.
+func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:gosec // Far below 2^63.
+
+// Ended returns how many of them have ended: their last sample is a stale marker.
+func (db *DB) Ended() int { return int(db.store.Head().NumStaleSeries()) } //nolint:gosec // Far below 2^63.
+
+// RemoveEnded takes the series that have ended out of memory, before the block is full that would; with left, those
+// for which it returns true as well. It writes their samples to the disk, where queries find them. A series that
+// goes on meanwhile stays.
+func (db *DB) RemoveEnded(ctx context.Context, left func(storage.SeriesRef) bool) error {
+	ctx, done, err := db.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := db.store.CompactStaleHead(); err != nil {
+		return fmt.Errorf("write the series that have ended to the disk: %w", err)
+	}
+	if left == nil {
+		return nil
+	}
+	refs, err := db.refs(ctx, left)
+	if err == nil {
+		err = db.store.CompactSelectedSeries(refs)
+	}
+	if err != nil {
+		return fmt.Errorf("write the series that nobody goes on with to the disk: %w", err)
+	}
+	return nil
+}
+
+// refs returns the references of the series in memory for which is returns true.
+func (db *DB) refs(ctx context.Context, is func(storage.SeriesRef) bool) (refs []storage.SeriesRef, err error) {
+	reader, err := db.store.Head().Index()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	name, value := index.AllPostingsKey()
+	all, err := reader.Postings(ctx, name, value)
+	if err != nil {
+		return nil, err
+	}
+	for all.Next() {
+		if is(all.At()) {
+			refs = append(refs, all.At())
+		}
+	}
+	return refs, all.Err()
+}
+
+// opening takes series as the log has them while the storage is opened, whatever the limits.
+type opening struct {
+	promtsdb.SeriesLifecycleCallback
+	done atomic.Bool
+}
+
+// PreCreation implements promtsdb.SeriesLifecycleCallback.
+func (o *opening) PreCreation(series labels.Labels) error {
+	if !o.done.Load() {
+		return nil
+	}
+	return o.SeriesLifecycleCallback.PreCreation(series)
+}
