@@ -26,10 +26,8 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err, "no APIServices need no dynamic client")
 	for want, edit := range map[string]func(*Options){
 		"Secrets, Namespace, Secret and Service are required": func(o *Options) { o.Service = "" },
-		"Dynamic is required":          func(o *Options) { o.APIServices = []string{custom} },
-		"a duration is negative":       func(o *Options) { o.Poll = -1 },
-		"a day is the least":           func(o *Options) { o.ServingValidity = time.Hour },
-		"four times that is the least": func(o *Options) { o.CAValidity = 300 * 24 * time.Hour },
+		"Dynamic is required":    func(o *Options) { o.APIServices = []string{custom} },
+		"a duration is negative": func(o *Options) { o.Poll = -1 },
 	} {
 		opts := good
 		edit(&opts)
@@ -64,8 +62,8 @@ func TestFirstStart(t *testing.T) {
 		require.NoError(t, k.Ensure(t.Context()))
 		require.Empty(t, k.Problems())
 		require.EqualValues(t, 1, l.told.Load())
-		require.Equal(t, time.Now().Add(DefaultServingValidity), k.Expiry().Local())
-		require.EqualValues(t, time.Now().Add(DefaultCAValidity).Unix(), caExpiry())
+		require.Equal(t, time.Now().Add(servingValidity), k.Expiry().Local())
+		require.EqualValues(t, time.Now().Add(caValidity).Unix(), caExpiry())
 		require.Equal(t, "Secret promlet/promlet-serving-cert", k.Name())
 
 		secret := c.secret()
