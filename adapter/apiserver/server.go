@@ -165,7 +165,7 @@ func applyServing(config *genericapiserver.Config, opts Options) error {
 
 // limitStrangers bounds what clients hold before they have authenticated.
 func limitStrangers(config *genericapiserver.Config) {
-	limited := connlimit.New(config.SecureServing.Listener, connlimit.Options{})
+	limited := connlimit.New(config.SecureServing.Listener)
 	config.SecureServing.Listener = limited
 	inner := config.Authentication.Authenticator
 	config.Authentication.Authenticator = authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
