@@ -2,7 +2,6 @@ package explain
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,11 +15,7 @@ import (
 
 // series reports whether the object's targets expose what the metric is made of, with the
 // labels that its rule needs.
-func (c *chain) series(ctx context.Context) bool {
-	sources, err := c.sources(ctx)
-	if err != nil {
-		return c.broken(LinkSeries, "%v", err)
-	}
+func (c *chain) series() bool {
 	if c.x.opts.ExposedBy == nil || len(c.jobs) == 0 {
 		return true
 	}
@@ -28,7 +23,7 @@ func (c *chain) series(ctx context.Context) bool {
 	exposed := c.exposedBy(own)
 	var unfit string
 	var names []string
-	for _, source := range sources {
+	for _, source := range c.sources {
 		names = append(names, source.Series)
 		at := slices.IndexFunc(exposed, func(e catalog.Exposed) bool { return e.Name == source.Series })
 		if at < 0 {
