@@ -152,7 +152,7 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 	case a.Replicas > 0 && a.Replicas < a.Min:
 		a.Asks = a.Min
 	case lacking && a.Asks != 0: // it adds replicas and takes none away
-		a.Asks = max(a.Asks, replicas.Clamp(spec, a.Replicas))
+		a.Asks = max(a.Asks, replicas.Clamp(spec, float64(a.Replicas)))
 	}
 	return a
 }

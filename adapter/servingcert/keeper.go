@@ -1,7 +1,6 @@
 package servingcert
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/x509"
@@ -10,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,8 +82,9 @@ type Keeper struct {
 	last    content // as the Secret last was in order
 	seen    map[string]sighting
 
+	serving atomic.Pointer[pair] // nil before there is one
+
 	mtx       sync.Mutex
-	serving   *pair // nil before there is one
 	listeners []dynamiccertificates.Listener
 }
 
@@ -184,7 +185,7 @@ func (k *Keeper) adopt(c content, now time.Time) {
 	if err != nil {
 		return
 	}
-	held := k.held()
+	held := k.serving.Load()
 	if heldRoots, err := k.rules.verify(held, c.bundle, now); err == nil {
 		if held.equal(c.serving) {
 			return
@@ -196,21 +197,14 @@ func (k *Keeper) adopt(c content, now time.Time) {
 			return
 		}
 	}
-	k.mtx.Lock()
-	k.serving = c.serving
-	listeners := k.listeners
-	k.mtx.Unlock()
+	k.serving.Store(c.serving)
 	k.opts.Logger.Info("serving certificate in use", "secret", k.Name(),
 		"serial", c.serving.chain[0].SerialNumber.String(), "expires", c.serving.chain[0].NotAfter)
-	for _, l := range listeners {
-		l.Enqueue()
-	}
-}
-
-func (k *Keeper) held() *pair {
 	k.mtx.Lock()
 	defer k.mtx.Unlock()
-	return k.serving
+	for _, l := range k.listeners {
+		l.Enqueue()
+	}
 }
 
 // Name is the Secret's.
@@ -219,23 +213,23 @@ func (k *Keeper) Name() string { return "Secret " + k.opts.Namespace + "/" + k.o
 // CurrentCertKeyContent returns the serving certificate and its key, in PEM; nil
 // before Ensure has succeeded.
 func (k *Keeper) CurrentCertKeyContent() (cert, key []byte) {
-	held := k.held()
+	held := k.serving.Load()
 	if held == nil {
 		return nil, nil
 	}
-	return bytes.Clone(held.cert), bytes.Clone(held.key)
+	return held.cert, held.key
 }
 
 // AddListener has l told whenever CurrentCertKeyContent changes.
 func (k *Keeper) AddListener(l dynamiccertificates.Listener) {
 	k.mtx.Lock()
 	defer k.mtx.Unlock()
-	k.listeners = append(k.listeners[:len(k.listeners):len(k.listeners)], l)
+	k.listeners = append(k.listeners, l)
 }
 
 // Expiry is when the certificate now served expires; zero before there is one.
 func (k *Keeper) Expiry() time.Time {
-	held := k.held()
+	held := k.serving.Load()
 	if held == nil {
 		return time.Time{}
 	}
