@@ -103,7 +103,7 @@ func (a *Autoscalers) List(ctx context.Context, filter func(namespace, name stri
 	ctx = values.Unread(ctx)
 	all := make([]Autoscaler, 0, len(hpas))
 	for _, hpa := range hpas {
-		s := scaling{values: a.values, explainer: a.explainer, hpa: hpa, pods: owned[targetOf(hpa)]}
+		s := scaling{Autoscalers: a, hpa: hpa, pods: owned[targetOf(hpa)]}
 		shown := s.autoscaler(ctx)
 		for i := range shown.Metrics {
 			m := &shown.Metrics[i]
