@@ -249,8 +249,7 @@ func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return ready() })},
 		ShutdownDelay: a.opts.shutdownDelay,
-		Metrics:       a.registry,
-		Registerer:    a.registry,
+		Registry:      a.registry,
 	}
 	if a.cluster != nil {
 		options.Authentication, options.Authorization = a.opts.authentication, a.opts.authorization
