@@ -127,7 +127,7 @@ func (k *Keeper) observe(name string, bundle []byte) {
 // about a CA for the overlap.
 func (k *Keeper) trusted(ca *x509.Certificate, now time.Time) bool {
 	for _, s := range k.seen {
-		if !contains(s.cas, ca) || now.Sub(s.since) < k.opts.Overlap {
+		if !contains(s.cas, ca) || now.Sub(s.since) < k.overlap {
 			return false
 		}
 	}

@@ -17,21 +17,21 @@ import (
 func always(*x509.Certificate) bool { return true }
 
 // next brings a content in order, and returns what was done.
-func next(t testing.TB, r rules, c content, now time.Time) (content, []string) {
-	step := renewal{rules: r, content: c, trusted: always, now: now}
+func next(t testing.TB, r names, c content, now time.Time) (content, []string) {
+	step := renewal{names: r, overlap: defaultOverlap, content: c, trusted: always, now: now}
 	require.NoError(t, step.run())
 	return step.content, step.did
 }
 
 // inOrder is the data of a Secret in order, made at the given time.
-func inOrder(t testing.TB, r rules, now time.Time) map[string][]byte {
+func inOrder(t testing.TB, r names, now time.Time) map[string][]byte {
 	c, did := next(t, r, content{}, now)
 	require.Equal(t, []string{"made a CA: there is none", "made a serving certificate: there is none"}, did)
 	return c.data()
 }
 
 // once parses data and brings it in order.
-func once(t testing.TB, r rules, data map[string][]byte, now time.Time) (content, []string, error) {
+func once(t testing.TB, r names, data map[string][]byte, now time.Time) (content, []string, error) {
 	c, broken := parse(data, nil)
 	want, did := next(t, r, c, now)
 	_, err := r.verify(want.serving, want.bundle, now)
@@ -41,7 +41,7 @@ func once(t testing.TB, r rules, data map[string][]byte, now time.Time) (content
 }
 
 // checkSettled requires that what was brought in order stays as it is.
-func checkSettled(t testing.TB, r rules, c content, now time.Time) {
+func checkSettled(t testing.TB, r names, c content, now time.Time) {
 	again, did, err := once(t, r, c.data(), now)
 	require.NoError(t, err)
 	require.Empty(t, did)
@@ -49,7 +49,7 @@ func checkSettled(t testing.TB, r rules, c content, now time.Time) {
 }
 
 func TestGarbage(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	block := func(kind string, b []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}) }
 	for name, tc := range map[string]struct {
 		edit    func(data map[string][]byte)
@@ -143,7 +143,7 @@ func ownCA(t *testing.T, now time.Time, edit func(*x509.Certificate)) *signer {
 
 // A person puts a CA of their own into the Secret.
 func TestOwnCA(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	own := ownCA(t, now, func(c *x509.Certificate) { c.Subject.CommonName = "own" })
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(own.key)
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestOwnCA(t *testing.T) {
 
 // A CA that cannot vouch for the Service is replaced, whatever is wrong with it.
 func TestUselessCA(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	for name, edit := range map[string]func(*x509.Certificate){
 		"of another service": func(c *x509.Certificate) {
 			c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"other.promlet.svc"}, true
@@ -195,21 +195,21 @@ func TestUselessCA(t *testing.T) {
 			c, _, err = once(t, r, data, now)
 			require.NoError(t, err)
 			require.Equal(t, serving, c.data()["tls.crt"])
-			for later := time.Duration(0); later < 3*r.overlap; later += r.overlap / 2 {
+			for later := time.Duration(0); later < 3*defaultOverlap; later += defaultOverlap / 2 {
 				_, err := r.verify(c.serving, c.bundle, now.Add(later))
 				require.NoError(t, err)
 				c, _, _ = once(t, r, c.data(), now.Add(later))
 			}
 			require.False(t, useless.cert.Equal(c.bundle[0]))
 			require.NoError(t, c.serving.chain[0].CheckSignatureFrom(c.bundle[0]))
-			checkSettled(t, r, c, now.Add(3*r.overlap))
+			checkSettled(t, r, c, now.Add(3*defaultOverlap))
 		})
 	}
 }
 
 // The bundle does not grow without end, and keeps the newest.
 func TestManyNewCAs(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	data := inOrder(t, r, now)
 	for range 3 * maxBundle {
 		now = now.Add(2 * time.Minute)
@@ -230,7 +230,7 @@ func TestManyNewCAs(t *testing.T) {
 // However a Secret is damaged, what can be understood of it is, the rest is
 // replaced, and then it is in order.
 func TestDamaged(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	good := inOrder(t, r, now)
 	random := mathrand.New(mathrand.NewPCG(1, 2))
 	kinds := map[string]int{}

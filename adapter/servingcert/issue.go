@@ -30,11 +30,9 @@ const (
 
 var errNoPair = errors.New("there is none")
 
-// rules say for whom certificates are made, and how long a new CA waits.
-type rules struct {
-	names   []string // of the server; the first is the one API servers ask for
-	overlap time.Duration
-}
+// names are those of the server that certificates are made for. The first is the one API
+// servers ask for.
+type names []string
 
 // signer is a certificate that can sign.
 type signer struct {
@@ -50,7 +48,7 @@ func madeAt(ca *x509.Certificate) time.Time { return ca.NotBefore.Add(skew) }
 // other DNS name, no address, no client (RFC 5280, 4.2.1.10 and 4.2.1.12; Go
 // and OpenSSL heed both). Kinds of names that are not constrained would be
 // free, so mail addresses and URIs are bound to the Service too.
-func (r rules) newCA(now time.Time) (*signer, error) {
+func (n names) newCA(now time.Time) (*signer, error) {
 	ca, err := issue(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "promlet serving CA " + rand.Text()},
 		NotBefore:             now.Add(-skew),
@@ -62,9 +60,9 @@ func (r rules) newCA(now time.Time) (*signer, error) {
 		MaxPathLenZero:        true,
 
 		PermittedDNSDomainsCritical: true,
-		PermittedDNSDomains:         r.names,
-		PermittedEmailAddresses:     r.names[:1],
-		PermittedURIDomains:         r.names[:1],
+		PermittedDNSDomains:         n,
+		PermittedEmailAddresses:     n[:1],
+		PermittedURIDomains:         n[:1],
 		ExcludedIPRanges: []*net.IPNet{
 			{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
 			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
@@ -78,10 +76,10 @@ func (r rules) newCA(now time.Time) (*signer, error) {
 
 // sign makes a serving certificate. It is an error when the CA cannot vouch for
 // the names.
-func (r rules) sign(by *signer, now time.Time) (*pair, error) {
+func (n names) sign(by *signer, now time.Time) (*pair, error) {
 	leaf, err := issue(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "promlet serving"},
-		DNSNames:              r.names,
+		DNSNames:              n,
 		NotBefore:             now.Add(-skew),
 		NotAfter:              now.Add(servingValidity),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -93,7 +91,7 @@ func (r rules) sign(by *signer, now time.Time) (*pair, error) {
 	}
 	chain := []*x509.Certificate{leaf.cert}
 	p := &pair{cert: encodeBundle(chain), key: leaf.text, chain: chain}
-	if _, err := r.verify(p, []*x509.Certificate{by.cert}, now); err != nil {
+	if _, err := n.verify(p, []*x509.Certificate{by.cert}, now); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -123,12 +121,12 @@ func issue(template *x509.Certificate, by *signer) (*signer, error) {
 // verify returns the CAs of the bundle that vouch for p as an API server would
 // ask: for SERVICE.NAMESPACE.svc, as a server. Name constraints are checked
 // against every name in p.
-func (r rules) verify(p *pair, bundle []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+func (n names) verify(p *pair, bundle []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	if p == nil {
 		return nil, errNoPair
 	}
 	opts := x509.VerifyOptions{
-		DNSName:       r.names[0],
+		DNSName:       n[0],
 		Roots:         x509.NewCertPool(),
 		Intermediates: x509.NewCertPool(),
 		CurrentTime:   now,

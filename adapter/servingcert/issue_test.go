@@ -13,15 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func testRules() rules {
-	return rules{
-		names:   []string{testHost, testHost + ".cluster.local", "localhost"},
-		overlap: DefaultOverlap,
-	}
-}
+func testNames() names { return names{testHost, testHost + ".cluster.local", "localhost"} }
 
 func TestServingCertificate(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	ca, err := r.newCA(now)
 	require.NoError(t, err)
 	p, err := r.sign(ca, now)
@@ -31,7 +26,7 @@ func TestServingCertificate(t *testing.T) {
 	roots.AddCert(ca.cert)
 	leaf := p.chain[0]
 	for _, at := range []time.Duration{-59 * time.Minute, 0, 90*24*time.Hour - time.Second} {
-		for _, name := range r.names {
+		for _, name := range r {
 			_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: now.Add(at)})
 			require.NoError(t, err, "%s at %s", name, at)
 		}
@@ -48,7 +43,7 @@ func TestServingCertificate(t *testing.T) {
 }
 
 func TestCAVouchesForNothingElse(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	ca, err := r.newCA(now)
 	require.NoError(t, err)
 	roots := x509.NewCertPool()
@@ -97,9 +92,9 @@ func TestCAVouchesForNothingElse(t *testing.T) {
 
 // Names of the greatest length that Kubernetes allows.
 func TestLongNames(t *testing.T) {
-	r, now := testRules(), time.Now()
+	now := time.Now()
 	host := strings.Repeat("s", 63) + "." + strings.Repeat("n", 63) + ".svc"
-	r.names = []string{host, host + ".cluster.local", "localhost"}
+	r := names{host, host + ".cluster.local", "localhost"}
 	ca, err := r.newCA(now)
 	require.NoError(t, err)
 	p, err := r.sign(ca, now)

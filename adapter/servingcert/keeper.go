@@ -1,7 +1,6 @@
 package servingcert
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -19,18 +18,18 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// Defaults of Options.
 const (
-	// DefaultPoll is what a person who asks for a new certificate waits for
-	// without noticing. It costs one small request and one for each APIService.
-	DefaultPoll = 15 * time.Second
-	// DefaultOverlap is far more than API servers need to see a changed
-	// APIService (they watch), and short for a person who waits for a new CA.
-	DefaultOverlap = time.Minute
+	// defaultPoll is the time from the end of one pass to the next. A person who asks for a
+	// new certificate waits for it without noticing. It costs one small request and one for
+	// each APIService.
+	defaultPoll = 15 * time.Second
+	// defaultOverlap is how long a new CA is trusted before it signs. It is far more than
+	// API servers need to see a changed APIService (they watch), and short for a person who
+	// waits for a new CA.
+	defaultOverlap = time.Minute
+	// passTimeout ends a pass at an API server that does not answer.
+	passTimeout = 30 * time.Second
 )
-
-// passTimeout ends a pass at an API server that does not answer.
-const passTimeout = 30 * time.Second
 
 // manager is promlet's name in managedFields.
 const manager = "promlet"
@@ -55,13 +54,6 @@ type Options struct {
 	// alone.
 	APIServices []string
 
-	// Poll is the time from the end of one pass to the next. Zero means
-	// DefaultPoll.
-	Poll time.Duration
-	// Overlap is how long a new CA is trusted before it signs. Zero means
-	// DefaultOverlap. It should be longer than Poll.
-	Overlap time.Duration
-
 	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, for
 	// good. Nil: it is not exported.
 	Registerer prometheus.Registerer
@@ -72,10 +64,11 @@ type Options struct {
 
 // Keeper keeps a serving certificate. It is safe for concurrent use.
 type Keeper struct {
-	opts     Options
-	rules    rules
-	problems *problems
-	caExpiry prometheus.Gauge
+	opts          Options
+	poll, overlap time.Duration
+	names         names
+	problems      *problems
+	caExpiry      prometheus.Gauge
 
 	// passing is held during a pass, and guards what only passes use.
 	passing sync.Mutex
@@ -92,13 +85,21 @@ var _ dynamiccertificates.CertKeyContentProvider = (*Keeper)(nil)
 
 // New returns a Keeper that has asked nothing of the API server yet.
 func New(opts Options) (*Keeper, error) {
-	if err := opts.complete(); err != nil {
-		return nil, fmt.Errorf("keep a serving certificate: %w", err)
+	if opts.Secrets == nil || opts.Namespace == "" || opts.Secret == "" || opts.Service == "" {
+		return nil, errors.New("keep a serving certificate: options Secrets, Namespace, Secret and Service are required")
+	}
+	if opts.Dynamic == nil && len(opts.APIServices) > 0 {
+		return nil, errors.New("keep a serving certificate: option Dynamic is required for APIServices")
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	host := opts.Service + "." + opts.Namespace + ".svc"
 	k := &Keeper{
 		opts:     opts,
-		rules:    rules{names: []string{host, host + ".cluster.local", "localhost"}, overlap: opts.Overlap},
+		poll:     defaultPoll,
+		overlap:  defaultOverlap,
+		names:    names{host, host + ".cluster.local", "localhost"},
 		problems: &problems{logger: opts.Logger, current: map[string]error{}},
 		seen:     map[string]sighting{},
 		caExpiry: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -115,25 +116,6 @@ func New(opts Options) (*Keeper, error) {
 	return k, nil
 }
 
-// complete fills in defaults and refuses what cannot work.
-func (o *Options) complete() error {
-	if o.Secrets == nil || o.Namespace == "" || o.Secret == "" || o.Service == "" {
-		return errors.New("options Secrets, Namespace, Secret and Service are required")
-	}
-	if o.Dynamic == nil && len(o.APIServices) > 0 {
-		return errors.New("option Dynamic is required for APIServices")
-	}
-	if o.Poll < 0 || o.Overlap < 0 {
-		return errors.New("a duration is negative")
-	}
-	o.Poll = cmp.Or(o.Poll, DefaultPoll)
-	o.Overlap = cmp.Or(o.Overlap, DefaultOverlap)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return nil
-}
-
 // Run makes passes until ctx is done, and then returns nil. Their troubles are
 // logged when they come and go, and told by Problems.
 func (k *Keeper) Run(ctx context.Context) error {
@@ -141,7 +123,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
 			k.problems.set("serving certificate", err)
 		}
-	}, k.opts.Poll)
+	}, k.poll)
 	return nil
 }
 
@@ -181,12 +163,12 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 // for as long as that is valid and an APIService is known not to trust the new
 // one for long enough.
 func (k *Keeper) adopt(c content, now time.Time) {
-	roots, err := k.rules.verify(c.serving, c.bundle, now)
+	roots, err := k.names.verify(c.serving, c.bundle, now)
 	if err != nil {
 		return
 	}
 	held := k.serving.Load()
-	if heldRoots, err := k.rules.verify(held, c.bundle, now); err == nil {
+	if heldRoots, err := k.names.verify(held, c.bundle, now); err == nil {
 		if held.equal(c.serving) {
 			return
 		}

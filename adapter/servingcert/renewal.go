@@ -10,8 +10,9 @@ import (
 // renewal brings the content of a Secret in order. It depends only on the Secret, so that
 // replicas agree. Two things can only delay it: held and trusted.
 type renewal struct {
-	rules
+	names
 	content
+	overlap time.Duration
 	held    *pair                        // the certificate that is served now, nil before the first
 	trusted func(*x509.Certificate) bool // whether API servers have had a CA for long enough
 	now     time.Time

@@ -41,7 +41,7 @@ func (k *Keeper) attempt(ctx context.Context) (content, error) {
 	k.trust(ctx, c.bundle)
 	now := time.Now()
 	r := renewal{
-		rules: k.rules, content: c, held: k.serving.Load(), now: now,
+		names: k.names, content: c, overlap: k.overlap, held: k.serving.Load(), now: now,
 		trusted: func(ca *x509.Certificate) bool { return k.trusted(ca, now) },
 	}
 	if err := r.run(); err != nil {
