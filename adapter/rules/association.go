@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,22 +36,19 @@ type labelArgs struct {
 
 func newAssociation(r Resources, kinds *objects.Kinds) (*association, error) {
 	a := &association{kinds: kinds, labelOf: map[schema.GroupResource]string{}, kindOf: map[string]objects.Kind{}, later: map[string]schema.GroupResource{}}
-	for label, named := range r.Overrides {
-		gr := schema.GroupResource{Group: named.Group, Resource: named.Resource}
+	// Two labels may mean one resource: the first in order is asked by.
+	for _, label := range slices.Sorted(maps.Keys(r.Overrides)) {
+		gr := schema.GroupResource(r.Overrides[label])
 		k, err := kinds.Resolve(gr)
 		switch {
-		case err != nil && objects.MayComeLater(gr):
+		case err == nil:
+			a.kindOf[label] = k
+			a.labelOf[k.GroupResource] = cmp.Or(a.labelOf[k.GroupResource], label)
+		case objects.MayComeLater(gr):
 			a.later[label] = gr
-			continue
-		case err != nil:
+		default:
 			return nil, fmt.Errorf("resources.overrides[%s]: %w", label, err)
 		}
-		// Two labels may mean one resource: the first in order is asked by, so that it
-		// is the same after each start.
-		if other, ok := a.labelOf[k.GroupResource]; !ok || label < other {
-			a.labelOf[k.GroupResource] = label
-		}
-		a.kindOf[label] = k
 	}
 	if r.Template == "" {
 		return a, nil

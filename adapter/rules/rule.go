@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -227,24 +228,15 @@ func compileFilters(filters []Filter) ([]nameFilter, error) {
 }
 
 func compileName(n Name) (*regexp.Regexp, string, error) {
-	pattern := n.Matches
-	if pattern == "" {
-		pattern = ".*"
-	}
-	re, err := regexp.Compile(pattern)
+	re, err := regexp.Compile(cmp.Or(n.Matches, ".*"))
 	if err != nil {
 		return nil, "", fmt.Errorf("name.matches: %w", err)
 	}
-	switch groups := re.NumSubexp(); {
-	case n.As != "":
-		return re, n.As, nil
-	case groups == 0:
-		return re, "$0", nil
-	case groups == 1:
-		return re, "$1", nil
-	default:
+	groups := re.NumSubexp()
+	if n.As == "" && groups > 1 {
 		return nil, "", fmt.Errorf("name.matches %q has %d groups: say in name.as which make the metric's name", n.Matches, groups)
 	}
+	return re, cmp.Or(n.As, fmt.Sprintf("$%d", groups)), nil
 }
 
 // MetricName returns the name of the metric that the rule makes of a series of a name and
