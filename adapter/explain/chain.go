@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	apilabels "k8s.io/apimachinery/pkg/labels"
+
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/rules"
@@ -141,16 +143,7 @@ func (c *chain) search(ctx context.Context) {
 }
 
 // external follows the chain from the rule to the values.
-func (c *chain) external(ctx context.Context, q Question) {
-	req, err := values.ExternalRequest(q.Metric, q.Namespace, q.MetricSelector)
-	if err != nil {
-		c.broken(LinkRule, "%v", err)
-		return
-	}
-	c.externalRequest(ctx, req)
-}
-
-func (c *chain) externalRequest(ctx context.Context, req values.Request) {
+func (c *chain) external(ctx context.Context, req values.Request) {
 	// It is looked for as if it were of the namespace.
 	c.req, c.name = req, req.Namespace
 	c.req.Kind, c.req.Names = objects.Namespace(), []string{req.Namespace}
@@ -181,11 +174,8 @@ func (c *chain) externalRequest(ctx context.Context, req values.Request) {
 }
 
 // all explains for the first object without a value among those that a selector picks.
-func (c *chain) all(ctx context.Context, q Question) {
-	if !c.ask(q) {
-		return
-	}
-	names, err := c.x.values.Picked(c.req, q.Selector)
+func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
+	names, err := c.x.values.Picked(c.req, selector)
 	if err != nil {
 		c.broken(LinkObject, "%v", err)
 		return

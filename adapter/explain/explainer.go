@@ -72,9 +72,15 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 	switch {
 	case q.External:
 		c.told.Object = "external"
-		c.external(ctx, q)
+		if req, err := values.ExternalRequest(q.Metric, q.Namespace, q.MetricSelector); err != nil {
+			c.broken(LinkRule, "%v", err)
+		} else {
+			c.external(ctx, req)
+		}
 	case q.Name == "":
-		c.all(ctx, q)
+		if c.ask(q) {
+			c.all(ctx, q.Selector)
+		}
 	default:
 		c.told.Object += "/" + q.Name
 		if c.ask(q) {
@@ -120,7 +126,7 @@ func (x *Explainer) External(ctx context.Context, req values.Request) ([]values.
 		return found, err
 	}
 	c := &chain{x: x}
-	c.externalRequest(ctx, req)
+	c.external(ctx, req)
 	return found, c.absence(absent)
 }
 
