@@ -117,11 +117,8 @@ func (a *Autoscalers) List(ctx context.Context, filter func(namespace, name stri
 // targetOf returns what an HPA scales, which owns its pods.
 func targetOf(hpa *autoscalingv2.HorizontalPodAutoscaler) objects.Owner {
 	of := hpa.Spec.ScaleTargetRef
-	gv, err := schema.ParseGroupVersion(of.APIVersion)
-	if err != nil {
-		return objects.Owner{} // owns nothing
-	}
-	return objects.Owner{Namespace: hpa.Namespace, Group: gv.Group, Kind: of.Kind, Name: of.Name}
+	group := schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).Group
+	return objects.Owner{Namespace: hpa.Namespace, Group: group, Kind: of.Kind, Name: of.Name}
 }
 
 func (s *scaling) autoscaler(ctx context.Context) Autoscaler {

@@ -141,13 +141,10 @@ func OnName(matchers []*labels.Matcher) (on []*labels.Matcher) {
 // NameMatchers returns the matchers on the metric name of each selector of an expression.
 // An empty list is a selector of all names.
 func NameMatchers(expr parser.Expr) [][]*labels.Matcher {
-	var all [][]*labels.Matcher
-	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		if s, ok := node.(*parser.VectorSelector); ok {
-			all = append(all, OnName(s.LabelMatchers))
-		}
-		return nil
-	})
+	all := parser.ExtractSelectors(expr)
+	for i, matchers := range all {
+		all[i] = OnName(matchers)
+	}
 	return all
 }
 

@@ -1,12 +1,12 @@
 package servingcert
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"time"
 
@@ -47,11 +47,12 @@ func (k *Keeper) attempt(ctx context.Context) (content, error) {
 	if err := r.run(); err != nil {
 		return c, err
 	}
-	data := r.data()
-	if stored != nil && holds(stored.Data, data) {
+	secret := stored.DeepCopy()
+	maps.Copy(secret.Data, r.data())
+	if reflect.DeepEqual(secret.Data, stored.Data) {
 		return r.content, nil
 	}
-	if err := k.write(ctx, stored, data); err != nil {
+	if err := k.write(ctx, secret); err != nil {
 		return c, err
 	}
 	did := cmp.Or(strings.Join(r.did, "; "), "put "+keyCACert+" in order")
@@ -60,28 +61,29 @@ func (k *Keeper) attempt(ctx context.Context) (content, error) {
 	return r.content, nil
 }
 
-// holds reports whether stored data need not be written.
-func holds(stored, want map[string][]byte) bool {
-	for key, value := range want {
-		if !bytes.Equal(stored[key], value) {
-			return false
-		}
-	}
-	return true
-}
-
-// read returns the Secret, nil when there is none, and what it holds. If
-// the Secret was deleted, that is the last CA that this process has known.
+// read returns the Secret, without a resource version when there is none, and what it
+// holds. If the Secret was deleted, that is the last CA that this process has known.
 func (k *Keeper) read(ctx context.Context) (*corev1.Secret, content, error) {
 	stored, err := k.opts.Secrets.Secrets(k.opts.Namespace).Get(ctx, k.opts.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		k.problems.set(k.Name()+" contents", nil)
 		c := k.last
 		c.serving = nil
-		return nil, c, nil
+		return &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Name:      k.opts.Secret,
+				Namespace: k.opts.Namespace,
+				Labels:    map[string]string{"app.kubernetes.io/managed-by": manager},
+			},
+			Type: corev1.SecretTypeTLS,
+			Data: map[string][]byte{},
+		}, c, nil
 	}
 	if err != nil {
 		return nil, content{}, fmt.Errorf("read: %w", err)
+	}
+	if stored.Data == nil {
+		stored.Data = map[string][]byte{}
 	}
 	c, err := parse(stored.Data, k.last.bundle)
 	k.problems.set(k.Name()+" contents", err)
@@ -89,28 +91,15 @@ func (k *Keeper) read(ctx context.Context) (*corev1.Secret, content, error) {
 }
 
 // write creates the Secret, or updates it if nobody has since it was read.
-func (k *Keeper) write(ctx context.Context, stored *corev1.Secret, data map[string][]byte) error {
+func (k *Keeper) write(ctx context.Context, secret *corev1.Secret) error {
 	client := k.opts.Secrets.Secrets(k.opts.Namespace)
-	if stored == nil {
-		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{
-				Name:      k.opts.Secret,
-				Namespace: k.opts.Namespace,
-				Labels:    map[string]string{"app.kubernetes.io/managed-by": manager},
-			},
-			Type: corev1.SecretTypeTLS,
-			Data: data,
-		}
+	if secret.ResourceVersion == "" {
 		if _, err := client.Create(ctx, secret, metav1.CreateOptions{FieldManager: manager}); err != nil {
 			return fmt.Errorf("create: %w", err)
 		}
 		return nil
 	}
-	if stored.Data == nil {
-		stored.Data = map[string][]byte{}
-	}
-	maps.Copy(stored.Data, data)
-	if _, err := client.Update(ctx, stored, metav1.UpdateOptions{FieldManager: manager}); err != nil {
+	if _, err := client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager}); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
 	return nil
