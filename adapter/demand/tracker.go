@@ -1,6 +1,7 @@
 package demand
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -65,9 +66,7 @@ type Tracker struct {
 
 // New returns a Tracker that knows what Options.File holds.
 func New(opts Options, c *catalog.Catalog, o objects.Reader, logger *slog.Logger, now func() time.Time) *Tracker {
-	if opts.TTL == 0 {
-		opts.TTL = DefaultTTL
-	}
+	opts.TTL = cmp.Or(opts.TTL, DefaultTTL)
 	t := &Tracker{
 		opts: opts, catalog: c, objects: o, logger: logger, now: now, kick: make(chan struct{}, 1),
 		reads: map[rules.Metric]time.Time{}, queries: map[string]*query{}, since: map[rules.Metric]time.Time{},

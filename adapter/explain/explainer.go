@@ -13,15 +13,15 @@ import (
 )
 
 // Options are what explanations look at beside the database, the targets and the objects.
-// Each may be nil: then explanations say less.
 type Options struct {
-	// Service and Pod return which monitors select an object.
+	// Service and Pod return which monitors select an object. Without Service explanations
+	// say less; with it, Pod and ExposedBy are required.
 	Service, Pod func(namespace, name string) Reach
 	// ExposedBy returns the series names that the targets of a job expose, nil for a
 	// job that has not been scraped.
 	ExposedBy func(job string) []catalog.Exposed
 	// Problems returns what keeps promlet from knowing the objects, such as a missing
-	// permission.
+	// permission. It may be nil.
 	Problems func() []string
 }
 

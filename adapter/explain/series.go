@@ -16,7 +16,7 @@ import (
 // series reports whether the object's targets expose what the metric is made of, with the
 // labels that its rule needs.
 func (c *chain) series() bool {
-	if c.x.opts.ExposedBy == nil || len(c.jobs) == 0 {
+	if len(c.jobs) == 0 {
 		return true
 	}
 	own := c.ownJobs()
@@ -96,9 +96,6 @@ func (c *chain) whyWithout(label string, e catalog.Exposed) string {
 
 // exposedBy returns what jobs expose; where several expose a name, as the first does.
 func (c *chain) exposedBy(jobs []string) (all []catalog.Exposed) {
-	if c.x.opts.ExposedBy == nil {
-		return nil
-	}
 	for _, job := range jobs {
 		all = append(all, c.x.opts.ExposedBy(job)...)
 	}

@@ -80,8 +80,8 @@ func labelForm(t *boundedtemplate.Template) (*regexp.Regexp, error) {
 	return regexp.Compile("^" + form + "$")
 }
 
-// label returns the label that names objects of a kind, "" when none does.
-func (a *association) label(k objects.Kind) string {
+// Label returns the label that names objects of a kind, "" when none does.
+func (a *association) Label(k objects.Kind) string {
 	if label, ok := a.labelOf[k.GroupResource]; ok {
 		return label
 	}
@@ -101,8 +101,8 @@ func (a *association) label(k objects.Kind) string {
 	return b.String()
 }
 
-// kind returns the kind of object that a label names, if any.
-func (a *association) kind(label string) (objects.Kind, bool) {
+// Kind returns the kind of object that a label names, if any.
+func (a *association) Kind(label string) (objects.Kind, bool) {
 	if k, ok := a.kindOf[label]; ok {
 		return k, true
 	}
@@ -126,8 +126,8 @@ func (a *association) kind(label string) (objects.Kind, bool) {
 	return k, err == nil
 }
 
-// empty reports whether no label names anything.
-func (a *association) empty() bool {
+// mapsNothing reports whether no label names anything.
+func (a *association) mapsNothing() bool {
 	return a.template == nil && len(a.labelOf) == 0 && len(a.later) == 0
 }
 
@@ -138,7 +138,7 @@ func (a *association) overlaps(other *association) bool {
 
 func (a *association) overridesOverlap(other *association) bool {
 	for _, label := range a.labelOf {
-		if other.label(a.kindOf[label]) == label {
+		if other.Label(a.kindOf[label]) == label {
 			return true
 		}
 	}

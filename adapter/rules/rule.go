@@ -54,12 +54,13 @@ type Compiled struct {
 	// instant values; Narrowest is the shortest.
 	Window, Narrowest time.Duration
 
+	*association // between labels and kinds of objects
+
 	index       int // place in its list of the configuration, from 0
 	filters     []nameFilter
 	matches     *regexp.Regexp
 	as          string
 	query       *boundedtemplate.Template
-	assoc       *association
 	quotesNames bool // the query quotes the series name, so that it may be any
 }
 
@@ -92,12 +93,6 @@ func (c *Compiled) Namespaced() bool {
 	return c.Config.Resources.Namespaced == nil || *c.Config.Resources.Namespaced
 }
 
-// Label returns the label that names objects of a kind, "" when none does.
-func (c *Compiled) Label(k objects.Kind) string { return c.assoc.label(k) }
-
-// Kind returns the kind of object that a label names, if any.
-func (c *Compiled) Kind(label string) (objects.Kind, bool) { return c.assoc.kind(label) }
-
 // compile returns the rules without an error, and all errors at once.
 func compile(api API, configured []Rule, kinds *objects.Kinds) ([]*Compiled, error) {
 	var errs []error
@@ -125,7 +120,7 @@ func (c *Compiled) compile(kinds *objects.Kinds) error {
 	if c.matches, c.as, err = compileName(c.Config.Name); err != nil {
 		return err
 	}
-	if c.assoc, err = newAssociation(c.Config.Resources, kinds); err != nil {
+	if c.association, err = newAssociation(c.Config.Resources, kinds); err != nil {
 		return err
 	}
 	if c.Config.MetricsQuery == "" {
