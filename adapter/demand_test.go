@@ -118,7 +118,7 @@ func TestWhatIsWanted(t *testing.T) {
 	require.Contains(t, f.wanted(names...), "queue_depth")
 	f.now = f.now.Add(2 * time.Second)
 	require.NotContains(t, f.wanted(names...), "queue_depth")
-	require.Zero(t, f.Demand.Counts().API)
+	require.Zero(t, f.Demand.Counts()["api"])
 
 	// By an HPA, for as long as it is there; also of names that nobody exposes yet.
 	hpa := f.hpa("app", podsMetric("http_requests"), objectMetric("later"), autoscalingv2.MetricSpec{})
@@ -144,7 +144,7 @@ func TestWhatIsWanted(t *testing.T) {
 	require.Equal(t, []string{"http_requests_total", "node_load1", "node_load5"}, f.wanted(names...))
 	f.now = f.now.Add(demand.DefaultTTL + time.Second)
 	require.Equal(t, []string{"node_load1", "node_load5"}, f.wanted(names...))
-	require.Zero(t, f.Demand.Counts().Query)
+	require.Zero(t, f.Demand.Counts()["query"])
 }
 
 // What a rule reads is told by its query, not by its seriesQuery.

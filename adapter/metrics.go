@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
 )
@@ -92,14 +91,10 @@ func (p *Provider) register(r prometheus.Registerer) error {
 			return n
 		})
 	}
-	reader := func(name string, count func(demand.Counts) int) {
+	for _, reader := range []string{"hpa", "api", "query", "keep"} {
 		const help = "What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), selectors of queries (query), and patterns of keep in the configuration (keep)."
-		gauge("promlet_demand", help, "reader", name, func() int { return count(p.Demand.Counts()) })
+		gauge("promlet_demand", help, "reader", reader, func() int { return p.Demand.Counts()[reader] })
 	}
-	reader("hpa", func(c demand.Counts) int { return c.HPA })
-	reader("api", func(c demand.Counts) int { return c.API })
-	reader("query", func(c demand.Counts) int { return c.Query })
-	reader("keep", func(c demand.Counts) int { return c.Keep })
 	if err := r.Register(p.metrics.all); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}

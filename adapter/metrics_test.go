@@ -115,6 +115,7 @@ func TestMetrics(t *testing.T) {
 	f.now = f.now.Add(7 * time.Second)
 	require.NotContains(t, f.ask("default/pods/*/queue_depth"), "404")
 	f.Demand.Selected([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "x")})
+	f.wanted() // as Tracker.Run looks each second
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP promlet_demand What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), selectors of queries (query), and patterns of keep in the configuration (keep).
 # TYPE promlet_demand gauge

@@ -30,7 +30,7 @@ func TestServerServesMetricsOfBoth(t *testing.T) {
 	defer listener.Close()
 	serving.Listener, serving.BindAddress = listener, net.IPv4(127, 0, 0, 1)
 	serving.ServerCert.CertDirectory = ""
-	server, err := apiserver.New(apiserver.Options{Provider: f.Provider, SecureServing: serving, Metrics: registry, Registerer: registry})
+	server, err := apiserver.New(apiserver.Options{Provider: f.Provider, SecureServing: serving, Registry: registry})
 	require.NoError(t, err)
 	get := func(path string) *httptest.ResponseRecorder {
 		recorder := httptest.NewRecorder()

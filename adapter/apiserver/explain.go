@@ -25,10 +25,6 @@ func explainMetrics(answer func(context.Context, explain.Question) (*explain.Exp
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !r.URL.Query().Has(explain.Parameter) {
-			next.ServeHTTP(w, r)
-			return
-		}
 		q, ok, err := question(r)
 		if !ok {
 			next.ServeHTTP(w, r)
@@ -47,11 +43,12 @@ func explainMetrics(answer func(context.Context, explain.Question) (*explain.Exp
 	})
 }
 
-// question reads the question from the path of a request for a metric; ok is false where
-// it is no such path.
+// question reads the question from a request for a metric; ok is false where it is no such
+// request, or has no parameter explain.
 func question(r *http.Request) (q explain.Question, ok bool, err error) {
 	info, ok := apirequest.RequestInfoFrom(r.Context())
-	if !ok || !info.IsResourceRequest || r.Method != http.MethodGet {
+	parameters := r.URL.Query()
+	if !ok || !info.IsResourceRequest || r.Method != http.MethodGet || !parameters.Has(explain.Parameter) {
 		return q, false, nil
 	}
 	q.Namespace = info.Namespace
@@ -68,7 +65,6 @@ func question(r *http.Request) (q explain.Question, ok bool, err error) {
 	if q.Name == "*" {
 		q.Name = ""
 	}
-	parameters := r.URL.Query()
 	if q.Selector, err = apilabels.Parse(parameters.Get("labelSelector")); err != nil {
 		return q, true, fmt.Errorf("labelSelector: %w", err)
 	}

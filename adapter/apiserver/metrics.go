@@ -3,13 +3,13 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/component-base/metrics/legacyregistry"
@@ -19,16 +19,13 @@ import (
 // from a client that does not wait for answers.
 const maxMetricsRequests = 5
 
-// serveMetrics serves the owner's metrics and the library's at /metrics; without an owner's
-// the library serves its own.
-func serveMetrics(server *genericapiserver.GenericAPIServer, own prometheus.Gatherer) {
-	if own != nil {
-		server.Handler.NonGoRestfulMux.Handle("/metrics", promhttp.HandlerFor(joined{own: own, library: legacyregistry.DefaultGatherer}, promhttp.HandlerOpts{
-			EnableOpenMetrics:   true,
-			ErrorHandling:       promhttp.ContinueOnError, // a collector that fails does not keep the rest
-			MaxRequestsInFlight: maxMetricsRequests,
-		}))
-	}
+// metricsHandler serves the owner's metrics and the library's.
+func metricsHandler(own prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(joined{own: own, library: legacyregistry.DefaultGatherer}, promhttp.HandlerOpts{
+		EnableOpenMetrics:   true,
+		ErrorHandling:       promhttp.ContinueOnError, // a collector that fails does not keep the rest
+		MaxRequestsInFlight: maxMetricsRequests,
+	})
 }
 
 // joined gathers the owner's metrics and those that the library keeps for the whole
@@ -57,9 +54,6 @@ func firstWord(f *dto.MetricFamily) string {
 
 // registerExpiry exports when the serving certificate expires.
 func registerExpiry(r prometheus.Registerer, cert dynamiccertificates.CertKeyContentProvider) error {
-	if r == nil || cert == nil {
-		return nil
-	}
 	err := r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "promlet_serving_certificate_expiry_timestamp_seconds",
 		Help: "When the certificate expires that the API is served with, 0 where there is none.",

@@ -59,12 +59,10 @@ type Options struct {
 	// ShutdownDelay is how long Run goes on serving after its context is done, no longer
 	// ready: until the clients have noticed. Zero: not at all.
 	ShutdownDelay time.Duration
-	// Metrics are served at /metrics beside the library's own, to those who may get that
-	// path. Nil: only the library's.
-	Metrics prometheus.Gatherer
-	// Registerer receives the Server's own metrics, promlet_serving_certificate_*, for
-	// good. Nil: none are exported.
-	Registerer prometheus.Registerer
+	// Registry receives the Server's own metrics, promlet_serving_certificate_*, for good.
+	// All of its metrics are served at /metrics beside the library's own, to those who may
+	// get that path. Nil: only the library's are.
+	Registry *prometheus.Registry
 }
 
 // Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, and
@@ -93,7 +91,7 @@ func New(opts Options) (_ *Server, err error) {
 	})
 	config.ReadyzChecks = append(config.ReadyzChecks, opts.ReadyChecks...)
 	config.ShutdownDelayDuration = opts.ShutdownDelay
-	if opts.Metrics != nil {
+	if opts.Registry != nil {
 		config.EnableMetrics = false
 		apimetrics.Register() // of those that the library would register, the ones that are not about storage
 	}
@@ -113,9 +111,11 @@ func New(opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
-	serveMetrics(server.GenericAPIServer, opts.Metrics)
-	if err := registerExpiry(opts.Registerer, config.SecureServing.Cert); err != nil {
-		return nil, fmt.Errorf("make API server: %w", err)
+	if opts.Registry != nil {
+		if err := registerExpiry(opts.Registry, config.SecureServing.Cert); err != nil {
+			return nil, fmt.Errorf("make API server: %w", err)
+		}
+		server.GenericAPIServer.Handler.NonGoRestfulMux.Handle("/metrics", metricsHandler(opts.Registry))
 	}
 	return &Server{generic: server.GenericAPIServer}, nil
 }
@@ -161,7 +161,7 @@ func applyServing(config *genericapiserver.Config, opts Options) error {
 
 // limitStrangers bounds what clients hold before they have authenticated.
 func limitStrangers(config *genericapiserver.Config) {
-	limited := connlimit.New(config.SecureServing.Listener, connlimit.Options{})
+	limited := connlimit.New(config.SecureServing.Listener)
 	config.SecureServing.Listener = limited
 	inner := config.Authentication.Authenticator
 	config.Authentication.Authenticator = authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {

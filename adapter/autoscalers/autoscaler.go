@@ -103,7 +103,7 @@ func (a *Autoscalers) List(ctx context.Context, filter func(namespace, name stri
 	ctx = values.Unread(ctx)
 	all := make([]Autoscaler, 0, len(hpas))
 	for _, hpa := range hpas {
-		s := scaling{values: a.values, explainer: a.explainer, hpa: hpa, pods: owned[targetOf(hpa)]}
+		s := scaling{Autoscalers: a, hpa: hpa, pods: owned[targetOf(hpa)]}
 		shown := s.autoscaler(ctx)
 		for i := range shown.Metrics {
 			m := &shown.Metrics[i]
@@ -117,11 +117,8 @@ func (a *Autoscalers) List(ctx context.Context, filter func(namespace, name stri
 // targetOf returns what an HPA scales, which owns its pods.
 func targetOf(hpa *autoscalingv2.HorizontalPodAutoscaler) objects.Owner {
 	of := hpa.Spec.ScaleTargetRef
-	gv, err := schema.ParseGroupVersion(of.APIVersion)
-	if err != nil {
-		return objects.Owner{} // owns nothing
-	}
-	return objects.Owner{Namespace: hpa.Namespace, Group: gv.Group, Kind: of.Kind, Name: of.Name}
+	group := schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).Group
+	return objects.Owner{Namespace: hpa.Namespace, Group: group, Kind: of.Kind, Name: of.Name}
 }
 
 func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
@@ -152,7 +149,7 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 	case a.Replicas > 0 && a.Replicas < a.Min:
 		a.Asks = a.Min
 	case lacking && a.Asks != 0: // it adds replicas and takes none away
-		a.Asks = max(a.Asks, replicas.Clamp(spec, a.Replicas))
+		a.Asks = max(a.Asks, replicas.Clamp(spec, float64(a.Replicas)))
 	}
 	return a
 }

@@ -3,17 +3,16 @@ package autoscalers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-const (
-	// lookPeriod is how often the metrics of HPAs are looked at, half as often as their
-	// controller does.
-	lookPeriod = 30 * time.Second
-	// maxPoints are those of an hour.
-	maxPoints = int(time.Hour / lookPeriod)
-)
+// lookPeriod is how often the metrics of HPAs are looked at, half as often as their
+// controller does.
+const lookPeriod = 30 * time.Second
 
 // Point is a value at a time.
 type Point struct {
@@ -24,25 +23,18 @@ type Point struct {
 // Run looks at the HPAs at once and then twice a minute, until ctx is done. It calls seen,
 // and keeps the values of an hour for List.
 func (a *Autoscalers) Run(ctx context.Context, seen func([]Autoscaler)) error {
-	ticker := time.NewTicker(lookPeriod)
-	defer ticker.Stop()
-	for {
+	wait.NonSlidingUntilWithContext(ctx, func(ctx context.Context) {
 		all, err := a.List(ctx, nil)
 		switch {
 		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			a.logger.Warn("could not look at the autoscalers", "err", err)
 		default:
 			a.history.note(all, a.values.Now())
 			seen(all)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+	}, lookPeriod)
+	return nil
 }
 
 // history holds the values of an hour, by metric of an HPA.
@@ -68,12 +60,11 @@ func (h *history) note(all []Autoscaler, now time.Time) {
 			if !m.Served() {
 				continue
 			}
-			points := lastHour(h.values[series], now)
-			if m.Value != nil {
-				points = append(points, Point{At: time.Unix(now.Unix(), 0), Milli: *m.Value})
-			}
 			// A copy, as List has returned the old one.
-			kept[series] = append([]Point(nil), points[max(0, len(points)-maxPoints):]...)
+			kept[series] = slices.Clone(lastHour(h.values[series], now))
+			if m.Value != nil {
+				kept[series] = append(kept[series], Point{At: time.Unix(now.Unix(), 0), Milli: *m.Value})
+			}
 		}
 	}
 	h.values = kept

@@ -27,11 +27,11 @@ func TestHistory(t *testing.T) {
 	now = begun.Add(time.Hour + time.Second)
 	require.Len(t, look(), 1, "an hour is kept")
 	m.Value = &value
-	for range 2 * maxPoints {
-		now = now.Add(time.Millisecond)
+	for range 2 * int(time.Hour/lookPeriod) {
+		now = now.Add(lookPeriod)
 		look()
 	}
-	require.Len(t, look(), maxPoints, "it is bounded")
+	require.Len(t, h.points(seriesOf(&sample[0], 0), now), int(time.Hour/lookPeriod), "an hour is kept")
 	require.Len(t, h.values, 1)
 
 	m.Metric = "http_requests"

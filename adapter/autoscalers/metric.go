@@ -12,7 +12,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	apilabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
@@ -22,11 +21,11 @@ import (
 
 // scaling is an HPA being looked at.
 type scaling struct {
-	values    *values.Evaluator
-	explainer *explain.Explainer
-	hpa       *autoscalingv2.HorizontalPodAutoscaler
-	pods      []*corev1.Pod // of its target, as far as owners tell
-	current   int           // replicas
+	*Autoscalers
+
+	hpa     *autoscalingv2.HorizontalPodAutoscaler
+	pods    []*corev1.Pod // of its target, as far as owners tell
+	current int           // replicas
 }
 
 // metric evaluates a metric of the HPA as its controller does.
@@ -36,23 +35,23 @@ func (s *scaling) metric(ctx context.Context, spec *autoscalingv2.MetricSpec) Me
 	switch {
 	case spec.Object != nil:
 		of := spec.Object.DescribedObject
-		m = s.newMetric(spec.Object.Metric, of.Kind+"/"+of.Name, spec.Object.Target)
-		err = s.ofObject(ctx, &m, spec.Object)
+		if m, err = s.newMetric(spec.Object.Metric, of.Kind+"/"+of.Name, spec.Object.Target); err == nil {
+			err = s.ofObject(ctx, &m, spec.Object)
+		}
 	case spec.Pods != nil:
-		m = s.newMetric(spec.Pods.Metric, objects.Pod().Resource, spec.Pods.Target)
-		err = s.ofPods(ctx, &m, spec.Pods)
+		if m, err = s.newMetric(spec.Pods.Metric, objects.Pod().Resource, spec.Pods.Target); err == nil {
+			err = s.ofPods(ctx, &m, spec.Pods)
+		}
 	case spec.External != nil:
-		m = s.newMetric(spec.External.Metric, "external", spec.External.Target)
-		err = s.external(ctx, &m, spec.External)
+		if m, err = s.newMetric(spec.External.Metric, "external", spec.External.Target); err == nil {
+			err = s.external(ctx, &m, spec.External)
+		}
 	case spec.Resource != nil:
-		m = Metric{Metric: spec.Resource.Name.String(), Object: ofResource}
+		m = notServed(spec.Resource.Name.String())
 	case spec.ContainerResource != nil:
-		m = Metric{Metric: spec.ContainerResource.Name.String() + " of container " + spec.ContainerResource.Container, Object: ofResource}
+		m = notServed(spec.ContainerResource.Name.String() + " of container " + spec.ContainerResource.Container)
 	default:
-		m = Metric{Metric: string(spec.Type), Object: ofResource}
-	}
-	if !m.Served() {
-		m.Reason = "metrics-server's, not promlet's"
+		m = notServed(string(spec.Type))
 	}
 	if err != nil {
 		m.Reason = err.Error()
@@ -60,16 +59,25 @@ func (s *scaling) metric(ctx context.Context, spec *autoscalingv2.MetricSpec) Me
 	return m
 }
 
-func (s *scaling) newMetric(of autoscalingv2.MetricIdentifier, object string, target autoscalingv2.MetricTarget) Metric {
-	m := Metric{Metric: of.Name, Object: object}
-	m.Question = explain.Question{Metric: of.Name, Namespace: s.hpa.Namespace}
+func notServed(name string) Metric {
+	return Metric{Metric: name, Object: ofResource, Reason: "metrics-server's, not promlet's"}
+}
+
+// newMetric returns a metric without its value. The error is that of its selector.
+func (s *scaling) newMetric(of autoscalingv2.MetricIdentifier, object string, target autoscalingv2.MetricTarget) (m Metric, err error) {
+	m = Metric{Metric: of.Name, Object: object, Question: explain.Question{Metric: of.Name, Namespace: s.hpa.Namespace}}
 	switch {
 	case target.Type == autoscalingv2.AverageValueMetricType && target.AverageValue != nil:
 		m.Target, m.Average = target.AverageValue.MilliValue(), true
 	case target.Value != nil:
 		m.Target = target.Value.MilliValue()
 	}
-	return m
+	if of.Selector != nil {
+		if m.Question.MetricSelector, err = metav1.LabelSelectorAsSelector(of.Selector); err != nil {
+			err = fmt.Errorf("metric.selector: %w", err)
+		}
+	}
+	return m, err
 }
 
 func (s *scaling) ofObject(ctx context.Context, m *Metric, spec *autoscalingv2.ObjectMetricSource) error {
@@ -80,9 +88,6 @@ func (s *scaling) ofObject(ctx context.Context, m *Metric, spec *autoscalingv2.O
 	}
 	m.Object = k.GroupResource.String() + "/" + of.Name
 	m.Question.Object, m.Question.Name = k.GroupResource, of.Name
-	if m.Question.MetricSelector, err = selectorOf(spec.Metric); err != nil {
-		return err
-	}
 	req, err := s.values.Request(m.Metric, k.GroupResource, s.hpa.Namespace, m.Question.MetricSelector)
 	if err != nil {
 		return err
@@ -98,10 +103,6 @@ func (s *scaling) ofObject(ctx context.Context, m *Metric, spec *autoscalingv2.O
 
 func (s *scaling) external(ctx context.Context, m *Metric, spec *autoscalingv2.ExternalMetricSource) error {
 	m.Question.External = true
-	var err error
-	if m.Question.MetricSelector, err = selectorOf(spec.Metric); err != nil {
-		return err
-	}
 	req, err := values.ExternalRequest(m.Metric, s.hpa.Namespace, m.Question.MetricSelector)
 	if err != nil {
 		return err
@@ -154,16 +155,12 @@ func (s *scaling) ready() (n int) {
 }
 
 func (s *scaling) ofPods(ctx context.Context, m *Metric, spec *autoscalingv2.PodsMetricSource) error {
-	selector, err := selectorOf(spec.Metric)
-	if err != nil {
-		return err
-	}
-	m.Question.MetricSelector, m.Question.Object = selector, objects.Pod().GroupResource
+	m.Question.Object = objects.Pod().GroupResource
 	names, pending := s.started()
 	if len(names) == 0 {
 		return s.fromStatus(m, spec.Target)
 	}
-	req, err := s.values.Request(m.Metric, m.Question.Object, s.hpa.Namespace, selector)
+	req, err := s.values.Request(m.Metric, m.Question.Object, s.hpa.Namespace, m.Question.MetricSelector)
 	if err != nil {
 		return err
 	}
@@ -226,16 +223,4 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error
 	}
 	of := s.hpa.Spec.ScaleTargetRef
 	return fmt.Errorf("no pod that has started is owned by %s %s", of.Kind, of.Name)
-}
-
-// selectorOf returns the selector of a metric, nil where it has none.
-func selectorOf(of autoscalingv2.MetricIdentifier) (apilabels.Selector, error) {
-	if of.Selector == nil {
-		return nil, nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(of.Selector)
-	if err != nil {
-		return nil, fmt.Errorf("metric.selector: %w", err)
-	}
-	return selector, nil
 }

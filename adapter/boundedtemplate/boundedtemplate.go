@@ -63,21 +63,17 @@ func addSteps(list *parse.ListNode, step parse.Node) {
 		return
 	}
 	for _, node := range list.Nodes {
-		var branches parse.BranchNode
 		switch node := node.(type) {
-		case *parse.RangeNode:
-			branches = node.BranchNode
 		case *parse.IfNode:
-			branches = node.BranchNode
+			addSteps(node.List, step)
+			addSteps(node.ElseList, step)
 		case *parse.WithNode:
-			branches = node.BranchNode
-		default:
-			continue
-		}
-		addSteps(branches.List, step)
-		addSteps(branches.ElseList, step)
-		if branches.NodeType == parse.NodeRange {
-			branches.List.Nodes = append([]parse.Node{step}, branches.List.Nodes...)
+			addSteps(node.List, step)
+			addSteps(node.ElseList, step)
+		case *parse.RangeNode:
+			addSteps(node.List, step)
+			addSteps(node.ElseList, step)
+			node.List.Nodes = append([]parse.Node{step}, node.List.Nodes...)
 		}
 	}
 }

@@ -10,7 +10,6 @@
 package connlimit
 
 import (
-	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -19,42 +18,32 @@ import (
 	"sync/atomic"
 )
 
-// The defaults of Options. With them strangers hold some 10 MB of a TLS server's memory.
+// The limits on strangers. With them they hold some 10 MB of a TLS server's memory.
 const (
-	DefaultMax          = 100
-	DefaultMaxPerSource = 20
-	DefaultMaxUnheard   = 64 << 10
+	// maxStrangers is how many connections they may have.
+	maxStrangers = 100
+	// maxPerSource is how many of them may come from one IP address; of IPv6, from one network of 64 bits.
+	maxPerSource = 20
+	// maxUnheard is how many bytes a stranger may send before the server writes anything: the TLS handshake and the
+	// headers of a request.
+	maxUnheard = 64 << 10
 )
 
-// ErrTooMuch is returned by a stranger's connection that has sent more than Options.MaxUnheard bytes without an answer.
+// ErrTooMuch is returned by a stranger's connection that has sent more than 64 KiB without an answer.
 var ErrTooMuch = errors.New("too many bytes before an answer")
 
-// Options are the limits on strangers. Zero means the default.
-type Options struct {
-	// Max is how many connections strangers may have.
-	Max int
-	// MaxPerSource is how many of them may come from one IP address; of IPv6, from one network of 64 bits.
-	MaxPerSource int
-	// MaxUnheard is how many bytes a stranger may send before the server writes anything: the TLS handshake and the
-	// headers of a request.
-	MaxUnheard int
-}
-
-// Listener is a net.Listener with Options.
+// Listener is a net.Listener with limits on strangers.
 type Listener struct {
 	net.Listener
-	opts Options
+	max, perSource int
 
 	mu        sync.Mutex
-	strangers []*conn // the oldest first; at most Options.Max
+	strangers []*conn // the oldest first; at most max
 }
 
 // New wraps a listener.
-func New(l net.Listener, opts Options) *Listener {
-	opts.Max = cmp.Or(opts.Max, DefaultMax)
-	opts.MaxPerSource = cmp.Or(opts.MaxPerSource, DefaultMaxPerSource)
-	opts.MaxUnheard = cmp.Or(opts.MaxUnheard, DefaultMaxUnheard)
-	return &Listener{Listener: l, opts: opts}
+func New(l net.Listener) *Listener {
+	return &Listener{Listener: l, max: maxStrangers, perSource: maxPerSource}
 }
 
 // Accept implements net.Listener.
@@ -65,9 +54,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 	remote := accepted.RemoteAddr().String()
 	c := &conn{Conn: accepted, listener: l, remote: remote, source: sourceOf(remote)}
-	for _, old := range l.add(c) {
-		// Whoever reads from it gets the error.
-		_ = old.Close()
+	if cutOff := l.add(c); cutOff != nil {
+		_ = cutOff.Close() // whoever reads from it gets the error
 	}
 	return c, nil
 }
@@ -85,31 +73,26 @@ func (l *Listener) Trust(remote string) {
 	})
 }
 
-// Strangers is how many connections are not trusted.
-func (l *Listener) Strangers() int {
+// add returns the connection that is to be closed for the new one, if any.
+func (l *Listener) add(c *conn) (cutOff *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.strangers)
-}
-
-// add returns the connections that are to be closed for the new one.
-func (l *Listener) add(c *conn) (cutOff []*conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ofSource := 1
+	ofSource := 0
 	for _, old := range l.strangers {
 		if old.source == c.source {
 			ofSource++
 		}
 	}
-	tooMany := len(l.strangers) >= l.opts.Max
-	l.strangers = slices.DeleteFunc(l.strangers, func(old *conn) bool {
-		if len(cutOff) > 0 || ofSource > l.opts.MaxPerSource && old.source != c.source || ofSource <= l.opts.MaxPerSource && !tooMany {
-			return false
-		}
-		cutOff = append(cutOff, old)
-		return true
-	})
+	oldest := -1
+	if ofSource >= l.perSource {
+		oldest = slices.IndexFunc(l.strangers, func(old *conn) bool { return old.source == c.source })
+	} else if len(l.strangers) >= l.max {
+		oldest = 0
+	}
+	if oldest >= 0 {
+		cutOff = l.strangers[oldest]
+		l.strangers = slices.Delete(l.strangers, oldest, oldest+1)
+	}
 	l.strangers = append(l.strangers, c)
 	return cutOff
 }
@@ -126,14 +109,8 @@ func sourceOf(remote string) string {
 	if err != nil {
 		return remote
 	}
-	addr := at.Addr().Unmap()
-	if addr.Is4() {
-		return addr.String()
-	}
-	network, err := addr.WithZone("").Prefix(64)
-	if err != nil {
-		return addr.String()
-	}
+	addr := at.Addr().Unmap().WithZone("")
+	network, _ := addr.Prefix(min(64, addr.BitLen())) // the address is at least as long
 	return network.String()
 }
 
@@ -149,7 +126,7 @@ type conn struct {
 // Read implements net.Conn.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.unheard.Add(int64(n)) > int64(c.listener.opts.MaxUnheard) && !c.trusted.Load() {
+	if c.unheard.Add(int64(n)) > maxUnheard && !c.trusted.Load() {
 		return 0, errors.Join(ErrTooMuch, c.Close())
 	}
 	return n, err

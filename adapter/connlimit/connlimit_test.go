@@ -21,9 +21,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve runs a TLS server behind a Listener, which trusts who sends a token.
-func serve(t *testing.T, opts Options) (*Listener, *httptest.Server) {
+func serve(t *testing.T) (*Listener, *httptest.Server) {
 	srv := httptest.NewUnstartedServer(nil)
-	limited := New(srv.Listener, opts)
+	limited := New(srv.Listener)
 	srv.Listener = limited
 	srv.EnableHTTP2 = true
 	srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,6 +41,12 @@ func serve(t *testing.T, opts Options) (*Listener, *httptest.Server) {
 	return limited, srv
 }
 
+func (l *Listener) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.strangers)
+}
+
 func ask(t *testing.T, srv *httptest.Server, body string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, strings.NewReader(body))
@@ -56,8 +62,11 @@ func ask(t *testing.T, srv *httptest.Server, body string) string {
 
 // Strangers that hold connections keep nobody out, and are cut off when there are more.
 func TestStrangersAreCutOff(t *testing.T) {
-	for _, opts := range []Options{{Max: 5, MaxPerSource: 100}, {Max: 100, MaxPerSource: 5}} {
-		limited, srv := serve(t, opts)
+	for _, limits := range []struct{ all, perSource int }{{5, 100}, {100, 5}} {
+		limited, srv := serve(t)
+		limited.mu.Lock()
+		limited.max, limited.perSource = limits.all, limits.perSource
+		limited.mu.Unlock()
 		require.Equal(t, "first", ask(t, srv, "first"))
 		conns := make([]net.Conn, 30)
 		for i := range conns {
@@ -71,7 +80,7 @@ func TestStrangersAreCutOff(t *testing.T) {
 		defer another.CloseIdleConnections()
 		srv.Client().Transport = another
 		require.Equal(t, "new", ask(t, srv, "new"), "and who comes later is served")
-		require.Eventually(t, func() bool { return limited.Strangers() <= 5 }, 10*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return limited.count() <= 5 }, 10*time.Second, 10*time.Millisecond)
 		cut := 0
 		for _, c := range conns[:25] {
 			require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
@@ -85,7 +94,7 @@ func TestStrangersAreCutOff(t *testing.T) {
 
 // A stranger cannot have the server hold large headers; who is trusted may send what it likes.
 func TestStrangersSendLittle(t *testing.T) {
-	limited, srv := serve(t, Options{})
+	limited, srv := serve(t)
 	config := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone() //nolint:forcetypeassert // httptest's.
 	config.NextProtos = []string{"http/1.1"}
 	conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
@@ -103,7 +112,7 @@ func TestStrangersSendLittle(t *testing.T) {
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 
 	ask(t, srv, "")
-	large := strings.Repeat("x", 4*DefaultMaxUnheard)
+	large := strings.Repeat("x", 4*maxUnheard)
 	require.Equal(t, large, ask(t, srv, large))
-	require.Zero(t, limited.Strangers())
+	require.Zero(t, limited.count())
 }

@@ -99,16 +99,12 @@ func (t *Tracker) noteQuery(on []*labels.Matcher, exposed catalog.Exposure) erro
 	}
 	t.mu.Lock()
 	q := t.queries[text]
-	room := q != nil || t.hasRoom(text)
 	judged := q != nil && q.judged == exposed.Version
-	if q != nil {
+	if judged {
 		q.last = now
 	}
 	t.mu.Unlock()
-	switch {
-	case !room:
-		return errSelectorsFull
-	case judged:
+	if judged {
 		return nil
 	}
 	names := exposed.MatchingNames(on) // not under the lock: there may be many names
@@ -123,7 +119,7 @@ func (t *Tracker) noteQuery(on []*labels.Matcher, exposed catalog.Exposure) erro
 		}
 		return errNamesTooMany
 	case q != nil:
-		q.judged = exposed.Version
+		q.last, q.judged = now, exposed.Version
 		return nil
 	case !t.hasRoom(text):
 		return errSelectorsFull

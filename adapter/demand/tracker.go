@@ -1,6 +1,7 @@
 package demand
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -65,9 +66,7 @@ type Tracker struct {
 
 // New returns a Tracker that knows what Options.File holds.
 func New(opts Options, c *catalog.Catalog, o objects.Reader, logger *slog.Logger, now func() time.Time) *Tracker {
-	if opts.TTL == 0 {
-		opts.TTL = DefaultTTL
-	}
+	opts.TTL = cmp.Or(opts.TTL, DefaultTTL)
 	t := &Tracker{
 		opts: opts, catalog: c, objects: o, logger: logger, now: now, kick: make(chan struct{}, 1),
 		reads: map[rules.Metric]time.Time{}, queries: map[string]*query{}, since: map[rules.Metric]time.Time{},
@@ -126,26 +125,19 @@ func (t *Tracker) untilFirstValue(since time.Time) time.Duration {
 	return max(time.Second, since.Add(t.opts.FirstValue).Sub(now))
 }
 
-// Counts are how many there are of each kind of reader.
-type Counts struct {
-	HPA   int // metrics that HPAs scale on
-	API   int // metrics that API clients ask for
-	Query int // selectors of queries
-	Keep  int // patterns
-}
-
-// Counts returns how much is wanted, by who wants it.
-func (t *Tracker) Counts() Counts {
-	scaled := map[rules.Metric]bool{}
-	hpas, _ := t.objects.Autoscalers("") // a cache has no errors
-	for _, hpa := range hpas {
-		for _, metric := range scaledBy(hpa) {
-			scaled[metric] = true
-		}
-	}
+// Counts returns how much is wanted, by who wants it: metrics that HPAs scale on (hpa) as of
+// the last Demand, metrics that API clients ask for (api), selectors of queries (query) and
+// patterns of the configuration (keep).
+func (t *Tracker) Counts() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Counts{HPA: len(scaled), API: len(t.reads), Query: len(t.queries), Keep: len(t.keep)}
+	counts := map[string]int{"api": len(t.reads), "query": len(t.queries), "keep": len(t.keep)}
+	if t.current != nil {
+		for _, r := range t.current.metrics {
+			counts["hpa"] += min(1, len(r.hpas))
+		}
+	}
+	return counts
 }
 
 // Current returns who reads what now.

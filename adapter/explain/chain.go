@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	apilabels "k8s.io/apimachinery/pkg/labels"
+
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/rules"
@@ -20,11 +22,13 @@ type chain struct {
 	name string // of the object
 	told Explanation
 
-	pods   []string // behind the object
-	jobs   []string // that scrape them
-	source string   // the exposed series that the metric is made of
-
-	targets []values.Target // all, once they were asked for
+	pods    []string          // behind the object
+	reach   Reach             // of the object, or else of its pods
+	byPods  bool              // reach is of the pods
+	jobs    []string          // that scrape them
+	sources []catalog.Mapping // what rules could make the metric of; see rule
+	source  string            // the exposed series that the metric is made of
+	targets []values.Target   // all, once they were asked for
 }
 
 func (c *chain) add(link Link, state State, format string, args ...any) {
@@ -64,6 +68,7 @@ func (c *chain) one(ctx context.Context, name string) {
 	if !c.object() {
 		return
 	}
+	c.findJobs()
 	c.autoscalers()
 	found, err := c.x.values.Values(ctx, c.req)
 	v, ok := found[name]
@@ -128,35 +133,21 @@ func (c *chain) search(ctx context.Context) {
 	}
 	external, k := c.req.Metric.API == rules.ExternalAPI, c.req.Kind
 	switch {
-	case external && !c.ofNamespace(ctx):
+	case external && slices.ContainsFunc(c.sources, func(m catalog.Mapping) bool { return !m.Rule.Namespaced() || m.Rule.AllNamespaces }):
 		// Its series may be of any namespace: evaluation has found a reason.
 	case !external && !k.Namespaced && !k.IsNamespace():
 		c.broken(LinkSeries, "no series of the metric names %s %s", k.Singular, c.name)
-	case c.scraped() && c.series(ctx):
+	case c.scraped() && c.series():
 		c.uncollected()
 	}
 }
 
-// ofNamespace reports whether the metric is made of series of the namespace only.
-func (c *chain) ofNamespace(ctx context.Context) bool {
-	sources, err := c.sources(ctx)
-	return err == nil && !slices.ContainsFunc(sources, func(m catalog.Mapping) bool { return !m.Rule.Namespaced() || m.Rule.AllNamespaces })
-}
-
 // external follows the chain from the rule to the values.
-func (c *chain) external(ctx context.Context, q Question) {
-	req, err := values.ExternalRequest(q.Metric, q.Namespace, q.MetricSelector)
-	if err != nil {
-		c.broken(LinkRule, "%v", err)
-		return
-	}
-	c.externalRequest(ctx, req)
-}
-
-func (c *chain) externalRequest(ctx context.Context, req values.Request) {
+func (c *chain) external(ctx context.Context, req values.Request) {
 	// It is looked for as if it were of the namespace.
 	c.req, c.name = req, req.Namespace
 	c.req.Kind, c.req.Names = objects.Namespace(), []string{req.Namespace}
+	c.findJobs()
 	c.autoscalers()
 	found, err := c.x.values.External(ctx, req)
 	absent, isAbsent := errors.AsType[*values.Absence](err)
@@ -183,11 +174,8 @@ func (c *chain) externalRequest(ctx context.Context, req values.Request) {
 }
 
 // all explains for the first object without a value among those that a selector picks.
-func (c *chain) all(ctx context.Context, q Question) {
-	if !c.ask(q) {
-		return
-	}
-	names, err := c.x.values.Picked(c.req, q.Selector)
+func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
+	names, err := c.x.values.Picked(c.req, selector)
 	if err != nil {
 		c.broken(LinkObject, "%v", err)
 		return

@@ -13,9 +13,9 @@ import (
 )
 
 // Options are what explanations look at beside the database, the targets and the objects.
-// Each may be nil: then explanations say less.
 type Options struct {
-	// Service and Pod return which monitors select an object.
+	// Service and Pod return which monitors select an object. Without Service explanations
+	// say less; with it, Pod and ExposedBy are required.
 	Service, Pod func(namespace, name string) Reach
 	// ExposedBy returns the series names that the targets of a job expose, nil for a
 	// job that has not been scraped.
@@ -24,7 +24,7 @@ type Options struct {
 	// are. It may be nil.
 	NotStored func(job string) string
 	// Problems returns what keeps promlet from knowing the objects, such as a missing
-	// permission.
+	// permission. It may be nil.
 	Problems func() []string
 }
 
@@ -75,9 +75,15 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 	switch {
 	case q.External:
 		c.told.Object = "external"
-		c.external(ctx, q)
+		if req, err := values.ExternalRequest(q.Metric, q.Namespace, q.MetricSelector); err != nil {
+			c.broken(LinkRule, "%v", err)
+		} else {
+			c.external(ctx, req)
+		}
 	case q.Name == "":
-		c.all(ctx, q)
+		if c.ask(q) {
+			c.all(ctx, q.Selector)
+		}
 	default:
 		c.told.Object += "/" + q.Name
 		if c.ask(q) {
@@ -123,7 +129,7 @@ func (x *Explainer) External(ctx context.Context, req values.Request) ([]values.
 		return found, err
 	}
 	c := &chain{x: x}
-	c.externalRequest(ctx, req)
+	c.external(ctx, req)
 	return found, c.absence(absent)
 }
 

@@ -71,21 +71,13 @@ const (
 // outcomeOf returns the outcome of a request whose first broken link this is, "" where the
 // link does not decide it.
 func outcomeOf(link Link) values.Outcome {
-	switch link {
-	case LinkObject:
-		return values.OutcomeNoObject
-	case LinkRule:
-		return values.OutcomeNoMetric
-	case LinkMonitor:
-		return values.OutcomeNoMonitor
-	case LinkEndpoints:
-		return values.OutcomeNoEndpoints
-	case LinkTargets:
-		return values.OutcomeTargetDown
-	case LinkSeries:
-		return values.OutcomeNoSeries
-	case LinkSamples:
-		return values.OutcomeNoSamples
-	}
-	return ""
+	return map[Link]values.Outcome{
+		LinkObject:    values.OutcomeNoObject,
+		LinkRule:      values.OutcomeNoMetric,
+		LinkMonitor:   values.OutcomeNoMonitor,
+		LinkEndpoints: values.OutcomeNoEndpoints,
+		LinkTargets:   values.OutcomeTargetDown,
+		LinkSeries:    values.OutcomeNoSeries,
+		LinkSamples:   values.OutcomeNoSamples,
+	}[link]
 }

@@ -34,8 +34,7 @@ func (c *chain) reached() {
 
 // monitors reports whether monitors select the object, or the pods behind it.
 func (c *chain) monitors() bool {
-	reach, byPods := c.findJobs()
-	k, namespace := c.req.Kind, c.req.Namespace
+	k, namespace, reach := c.req.Kind, c.req.Namespace, c.reach
 	if c.x.opts.Service == nil || k.IsNamespace() || !k.Namespaced {
 		return true
 	}
@@ -46,7 +45,7 @@ func (c *chain) monitors() bool {
 	switch {
 	case k.IsPod():
 		what = "the Pod, or a Service of it"
-	case !k.IsService() || byPods && len(reach.Monitors) > 0:
+	case !k.IsService() || c.byPods && len(reach.Monitors) > 0:
 		what = "its pods, or a Service of theirs"
 	}
 	var good, rejected []string
@@ -101,24 +100,23 @@ func (c *chain) forbidden() string {
 	return fmt.Sprintf("; permission missing: promlet may not %s (applying deploy/ again grants it)", strings.Join(refused, ", "))
 }
 
-// findJobs returns which monitors select the object, or else the pods behind it and the
-// Services of these. It sets the jobs that are made of them.
-func (c *chain) findJobs() (reach Reach, byPods bool) {
+// findJobs finds which monitors select the object, or else the pods behind it and the
+// Services of these, and the jobs that are made of them.
+func (c *chain) findJobs() {
 	if c.x.opts.Service == nil {
-		return Reach{}, false
+		return
 	}
 	isService := c.req.Kind.IsService()
 	if isService {
-		reach = c.x.opts.Service(c.req.Namespace, c.name)
+		c.reach = c.x.opts.Service(c.req.Namespace, c.name)
 	}
-	if len(reach.Monitors) == 0 && len(c.pods) > 0 {
-		ofService := reach
-		reach, byPods = c.reachOfPods(), true
-		reach.Nearest = cmp.Or(ofService.Nearest, reach.Nearest)
-		reach.Counted += ofService.Counted
+	if len(c.reach.Monitors) == 0 && len(c.pods) > 0 {
+		ofService := c.reach
+		c.reach, c.byPods = c.reachOfPods(), true
+		c.reach.Nearest = cmp.Or(ofService.Nearest, c.reach.Nearest)
+		c.reach.Counted += ofService.Counted
 	}
-	c.jobs = nil
-	for _, m := range reach.Monitors {
+	for _, m := range c.reach.Monitors {
 		for _, j := range m.Jobs {
 			c.jobs = append(c.jobs, j.Name)
 		}
@@ -130,7 +128,6 @@ func (c *chain) findJobs() (reach Reach, byPods bool) {
 	}
 	slices.Sort(c.jobs)
 	c.jobs = slices.Compact(c.jobs)
-	return reach, byPods
 }
 
 func (c *chain) reachOfPods() (all Reach) {

@@ -14,12 +14,12 @@ import (
 
 // rule reports which rule makes the metric, and of what.
 func (c *chain) rule(ctx context.Context) bool {
-	sources, err := c.sources(ctx)
-	if err != nil {
+	var err error
+	if c.sources, err = c.findSources(ctx); err != nil {
 		return c.broken(LinkRule, "%v", err)
 	}
 	metric := c.req.Metric
-	if len(sources) == 0 {
+	if len(c.sources) == 0 {
 		of := ""
 		if metric.API == rules.ExternalAPI {
 			of = " of externalRules"
@@ -27,16 +27,16 @@ func (c *chain) rule(ctx context.Context) bool {
 		return c.broken(LinkRule, "no rule%s makes a metric called %s%s", of, metric.Name, closestOf(c.exposedMetrics(), metric.Name))
 	}
 	var made []string
-	for _, m := range sources[:min(len(sources), 3)] {
+	for _, m := range c.sources[:min(len(c.sources), 3)] {
 		made = append(made, fmt.Sprintf("%s of %s", m.Rule.Origin(), m.Series))
 	}
 	c.ok(LinkRule, "made by %s", strings.Join(made, ", or "))
 	return true
 }
 
-// sources are the series that rules could make the metric of, by names that the rules or
-// the metric suggest; or else those that exist.
-func (c *chain) sources(ctx context.Context) (sources []catalog.Mapping, err error) {
+// findSources returns the series that rules could make the metric of, by names that the
+// rules or the metric suggest; or else those that exist.
+func (c *chain) findSources(ctx context.Context) (sources []catalog.Mapping, err error) {
 	known, err := c.x.mappings(ctx, c.req.Metric)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,6 @@ func (c *chain) sources(ctx context.Context) (sources []catalog.Mapping, err err
 // exposedMetrics are the names of metrics that rules make of what the object's targets
 // expose.
 func (c *chain) exposedMetrics() (metrics []string) {
-	c.findJobs()
 	for _, e := range c.exposedBy(c.ownJobs()) {
 		for _, r := range c.x.values.Catalog.Rules() {
 			if metric, ok := r.MetricName(e.Name, e.Type); ok && r.API == c.req.Metric.API {

@@ -161,7 +161,7 @@ func (c *chain) samples(found storedSeries) {
 		}
 	case rule.Window > 0 && found.samples == 1:
 		// Likewise.
-		if c.findJobs(); len(c.jobs) > 0 && !c.targetsUp() {
+		if len(c.jobs) > 0 && !c.targetsUp() {
 			return
 		}
 		next := max(time.Second, min(found.newest.Add(found.interval).Sub(now), cmp.Or(c.starting(), found.interval)))

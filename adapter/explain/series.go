@@ -2,7 +2,6 @@ package explain
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,19 +15,15 @@ import (
 
 // series reports whether the object's targets expose what the metric is made of, with the
 // labels that its rule needs.
-func (c *chain) series(ctx context.Context) bool {
-	sources, err := c.sources(ctx)
-	if err != nil {
-		return c.broken(LinkSeries, "%v", err)
-	}
-	if c.x.opts.ExposedBy == nil || len(c.jobs) == 0 {
+func (c *chain) series() bool {
+	if len(c.jobs) == 0 {
 		return true
 	}
 	own := c.ownJobs()
 	exposed := c.exposedBy(own)
 	var unfit string
 	var names []string
-	for _, source := range sources {
+	for _, source := range c.sources {
 		names = append(names, source.Series)
 		at := slices.IndexFunc(exposed, func(e catalog.Exposed) bool { return e.Name == source.Series })
 		if at < 0 {
@@ -101,9 +96,6 @@ func (c *chain) whyWithout(label string, e catalog.Exposed) string {
 
 // exposedBy returns what jobs expose; where several expose a name, as the first does.
 func (c *chain) exposedBy(jobs []string) (all []catalog.Exposed) {
-	if c.x.opts.ExposedBy == nil {
-		return nil
-	}
 	for _, job := range jobs {
 		all = append(all, c.x.opts.ExposedBy(job)...)
 	}

@@ -14,10 +14,9 @@ func (c *chain) endpoints() bool {
 	if c.x.opts.Service == nil {
 		return true
 	}
-	reach, _ := c.findJobs()
 	var missing []string
 	targets := 0
-	for _, m := range reach.Monitors {
+	for _, m := range c.reach.Monitors {
 		for _, j := range m.Jobs {
 			targets += j.Targets
 			if j.Missing != "" && m.Err == nil {

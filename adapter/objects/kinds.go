@@ -80,14 +80,10 @@ func (k *Kinds) Resolve(gr schema.GroupResource) (Kind, error) {
 
 // OfObject is Resolve for the apiVersion and kind of an object.
 func (k *Kinds) OfObject(apiVersion, kindName string) (Kind, error) {
-	gv, err := schema.ParseGroupVersion(apiVersion)
-	if err != nil {
-		return Kind{}, err
-	}
-	gk := gv.WithKind(kindName).GroupKind()
-	mapping, err := k.mapper.RESTMapping(gk, gv.Version)
+	gvk := schema.FromAPIVersionAndKind(apiVersion, kindName)
+	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if meta.IsNoMatchError(err) && k.reset() {
-		mapping, err = k.mapper.RESTMapping(gk, gv.Version)
+		mapping, err = k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	}
 	if err != nil {
 		return Kind{}, fmt.Errorf("resolve kind %s of %s: %w", kindName, apiVersion, err)

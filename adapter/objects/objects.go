@@ -35,13 +35,7 @@ func list[T metav1.Object](r Reader, gr schema.GroupResource, namespace string, 
 	if !ok {
 		return nil, fmt.Errorf("%s are not watched", gr)
 	}
-	var found []runtime.Object
-	var err error
-	if namespace != "" {
-		found, err = lister.ByNamespace(namespace).List(sel)
-	} else {
-		found, err = lister.List(sel)
-	}
+	found, err := lister.ByNamespace(namespace).List(sel)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", gr, err)
 	}

@@ -3,6 +3,7 @@ package objects
 import (
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,13 +16,10 @@ type Owner struct{ Namespace, Group, Kind, Name string }
 // the Deployment's and the pod's template hash.
 func ownersOf(pod metav1.Object) (owners []Owner) {
 	for _, ref := range pod.GetOwnerReferences() {
-		gv, err := schema.ParseGroupVersion(ref.APIVersion)
-		if err != nil {
-			continue
-		}
-		owner := Owner{pod.GetNamespace(), gv.Group, ref.Kind, ref.Name}
+		group := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).Group
+		owner := Owner{pod.GetNamespace(), group, ref.Kind, ref.Name}
 		owners = append(owners, owner)
-		hash := pod.GetLabels()["pod-template-hash"]
+		hash := pod.GetLabels()[appsv1.DefaultDeploymentUniqueLabelKey]
 		if name, ok := strings.CutSuffix(ref.Name, "-"+hash); ok && ref.Kind == "ReplicaSet" && hash != "" && name != "" {
 			owners = append(owners, Owner{owner.Namespace, owner.Group, "Deployment", name})
 		}

@@ -25,12 +25,12 @@ func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalin
 		ratio = float64(milli) / (float64(target.AverageValue.MilliValue()) * float64(current))
 		replicas = math.Ceil(float64(milli) / float64(target.AverageValue.MilliValue()))
 	default:
-		return Clamp(spec, current)
+		return Clamp(spec, float64(current))
 	}
 	if tolerated(spec, ratio) {
-		return Clamp(spec, current)
+		return Clamp(spec, float64(current))
 	}
-	return clamp(spec, replicas)
+	return Clamp(spec, replicas)
 }
 
 // Pods counts those that a Pods metric is about: With a value, Missing one though they have been started, and
@@ -42,7 +42,7 @@ type Pods struct{ With, Missing, Pending int }
 // does a pending pod.
 func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalingv2.MetricTarget, milli int64, current int, pods Pods) int {
 	if target.AverageValue == nil || pods.With == 0 {
-		return Clamp(spec, current)
+		return Clamp(spec, float64(current))
 	}
 	each := float64(target.AverageValue.MilliValue())
 	ratio := float64(milli) / each / float64(pods.With)
@@ -57,14 +57,14 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 	again := counted / each / float64(all)
 	replicas := math.Ceil(again * float64(all))
 	if tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
-		return Clamp(spec, current)
+		return Clamp(spec, float64(current))
 	}
 	// Pods without a value must not turn the direction around.
 	unknown := pods.Missing > 0 || pods.Pending > 0 && ratio > 1
 	if unknown && (again < 1 && replicas > float64(current) || again > 1 && replicas < float64(current)) {
-		return Clamp(spec, current)
+		return Clamp(spec, float64(current))
 	}
-	return clamp(spec, replicas)
+	return Clamp(spec, replicas)
 }
 
 // tolerated reports whether a share of the target is near enough for no action.
@@ -82,11 +82,7 @@ func tolerated(spec *autoscalingv2.HorizontalPodAutoscalerSpec, ratio float64) b
 }
 
 // Clamp keeps a number of replicas within what the autoscaler may ask for.
-func Clamp(spec *autoscalingv2.HorizontalPodAutoscalerSpec, replicas int) int {
-	return clamp(spec, float64(replicas))
-}
-
-func clamp(spec *autoscalingv2.HorizontalPodAutoscalerSpec, replicas float64) int {
+func Clamp(spec *autoscalingv2.HorizontalPodAutoscalerSpec, replicas float64) int {
 	least := 1.0
 	if spec.MinReplicas != nil {
 		least = float64(*spec.MinReplicas)

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,22 +36,19 @@ type labelArgs struct {
 
 func newAssociation(r Resources, kinds *objects.Kinds) (*association, error) {
 	a := &association{kinds: kinds, labelOf: map[schema.GroupResource]string{}, kindOf: map[string]objects.Kind{}, later: map[string]schema.GroupResource{}}
-	for label, named := range r.Overrides {
-		gr := schema.GroupResource{Group: named.Group, Resource: named.Resource}
+	// Two labels may mean one resource: the first in order is asked by.
+	for _, label := range slices.Sorted(maps.Keys(r.Overrides)) {
+		gr := schema.GroupResource(r.Overrides[label])
 		k, err := kinds.Resolve(gr)
 		switch {
-		case err != nil && objects.MayComeLater(gr):
+		case err == nil:
+			a.kindOf[label] = k
+			a.labelOf[k.GroupResource] = cmp.Or(a.labelOf[k.GroupResource], label)
+		case objects.MayComeLater(gr):
 			a.later[label] = gr
-			continue
-		case err != nil:
+		default:
 			return nil, fmt.Errorf("resources.overrides[%s]: %w", label, err)
 		}
-		// Two labels may mean one resource: the first in order is asked by, so that it
-		// is the same after each start.
-		if other, ok := a.labelOf[k.GroupResource]; !ok || label < other {
-			a.labelOf[k.GroupResource] = label
-		}
-		a.kindOf[label] = k
 	}
 	if r.Template == "" {
 		return a, nil
@@ -82,8 +80,8 @@ func labelForm(t *boundedtemplate.Template) (*regexp.Regexp, error) {
 	return regexp.Compile("^" + form + "$")
 }
 
-// label returns the label that names objects of a kind, "" when none does.
-func (a *association) label(k objects.Kind) string {
+// Label returns the label that names objects of a kind, "" when none does.
+func (a *association) Label(k objects.Kind) string {
 	if label, ok := a.labelOf[k.GroupResource]; ok {
 		return label
 	}
@@ -103,8 +101,8 @@ func (a *association) label(k objects.Kind) string {
 	return b.String()
 }
 
-// kind returns the kind of object that a label names, if any.
-func (a *association) kind(label string) (objects.Kind, bool) {
+// Kind returns the kind of object that a label names, if any.
+func (a *association) Kind(label string) (objects.Kind, bool) {
 	if k, ok := a.kindOf[label]; ok {
 		return k, true
 	}
@@ -128,8 +126,8 @@ func (a *association) kind(label string) (objects.Kind, bool) {
 	return k, err == nil
 }
 
-// empty reports whether no label names anything.
-func (a *association) empty() bool {
+// mapsNothing reports whether no label names anything.
+func (a *association) mapsNothing() bool {
 	return a.template == nil && len(a.labelOf) == 0 && len(a.later) == 0
 }
 
@@ -140,7 +138,7 @@ func (a *association) overlaps(other *association) bool {
 
 func (a *association) overridesOverlap(other *association) bool {
 	for _, label := range a.labelOf {
-		if other.label(a.kindOf[label]) == label {
+		if other.Label(a.kindOf[label]) == label {
 			return true
 		}
 	}

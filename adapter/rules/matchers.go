@@ -80,22 +80,17 @@ func SelectorMatchers(sel apilabels.Selector) ([]Matcher, error) {
 
 func requirementMatcher(req apilabels.Requirement) (Matcher, error) {
 	values := req.Values().List()
-	one := strings.Join(values, "")
+	value := strings.Join(values, "") // the only one; empty for those that take none
 	var typ labels.MatchType
-	var value string
 	switch req.Operator() {
-	case selection.Equals, selection.DoubleEquals:
-		typ, value = labels.MatchEqual, one
-	case selection.NotEquals:
-		typ, value = labels.MatchNotEqual, one
+	case selection.Equals, selection.DoubleEquals, selection.DoesNotExist:
+		typ = labels.MatchEqual
+	case selection.NotEquals, selection.Exists:
+		typ = labels.MatchNotEqual
 	case selection.In:
 		typ, value = labels.MatchRegexp, alternation(values)
 	case selection.NotIn:
 		typ, value = labels.MatchNotRegexp, alternation(values)
-	case selection.Exists:
-		typ = labels.MatchNotEqual
-	case selection.DoesNotExist:
-		typ = labels.MatchEqual
 	default:
 		return Matcher{}, fmt.Errorf("%w %q in the selector %q: metrics can be selected by =, ==, !=, in, notin, exists and not exists",
 			ErrUnsupportedOperator, req.Operator(), req.String())
@@ -146,13 +141,10 @@ func OnName(matchers []*labels.Matcher) (on []*labels.Matcher) {
 // NameMatchers returns the matchers on the metric name of each selector of an expression.
 // An empty list is a selector of all names.
 func NameMatchers(expr parser.Expr) [][]*labels.Matcher {
-	var all [][]*labels.Matcher
-	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		if s, ok := node.(*parser.VectorSelector); ok {
-			all = append(all, OnName(s.LabelMatchers))
-		}
-		return nil
-	})
+	all := parser.ExtractSelectors(expr)
+	for i, matchers := range all {
+		all[i] = OnName(matchers)
+	}
 	return all
 }
 

@@ -20,13 +20,13 @@ func Oddities(compiled []*Compiled) []string {
 		switch {
 		case c.API == ExternalAPI && c.Namespaced() && !hasNamespace:
 			warn(c, "no label is associated with namespaces, so no namespace has this metric: add namespace: {resource: namespace} to resources.overrides, or namespaced: false to resources")
-		case c.API == CustomAPI && c.assoc.empty():
+		case c.API == CustomAPI && c.mapsNothing():
 			warn(c, "resources has neither template nor overrides, so no object has this metric")
 		case c.API == CustomAPI && !hasNamespace:
 			warn(c, "no label is associated with namespaces, so only cluster-scoped objects have this metric: add namespace: {resource: namespace} to resources.overrides")
 		}
-		for _, label := range slices.Sorted(maps.Keys(c.assoc.later)) {
-			warn(c, fmt.Sprintf("resources.overrides[%s]: no resource %s is known yet: it has this metric once its CRD is installed", label, c.assoc.later[label]))
+		for _, label := range slices.Sorted(maps.Keys(c.later)) {
+			warn(c, fmt.Sprintf("resources.overrides[%s]: no resource %s is known yet: it has this metric once its CRD is installed", label, c.later[label]))
 		}
 	}
 	return append(odd, shadowed(compiled)...)
@@ -50,7 +50,7 @@ func shadowed(compiled []*Compiled) []string {
 				continue
 			}
 			pair := [2]*Compiled{later, c}
-			if !warned[pair] && c.sharesSeries(later) && later.sharesSeries(c) && (c.API == ExternalAPI || c.assoc.overlaps(later.assoc)) {
+			if !warned[pair] && c.sharesSeries(later) && later.sharesSeries(c) && (c.API == ExternalAPI || c.overlaps(later.association)) {
 				warned[pair] = true
 				odd = append(odd, fmt.Sprintf("%s and %s both serve %s as %s: the later one, %s, answers", c, later, series, metric, later))
 			}

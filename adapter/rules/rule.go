@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -53,12 +54,13 @@ type Compiled struct {
 	// instant values; Narrowest is the shortest.
 	Window, Narrowest time.Duration
 
+	*association // between labels and kinds of objects
+
 	index       int // place in its list of the configuration, from 0
 	filters     []nameFilter
 	matches     *regexp.Regexp
 	as          string
 	query       *boundedtemplate.Template
-	assoc       *association
 	quotesNames bool // the query quotes the series name, so that it may be any
 }
 
@@ -91,12 +93,6 @@ func (c *Compiled) Namespaced() bool {
 	return c.Config.Resources.Namespaced == nil || *c.Config.Resources.Namespaced
 }
 
-// Label returns the label that names objects of a kind, "" when none does.
-func (c *Compiled) Label(k objects.Kind) string { return c.assoc.label(k) }
-
-// Kind returns the kind of object that a label names, if any.
-func (c *Compiled) Kind(label string) (objects.Kind, bool) { return c.assoc.kind(label) }
-
 // compile returns the rules without an error, and all errors at once.
 func compile(api API, configured []Rule, kinds *objects.Kinds) ([]*Compiled, error) {
 	var errs []error
@@ -124,7 +120,7 @@ func (c *Compiled) compile(kinds *objects.Kinds) error {
 	if c.matches, c.as, err = compileName(c.Config.Name); err != nil {
 		return err
 	}
-	if c.assoc, err = newAssociation(c.Config.Resources, kinds); err != nil {
+	if c.association, err = newAssociation(c.Config.Resources, kinds); err != nil {
 		return err
 	}
 	if c.Config.MetricsQuery == "" {
@@ -227,24 +223,15 @@ func compileFilters(filters []Filter) ([]nameFilter, error) {
 }
 
 func compileName(n Name) (*regexp.Regexp, string, error) {
-	pattern := n.Matches
-	if pattern == "" {
-		pattern = ".*"
-	}
-	re, err := regexp.Compile(pattern)
+	re, err := regexp.Compile(cmp.Or(n.Matches, ".*"))
 	if err != nil {
 		return nil, "", fmt.Errorf("name.matches: %w", err)
 	}
-	switch groups := re.NumSubexp(); {
-	case n.As != "":
-		return re, n.As, nil
-	case groups == 0:
-		return re, "$0", nil
-	case groups == 1:
-		return re, "$1", nil
-	default:
+	groups := re.NumSubexp()
+	if n.As == "" && groups > 1 {
 		return nil, "", fmt.Errorf("name.matches %q has %d groups: say in name.as which make the metric's name", n.Matches, groups)
 	}
+	return re, cmp.Or(n.As, fmt.Sprintf("$%d", groups)), nil
 }
 
 // MetricName returns the name of the metric that the rule makes of a series of a name and

@@ -122,8 +122,8 @@ func TestTemplateWithGroup(t *testing.T) {
 	require.NoError(t, err)
 	deployments, err := testKinds().Resolve(schema.GroupResource{Group: "apps", Resource: "deployment"})
 	require.NoError(t, err)
-	require.Equal(t, "kube_apps_deployment", a.label(deployments))
-	k, ok := a.kind("kube_apps_deployment")
+	require.Equal(t, "kube_apps_deployment", a.Label(deployments))
+	k, ok := a.Kind("kube_apps_deployment")
 	require.True(t, ok)
 	require.Equal(t, appsv1.Resource("deployments"), k.GroupResource)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +11,34 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 )
+
+// apiService is what an APIService says of its Service and its certificate.
+type apiService struct {
+	metav1.ObjectMeta `json:"metadata"`
+
+	Spec struct {
+		Service               service `json:"service"`
+		CABundle              []byte  `json:"caBundle"`
+		InsecureSkipTLSVerify bool    `json:"insecureSkipTLSVerify"`
+	} `json:"spec"`
+}
+
+type service struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+func (s service) String() string {
+	if s == (service{}) {
+		return "no Service"
+	}
+	return "Service " + s.Namespace + "/" + s.Name
+}
 
 // sighting is the caBundle an APIService of ours was last seen with.
 type sighting struct {
@@ -52,22 +74,29 @@ func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error
 		delete(k.seen, name)
 		return stateError("it does not exist; apply deploy/ again, which makes it")
 	}
+	var present apiService
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &present)
+	}
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
-	if owner := serviceOf(object); owner != k.opts.Namespace+"/"+k.opts.Service {
+	ours := service{Namespace: k.opts.Namespace, Name: k.opts.Service}
+	if owner := present.Spec.Service; owner != ours {
 		delete(k.seen, name)
-		return stateError(fmt.Sprintf("it belongs to %s, not to Service %s/%s, and is left alone: another adapter is installed",
-			orNone(owner), k.opts.Namespace, k.opts.Service))
+		return stateError(fmt.Sprintf("it belongs to %s, not to %s, and is left alone: another adapter is installed", owner, ours))
 	}
-	encoded, _, _ := unstructured.NestedString(object.Object, "spec", "caBundle")
-	present, _ := base64.StdEncoding.DecodeString(encoded) // what is no base64 differs
-	unverified, _, _ := unstructured.NestedBool(object.Object, "spec", "insecureSkipTLSVerify")
-	k.observe(name, present)
-	if bytes.Equal(present, bundle) && !unverified {
+	k.observe(name, present.Spec.CABundle)
+	if bytes.Equal(present.Spec.CABundle, bundle) && !present.Spec.InsecureSkipTLSVerify {
 		return nil
 	}
-	patch, err := caBundlePatch(object.GetResourceVersion(), bundle, unverified)
+	// The patch is refused when the APIService has changed since it was read: it could name
+	// another Service by then. An API server refuses insecureSkipTLSVerify together with a
+	// caBundle.
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": present.ResourceVersion},
+		"spec":     map[string]any{"caBundle": bundle, "insecureSkipTLSVerify": false},
+	})
 	if err != nil {
 		return err
 	}
@@ -75,38 +104,8 @@ func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error
 		return fmt.Errorf("patch spec.caBundle: %w", err)
 	}
 	k.observe(name, bundle)
-	k.logger.Info("serving certificate: put the CA into an APIService", "apiservice", name)
+	k.opts.Logger.Info("serving certificate: put the CA into an APIService", "apiservice", name)
 	return nil
-}
-
-// serviceOf is the NAMESPACE/NAME that an APIService names, empty when none.
-func serviceOf(object *unstructured.Unstructured) string {
-	service, found, err := unstructured.NestedMap(object.Object, "spec", "service")
-	if !found || err != nil || service == nil {
-		return ""
-	}
-	return fmt.Sprintf("%v/%v", service["namespace"], service["name"])
-}
-
-func orNone(service string) string {
-	if service == "" {
-		return "no Service"
-	}
-	return "Service " + service
-}
-
-// caBundlePatch is a JSON merge patch that is refused when the APIService has
-// changed since it was read: it could name another Service by then. An API
-// server refuses insecureSkipTLSVerify together with a caBundle.
-func caBundlePatch(resourceVersion string, bundle []byte, unverified bool) ([]byte, error) {
-	spec := map[string]any{"caBundle": bundle}
-	if unverified {
-		spec["insecureSkipTLSVerify"] = false
-	}
-	return json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": resourceVersion},
-		"spec":     spec,
-	})
 }
 
 // observe notes which caBundle an APIService has, and since when if it changed
@@ -120,9 +119,7 @@ func (k *Keeper) observe(name string, bundle []byte) {
 	if known {
 		s.since = time.Now()
 	}
-	if len(bundle) <= maxValue {
-		s.cas, _ = parseBundle(bundle) // what cannot be read is not trusted
-	}
+	s.cas, _ = parseBundle(bundle) // what cannot be read is not trusted
 	k.seen[name] = s
 }
 
@@ -130,13 +127,9 @@ func (k *Keeper) observe(name string, bundle []byte) {
 // about a CA for the overlap.
 func (k *Keeper) trusted(ca *x509.Certificate, now time.Time) bool {
 	for _, s := range k.seen {
-		if !contains(s.cas, ca) || now.Sub(s.since) < k.opts.Overlap {
+		if !contains(s.cas, ca) || now.Sub(s.since) < k.overlap {
 			return false
 		}
 	}
 	return true
-}
-
-func (k *Keeper) trustedAt(now time.Time) func(*x509.Certificate) bool {
-	return func(ca *x509.Certificate) bool { return k.trusted(ca, now) }
 }

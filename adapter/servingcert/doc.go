@@ -20,7 +20,7 @@
 // another.
 //
 // A new CA is trusted before it is used. It is first listed in ca.crt and in the
-// APIServices, beside the old one; only after Options.Overlap is a serving
+// APIServices, beside the old one; only a minute later is a serving
 // certificate signed by it. When that time has come follows from the CA itself
 // (NotBefore), so replicas and restarts agree on it without talking. On top of
 // that, a process that sees an APIService without the new CA waits for as long

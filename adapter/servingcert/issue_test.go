@@ -3,7 +3,6 @@ package servingcert
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"net"
 	"net/url"
@@ -14,17 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func testRules() rules {
-	return rules{
-		names:           []string{testHost, testHost + ".cluster.local", "localhost"},
-		servingValidity: DefaultServingValidity,
-		caValidity:      DefaultCAValidity,
-		overlap:         DefaultOverlap,
-	}
-}
+func testNames() names { return names{testHost, testHost + ".cluster.local", "localhost"} }
 
 func TestServingCertificate(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	ca, err := r.newCA(now)
 	require.NoError(t, err)
 	p, err := r.sign(ca, now)
@@ -34,7 +26,7 @@ func TestServingCertificate(t *testing.T) {
 	roots.AddCert(ca.cert)
 	leaf := p.chain[0]
 	for _, at := range []time.Duration{-59 * time.Minute, 0, 90*24*time.Hour - time.Second} {
-		for _, name := range r.names {
+		for _, name := range r {
 			_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: now.Add(at)})
 			require.NoError(t, err, "%s at %s", name, at)
 		}
@@ -51,10 +43,8 @@ func TestServingCertificate(t *testing.T) {
 }
 
 func TestCAVouchesForNothingElse(t *testing.T) {
-	r, now := testRules(), time.Now()
+	r, now := testNames(), time.Now()
 	ca, err := r.newCA(now)
-	require.NoError(t, err)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.cert)
@@ -64,9 +54,9 @@ func TestCAVouchesForNothingElse(t *testing.T) {
 			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 		}
 		edit(template)
-		leaf, err := create(template, ca.cert, key.Public(), ca)
+		leaf, err := issue(template, ca)
 		require.NoError(t, err)
-		_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
+		_, err = leaf.cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
 		return err
 	}
 	as := func(*x509.Certificate) {}
@@ -91,20 +81,20 @@ func TestCAVouchesForNothingElse(t *testing.T) {
 	below := &x509.Certificate{
 		NotBefore: now, NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	middle, err := create(below, ca.cert, key.Public(), ca)
+	middle, err := issue(below, ca)
 	require.NoError(t, err)
-	p, err := r.sign(&signer{cert: middle, key: key}, now)
+	p, err := r.sign(middle, now)
 	require.NoError(t, err)
-	p.chain = append(p.chain, middle)
+	p.chain = append(p.chain, middle.cert)
 	_, err = r.verify(p, []*x509.Certificate{ca.cert}, now)
 	require.Error(t, err, "a CA below the CA")
 }
 
 // Names of the greatest length that Kubernetes allows.
 func TestLongNames(t *testing.T) {
-	r, now := testRules(), time.Now()
+	now := time.Now()
 	host := strings.Repeat("s", 63) + "." + strings.Repeat("n", 63) + ".svc"
-	r.names = []string{host, host + ".cluster.local", "localhost"}
+	r := names{host, host + ".cluster.local", "localhost"}
 	ca, err := r.newCA(now)
 	require.NoError(t, err)
 	p, err := r.sign(ca, now)
@@ -112,16 +102,4 @@ func TestLongNames(t *testing.T) {
 	for _, cert := range []*x509.Certificate{ca.cert, p.chain[0]} {
 		require.LessOrEqual(t, len(cert.Subject.CommonName), 64, "the upper bound of RFC 5280")
 	}
-}
-
-// A serving certificate does not outlive its CA.
-func TestServingEndsWithItsCA(t *testing.T) {
-	r, now := testRules(), time.Now()
-	ca, err := r.newCA(now)
-	require.NoError(t, err)
-	p, err := r.sign(ca, ca.cert.NotAfter.Add(-time.Hour))
-	require.NoError(t, err)
-	require.Equal(t, ca.cert.NotAfter, p.chain[0].NotAfter)
-	_, err = r.sign(ca, ca.cert.NotAfter.Add(time.Hour))
-	require.Error(t, err)
 }

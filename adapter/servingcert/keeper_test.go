@@ -26,10 +26,7 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err, "no APIServices need no dynamic client")
 	for want, edit := range map[string]func(*Options){
 		"Secrets, Namespace, Secret and Service are required": func(o *Options) { o.Service = "" },
-		"Dynamic is required":          func(o *Options) { o.APIServices = []string{custom} },
-		"a duration is negative":       func(o *Options) { o.Poll = -1 },
-		"a day is the least":           func(o *Options) { o.ServingValidity = time.Hour },
-		"four times that is the least": func(o *Options) { o.CAValidity = 300 * 24 * time.Hour },
+		"Dynamic is required": func(o *Options) { o.APIServices = []string{custom} },
 	} {
 		opts := good
 		edit(&opts)
@@ -64,8 +61,8 @@ func TestFirstStart(t *testing.T) {
 		require.NoError(t, k.Ensure(t.Context()))
 		require.Empty(t, k.Problems())
 		require.EqualValues(t, 1, l.told.Load())
-		require.Equal(t, time.Now().Add(DefaultServingValidity), k.Expiry().Local())
-		require.EqualValues(t, time.Now().Add(DefaultCAValidity).Unix(), caExpiry())
+		require.Equal(t, time.Now().Add(servingValidity), k.Expiry().Local())
+		require.EqualValues(t, time.Now().Add(caValidity).Unix(), caExpiry())
 		require.Equal(t, "Secret promlet/promlet-serving-cert", k.Name())
 
 		secret := c.secret()
@@ -147,7 +144,7 @@ func TestConflict(t *testing.T) {
 			}
 			c.editSecret(func(data map[string][]byte) {
 				present, _ := parse(data, nil)
-				p, err := k.rules.sign(present.signer, time.Now())
+				p, err := k.names.sign(present.signer, time.Now())
 				require.NoError(t, err)
 				data["tls.crt"], data["tls.key"] = p.cert, p.key
 				data["of-another"] = []byte("kept")
@@ -213,7 +210,8 @@ func TestAPIServerAway(t *testing.T) {
 			return errors.New("dial tcp 127.0.0.1:6443: connect from port " + string('0'+port.Add(1)%10) + ": connection refused")
 		})
 		down.Store(true)
-		k := c.keeper(func(o *Options) { o.Logger, o.Poll = log, 3*time.Minute })
+		k := c.keeper(func(o *Options) { o.Logger = log })
+		k.poll = 3 * time.Minute
 		require.ErrorContains(t, k.Ensure(t.Context()), "no valid serving certificate: there is none yet: Secret promlet/promlet-serving-cert: read: dial tcp")
 		require.Empty(t, text.String(), "an error is returned or logged")
 

@@ -54,8 +54,12 @@ func (w *watched) cas() []*x509.Certificate { return certificates(w.t, w.c.caBun
 func TestYears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, custom)
-		slow := func(o *Options) { o.Poll, o.Overlap = 4*day, 9*day }
-		k, other := c.keeper(slow), c.keeper(slow)
+		slow := func() *Keeper {
+			k := c.keeper(nil)
+			k.poll, k.overlap = 4*day, 9*day
+			return k
+		}
+		k, other := slow(), slow()
 		start := time.Now()
 		stop := run(t, k, other)
 		w := &watched{t: t, c: c, keepers: []*Keeper{k, other}}
@@ -77,7 +81,7 @@ func TestYears(t *testing.T) {
 			require.Less(t, len(w.cas()), 3)
 			if len(w.seen)%10 == 0 {
 				stop()
-				w.keepers[1] = c.keeper(slow)
+				w.keepers[1] = slow()
 				require.NoError(t, w.keepers[1].Ensure(t.Context()))
 				stop = run(t, w.keepers...)
 				w.step(time.Minute)
@@ -125,7 +129,7 @@ func TestNewCA(t *testing.T) {
 				old := w.cas()
 
 				c.editSecret(edit)
-				w.steps(1+int(DefaultPoll/time.Second), time.Second)
+				w.steps(1+int(defaultPoll/time.Second), time.Second)
 				cas := w.cas()
 				require.Len(t, cas, 2)
 				require.True(t, old[0].Equal(cas[1]))
@@ -172,7 +176,7 @@ func TestNewServingCertificate(t *testing.T) {
 				w.steps(10, time.Second)
 				old := w.cas()
 				c.editSecret(edit)
-				w.steps(2*int(DefaultPoll/time.Second), time.Second)
+				w.steps(2*int(defaultPoll/time.Second), time.Second)
 				require.Len(t, w.seen, 2)
 				require.Equal(t, old, w.cas())
 				require.Equal(t, served(t, k), served(t, other))

@@ -1,9 +1,12 @@
 package servingcert
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"time"
 
@@ -15,10 +18,8 @@ import (
 
 // settle brings the Secret in order and the APIServices with it, and returns
 // what the Secret holds then. With an error it returns what is known of it.
-func (k *Keeper) settle(ctx context.Context) (content, error) {
-	var c content
-	err := retry.OnError(retry.DefaultRetry, overtaken, func() error {
-		var err error
+func (k *Keeper) settle(ctx context.Context) (c content, err error) {
+	err = retry.OnError(retry.DefaultRetry, overtaken, func() error {
 		c, err = k.attempt(ctx)
 		return err
 	})
@@ -39,63 +40,65 @@ func (k *Keeper) attempt(ctx context.Context) (content, error) {
 	// What the Secret says is trusted comes before any use of it.
 	k.trust(ctx, c.bundle)
 	now := time.Now()
-	want, did, err := k.rules.next(c, k.held(), k.trustedAt(now), now)
-	if err != nil {
+	r := renewal{
+		names: k.names, content: c, overlap: k.overlap, held: k.serving.Load(), now: now,
+		trusted: func(ca *x509.Certificate) bool { return k.trusted(ca, now) },
+	}
+	if err := r.run(); err != nil {
 		return c, err
 	}
-	if stored != nil && want.equal(stored.Data) {
-		return want, nil
+	secret := stored.DeepCopy()
+	maps.Copy(secret.Data, r.data())
+	if reflect.DeepEqual(secret.Data, stored.Data) {
+		return r.content, nil
 	}
-	if err := k.write(ctx, stored, want); err != nil {
+	if err := k.write(ctx, secret); err != nil {
 		return c, err
 	}
-	if len(did) == 0 {
-		did = []string{"put " + keyCACert + " in order"}
-	}
-	k.logger.Info("serving certificate: wrote the Secret", "secret", k.secretName(), "did", strings.Join(did, "; "))
-	k.trust(ctx, want.bundle)
-	return want, nil
+	did := cmp.Or(strings.Join(r.did, "; "), "put "+keyCACert+" in order")
+	k.opts.Logger.Info("serving certificate: wrote the Secret", "secret", k.Name(), "did", did)
+	k.trust(ctx, r.bundle)
+	return r.content, nil
 }
 
-// read returns the Secret, nil when there is none, and what it holds. If
-// the Secret was deleted, the content is the last that this process has known.
+// read returns the Secret, without a resource version when there is none, and what it
+// holds. If the Secret was deleted, that is the last CA that this process has known.
 func (k *Keeper) read(ctx context.Context) (*corev1.Secret, content, error) {
 	stored, err := k.opts.Secrets.Secrets(k.opts.Namespace).Get(ctx, k.opts.Secret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		k.problems.set(k.secretName()+" contents", nil)
-		return nil, k.last.withoutServing(), nil
-	}
-	if err != nil {
-		return nil, content{}, fmt.Errorf("read: %w", err)
-	}
-	c, err := parse(stored.Data, k.last.bundle)
-	k.problems.set(k.secretName()+" contents", err)
-	return stored, c, nil
-}
-
-// write creates the Secret, or updates it if nobody has since it was read.
-func (k *Keeper) write(ctx context.Context, stored *corev1.Secret, c content) error {
-	client := k.opts.Secrets.Secrets(k.opts.Namespace)
-	if stored == nil {
-		secret := &corev1.Secret{
+		k.problems.set(k.Name()+" contents", nil)
+		c := k.last
+		c.serving = nil
+		return &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Name:      k.opts.Secret,
 				Namespace: k.opts.Namespace,
 				Labels:    map[string]string{"app.kubernetes.io/managed-by": manager},
 			},
 			Type: corev1.SecretTypeTLS,
-			Data: c.data,
-		}
+			Data: map[string][]byte{},
+		}, c, nil
+	}
+	if err != nil {
+		return nil, content{}, fmt.Errorf("read: %w", err)
+	}
+	if stored.Data == nil {
+		stored.Data = map[string][]byte{}
+	}
+	c, err := parse(stored.Data, k.last.bundle)
+	k.problems.set(k.Name()+" contents", err)
+	return stored, c, nil
+}
+
+// write creates the Secret, or updates it if nobody has since it was read.
+func (k *Keeper) write(ctx context.Context, secret *corev1.Secret) error {
+	client := k.opts.Secrets.Secrets(k.opts.Namespace)
+	if secret.ResourceVersion == "" {
 		if _, err := client.Create(ctx, secret, metav1.CreateOptions{FieldManager: manager}); err != nil {
 			return fmt.Errorf("create: %w", err)
 		}
 		return nil
 	}
-	secret := stored.DeepCopy()
-	if secret.Data == nil {
-		secret.Data = map[string][]byte{}
-	}
-	maps.Copy(secret.Data, c.data)
 	if _, err := client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: manager}); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}

@@ -130,8 +130,7 @@ func (c *caller) note(leaf *x509.Certificate, err error) {
 // serve what is new.
 func TestReplacedUnderLoad(t *testing.T) {
 	c := newCluster(t, custom)
-	quick := func(o *Options) { o.Poll, o.Overlap = 200*time.Millisecond, 2*time.Second }
-	keepers := []*Keeper{c.keeper(quick), c.keeper(quick)}
+	keepers := []*Keeper{c.keeper(nil), c.keeper(nil)}
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -140,6 +139,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 	bundle := &slowBundle{c: c}
 	var callers []*caller
 	for _, k := range keepers {
+		k.poll, k.overlap = 200*time.Millisecond, 2*time.Second
 		require.NoError(t, k.Ensure(ctx))
 		bundle.look()
 		address, stop := serve(t, k)

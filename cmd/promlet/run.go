@@ -257,8 +257,7 @@ func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{readyCheck(ready)},
 		ShutdownDelay: a.opts.shutdownDelay,
-		Metrics:       a.registry,
-		Registerer:    a.registry,
+		Registry:      a.registry,
 	}
 	if a.cluster != nil {
 		options.Authentication, options.Authorization = a.opts.authentication, a.opts.authorization
