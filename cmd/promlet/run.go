@@ -215,7 +215,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
 	group.Go(func() error { return a.reloader.run(background) })
 	group.Go(func() error { return a.unmatchedEvents().run(background) })
-	group.Go(func() error { return a.removeEnded(background) })
+	group.Go(func() error { return a.removeEnded(background, removeEvery) })
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}

@@ -35,8 +35,9 @@ func (o *options) seriesRoom() *seriesroom.Room {
 	return seriesroom.New(seriesroom.Limits{Series: o.seriesLimit, Bytes: cmp.Or(o.seriesBytesLimit, seriesBytes())})
 }
 
-// removeEnded removes series that have ended from memory when others find no room.
-func (a *app) removeEnded(ctx context.Context) error {
+// removeEnded removes series that have ended from memory when others find no room, at most
+// once in a time.
+func (a *app) removeEnded(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(lookForRoom)
 	defer ticker.Stop()
 	var last time.Time
@@ -53,7 +54,7 @@ func (a *app) removeEnded(ctx context.Context) error {
 			ended += a.room.Unclaimed()
 			left = a.room.IsUnclaimed
 		}
-		if time.Since(last) < removeEvery || ended < 1+a.db.Series()/removePart || !a.room.Short() {
+		if time.Since(last) < every || ended < 1+a.db.Series()/removePart || !a.room.Short() {
 			continue
 		}
 		last = time.Now()

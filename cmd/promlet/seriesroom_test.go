@@ -87,7 +87,7 @@ func TestLongLabelsTakeRoom(t *testing.T) {
 	t.Run("first", func(t *testing.T) {
 		c := newCrowd(t, dir, seriesroom.Limits{Series: 100_000, Bytes: limit})
 		c.add(job, address)
-		require.Eventually(t, func() bool { return c.scraper.RefusedOf(job)["a"] > 700 }, 20*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return c.scraper.RefusedOf(job)["a"] > 700 }, time.Minute, 50*time.Millisecond)
 		before = c.stored(job)
 		require.InDelta(t, limit/17_500, before, 20)
 		require.InDelta(t, limit, c.room.Status().Stored[seriesroom.Bytes], limit/20)
@@ -101,7 +101,7 @@ func TestLongLabelsTakeRoom(t *testing.T) {
 		c := newCrowd(t, dir, seriesroom.Limits{Series: 100_000, Bytes: limit})
 		require.InDelta(t, limit, c.room.Status().Stored[seriesroom.Bytes], limit/20, "the log is counted")
 		c.add(job, address)
-		require.Eventually(t, func() bool { return c.stored(job) > 0 }, 20*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return c.stored(job) > 0 }, time.Minute, 50*time.Millisecond)
 		for range 30 {
 			time.Sleep(100 * time.Millisecond)
 			require.LessOrEqual(t, c.room.Status().Stored[seriesroom.Bytes], int64(limit+limit/4))
@@ -115,16 +115,16 @@ func TestNamespacesShareTheRoom(t *testing.T) {
 	c := newCrowd(t, t.TempDir(), seriesroom.Limits{Series: 1000})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- c.removeEnded(ctx) }()
+	go func() { done <- c.removeEnded(ctx, time.Second) }()
 	defer func() { cancel(); require.NoError(t, <-done) }()
 	for i := range 4 {
 		c.add(fmt.Sprintf("serviceMonitor/a/%d/0", i), exposer(t, 500, 0))
 	}
-	require.Eventually(t, func() bool { return c.scraper.RefusedOf("serviceMonitor/a/3/0")["a"] > 0 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return c.scraper.RefusedOf("serviceMonitor/a/3/0")["a"] > 0 }, time.Minute, 50*time.Millisecond)
 	c.add("podMonitor/b/few/0", exposer(t, 40, 0))
-	require.Eventually(t, func() bool { return c.stored("podMonitor/b/few/0") == 40 }, 5*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return c.stored("podMonitor/b/few/0") == 40 }, time.Minute, 50*time.Millisecond)
 	c.add("podMonitor/b/many/0", exposer(t, 300, 0))
-	require.Eventually(t, func() bool { return c.stored("podMonitor/b/many/0") == 300 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return c.stored("podMonitor/b/many/0") == 300 }, time.Minute, 50*time.Millisecond)
 	require.Empty(t, c.notStored("podMonitor/b/many/0"))
 	require.NotEmpty(t, c.notStored("serviceMonitor/a/3/0"))
 	problems := c.refused()
