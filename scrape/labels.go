@@ -43,11 +43,12 @@ func addTargetLabels(b *labels.Builder, lset labels.Labels, target *promscrape.T
 }
 
 // seriesLabels returns the labels that a scraped series is stored under; none if metric
-// relabelling drops it.
-func seriesLabels(b *labels.Builder, lset labels.Labels, target *promscrape.Target, s *settings) labels.Labels {
+// relabelling drops it. foreign reports whether the job would give it to another namespace.
+func seriesLabels(b *labels.Builder, lset labels.Labels, target *promscrape.Target, s *settings) (stored labels.Labels, foreign bool) {
 	addTargetLabels(b, lset, target, s.honorLabels)
 	if !relabel.ProcessBuilder(b, s.metricRelabel...) {
-		return labels.EmptyLabels()
+		return labels.EmptyLabels(), false
 	}
-	return b.Labels()
+	foreign = s.namespace.pin(b)
+	return b.Labels(), foreign
 }
