@@ -58,7 +58,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		UserAgent:         "promlet/" + buildVersion(),
 		HTTPClientOptions: append([]config_util.HTTPClientOption{config_util.WithDialContextFunc(opts.destinations.DialContext)}, opts.scrapeClient...),
 		OnDemand:          opts.ingest == ingestDemand,
-		Namespace:         opts.namespaceOf,
+		Namespace:         opts.enforcement().Namespace,
 		NoCompression:     !opts.scrapeCompression,
 		SampleLimit:       opts.sampleLimit(),
 		SeriesRoom:        room,

@@ -76,13 +76,6 @@ func (o *options) enforcement() monitors.Enforcement {
 	return monitors.Enforcement{Enabled: o.enforceNamespaceLabel, Exempt: o.exemptNamespaces}
 }
 
-// namespaceOf returns the namespace that the series of a job should have, "" for any, and
-// whether they are made to.
-func (o *options) namespaceOf(job string) (namespace string, enforced bool) {
-	namespace = monitors.NamespaceOf(job)
-	return namespace, namespace != "" && o.enforcement().Applies(namespace)
-}
-
 // sourceOf returns the target of a series and since when it exposes it.
 func (a *app) sourceOf(series labels.Labels) (tsdb.Source, bool) {
 	source, known := a.scraper.Source(series)

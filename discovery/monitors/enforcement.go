@@ -25,6 +25,13 @@ func (e Enforcement) Applies(namespace string) bool {
 	return e.Enabled && !slices.Contains(e.Exempt, namespace)
 }
 
+// Namespace returns the namespace that the series of a job should have, "" for a job that
+// no monitor asked for, and whether it is enforced.
+func (e Enforcement) Namespace(job string) (namespace string, enforced bool) {
+	namespace = NamespaceOf(job)
+	return namespace, namespace != "" && e.Applies(namespace)
+}
+
 // pinNamespace is the rule that enforces a namespace.
 func pinNamespace(namespace string) *relabel.Config {
 	c := relabel.DefaultRelabelConfig
