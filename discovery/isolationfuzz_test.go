@@ -117,7 +117,7 @@ func (f *forgery) tenants(t *testing.T) *objects.Store {
 		})
 	}
 	annotated := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: attacker, Name: "annotated", Labels: map[string]string{"namespace": victim}, Annotations: map[string]string{
-		"prometheus.io/scrape": "true", "prometheus.io/port": "80", "prometheus.io/path": "/" + f.replacement,
+		"prometheus.io/scrape": "true", "prometheus.io/port": "80", "prometheus.io/path": "/forged",
 	}}, Status: corev1.PodStatus{PodIP: "10.0.0.3"}}
 	add("pods", "", annotated)
 	ofService, ofPod := f.monitors()
