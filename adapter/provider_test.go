@@ -149,12 +149,30 @@ func TestServiceByItsEndpoints(t *testing.T) {
 	require.Equal(t, "headless=20@120s", f.ask("default/services/headless/http_requests"))
 }
 
-func TestNodesThroughTheNamespacedPathAsTheHPAAsks(t *testing.T) {
+// The HPA asks for a node through its own namespace, and is answered with the series of that one.
+func TestNodesThroughNamespaces(t *testing.T) {
 	f := newFixture(t)
 	f.add(schema.GroupResource{Resource: "nodes"}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}})
-	f.load(`node_load1{namespace="monitoring",node="edge-1",instance="10.0.0.9:9100"} 2x16`)
-	require.Equal(t, "edge-1=2@instant", f.ask("/nodes/edge-1/node_load1"))
-	require.Equal(t, "edge-1=2@instant", f.ask("default/nodes/edge-1/node_load1"))
+	f.load(
+		`node_load1{namespace="monitoring",node="edge-1",instance="10.0.0.9:9100"} 2x16`,
+		`node_load1{namespace="tenant",node="edge-1",instance="10.0.0.8:9100"} 700x16`,
+	)
+	require.Equal(t, "edge-1=702@instant", f.ask("/nodes/edge-1/node_load1"))
+	require.Equal(t, "edge-1=2@instant", f.ask("monitoring/nodes/edge-1/node_load1"))
+	require.Equal(t, "edge-1=2@instant", f.ask("monitoring/nodes/*/node_load1"))
+	require.Equal(t, "edge-1=700@instant", f.ask("tenant/nodes/edge-1/node_load1"))
+	require.Contains(t, f.ask("default/nodes/edge-1/node_load1"), "node_load1 has no series in namespace default")
+}
+
+// A rule that has no label for namespaces cannot answer through one.
+func TestNodesThroughNamespacesWithoutALabel(t *testing.T) {
+	f := newFixtureWith(t, Options{Rules: rules.Set{Custom: []rules.Rule{aRule("node_load1", func(r *rules.Rule) {
+		r.Resources = rules.Resources{Overrides: map[string]rules.GroupResource{"node": {Resource: "node"}}}
+	})}}})
+	f.add(schema.GroupResource{Resource: "nodes"}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}})
+	f.load(`node_load1{namespace="monitoring",node="edge-1"} 2x16`)
+	require.Equal(t, "edge-1=2@instant", f.ask("/nodes/edge-1/m"))
+	require.Contains(t, f.ask("monitoring/nodes/edge-1/m"), "has no label for namespaces")
 }
 
 func TestAnswerFields(t *testing.T) {

@@ -121,8 +121,10 @@ func TestRoutesOfCustomMetrics(t *testing.T) {
 		load("root: no such metric", "/nodes/*/none", none, 0)
 		load("root: no such object", "/nodes/none/load", none, 0)
 		load("root: a selector that picks nothing", "/nodes/*/load?labelSelector=zone%3Dc", none, 0)
-		load("ours: nodes through a namespace, as the HPA asks", "/namespaces/default/nodes/node-1/load", ok, 1)
-		load("ours: all nodes through a namespace", "/namespaces/default/nodes/*/load", ok, 4)
+		load("through the namespace of the series, as the HPA of that namespace asks", "/namespaces/monitoring/nodes/node-1/load", ok, 1)
+		load("through the namespace of the series: all", "/namespaces/monitoring/nodes/*/load", ok, 4)
+		load("through another namespace", "/namespaces/default/nodes/node-1/load", none, 0)
+		load("through another namespace: all", "/namespaces/default/nodes/*/load", ok, 0)
 
 		requests := func(name, path string, code, items int) { t.Helper(); f(name, "http_requests", path, code, items) }
 		const pods = "/namespaces/default/pods/"

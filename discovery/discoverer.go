@@ -70,6 +70,7 @@ func New(store *objects.Store, opts Options) *Discoverer {
 	compiler := monitors.NewCompiler(store, monitors.Options{
 		Interval: opts.ScrapeInterval, Timeout: min(opts.ScrapeTimeout, opts.ScrapeInterval),
 		Selector: opts.MonitorSelector, NamespaceSelector: opts.MonitorNamespaceSelector, FileAccess: opts.FileAccess,
+		Enforcement: opts.Enforcement, IgnoreNamespaceSelectors: opts.IgnoreNamespaceSelectors,
 	})
 	compiler.SetInline(opts.ServiceMonitors, opts.PodMonitors)
 	return &Discoverer{
@@ -196,7 +197,7 @@ func (d *Discoverer) ReachPod(namespace, name string) (r reach.Report) {
 func (d *Discoverer) explainer(pod string) (e *reach.Explainer, through string) {
 	d.mtx.Lock()
 	defer d.mtx.Unlock()
-	e = &reach.Explainer{Store: d.store, LeftOut: d.compiler.LeftOut}
+	e = &reach.Explainer{Store: d.store, Compiler: d.compiler}
 	if d.state == nil {
 		return e, ""
 	}

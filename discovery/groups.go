@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/discovery/targets"
 )
 
@@ -19,9 +19,7 @@ func Owner(job string, group model.LabelSet) string {
 	case targets.JobAnnotatedServices, targets.JobAnnotatedPods:
 		return string(group["namespace"])
 	}
-	_, of, _ := strings.Cut(job, "/")
-	namespace, _, _ := strings.Cut(of, "/")
-	return namespace
+	return monitors.NamespaceOf(job)
 }
 
 // groupSet holds groups of targets by the "namespace/name" of the slice or pod they

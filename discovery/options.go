@@ -43,6 +43,12 @@ type Options struct {
 	// count, by their labels and by those of their namespace. nil means all.
 	MonitorSelector          labels.Selector
 	MonitorNamespaceSelector labels.Selector
+	// Enforcement gives all series of a monitor the label namespace of the monitor, whatever
+	// its relabelings and honorLabels say.
+	Enforcement monitors.Enforcement
+	// IgnoreNamespaceSelectors makes monitors select objects of their own namespace only,
+	// whatever their namespaceSelector says.
+	IgnoreNamespaceSelectors bool
 	// FileAccess allows monitors to name files of promlet's own: bearerTokenFile and
 	// the files of tlsConfig. Whoever may write a monitor can then have any such file
 	// sent to a server of theirs.

@@ -68,7 +68,10 @@ type appending struct {
 	family *names.Family // whose metadata was read last
 	member member
 
-	exposed uint64 // hash of the series read last that was not in the cache, as it is exposed
+	// Of the series read last that was not in the cache: its hash as it is exposed, and
+	// whether the job would give it to another namespace than its own.
+	exposed uint64
+	foreign bool
 
 	// Fields, because the parser makes them escape.
 	lset      labels.Labels

@@ -210,7 +210,7 @@ func soonTarget(t testing.TB, cfg *config.ScrapeConfig, address string) *targetg
 	require.NoError(t, err)
 	for i := range 1_000_000 {
 		own := model.LabelSet{model.AddressLabel: model.LabelValue(address), "__try": model.LabelValue(itoa(i))}
-		c, err := discoverTarget(own, nil, checked, labels.NewBuilder(labels.EmptyLabels()))
+		c, err := discoverTarget(own, nil, checked, namespacePin{}, labels.NewBuilder(labels.EmptyLabels()))
 		require.NoError(t, err)
 		if wait := offset(c.key, c.settings.interval, time.Now()); wait > 300*time.Millisecond && wait < 2*time.Second {
 			return &targetgroup.Group{Source: "soon", Targets: []model.LabelSet{own}}

@@ -98,7 +98,7 @@ func (p *plan) makeTargets(known map[*targetgroup.Group]madeGroup, running map[u
 		}
 		made, ok := known[g]
 		if !ok {
-			made.targets, made.errs = discover(g, p.cfg, b, before[g.Source])
+			made.targets, made.errs = discover(g, p.cfg, p.settings.namespace, b, before[g.Source])
 			p.keepRunning(made.targets, running)
 		}
 		p.made[g] = made

@@ -34,6 +34,7 @@ type loop struct {
 	families       *names.Families
 
 	lastSamples atomic.Pointer[Samples] // of the last scrape, nil before the first
+	foreign     foreignSeries
 
 	ctx    context.Context // ends when the loop is to stop
 	cancel context.CancelFunc
@@ -86,12 +87,14 @@ func (m *Manager) newLoop(j *job, s *settings, t discovered) *loop {
 		cancel:         cancel,
 		done:           make(chan struct{}),
 		cache:          newCache(),
-		origin:         m.sources.origin(j, t),
-		reportOrigin:   m.sources.origin(j, t),
+		origin:         m.sources.origin(j, s, t),
+		reportOrigin:   m.sources.origin(j, s, t),
+		foreign:        foreignSeries{pin: s.namespace, target: t.foreign},
 	}
 	l.room = m.opts.SeriesRoom.Open(m.owner(s.jobName, t.group), l.origin.now.Load().Rank)
 	l.cache.forgotten = func(e *cacheEntry) {
 		m.sources.remove(e.lset, l.origin)
+		l.foreign.remove(e.lset)
 		l.room.End(e.ref)
 	}
 	l.target.SetMetadataStore(l.families)

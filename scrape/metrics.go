@@ -98,6 +98,7 @@ func (m *Manager) gauges() []prometheus.Collector {
 		gauge("promlet_scrape_series_bytes_limit", "How much memory the stored series may take in all, 0 for no limit.", nil, func() float64 {
 			return float64(m.opts.SeriesRoom.Status().Limits[seriesroom.Bytes])
 		}),
+		newForeignCollector(m),
 	}
 }
 

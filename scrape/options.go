@@ -73,6 +73,12 @@ type Options struct {
 	// errors this hides. False: everything is stored.
 	OnDemand bool
 
+	// Namespace returns the namespace that the series of a job should have in the label
+	// namespace, "" where they may have any; Foreign counts those that have another. enforced
+	// says that the last rules of the job, of both kinds of relabelling, set that label. Nil:
+	// series may have any.
+	Namespace func(job string) (namespace string, enforced bool)
+
 	// NoCompression asks targets for uncompressed bodies, whatever jobs say. Compression
 	// saves nine bytes in ten on the network, but costs a target many times the CPU time
 	// of serving without it. On demand, decompression costs more than all the rest of a

@@ -175,7 +175,7 @@ func (a *appending) relabelled() (kept bool, err error) {
 	if l := s.limits.labels; l > 0 && a.lset.Len() > labelGuard*l {
 		return false, s.limits.checkLabels(a.lset)
 	}
-	a.lset = seriesLabels(a.builder, a.lset, a.loop.target, s)
+	a.lset, a.foreign = seriesLabels(a.builder, a.lset, a.loop.target, s)
 	if a.lset.IsEmpty() {
 		return false, nil
 	}
@@ -306,6 +306,7 @@ func (a *appending) remember(key textKey, place int32, cached bool, ref storage.
 		a.loop.room.Claim(ref, a.lset, s.buckets())
 		if place != none {
 			a.addSource(s.t)
+			a.loop.foreign.add(a.lset, a.foreign)
 		}
 		if a.limitErr == nil {
 			a.counts.seriesAdded++

@@ -37,7 +37,8 @@ type settings struct {
 	honorLabels     bool
 	honorTimestamps bool
 	trackTimestamps bool
-	metricRelabel   []*relabel.Config
+	metricRelabel   []*relabel.Config // without what enforces the namespace
+	namespace       namespacePin
 	validation      model.ValidationScheme
 	extraReports    bool
 	parseST         bool
@@ -118,6 +119,7 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	pin := m.pinOf(cfg)
 	return &settings{
 		jobName: cfg.JobName,
 		fetcher: fetcher,
@@ -132,7 +134,8 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 		honorLabels:     cfg.HonorLabels,
 		honorTimestamps: cfg.HonorTimestamps,
 		trackTimestamps: cfg.TrackTimestampsStaleness,
-		metricRelabel:   cfg.MetricRelabelConfigs,
+		metricRelabel:   pin.others(cfg.MetricRelabelConfigs),
+		namespace:       pin,
 		validation:      cfg.MetricNameValidationScheme,
 		extraReports:    cfg.ExtraScrapeMetricsEnabled(),
 		parseST:         m.opts.ParseStartTimestamps,

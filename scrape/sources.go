@@ -32,6 +32,8 @@ type Target struct {
 	ID uint64
 	// Rank orders targets by when they were first scraped.
 	Rank uint64
+	// Job is the name of its job, and Namespace what Options.Namespace returns for it.
+	Job, Namespace string
 	// Interval is the time between scrapes.
 	Interval time.Duration
 	// LastScrape is the time of the last scrape that succeeded, FailingSince that of the first one after it
@@ -95,9 +97,12 @@ func newSources() *sources {
 }
 
 // origin makes the origin of the series of a target of the job.
-func (s *sources) origin(j *job, t discovered) *origin {
+func (s *sources) origin(j *job, of *settings, t discovered) *origin {
 	o := &origin{}
-	o.now.Store(&Target{ID: maphash.String(s.seed, t.url), Rank: s.ranks.Add(1), Interval: t.settings.interval, Changes: j.changes})
+	o.now.Store(&Target{
+		ID: maphash.String(s.seed, t.url), Rank: s.ranks.Add(1), Job: of.jobName, Namespace: of.namespace.namespace,
+		Interval: t.settings.interval, Changes: j.changes,
+	})
 	return o
 }
 

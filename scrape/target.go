@@ -26,6 +26,7 @@ type discovered struct {
 	public   uint64
 	url      string
 	settings targetSettings
+	foreign  bool // relabelling would have given it to another namespace
 	// The label sets before relabelling, for the status pages.
 	own, group model.LabelSet
 }
@@ -36,7 +37,7 @@ const maxTargetErrors = 3
 // discover returns the targets of a group that relabelling keeps, and the errors of
 // those that cannot be made. before are the targets of the group that this one replaces,
 // made under the same settings: a target is reused if its label sets are the same maps.
-func discover(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Builder, before []discovered) (targets []discovered, errs []error) {
+func discover(g *targetgroup.Group, cfg *config.ScrapeConfig, pin namespacePin, b *labels.Builder, before []discovered) (targets []discovered, errs []error) {
 	made := make(map[[2]uintptr]*discovered, len(before))
 	for i := range before {
 		made[identity(before[i].own, before[i].group)] = &before[i]
@@ -46,7 +47,7 @@ func discover(g *targetgroup.Group, cfg *config.ScrapeConfig, b *labels.Builder,
 			targets = append(targets, *t)
 			continue
 		}
-		t, err := discoverTarget(own, g.Labels, cfg, b)
+		t, err := discoverTarget(own, g.Labels, cfg, pin, b)
 		if err != nil {
 			errs = append(errs, reason.Bounded(fmt.Errorf("target %d of group %s: %w", i, g, err)))
 		} else if t.target != nil {
@@ -62,8 +63,8 @@ func identity(own, group model.LabelSet) [2]uintptr {
 }
 
 // discoverTarget makes one target. Its target is nil if relabelling drops it.
-func discoverTarget(own, group model.LabelSet, cfg *config.ScrapeConfig, b *labels.Builder) (discovered, error) {
-	lset, err := promscrape.PopulateLabels(b, cfg, own, group)
+func discoverTarget(own, group model.LabelSet, cfg *config.ScrapeConfig, pin namespacePin, b *labels.Builder) (discovered, error) {
+	lset, foreign, err := pin.populate(b, cfg, own, group)
 	if err != nil || lset.IsEmpty() {
 		return discovered{}, err
 	}
@@ -77,7 +78,7 @@ func discoverTarget(own, group model.LabelSet, cfg *config.ScrapeConfig, b *labe
 	}
 	u := t.URL().String()
 	return discovered{
-		target: t, key: keyOf(lset, u), public: t.Labels(b).Hash(), url: u, settings: s, own: own, group: group,
+		target: t, key: keyOf(lset, u), public: t.Labels(b).Hash(), url: u, settings: s, foreign: foreign, own: own, group: group,
 	}, nil
 }
 

@@ -26,6 +26,9 @@ type Target struct {
 	ID uint64
 	// Rank orders the targets of one ID: of a series that several have, the one of the lowest counts.
 	Rank uint64
+	// Job is what the target is scraped for, and Namespace is whose its series should be, ""
+	// for any.
+	Job, Namespace string
 	// Interval is the time between scrapes.
 	Interval time.Duration
 	// LastScrape is the time of the last scrape that succeeded.

@@ -107,11 +107,19 @@ func (c *chain) value(ctx context.Context, v values.Value) {
 	if several := found.severalTargets(); several != "" {
 		c.note(LinkTargets, "%s", several)
 	}
+	c.writers(found)
 	over := "the last sample of each series"
 	if v.Window > 0 {
 		over = fmt.Sprintf("a window of %s", v.Window.Round(1e6))
 	}
 	c.ok(LinkValue, "%s, over %s, last sample %s ago", c.told.Value, over, c.age(v))
+}
+
+// writers notes which jobs of other namespaces the value comes from.
+func (c *chain) writers(found storedSeries) {
+	if elsewhere := found.writtenElsewhere(); elsewhere != "" {
+		c.note(LinkSeries, "%s", elsewhere)
+	}
 }
 
 // age is how long ago a value's last sample was, for a step.
@@ -136,7 +144,7 @@ func (c *chain) search(ctx context.Context) {
 	case external && slices.ContainsFunc(c.sources, func(m catalog.Mapping) bool { return !m.Rule.Namespaced() || m.Rule.AllNamespaces }):
 		// Its series may be of any namespace: evaluation has found a reason.
 	case !external && !k.Namespaced && !k.IsNamespace():
-		c.broken(LinkSeries, "no series of the metric names %s %s", k.Singular, c.name)
+		c.broken(LinkSeries, "no series of the metric%s names %s %s", values.InNamespace(c.req.Within()), k.Singular, c.name)
 	case c.scraped() && c.series():
 		c.uncollected()
 	}
@@ -165,6 +173,9 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 		return
 	}
 	c.rule(ctx)
+	if series, err := c.stored(ctx); err == nil { // without them the explanation says less
+		c.writers(series)
+	}
 	var texts []string
 	for _, v := range found {
 		texts = append(texts, v.Quantity.String())

@@ -32,6 +32,7 @@ type storedSeries struct {
 	samples    int       // of the series with the most, within the window
 	interval   time.Duration
 	targets    map[container][]uint64 // by tsdb.Target.ID
+	foreign    []string               // jobs of other namespaces that write them
 }
 
 // container is a container of a pod.
@@ -83,7 +84,10 @@ func (c *chain) selections(e *values.Evaluation, labelNames []string) (ways [][]
 func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules.Matcher) (storedSeries, error) {
 	v := c.x.values
 	found := storedSeries{evaluation: e, interval: v.Targets.Interval, targets: map[container][]uint64{}}
-	now := v.Now()
+	now, within := v.Now(), c.within()
+	if rule := e.Mapping.Rule; rule.AllNamespaces || !rule.Namespaced() {
+		within = "" // it is meant to read others
+	}
 	q, err := v.DB.Querier(now.Add(-max(e.Mapping.Rule.Window, catalog.SeriesMaxAge)).UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return found, err
@@ -94,6 +98,9 @@ func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules
 		series := set.At()
 		it = series.Iterator(it)
 		source, known := v.Source(series.Labels())
+		if known {
+			found.addJob(source.Target, within)
+		}
 		if known && source.Target.Ended.IsZero() {
 			found.interval = max(found.interval, source.Target.Interval)
 			found.addTarget(series.Labels(), source.Target.ID)
@@ -125,6 +132,23 @@ func (f *storedSeries) add(series labels.Labels, it chunkenc.Iterator, now time.
 		}
 	}
 	f.samples = max(f.samples, samples)
+}
+
+// addJob notes the job of a target, if it should write series of another namespace than
+// the one that the explanation is about; "" is none.
+func (f *storedSeries) addJob(of *tsdb.Target, within string) {
+	if within != "" && of.Namespace != "" && of.Namespace != within && !slices.Contains(f.foreign, of.Job) {
+		f.foreign = append(f.foreign, of.Job)
+	}
+}
+
+// writtenElsewhere names the jobs of other namespaces that write the series, "" for none.
+func (f *storedSeries) writtenElsewhere() string {
+	if len(f.foreign) == 0 {
+		return ""
+	}
+	slices.Sort(f.foreign)
+	return fmt.Sprintf("series of it are written by %s, of a monitor in another namespace", listed(f.foreign))
 }
 
 func (f *storedSeries) addTarget(series labels.Labels, target uint64) {

@@ -88,7 +88,7 @@ func (c *chain) within() string {
 	if c.req.Kind.IsNamespace() && len(c.req.Names) == 1 {
 		return c.req.Names[0]
 	}
-	return c.req.Namespace
+	return c.req.Within()
 }
 
 // allTargets are those of all namespaces.

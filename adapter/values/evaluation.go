@@ -23,6 +23,7 @@ type Evaluation struct {
 	Scope   []rules.Matcher // on the namespace
 
 	evaluator *Evaluator
+	within    string // the namespace of Scope
 	targets   targetTable
 	brief     time.Duration // the longest time that a rate left out as too short was observed for, 0 without one
 }
@@ -33,13 +34,13 @@ func (v *Evaluator) Evaluation(req Request, m catalog.Mapping) (*Evaluation, err
 	if req.Metric.API == rules.ExternalAPI && !m.Rule.Namespaced() {
 		req.Namespace = ""
 	}
-	e := &Evaluation{Request: req, Mapping: m, evaluator: v, targets: v.Targets.table()}
-	if req.Namespace != "" {
+	e := &Evaluation{Request: req, Mapping: m, evaluator: v, within: req.Within(), targets: v.Targets.table()}
+	if e.within != "" {
 		label := m.Rule.Label(objects.Namespace())
 		if label == "" {
 			return nil, Absent(OutcomeNoSeries, "%s, which serves %s, has no label for namespaces", m.Rule, m.Series)
 		}
-		e.Scope = append(e.Scope, rules.Equal(label, req.Namespace))
+		e.Scope = append(e.Scope, rules.Equal(label, e.within))
 	}
 	return e, nil
 }
@@ -82,7 +83,7 @@ func (e *Evaluation) implies(label string) bool {
 	for _, m := range e.Mapping.Rule.Matchers {
 		switch {
 		case m.Name == model.MetricNameLabel:
-		case len(e.Scope) > 0 && m.Name == e.Scope[0].Name && m.Matches(e.Request.Namespace):
+		case len(e.Scope) > 0 && m.Name == e.Scope[0].Name && m.Matches(e.within):
 		case m.Name == label && !slices.ContainsFunc(e.Request.Names, func(name string) bool { return !m.Matches(name) }):
 		default:
 			return false
@@ -95,7 +96,7 @@ func (e *Evaluation) implies(label string) bool {
 // where there are no such series.
 func (e *Evaluation) LabelNames(ctx context.Context) ([]string, error) {
 	req, m := &e.Request, e.Mapping
-	namespace, known := req.Namespace, e.Scope
+	namespace, known := e.within, e.Scope
 	label := m.Rule.Label(objects.Namespace())
 	switch {
 	case m.Rule.AllNamespaces: // the query need not be about the request's namespace

@@ -36,7 +36,6 @@ func (v *Evaluator) Request(metric string, of schema.GroupResource, namespace st
 	}
 	req := Request{Metric: rules.Metric{API: rules.CustomAPI, Name: metric}, Kind: k, Namespace: namespace, through: namespace, Selector: rules.LabelSelector(sel)}
 	if !k.Namespaced {
-		// The HPA asks for nodes through its own namespace.
 		req.Namespace = ""
 	}
 	req.Matchers, err = rules.SelectorMatchers(sel)
@@ -47,6 +46,16 @@ func (v *Evaluator) Request(metric string, of schema.GroupResource, namespace st
 func ExternalRequest(metric, namespace string, sel apilabels.Selector) (Request, error) {
 	matchers, err := rules.SelectorMatchers(sel)
 	return Request{Metric: rules.Metric{API: rules.ExternalAPI, Name: metric}, Namespace: namespace, Matchers: matchers}, err
+}
+
+// Within returns the namespace whose series may answer, "" for those of all. The HPA asks
+// for nodes and the like through its own namespace, and who may read a namespace may not
+// know what others say of a node.
+func (r *Request) Within() string {
+	if r.Namespace == "" && !r.Kind.IsNamespace() {
+		return r.through
+	}
+	return r.Namespace
 }
 
 // Permit refuses a question about another namespace than it was asked for in: the caller

@@ -48,6 +48,12 @@ type Settings struct {
 	// their labels and by those of their namespaces. nil is every one.
 	MonitorSelector          *metav1.LabelSelector `json:"monitorSelector,omitempty"`
 	MonitorNamespaceSelector *metav1.LabelSelector `json:"monitorNamespaceSelector,omitempty"`
+	// EnforceNamespaceLabel gives all targets and series the namespace of their monitor,
+	// but for monitors of the ExemptNamespaces.
+	EnforceNamespaceLabel bool     `json:"enforceNamespaceLabel,omitempty"`
+	ExemptNamespaces      []string `json:"exemptNamespaces,omitempty"`
+	// IgnoreNamespaceSelectors confines monitors to their own namespace.
+	IgnoreNamespaceSelectors bool `json:"ignoreNamespaceSelectors,omitempty"`
 }
 
 // settingsGroup is the apiVersion of a document of kind Settings.

@@ -149,6 +149,16 @@ func (s *Settings) prometheus() *monitoringv1.Prometheus {
 	p.Spec.ServiceMonitorSelector, p.Spec.PodMonitorSelector = orAll(s.MonitorSelector), orAll(s.MonitorSelector)
 	p.Spec.ServiceMonitorNamespaceSelector = orAll(s.MonitorNamespaceSelector)
 	p.Spec.PodMonitorNamespaceSelector = orAll(s.MonitorNamespaceSelector)
+	p.Spec.IgnoreNamespaceSelectors = s.IgnoreNamespaceSelectors
+	if s.EnforceNamespaceLabel {
+		p.Spec.EnforcedNamespaceLabel = "namespace"
+	}
+	for _, namespace := range s.ExemptNamespaces {
+		for _, resource := range []string{monitoringv1.ServiceMonitorName, monitoringv1.PodMonitorName} {
+			p.Spec.ExcludedFromEnforcement = append(p.Spec.ExcludedFromEnforcement,
+				monitoringv1.ObjectReference{Group: monitoringv1.SchemeGroupVersion.Group, Resource: resource, Namespace: namespace})
+		}
+	}
 	return p
 }
 

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/discovery/objects"
 )
 
@@ -48,7 +49,10 @@ func resultOf(d *discovery.Discoverer) (*Result, error) {
 
 // options are promlet's Options that say the same as the Settings.
 func (s *Settings) options() (discovery.Options, error) {
-	opts := discovery.Options{FileAccess: s.FileAccess}
+	opts := discovery.Options{
+		FileAccess: s.FileAccess, IgnoreNamespaceSelectors: s.IgnoreNamespaceSelectors,
+		Enforcement: monitors.Enforcement{Enabled: s.EnforceNamespaceLabel, Exempt: s.ExemptNamespaces},
+	}
 	for _, sel := range []struct {
 		from *metav1.LabelSelector
 		to   *labels.Selector

@@ -37,7 +37,7 @@ func TestVersion(t *testing.T) {
 func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0", "--demand-ttl=0s", "--series-limit=-1",
 		"--data-dir=", "--web-listen-address=9090", "--ingest=some", "--monitor-selector=a b", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
-		"--manifests=/does/not/exist", "--kubeconfig=x", "--bind-address=192.0.2.1")
+		"--manifests=/does/not/exist", "--kubeconfig=x", "--enforcement-exempt-namespaces=a,b", "--bind-address=192.0.2.1")
 	require.Error(t, err)
 	for _, want := range []string{
 		"--scrape-interval=0s: give 1s or more",
@@ -55,6 +55,7 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		"--secure-port 70000 must be between",
 		"--manifests=/does/not/exist: name an existing directory",
 		"--kubeconfig=x: leave it out",
+		"--enforcement-exempt-namespaces=a,b: leave it out, or add --enforce-namespace-label",
 		"--bind-address=192.0.2.1: give a loopback address: with --manifests clients are not authenticated",
 	} {
 		require.ErrorContains(t, err, want)

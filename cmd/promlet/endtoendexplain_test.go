@@ -285,24 +285,31 @@ func (e *endToEnd) explain(t *testing.T, kubeconfig string) {
 // its kubeconfig.
 func (e *endToEnd) viewerOf(t *testing.T, namespace string) string {
 	t.Helper()
-	ctx := t.Context()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "viewer"}}
+	path, _ := e.userOf(t, namespace, "view")
+	return path
+}
+
+// userOf makes a user who has a ClusterRole in a namespace, and returns its kubeconfig and token.
+func (e *endToEnd) userOf(t *testing.T, namespace, role string) (path, bearer string) {
+	t.Helper()
+	ctx, name := t.Context(), role+"er"
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	_, err := e.client.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{})
 	require.NoError(t, err)
 	_, err = e.client.RbacV1().RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "viewer"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: "viewer"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: name}},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	token, err := e.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, "viewer", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := e.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	config := clientcmdapi.NewConfig()
 	config.Clusters["c"] = &clientcmdapi.Cluster{Server: e.config.Host, CertificateAuthority: e.config.CAFile, CertificateAuthorityData: e.config.CAData}
-	config.AuthInfos["viewer"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "viewer"}
+	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: name}
 	config.CurrentContext = "c"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
+	path = filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, clientcmd.WriteToFile(*config, path))
-	return path
+	return path, token.Status.Token
 }

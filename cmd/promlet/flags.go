@@ -39,6 +39,9 @@ type options struct {
 	monitorSelector          string
 	monitorNamespaceSelector string
 	monitorFileAccess        bool
+	enforceNamespaceLabel    bool
+	exemptNamespaces         []string
+	ignoreNamespaceSelectors bool
 
 	ingest           string
 	demandTTL        time.Duration
@@ -136,6 +139,11 @@ func (o *options) addFlags() {
 	monitors.StringVar(&o.monitorNamespaceSelector, "monitor-namespace-selector", "", "Label selector of the Namespaces whose ServiceMonitors and PodMonitors are used. Empty: all.")
 	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
 
+	// Not the label's name, as the operator has it: promlet's default rules read no other.
+	monitors.BoolVar(&o.enforceNamespaceLabel, "enforce-namespace-label", false, "Give all series of a monitor the label namespace of the monitor, over namespaceSelector, relabelings, metricRelabelings and honorLabels, so that no tenant can write metrics of another. An Event tells monitors that are overruled.")
+	monitors.StringSliceVar(&o.exemptNamespaces, "enforcement-exempt-namespaces", nil, "Namespaces whose monitors may write series of other namespaces in spite of --enforce-namespace-label, such as that of kube-state-metrics.")
+	monitors.BoolVar(&o.ignoreNamespaceSelectors, "ignore-namespace-selectors", false, "Ignore the namespaceSelector of monitors: they select objects of their own namespace only.")
+
 	scrape := o.sections.FlagSet("scrape")
 	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own. At least 1s.")
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
@@ -212,6 +220,7 @@ func (o *options) validate() error {
 	check(err == nil, "monitor-selector", o.monitorSelector, selector)
 	_, err = parseSelector(o.monitorNamespaceSelector)
 	check(err == nil, "monitor-namespace-selector", o.monitorNamespaceSelector, selector)
+	check(o.enforceNamespaceLabel || len(o.exemptNamespaces) == 0, "enforcement-exempt-namespaces", strings.Join(o.exemptNamespaces, ","), "leave it out, or add --enforce-namespace-label")
 	o.destinations.Allowed, err = destination.ParseNetworks(o.allowedNetworks)
 	check(err == nil, "scrape-allowed-networks", strings.Join(o.allowedNetworks, ","), network)
 	o.destinations.Refused, err = destination.ParseNetworks(o.refusedNetworks)

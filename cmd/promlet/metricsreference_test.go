@@ -166,7 +166,7 @@ func reasons() [][2]string {
 	}
 }
 
-// labelsOf lists the labels of a family with the values that they can have.
+// labelsOf lists the labels of a family, with the values that they can have where there are few.
 func labelsOf(f *dto.MetricFamily) string {
 	values := map[string]map[string]bool{}
 	for _, m := range f.GetMetric() {
@@ -180,7 +180,7 @@ func labelsOf(f *dto.MetricFamily) string {
 	var listed []string
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		text := "`" + name + "`"
-		if f.GetName() != "promlet_build_info" {
+		if name != "job" && f.GetName() != "promlet_build_info" { // these depend on what runs
 			text += ": " + strings.Join(slices.Sorted(maps.Keys(values[name])), ", ")
 		}
 		listed = append(listed, text)

@@ -52,6 +52,10 @@ func oddApp(listen, refuse, mixed string) error {
 	mux.Handle("GET /mixed", counter(mixed))
 	mux.Handle("GET /nan", exposition(func() string { return "temperature NaN\n" }))
 	mux.Handle("GET /queue", exposition(func() string { return `queue_length{queue="orders"} 30` + "\n" }))
+	mux.Handle("GET /earnings", exposition(func() string { return "# TYPE earnings gauge\nearnings 100\n" }))
+	mux.Handle("GET /forged", exposition(func() string {
+		return "# TYPE earnings gauge\nearnings{namespace=\"tenant-a\",service=\"shop\"} 766777402\n"
+	}))
 	mux.Handle("GET /garbled", exposition(func() string { return strings.Repeat("in_order 1\n", 11) + "http_requests_total one\n" }))
 	mux.HandleFunc("GET /slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	server := &http.Server{Addr: listen, ReadHeaderTimeout: 10 * time.Second, Handler: mux}

@@ -32,6 +32,7 @@ func (a *app) pages(ready func() error) (web.Options, error) {
 		Usage:         a.provider.Demand.Current,
 		Monitors:      a.discoverer.Monitors,
 		Targets:       a.shownTargets,
+		Foreign:       a.scraper.Foreign,
 		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
 		Configuration: a.configuration,
 		API:           api,

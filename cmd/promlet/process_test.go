@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 		run(func() *options {
 			opts := newOptions()
 			if socket := os.Getenv(podNetwork); socket != "" {
-				opts.scrapeClient = append(opts.scrapeClient, config_util.WithDialContextFunc(controlplane.DialThrough(socket)))
+				opts.scrapeClient = append(opts.scrapeClient, config_util.WithDialContextFunc(dialPods(socket, opts)))
 			}
 			return opts
 		})
@@ -66,6 +67,19 @@ func TestMain(m *testing.M) {
 	// The apiserver library starts these with the first server of a process
 	// and has no way to end them.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))
+}
+
+// dialPods reaches pods through a socket, where promlet's flags allow their addresses.
+func dialPods(socket string, opts *options) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := controlplane.DialThrough(socket)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if at, err := netip.ParseAddrPort(address); err == nil {
+			if err := opts.destinations.Check(at.Addr()); err != nil {
+				return nil, err
+			}
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 // patience is how long anything may take on a loaded machine.
@@ -104,16 +118,22 @@ func (b *buffer) String() string {
 // and waits until it is ready.
 func startProcess(t *testing.T, manifests, data string, flags ...string) *process {
 	t.Helper()
+	p := startPromlet(t, nil, append([]string{"--manifests", manifests, "--data-dir", data, "--scrape-interval", "1s", "--scrape-timeout", "1s", "--rate-window", "10s"}, flags...)...)
+	p.manifests, p.data = manifests, data
+	return p
+}
+
+// startPromlet runs promlet with flags and more in its environment, and waits until it is ready.
+func startPromlet(t *testing.T, env []string, flags ...string) *process {
+	t.Helper()
 	apiPort, webPort := freePort(t), freePort(t)
 	p := &process{
-		t: t, log: &buffer{}, manifests: manifests, data: data,
-		api: "https://127.0.0.1:" + apiPort, web: "http://127.0.0.1:" + webPort,
+		t: t, log: &buffer{}, api: "https://127.0.0.1:" + apiPort, web: "http://127.0.0.1:" + webPort,
 		client: insecureClient(),
 	}
-	args := append([]string{"serve", "--manifests", manifests, "--data-dir", data, "--scrape-interval", "1s", "--scrape-timeout", "1s", "--rate-window", "10s",
-		"--secure-port", apiPort, "--web-listen-address", "127.0.0.1:" + webPort}, flags...)
+	args := append([]string{"serve", "--secure-port", apiPort, "--web-listen-address", "127.0.0.1:" + webPort}, flags...)
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], args...)
-	p.cmd.Env = append(os.Environ(), asPromlet+"=1")
+	p.cmd.Env = append(append(os.Environ(), asPromlet+"=1"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	require.NoError(t, p.cmd.Start())
 	t.Cleanup(func() {

@@ -58,6 +58,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		UserAgent:         "promlet/" + buildVersion(),
 		HTTPClientOptions: append([]config_util.HTTPClientOption{config_util.WithDialContextFunc(opts.destinations.DialContext)}, opts.scrapeClient...),
 		OnDemand:          opts.ingest == ingestDemand,
+		Namespace:         opts.enforcement().Namespace,
 		NoCompression:     !opts.scrapeCompression,
 		SampleLimit:       opts.sampleLimit(),
 		SeriesRoom:        room,
@@ -130,6 +131,8 @@ func (o *options) discovery(file configfile.File, events record.EventRecorder, r
 		MonitorSelector:          monitorSelector,
 		MonitorNamespaceSelector: monitorNamespaceSelector,
 		FileAccess:               o.monitorFileAccess,
+		Enforcement:              o.enforcement(),
+		IgnoreNamespaceSelectors: o.ignoreNamespaceSelectors,
 		Events:                   events,
 		Registerer:               registry,
 		Annotations:              o.scrapeAnnotations,
@@ -216,6 +219,9 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.reloader.run(background) })
 	group.Go(func() error { return a.unmatchedEvents().run(background) })
 	group.Go(func() error { return a.removeEnded(background, removeEvery) })
+	if a.opts.enforceNamespaceLabel {
+		group.Go(func() error { return a.overruledEvents().run(background) })
+	}
 	if a.keeper != nil {
 		group.Go(func() error { return a.keeper.Run(background) })
 	}

@@ -50,6 +50,7 @@ func TestEndToEnd(t *testing.T) {
 	if e.plane != nil {
 		t.Run("ReplicasComeAndGo", e.replicasComeAndGo)
 		t.Run("Demand", e.demand)
+		t.Run("Tenants", e.tenants)
 		t.Run("UnmatchedRule", e.unmatchedRule)
 		t.Run("ScrapesItself", e.scrapesItself)
 	}

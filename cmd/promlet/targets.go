@@ -9,6 +9,7 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/adapter/values"
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -69,6 +70,10 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) va
 	})
 	target.Discovered = builder.Labels()
 	return target
+}
+
+func (o *options) enforcement() monitors.Enforcement {
+	return monitors.Enforcement{Enabled: o.enforceNamespaceLabel, Exempt: o.exemptNamespaces}
 }
 
 // sourceOf returns the target of a series and since when it exposes it.

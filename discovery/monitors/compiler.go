@@ -28,6 +28,10 @@ type Options struct {
 	Selector, NamespaceSelector labels.Selector
 	// FileAccess allows monitors to name files of promlet's own.
 	FileAccess bool
+	// Enforcement is of the label namespace.
+	Enforcement Enforcement
+	// IgnoreNamespaceSelectors makes monitors select objects of their own namespace only.
+	IgnoreNamespaceSelectors bool
 }
 
 // Compiler makes Monitors of the monitors in a Store and of inline ones.
@@ -82,7 +86,7 @@ func (c *Compiler) Compile(before []*Monitor) []*Monitor {
 			status.duplicate = true
 			status.Err = fmt.Errorf("metadata.name: another %s has this namespace and name", kind)
 			m := &Monitor{Status: status, Object: object}
-			m.Scope, m.ScopeErr = ScopeOf(object)
+			m.Scope, m.ScopeErr = c.ScopeOf(object)
 			all = append(all, m)
 			return
 		}
@@ -141,7 +145,7 @@ func (c *Compiler) compile(before *Monitor, status Status, object metav1.Object,
 	}
 	refs := &secrets{store: c.store, namespace: object.GetNamespace(), files: c.options.FileAccess, seen: map[objects.Reference]any{}}
 	m := &Monitor{Status: status, Object: object, spec: spec, seen: refs.seen}
-	m.Scope, m.ScopeErr = ScopeOf(object)
+	m.Scope, m.ScopeErr = c.ScopeOf(object)
 	m.Status.Err = m.ScopeErr
 	if m.ScopeErr == nil {
 		m.Jobs, m.Status.Unsupported, m.Status.Err = c.jobs(object, m.Scope, refs)
@@ -171,14 +175,14 @@ func (c *Compiler) compile(before *Monitor, status Status, object metav1.Object,
 
 // ScopeOf returns which objects a monitor selects, the same for all of its endpoints. On
 // error only the namespaces are known.
-func ScopeOf(monitor metav1.Object) (s targets.Selection, err error) {
+func (c *Compiler) ScopeOf(monitor metav1.Object) (s targets.Selection, err error) {
 	switch m := monitor.(type) {
 	case *monitoringv1.ServiceMonitor:
-		s.Namespaces = namespacesOf(m.Spec.NamespaceSelector, m.Namespace)
+		s.Namespaces = c.namespacesOf(m.Spec.NamespaceSelector, m.Namespace)
 		s.Objects, err = targets.NewSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
 	case *monitoringv1.PodMonitor:
 		s.ByPod = true
-		s.Namespaces = namespacesOf(m.Spec.NamespaceSelector, m.Namespace)
+		s.Namespaces = c.namespacesOf(m.Spec.NamespaceSelector, m.Namespace)
 		s.Objects, err = targets.NewSelector(&m.Spec.Selector, m.Spec.SelectorMechanism)
 	}
 	if reason := monitor.GetAnnotations()[objects.UndecodableAnnotation]; reason != "" {
@@ -189,8 +193,9 @@ func ScopeOf(monitor metav1.Object) (s targets.Selection, err error) {
 
 // namespacesOf returns the namespaces to look in; nil means all, as does an empty name
 // among the names.
-func namespacesOf(sel monitoringv1.NamespaceSelector, own string) []string {
+func (c *Compiler) namespacesOf(sel monitoringv1.NamespaceSelector, own string) []string {
 	switch {
+	case c.options.IgnoreNamespaceSelectors:
 	case sel.Any, slices.Contains(sel.MatchNames, ""):
 		return nil
 	case len(sel.MatchNames) > 0:

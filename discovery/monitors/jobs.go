@@ -25,16 +25,22 @@ type Job struct {
 	Selection targets.Selection
 }
 
+// The beginnings of the jobs' names, as the operator has them.
+const (
+	serviceMonitorJobs = "serviceMonitor/"
+	podMonitorJobs     = "podMonitor/"
+)
+
 // jobs makes the jobs of a monitor, all of which have its scope. On error the monitor is
 // rejected; unsupported are the fields that promlet does not support.
 func (c *Compiler) jobs(monitor metav1.Object, scope targets.Selection, refs *secrets) (jobs []*Job, unsupported []string, err error) {
 	spec, endpoints := specOf(monitor)
-	prefix := "serviceMonitor/"
+	prefix := serviceMonitorJobs
 	if scope.ByPod {
-		prefix = "podMonitor/"
+		prefix = podMonitorJobs
 		scope.Job = monitor.GetNamespace() + "/" + monitor.GetName()
 	}
-	maker := jobMaker{compiler: c, spec: spec, refs: refs, scope: scope, prefix: prefix + monitor.GetNamespace() + "/" + monitor.GetName()}
+	maker := jobMaker{compiler: c, spec: spec, refs: refs, scope: scope, namespace: monitor.GetNamespace(), prefix: prefix + monitor.GetNamespace() + "/" + monitor.GetName()}
 	err = maker.applySpec()
 	for _, ep := range endpoints {
 		if err == nil {
@@ -55,12 +61,13 @@ func (c *Compiler) jobs(monitor metav1.Object, scope targets.Selection, refs *se
 
 // jobMaker gathers the jobs of one monitor.
 type jobMaker struct {
-	compiler *Compiler
-	spec     *monitoringv1.ServiceMonitorSpec
-	refs     *secrets
-	prefix   string            // of the jobs' names
-	scope    targets.Selection // what all jobs have in common
-	meta     targets.MetaRule
+	compiler  *Compiler
+	spec      *monitoringv1.ServiceMonitorSpec
+	refs      *secrets
+	namespace string            // of the monitor
+	prefix    string            // of the jobs' names
+	scope     targets.Selection // what all jobs have in common
+	meta      targets.MetaRule
 
 	jobs []*Job
 }
@@ -106,7 +113,7 @@ func (m *jobMaker) add(ep *endpoint) error {
 		return fmt.Errorf("%s: %w", ep.field, err)
 	}
 	name := fmt.Sprintf("%s/%d", m.prefix, len(m.jobs))
-	cfg, err := m.compiler.scrapeConfig(name, ep, m.spec, m.refs)
+	cfg, err := m.compiler.scrapeConfig(name, m.namespace, ep, m.spec, m.refs)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,9 @@ func (c *Compiler) global() config.GlobalConfig {
 	return g
 }
 
-// scrapeConfig makes the configuration of one job. Errors name the field.
-func (c *Compiler) scrapeConfig(job string, ep *endpoint, limits *monitoringv1.ServiceMonitorSpec, refs *secrets) (*config.ScrapeConfig, error) {
+// scrapeConfig makes the configuration of one job of a monitor in a namespace, "" for a job
+// without a monitor. Errors name the field.
+func (c *Compiler) scrapeConfig(job, namespace string, ep *endpoint, limits *monitoringv1.ServiceMonitorSpec, refs *secrets) (*config.ScrapeConfig, error) {
 	out := config.DefaultScrapeConfig
 	out.JobName = job
 	if err := ep.apply(&out, c.options.Interval, refs); err != nil {
@@ -49,6 +50,11 @@ func (c *Compiler) scrapeConfig(job string, ep *endpoint, limits *monitoringv1.S
 	if slices.ContainsFunc(out.RelabelConfigs, maySetInterval) {
 		out.RelabelConfigs = append(out.RelabelConfigs, raiseInterval())
 	}
+	if namespace != "" && c.options.Enforcement.Applies(namespace) {
+		// Last, as in the operator: over whatever the monitor's own rules and honorLabels gave.
+		out.RelabelConfigs = append(out.RelabelConfigs, pinNamespace(namespace))
+		out.MetricRelabelConfigs = append(out.MetricRelabelConfigs, pinNamespace(namespace))
+	}
 	if err := out.HTTPClientConfig.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", ep.field, err)
 	}
@@ -60,7 +66,7 @@ func (c *Compiler) scrapeConfig(job string, ep *endpoint, limits *monitoringv1.S
 
 // PlainConfig is the configuration of a job that no monitor describes.
 func (c *Compiler) PlainConfig(job string) (*config.ScrapeConfig, error) {
-	return c.scrapeConfig(job, &endpoint{spec: &monitoringv1.Endpoint{}}, &monitoringv1.ServiceMonitorSpec{}, nil)
+	return c.scrapeConfig(job, "", &endpoint{spec: &monitoringv1.Endpoint{}}, &monitoringv1.ServiceMonitorSpec{}, nil)
 }
 
 func (e *endpoint) apply(c *config.ScrapeConfig, defaultInterval time.Duration, refs *secrets) error {

@@ -10,7 +10,6 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/discovery/targets"
 )
@@ -62,8 +61,8 @@ func newCandidate(kind string, monitor metav1.Object, scope *targets.Selection, 
 func (e *Explainer) leftOutCandidates(kind, namespace string, of object) []*candidate {
 	var out []*candidate
 	add := func(m metav1.Object) {
-		if reason := e.LeftOut(m); reason != "" {
-			scope, err := monitors.ScopeOf(m)
+		if reason := e.Compiler.LeftOut(m); reason != "" {
+			scope, err := e.Compiler.ScopeOf(m)
 			c := newCandidate(kind, m, &scope, err, of)
 			c.leftOut = reason
 			out = append(out, c)

@@ -56,8 +56,8 @@ type Explainer struct {
 	Store *objects.Store
 	// Monitors are those of which targets were last computed.
 	Monitors []*monitors.Monitor
-	// LeftOut says why a monitor of the Store does not count; empty for one that does.
-	LeftOut func(metav1.Object) string
+	// Compiler made them.
+	Compiler *monitors.Compiler
 	// Annotations: the prometheus.io annotations of Services and Pods count too.
 	Annotations bool
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/promlet/promlet/discovery/monitors"
+	"github.com/promlet/promlet/scrape"
 )
 
 // maxTargets is how many targets a page shows.
@@ -43,6 +45,7 @@ type monitor struct {
 	Err         string   `json:"rejected,omitempty"`
 	Unsupported []string `json:"unsupported,omitempty"`
 	Adjusted    []string `json:"adjusted,omitempty"`
+	Foreign     []string `json:"foreign,omitempty"` // what its jobs would give to other namespaces, one each
 	Jobs        []string `json:"jobs,omitempty"`
 	Up          int      `json:"up"`
 	All         int      `json:"all"`
@@ -66,7 +69,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	data := &targetsData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != ""}
 	statuses := s.opts.Monitors()
 	targets := s.opts.Targets()
-	owned := byOwner(targets, statuses)
+	owned, foreign := byOwner(targets, statuses), s.opts.Foreign()
 	for i := range targets {
 		switch targets[i].Health {
 		case "up":
@@ -80,6 +83,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	var all []monitor
 	for i := range statuses {
 		m := newMonitor(&statuses[i], owned)
+		m.setForeign(foreign)
 		if m.Err != "" {
 			data.Rejected++
 		}
@@ -150,6 +154,19 @@ func newMonitor(of *monitors.Status, owned map[owner][]Target) monitor {
 		return cmp.Or(cmp.Compare(slices.Index(worstFirst, a.Health), slices.Index(worstFirst, b.Health)), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Address, b.Address))
 	})
 	return m
+}
+
+// setForeign says which of its jobs write series of other namespaces, or would.
+func (m *monitor) setForeign(foreign map[string]scrape.Foreign) {
+	for _, job := range m.Jobs {
+		switch of := foreign[job]; {
+		case of.Series+of.Targets == 0:
+		case of.Enforced:
+			m.Foreign = append(m.Foreign, fmt.Sprintf("%s: %d targets and %d series of other namespaces were given to namespace %s (--enforce-namespace-label)", job, of.Targets, of.Series, m.Namespace))
+		default:
+			m.Foreign = append(m.Foreign, fmt.Sprintf("%s: writes %d series of other namespaces, such as %s", job, of.Series, of.Example))
+		}
+	}
 }
 
 // choose keeps the targets that match the filter, and reports whether to show the monitor.

@@ -49,6 +49,7 @@ func nothing(t *testing.T) Options {
 		Usage:       provider.Demand.Current,
 		Monitors:    func() []monitors.Status { return nil },
 		Targets:     func() []Target { return nil },
+		Foreign:     func() map[string]scrape.Foreign { return nil },
 		Metrics:     func() []scrape.Metric { return nil },
 		Configuration: func() Configuration {
 			return Configuration{Rules: provider.Rules().Custom, Flags: []Flag{{Name: "log-level", Value: "info", Usage: "One of them."}}}
@@ -194,10 +195,14 @@ func TestTargetsPage(t *testing.T) {
 		{Job: "shop/1", Address: "10.0.0.1:81/metrics", Health: "unknown"},
 	}
 	opts.Targets = func() []Target { return targets }
+	opts.Foreign = func() map[string]scrape.Foreign {
+		return map[string]scrape.Foreign{"shop/0": {Series: 7, Example: "kube-system"}, "shop/1": {Series: 2, Targets: 1, Enforced: true}, "other": {Series: 1}}
+	}
 	page := get(t, opts, "/targets", http.StatusOK)
 	for _, want := range []string{
 		"1 down", "1 monitor rejected", "waiting for the first scrape", "bearerTokenFile: refused", "1 of 3 up", "3 of 154", "38ms", "connection refused",
-		"no targets", "never", "adjusted: spec.endpoints[0].interval: 5ms is raised to 1s", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
+		"no targets", "never", "adjusted: spec.endpoints[0].interval: 5ms is raised to 1s", "shop/0: writes 7 series of other namespaces, such as kube-system",
+		"shop/1: 1 targets and 2 series of other namespaces were given to namespace default", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
 	} {
 		require.Contains(t, page, want)
 	}
