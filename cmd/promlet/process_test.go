@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	config_util "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
@@ -39,7 +38,7 @@ func TestMain(m *testing.M) {
 		run(func() *options {
 			opts := newOptions()
 			if socket := os.Getenv(podNetwork); socket != "" {
-				opts.scrapeClient = append(opts.scrapeClient, config_util.WithDialContextFunc(controlplane.DialThrough(socket)))
+				opts.dialTarget = controlplane.DialThrough(socket)
 			}
 			return opts
 		})
