@@ -218,13 +218,14 @@ func TestDemandIsKept(t *testing.T) {
 	kept := func(o *Options) { o.Demand.File = file }
 	run := func(f *fixture) (first []string) {
 		ctx, cancel := context.WithCancel(t.Context())
-		require.NoError(t, f.Demand.Run(ctx, func(d *demand.Demand) {
+		require.NoError(t, f.Demand.Run(ctx, func(_ context.Context, d *demand.Demand) error {
 			for _, name := range names {
 				if d.Wanted(name) {
 					first = append(first, name)
 				}
 			}
 			cancel()
+			return nil
 		}))
 		return first
 	}
@@ -262,7 +263,7 @@ func TestRunDemandAppliesChanges(t *testing.T) {
 	applied := make(chan bool, 10)
 	done := make(chan error)
 	go func() {
-		done <- f.Demand.Run(ctx, func(d *demand.Demand) { applied <- d.Wanted("queue_depth") })
+		done <- f.Demand.Run(ctx, func(_ context.Context, d *demand.Demand) error { applied <- d.Wanted("queue_depth"); return nil })
 	}()
 	require.False(t, <-applied)
 	require.NoError(t, f.serviceMetric("queue_depth"))

@@ -39,7 +39,7 @@ func TestExternalMetricsAreWanted(t *testing.T) {
 	require.Contains(t, f.askExternal("default/queue_depth"), "404: the server could not find the metric queue_depth for namespace default: collection of lag has started, first value in about 5s")
 	require.Equal(t, []string{"lag"}, f.wanted(names...))
 	ctx, cancel := context.WithCancel(t.Context())
-	require.NoError(t, f.Demand.Run(ctx, func(*demand.Demand) { cancel() })) // saves it
+	require.NoError(t, f.Demand.Run(ctx, func(context.Context, *demand.Demand) error { cancel(); return nil })) // saves it
 	f.again(exposing(names...), configure)
 	require.Equal(t, []string{"lag"}, f.wanted(names...), "over a restart")
 }

@@ -156,7 +156,8 @@ func (d *Discoverer) update() (err error) {
 		d.store.References().Want(monitors.ReferencesOf(s.monitors))
 	}
 	s.update(c)
-	if recompile || s.annotated != nil && s.annotated.rejected {
+	limited := s.limit(targetLimits{monitor: d.options.MonitorTargetLimit, namespace: d.options.NamespaceTargetLimit})
+	if recompile || limited || s.annotated != nil && s.annotated.rejected {
 		d.rejections.report(s.statuses())
 	}
 	return nil
@@ -201,7 +202,7 @@ func (d *Discoverer) explainer(pod string) (e *reach.Explainer, through string) 
 	if d.state == nil {
 		return e, ""
 	}
-	e.Monitors = d.state.monitors // which never change
+	e.Monitors = d.state.limited() // which never change
 	if d.state.annotated != nil {
 		e.Annotations = true
 		through = d.state.annotated.coveredBy(pod)

@@ -58,6 +58,10 @@ type Options struct {
 	// Registerer has the Discoverer's own metrics, promlet_discovery_*, while Run runs.
 	// Nil: none are exported.
 	Registerer prometheus.Registerer
+	// MonitorTargetLimit is the most targets of one monitor that are scraped, and
+	// NamespaceTargetLimit of all monitors of a namespace and of what is annotated in it.
+	// Beyond it a monitor is rejected whole. Inline monitors have no limit. 0 is none.
+	MonitorTargetLimit, NamespaceTargetLimit int
 	// Annotations says whether to scrape Services and Pods that are annotated
 	// prometheus.io/scrape: "true" (with prometheus.io/port, path and scheme).
 	Annotations bool

@@ -31,7 +31,8 @@ type state struct {
 	inNamespace map[string][]*jobTargets
 	annotated   *annotatedTargets // nil: annotations do not count
 	order       []*jobTargets     // all jobs, by name
-	outcome     *outcome          // nil before the first, and when there are other jobs
+	over        overLimit
+	outcome     *outcome // nil before the first, and when there are other jobs
 }
 
 // jobTargets is a job with its targets.
@@ -206,19 +207,18 @@ func (s *state) settle() *outcome {
 		next.configs, next.groups = s.outcome.configs, maps.Clone(s.outcome.groups)
 	} else {
 		next.groups = map[string][]*targetgroup.Group{}
+		next.configs = s.configs()
 		for _, j := range s.order {
-			next.configs = append(next.configs, j.job.Config)
 			j.changed = true
 		}
 	}
 	for _, j := range s.order {
-		switch {
-		case !j.changed:
+		if !j.changed {
 			continue
-		case len(j.groups) > 0:
-			next.groups[j.job.Name] = j.sorted()
-		default:
-			delete(next.groups, j.job.Name)
+		}
+		delete(next.groups, j.job.Name)
+		if groups := s.groupsOf(j); len(groups) > 0 {
+			next.groups[j.job.Name] = groups
 		}
 		j.changed = false
 	}
@@ -238,11 +238,7 @@ func (s *state) setOrder() {
 		s.order = append(s.order, a.services, a.pods)
 	}
 	slices.SortFunc(s.order, func(a, b *jobTargets) int { return cmp.Compare(a.job.Name, b.job.Name) })
-	var configs []*config.ScrapeConfig
-	for _, j := range s.order {
-		configs = append(configs, j.job.Config)
-	}
-	if s.outcome != nil && (!slices.Equal(before, s.order) || !slices.Equal(s.outcome.configs, configs)) {
+	if s.outcome != nil && (!slices.Equal(before, s.order) || !slices.Equal(s.outcome.configs, s.configs())) {
 		s.outcome = nil
 	}
 }
@@ -250,7 +246,7 @@ func (s *state) setOrder() {
 // statuses returns the status of each monitor and annotated object, ordered by key.
 func (s *state) statuses() []monitors.Status {
 	var out []monitors.Status
-	for _, m := range s.monitors {
+	for _, m := range s.limited() {
 		status := m.Status
 		for _, j := range m.Jobs {
 			status.Targets += s.jobs[j.Name].targets
@@ -258,7 +254,12 @@ func (s *state) statuses() []monitors.Status {
 		out = append(out, status)
 	}
 	if s.annotated != nil {
-		out = append(out, s.annotated.statuses()...)
+		for _, status := range s.annotated.statuses() {
+			if err := s.over.annotated[status.Namespace]; err != nil && status.Err == nil {
+				status.Err = err
+			}
+			out = append(out, status)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b monitors.Status) int { return cmp.Compare(a.Key(), b.Key()) })
 	return out

@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"bytes"
+	"context"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -75,3 +76,26 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc) //nolint:gosec // Less than 2^63.
 }
+
+// BenchmarkScrape scrapes an exporter over loopback.
+func BenchmarkScrape(b *testing.B) {
+	text := string(unzipped(b, "testdata/node_exporter.txt.gz"))
+	for _, demand := range []bool{false, true} {
+		b.Run(map[bool]string{false: "all", true: "on demand"}[demand], func(b *testing.B) {
+			m := newManager(b, &nowhereAppendable{}, func(o *Options) { o.OnDemand = demand })
+			l := testLoop(b, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(serveBody(b, textType, text)))})
+			for range 3 {
+				l.scrape(time.Now())
+				require.NoError(b, l.target.LastError())
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				l.scrape(time.Now())
+			}
+		})
+	}
+}
+
+type nowhereAppendable struct{}
+
+func (nowhereAppendable) AppenderV2(context.Context) storage.AppenderV2 { return &nowhere{} }

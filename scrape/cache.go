@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/budget"
 )
 
 // cache is what one loop remembers about the series of its target: labels and storage
@@ -26,6 +28,8 @@ type cache struct {
 	entries []cacheEntry
 	free    []int32 // entries not in use
 	dropped map[uint64]droppedEntry
+
+	droppedRoom droppedRoom
 
 	// previous are the series of the loop that this one replaces, by reference, until
 	// the first scrape shows which of them are still there.
@@ -162,7 +166,7 @@ func (c *cache) undrop(k textKey) {
 // addDropped remembers a text that relabelling drops; or, with unread, one that nobody
 // reads, of the name with the number.
 func (c *cache) addDropped(k textKey, number uint32, unread bool) {
-	if len(c.dropped) >= maxDropped {
+	if len(c.dropped) >= maxDropped || !c.droppedRoom.take(len(c.dropped)+1) {
 		return
 	}
 	if c.dropped == nil {
@@ -225,6 +229,7 @@ func (c *cache) done(success bool) {
 			c.dropped = nil // Maps do not shrink by themselves.
 		}
 	}
+	c.droppedRoom.keep(len(c.dropped))
 	c.trackedBefore, c.tracked, c.stillThere = c.tracked, 0, 0
 	c.seen, c.droppedSeen = 0, 0
 	c.previous = nil
@@ -303,4 +308,38 @@ func (c *cache) present() map[storage.SeriesRef]labels.Labels {
 		}
 	}
 	return present
+}
+
+const (
+	// droppedSize is what a dropped text takes, in bytes.
+	droppedSize = 64
+	// droppedStep is how many are charged at a time.
+	droppedStep = 64
+)
+
+// droppedRoom charges the dropped texts of a cache to the memory for names. Its zero value
+// has no limit.
+type droppedRoom struct {
+	loan    *budget.Loan
+	charged int // texts
+}
+
+// take reports whether there is room for so many texts in all.
+func (r *droppedRoom) take(texts int) bool {
+	if texts <= r.charged {
+		return true
+	}
+	if r.loan.Try(droppedStep*droppedSize) != nil {
+		return false
+	}
+	r.charged += droppedStep
+	return true
+}
+
+// keep gives back what is charged for more than so many texts.
+func (r *droppedRoom) keep(texts int) {
+	if steps := (r.charged - texts) / droppedStep; steps > 0 {
+		r.loan.Return(int64(steps) * droppedStep * droppedSize)
+		r.charged -= steps * droppedStep
+	}
 }

@@ -1,6 +1,8 @@
 package scrape
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -24,16 +26,22 @@ type Demand struct {
 // expose a name that has become wanted, they are scraped at once, and again after
 // QuickGap, so that there is a rate. Series of names that nobody wants any more end with
 // stale markers at the next scrape, unless everything is stored.
-func (m *Manager) SetDemand(d Demand) {
+//
+// If ctx ends first SetDemand returns its error. Then some jobs have the new demand and
+// others the one before.
+func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 	m.applyMu.Lock()
 	defer m.applyMu.Unlock()
 	if m.stopped {
-		return
+		return nil
 	}
 	m.demand = names.NewDemand(d.Wanted, d.Vital, m.demand)
 	var due []*loop
 	for name, j := range m.jobs {
-		begun, ended := j.plan.settings.names.SetDemand(m.demand)
+		begun, ended, err := j.plan.settings.names.SetDemand(ctx, m.demand)
+		if err != nil {
+			return fmt.Errorf("set the demand: %w", err)
+		}
 		if !m.opts.OnDemand {
 			continue
 		}
@@ -48,6 +56,7 @@ func (m *Manager) SetDemand(d Demand) {
 	for i, l := range due {
 		l.scrapeSoon(spread(i))
 	}
+	return nil
 }
 
 // logNames logs what has happened to names, and the first few of them.

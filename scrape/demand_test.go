@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -80,7 +81,7 @@ func record(t *testing.T, job string, bodies []string, start time.Time, mutate f
 	s := serveSequence(t, textType, bodies...)
 	r := &recorder{next: newTSDB(t)}
 	m := newManager(t, r, mutate)
-	m.SetDemand(wants("a"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("a")))
 	l := testLoop(t, m, jobOf(t, job), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server)), model.InstanceLabel: "i"})
 	for i := range bodies {
 		l.scrape(start.Add(time.Duration(i) * time.Second))
@@ -134,7 +135,7 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	s := serveBody(t, textType, "# TYPE a counter\n# HELP a As.\na{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\n# TYPE c gauge\nc 1\n")
 	r := &recorder{next: newTSDB(t)}
 	m := newManager(t, r, onDemand)
-	m.SetDemand(wants("a"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("a")))
 	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
 	m.jobs["j"] = l.job
 	defer delete(m.jobs, "j")
@@ -161,14 +162,14 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	require.Equal(t, model.MetricTypeGauge, metrics[2].Type)
 	require.Equal(t, version, m.CatalogVersion())
 
-	m.SetDemand(wants("b", "nobody has it"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("b", "nobody has it")))
 	body, _ := scrape(2)
 	require.Equal(t, []string{`{__name__="a", x="1"} stale`, `{__name__="a", x="2"} stale`, `{__name__="b"} 1`}, body)
-	m.SetDemand(wants("a", "b"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("a", "b")))
 	body, _ = scrape(3)
 	require.Equal(t, []string{`{__name__="a", x="1"} 1`, `{__name__="a", x="2"} 1`, `{__name__="b"} 1`}, body)
 	require.Equal(t, version, m.CatalogVersion())
-	m.SetDemand(Demand{})
+	require.NoError(t, m.SetDemand(context.Background(), Demand{}))
 	body, report := scrape(4)
 	require.Equal(t, []string{`{__name__="a", x="1"} stale`, `{__name__="a", x="2"} stale`, `{__name__="b"} stale`}, body)
 	require.EqualValues(t, 1, report["up"])
@@ -197,7 +198,7 @@ func TestOnDemandOfOtherFormats(t *testing.T) {
 			defer delete(m.jobs, "j")
 			start := time.Now()
 			for i, d := range []Demand{{}, wants("things_total"), wants("things_total"), {}} {
-				m.SetDemand(d)
+				require.NoError(t, m.SetDemand(context.Background(), d))
 				l.scrape(start.Add(time.Duration(i) * time.Second))
 				samples, report := r.last(t)
 				require.EqualValues(t, report["scrape_samples_scraped"], report["scrape_samples_post_metric_relabeling"])
@@ -218,7 +219,7 @@ func TestErrorsOfWhatIsWanted(t *testing.T) {
 	s := serveSequence(t, textType, "a 1\nb 1\nb 2\nc 3\n", "a 1\nb 1\n\nb 2\nc x\n", "a 1\nb x\nc 1\n")
 	r := &recorder{}
 	m := newManager(t, r, onDemand)
-	m.SetDemand(wants("c"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("c")))
 	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server))})
 	for range 2 {
 		l.scrape(time.Now())
@@ -236,12 +237,12 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80"))))
 		time.Sleep(time.Minute)
 		before, _ := ups(r)
-		m.SetDemand(wants("z"))
+		require.NoError(t, m.SetDemand(context.Background(), wants("z")))
 		time.Sleep(time.Minute)
 		times, _ := ups(r)
 		require.Len(t, times, len(before), "nobody exposes it")
 		start := time.Now().UnixMilli()
-		m.SetDemand(wants("a"))
+		require.NoError(t, m.SetDemand(context.Background(), wants("a")))
 		time.Sleep(10 * time.Second)
 		var got []int64
 		for _, batch := range r.all() {
@@ -253,7 +254,7 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 			}
 		}
 		require.Equal(t, []int64{5, 5 + QuickGap.Milliseconds()}, got)
-		m.SetDemand(Demand{})
+		require.NoError(t, m.SetDemand(context.Background(), Demand{}))
 		time.Sleep(10 * time.Second)
 		all, _ := ups(r)
 		require.Len(t, all, len(times)+2, "nothing is scraped because a name is no longer wanted")
@@ -280,10 +281,10 @@ func TestSeriesLimit(t *testing.T) {
 		return nil
 	}}
 	m := newManager(t, r, func(o *Options) { o.SeriesRoom = room })
-	m.SetDemand(Demand{
+	require.NoError(t, m.SetDemand(context.Background(), Demand{
 		Wanted: func(name string) bool { return name != "unread" },
 		Vital:  func(name string) bool { return name == "scaled" },
-	})
+	}))
 	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
 	for range 2 {
 		l.scrape(time.Now())

@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"bytes"
+	"context"
 	"hash/crc32"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,7 @@ func FuzzOnDemand(f *testing.F) {
 		for i, mutate := range []func(*Options){noMutation, onDemand} {
 			recorders[i] = &recorder{}
 			m := newManager(t, recorders[i], mutate)
-			m.SetDemand(Demand{Wanted: wanted})
+			require.NoError(t, m.SetDemand(context.Background(), Demand{Wanted: wanted}))
 			loops[i] = testLoop(t, m, cfg, model.LabelSet{model.AddressLabel: "localhost:1"})
 		}
 		start := time.Now()

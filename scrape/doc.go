@@ -32,6 +32,9 @@
 //   - The timeout covers the parsing and appending as well as the request.
 //   - Limits have defaults (see [Options]), and bodies that are known to take Prometheus
 //     down are refused (see internal/body/check.go).
+//   - What scrapes under way, and the names that targets expose, take in memory is bounded
+//     and shared between owners (see [Options]). A header has at most 64 KiB.
+//   - Targets are scraped over HTTP/1.1, whatever enable_http2 says.
 //   - Unix socket targets, OpenMetrics 2.0, zstd and synthesized start timestamps are not
 //     supported.
 //

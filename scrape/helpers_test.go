@@ -140,7 +140,7 @@ func newManager(t testing.TB, app storage.AppendableV2, mutate ...func(*Options)
 // noLimits are the options with which nothing differs from Prometheus.
 func noLimits(o *Options) {
 	o.BodySizeLimit, o.SampleLimit, o.LabelLimit = -1, -1, -1
-	o.LabelNameLengthLimit, o.LabelValueLengthLimit, o.BucketLimit, o.BodyMemory = -1, -1, -1, -1
+	o.LabelNameLengthLimit, o.LabelValueLengthLimit, o.BucketLimit, o.ScrapeMemory = -1, -1, -1, -1
 }
 
 // testLoop makes the loop of one target without starting it: the test calls scrape with

@@ -147,7 +147,7 @@ func hostiles() []hostile {
 		{name: "500", serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops", http.StatusInternalServerError) }, reason: "server returned HTTP status 500 Internal Server Error"},
 		{name: "redirect loop", serve: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/metrics", http.StatusFound) }, reason: "stopped after 10 redirects"},
 		{name: "redirect to a long address", serve: func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://127.0.0.1:1/"+strings.Repeat("x", 1<<18), http.StatusFound)
+			http.Redirect(w, r, "http://127.0.0.1:1/"+strings.Repeat("x", 1<<14), http.StatusFound)
 		}, reason: "connection refused"},
 		{name: "huge single line", serve: plain(`a{b="` + strings.Repeat("x", 8<<20) + "\"} 1\n"), reason: "line 1: longer than 1048576 bytes: "},
 		{name: "long line", serve: plain("c 1\n" + `a{b="` + strings.Repeat("x", 100_000) + "\"} 1\n"), reason: "label_value_length_limit exceeded (metric: a, label name: b, "},
@@ -163,8 +163,9 @@ func hostiles() []hostile {
 		{name: "protobuf of garbage", serve: typed(pbType, "\xff\xff\xff\xff\xff\xff"), reason: "clientpb: "},
 		{name: "length that is a lie", serve: raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\na 1\n"), reason: "connection closed after 4 bytes of the body: unexpected EOF"},
 		{name: "no HTTP", serve: raw("I am not a web server\r\n\r\n"), reason: "malformed HTTP"},
-		{name: "long status", serve: raw("HTTP/1.1 500 " + strings.Repeat("x", 1<<19) + "\r\n\r\n"), reason: "server returned HTTP status 500 xxx"},
-		{name: "headers without end", serve: raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Y: "+strings.Repeat("z", 1000)+"\r\n", 20_000)), reason: "server response headers exceeded"},
+		{name: "long status", serve: raw("HTTP/1.1 500 " + strings.Repeat("x", 1<<15) + "\r\n\r\n"), reason: "server returned HTTP status 500 xxx"},
+		{name: "longer status", serve: raw("HTTP/1.1 500 " + strings.Repeat("x", 1<<19) + "\r\n\r\n"), reason: "response header longer than 65536 bytes"},
+		{name: "headers without end", serve: raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Y: "+strings.Repeat("z", 1000)+"\r\n", 20_000)), reason: "response header longer than 65536 bytes"},
 		{name: "connection closed", serve: raw(""), reason: "EOF"},
 		{name: "help as large as the body may be", serve: plain("# HELP a " + strings.Repeat("x", 20<<20) + "\na 1\n"), reason: "line 1: longer than"},
 		{name: "OpenMetrics that hangs the search for start timestamps", serve: typed(omType, "# TYPE a counter\na_total 1\na_total{b=\"c\"} 2 # {x=\"y\n# EOF\n"), reason: "line 3: "},
@@ -198,7 +199,7 @@ func TestHostileTargets(t *testing.T) {
 
 	r := &recorder{next: newTSDB(t)}
 	// With memory for all the large ones at once each fails for its own reason.
-	m := newManager(t, r, func(o *Options) { o.ParseStartTimestamps, o.BodyMemory = true, 1<<30 })
+	m := newManager(t, r, func(o *Options) { o.ParseStartTimestamps, o.ScrapeMemory = true, 1<<30 })
 	require.NoError(t, m.Apply(cfgs, sets))
 	for _, h := range append(all, hostile{name: "nothing listens", reason: "connect: connection refused"}) {
 		t.Run(h.name, func(t *testing.T) { h.check(t, m, r, addresses[h.name]) })

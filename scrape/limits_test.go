@@ -3,6 +3,8 @@ package scrape
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/budget"
 )
 
 func TestLimits(t *testing.T) {
@@ -87,13 +89,13 @@ func TestDefaultLimits(t *testing.T) {
 	require.Equal(t, DefaultLabelNameLengthLimit, o.LabelNameLengthLimit)
 	require.Equal(t, DefaultLabelValueLengthLimit, o.LabelValueLengthLimit)
 	require.Equal(t, DefaultBucketLimit, o.BucketLimit)
-	require.EqualValues(t, DefaultBodyMemory, o.BodyMemory)
+	require.EqualValues(t, DefaultScrapeMemory, o.ScrapeMemory)
 	require.Equal(t, DefaultUserAgent, o.UserAgent)
 	require.NotNil(t, o.Logger)
 
 	noLimits(&o)
 	o = o.withDefaults()
-	require.Zero(t, o.BodySizeLimit+o.BodyMemory)
+	require.Zero(t, o.BodySizeLimit+o.ScrapeMemory)
 	require.Zero(t, o.SampleLimit+o.LabelLimit+o.LabelNameLengthLimit+o.LabelValueLengthLimit+o.BucketLimit)
 }
 
@@ -211,18 +213,47 @@ func TestManyDroppedSeries(t *testing.T) {
 // After a scrape that failed because memory was in use, the next one asks for enough first.
 func TestMemoryInUse(t *testing.T) {
 	s := serveBody(t, textType, manySeries(50_000))
-	m := newManager(t, &recorder{}, func(o *Options) { o.BodyMemory = 8 << 20 })
+	m := newManager(t, &recorder{}, func(o *Options) {
+		o.ScrapeMemory = 19 << 20
+	})
 	l := testLoop(t, m, jobConfig("j", every(time.Second)), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
-	held, err := l.settings.fetcher.Read(t.Context(), strings.NewReader("a 1\n"), textType, 7<<20, nil)
+	large := serveBody(t, textType, "a 1\n")
+	held, err := l.settings.fetcher.Fetch(t.Context(), "j", large.URL, time.Minute, 7<<20, nil)
 	require.NoError(t, err)
 	l.scrape(time.Now())
-	require.ErrorIs(t, l.target.LastError(), body.ErrMemoryBusy)
+	require.ErrorIs(t, l.target.LastError(), budget.ErrBusy)
 	require.NotErrorIs(t, l.target.LastError(), context.DeadlineExceeded)
 	require.Greater(t, l.size, 512<<10)
 	l.scrape(time.Now())
-	require.EqualError(t, l.target.LastError(), "timed out after 1s: memory for bodies is in use: context deadline exceeded")
+	require.EqualError(t, l.target.LastError(), "timed out after 1s: memory for scrapes is in use: context deadline exceeded")
 	held.Release()
 	l.targetSettings.timeout = soon
 	l.scrape(time.Now())
 	require.NoError(t, l.target.LastError())
+}
+
+// Lines that nobody reads take no memory, however many there are.
+func TestSkippedLinesTakeNoMemory(t *testing.T) {
+	m := newManager(t, &recorder{}, onDemand)
+	half := strings.Repeat("a_metric_of_some_length{label=\"value\"} 1\n", 100_000)
+	held := make(chan float64, 3)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", textType)
+		_, _ = io.WriteString(w, half)
+		_ = http.NewResponseController(w).Flush()
+		for testutil.ToFloat64(m.metrics.scrapeMemory) == 0 && r.Context().Err() == nil {
+			time.Sleep(time.Millisecond) // The scrape has not begun to read.
+		}
+		held <- testutil.ToFloat64(m.metrics.scrapeMemory)
+		_, _ = io.WriteString(w, half)
+	})
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
+	most := 0.0
+	for range 3 { // The name is learnt in the first, and the size of the body in the second.
+		l.scrape(time.Now())
+		require.NoError(t, l.target.LastError())
+		most = <-held
+	}
+	require.Equal(t, 200_000, l.lastSamples.Load().Seen)
+	require.Less(t, most, float64(97<<10))
 }

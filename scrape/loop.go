@@ -30,7 +30,8 @@ type loop struct {
 	key            uint64 // of the target
 	public         uint64 // hash of the target's public labels
 	url            string
-	unready        bool // the target is; only Apply uses it
+	owner          string // of the memory that scrapes take
+	unready        bool   // the target is; only Apply uses it
 	families       *names.Families
 
 	lastSamples atomic.Pointer[Samples] // of the last scrape, nil before the first
@@ -81,8 +82,9 @@ func (m *Manager) newLoop(j *job, s *settings, t discovered) *loop {
 		key:            t.key,
 		public:         t.public,
 		url:            t.url,
+		owner:          m.borrower(s.jobName, t.group),
 		unready:        unready(t.own, t.group),
-		families:       names.NewFamilies(),
+		families:       names.NewFamilies(s.nameMemory),
 		ctx:            ctx,
 		cancel:         cancel,
 		done:           make(chan struct{}),
@@ -91,6 +93,7 @@ func (m *Manager) newLoop(j *job, s *settings, t discovered) *loop {
 		reportOrigin:   m.sources.origin(j, s, t),
 		foreign:        foreignSeries{pin: s.namespace, target: t.foreign},
 	}
+	l.cache.droppedRoom.loan = s.nameMemory
 	l.room = m.opts.SeriesRoom.Open(m.owner(s.jobName, t.group), l.origin.now.Load().Rank)
 	l.cache.forgotten = func(e *cacheEntry) {
 		m.sources.remove(e.lset, l.origin)

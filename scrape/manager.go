@@ -1,18 +1,22 @@
 package scrape
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 
 	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
@@ -23,6 +27,8 @@ type Manager struct {
 	opts    Options
 	metrics *metrics
 	pools   *body.Pools
+	names   *budget.Budget
+	parsing chan struct{} // holds one for each body that is parsed and stored
 	sources *sources
 
 	catalogVersion atomic.Uint64
@@ -37,6 +43,10 @@ type Manager struct {
 	jobs    map[string]*job // written with both held; so are job.loops
 }
 
+// smallNames is how much a job may hold of Options.NameMemory and be a small one: about 100
+// names.
+const smallNames = 128 << 10
+
 // NewManager makes a Manager without jobs. It returns an error if Options.Appendable is
 // nil or the metrics cannot be registered. The caller stops the Manager.
 func NewManager(opts Options) (*Manager, error) {
@@ -44,12 +54,22 @@ func NewManager(opts Options) (*Manager, error) {
 		return nil, errors.New("scrape: Options.Appendable is nil")
 	}
 	m := &Manager{opts: opts.withDefaults(), sources: newSources(), demand: names.NewDemand(nil, nil, nil), jobs: map[string]*job{}}
+	m.parsing = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
 	}
-	m.pools = body.NewPools(m.opts.BodyMemory, m.metrics.bodies)
+	m.pools = body.NewPools(m.opts.ScrapeMemory, m.metrics.scrapeMemory)
+	m.names = budget.New(m.opts.NameMemory, smallNames, m.metrics.nameMemory)
 	return m, nil
+}
+
+// borrower returns who is charged for the memory of a job's targets in a group.
+func (m *Manager) borrower(job string, group model.LabelSet) string {
+	if m.opts.Owner == nil {
+		return job
+	}
+	return cmp.Or(m.opts.Owner(job, group), job)
 }
 
 // Apply makes the running loops match a full set of jobs. cfgs holds one entry per
@@ -107,17 +127,17 @@ func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 
 // change is what an Apply does to the set of loops.
 type change struct {
-	old      []*loop         // to stop
-	fresh    []*loop         // to start
-	changed  []*loop         // that go on, and whose targets have become ready or unready
-	fetchers []*body.Fetcher // no longer used
+	old     []*loop     // to stop
+	fresh   []*loop     // to start
+	changed []*loop     // that go on, and whose targets have become ready or unready
+	unused  []*settings // once the old loops have ended
 }
 
 func (ch *change) removeJob(j *job) {
 	for _, l := range j.loops {
 		ch.old = append(ch.old, l)
 	}
-	ch.fetchers = append(ch.fetchers, j.plan.settings.fetcher)
+	ch.unused = append(ch.unused, j.plan.settings)
 }
 
 // applyJob gives one job its new settings and targets, and notes in ch what happens to
@@ -135,7 +155,7 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 	if j == nil {
 		j = &job{loops: map[uint64]*loop{}}
 	} else if j.plan.settings != p.settings {
-		ch.fetchers = append(ch.fetchers, j.plan.settings.fetcher)
+		ch.unused = append(ch.unused, j.plan.settings)
 	}
 	old := j.obsolete(p)
 	ch.old = append(ch.old, old...)
@@ -160,8 +180,8 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 	for _, l := range ch.fresh {
 		l.takeOver()
 	}
-	for _, f := range ch.fetchers {
-		f.CloseIdleConnections()
+	for _, s := range ch.unused {
+		s.close()
 	}
 
 	m.mu.Lock()

@@ -21,11 +21,14 @@ type metrics struct {
 	rejected                *prometheus.CounterVec // reason: a rejectionName
 	exceeded                *prometheus.CounterVec // limit: one of limitNames
 	panics                  prometheus.Counter
-	bodies                  prometheus.Gauge
+	scrapeMemory            prometheus.Gauge
+	nameMemory              prometheus.Gauge
 }
 
 // limitNames are the limits that a scrape may fail by.
-func limitNames() []string { return []string{"body_size", "sample", "label", "bucket", "target"} }
+func limitNames() []string {
+	return []string{"body_size", "header", "sample", "label", "bucket", "target"}
+}
 
 // newMetrics registers the metrics of m. Its gauges are computed on every collection.
 func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
@@ -45,9 +48,13 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 		rejected:    counterVec("promlet_scrape_samples_rejected_total", "Samples that the storage did not take while the rest of their scrape was stored, by reason.", "reason"),
 		exceeded:    counterVec("promlet_scrape_limits_exceeded_total", "Scrapes that failed because of a limit, by limit.", "limit"),
 		panics:      counter("promlet_scrape_panics_total", "Scrapes that failed because of a panic, which is a bug."),
-		bodies: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "promlet_scrape_body_memory_bytes",
-			Help: "Memory held at this moment by bodies above 256 KiB.",
+		scrapeMemory: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "promlet_scrape_memory_bytes",
+			Help: "Memory held at this moment by scrapes under way, for headers, lines and bodies.",
+		}),
+		nameMemory: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "promlet_scrape_name_memory_bytes",
+			Help: "Memory that the names and metadata that targets expose are charged with.",
 		}),
 	}
 	// All start at 0, so that the first one is an increase.
@@ -57,7 +64,7 @@ func newMetrics(r prometheus.Registerer, m *Manager) (*metrics, error) {
 	for _, limit := range limitNames() {
 		c.exceeded.WithLabelValues(limit)
 	}
-	c.collectors = append(m.gauges(), scrapes, c.duration, c.samplesSeen, c.samplesPut, c.rejected, c.exceeded, c.panics, c.bodies)
+	c.collectors = append(m.gauges(), scrapes, c.duration, c.samplesSeen, c.samplesPut, c.rejected, c.exceeded, c.panics, c.scrapeMemory, c.nameMemory)
 	if r == nil {
 		return c, nil
 	}

@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestMetrics(t *testing.T) {
 	}
 	r := &recorder{next: newTSDB(t, func(o *tsdb.Options) { o.SeriesLifecycleCallback = storage })}
 	m := newManager(t, r, onDemand, func(o *Options) { o.Registerer, o.SeriesRoom = registry, room })
-	m.SetDemand(wants("a"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("a")))
 	target := model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(server.Server))}
 	require.NoError(t, m.Apply(one(jobConfig("j", slow)), groups("j", &targetgroup.Group{Source: "s", Targets: []model.LabelSet{target}})))
 	eventually(t, func() bool { return testutil.ToFloat64(m.metrics.failed) == 1 }, "the quick second scrape fails")

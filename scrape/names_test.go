@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,7 +24,7 @@ import (
 func bodyLoop(t *testing.T, d Demand, mutate ...func(*Options)) (*loop, *recorder) {
 	r := &recorder{}
 	m := newManager(t, r, mutate...)
-	m.SetDemand(d)
+	require.NoError(t, m.SetDemand(context.Background(), d))
 	return testLoop(t, m, jobOf(t, ""), model.LabelSet{model.AddressLabel: "localhost:1"}), r
 }
 
@@ -81,7 +82,7 @@ func TestBrokenOffScrape(t *testing.T) {
 	})
 	r := &recorder{}
 	m := newManager(t, r, onDemand)
-	m.SetDemand(wants("b"))
+	require.NoError(t, m.SetDemand(context.Background(), wants("b")))
 	l := testLoop(t, m, jobOf(t, ""), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
 	for i := range 4 {
 		l.scrape(time.Now().Add(time.Duration(i) * time.Second))
@@ -121,7 +122,7 @@ func manyNames(prefix string, n int) []byte {
 // from its own name, not from that of the series before.
 func TestNamesBeyondTheTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, r := bodyLoop(t, wants("wanted", "late"), onDemand, func(o *Options) { o.ParseStartTimestamps = true })
+		l, r := bodyLoop(t, wants("wanted", "late"), onDemand, func(o *Options) { o.ParseStartTimestamps, o.NameMemory = true, -1 })
 		require.NoError(t, l.scrapeBody(t, append(manyNames("x", tableSize+1), "# EOF\n"...), omType, time.Now()))
 		for n := range 3 {
 			at := time.Now().Add(time.Duration(n+1) * time.Second)
@@ -139,7 +140,7 @@ func TestNumbersOfNamesAreReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{}
 		m := newManager(t, r, onDemand)
-		m.SetDemand(wants("wanted"))
+		require.NoError(t, m.SetDemand(context.Background(), wants("wanted")))
 		g := &targetgroup.Group{Source: "test", Targets: []model.LabelSet{{model.AddressLabel: "localhost:1"}, {model.AddressLabel: "localhost:2"}}}
 		p, err := m.planJob(nil, jobOf(t, ""), []*targetgroup.Group{g})
 		require.NoError(t, err)

@@ -1,8 +1,10 @@
 package scrape
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 	config_util "github.com/prometheus/common/config"
@@ -32,9 +34,11 @@ const (
 	// DefaultBucketLimit is six times what client_golang recommends for a
 	// native histogram.
 	DefaultBucketLimit = 1000
-	// DefaultBodyMemory has room for two bodies of DefaultBodySizeLimit at once, or
-	// some hundreds of usual ones.
-	DefaultBodyMemory = 128 << 20
+	// DefaultScrapeMemory lets one owner hold 51 MiB, when nobody else holds anything: a
+	// body of DefaultBodySizeLimit while it grows.
+	DefaultScrapeMemory = 120 << 20
+	// DefaultNameMemory has room for some 45,000 names.
+	DefaultNameMemory = 48 << 20
 )
 
 // DefaultUserAgent is sent when Options.UserAgent is empty.
@@ -64,8 +68,12 @@ type Options struct {
 	// DefaultUserAgent; the binary sets promlet/<version>.
 	UserAgent string
 
-	// HTTPClientOptions are passed on when a job's HTTP client is made, e.g. a
-	// dial function.
+	// DialContext makes the connections to targets, their proxies and token endpoints. Nil
+	// is that of a net.Dialer.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// HTTPClientOptions are passed on when a job's HTTP client is made. A dial function
+	// there replaces DialContext, but the headers of answers are not counted then.
 	HTTPClientOptions []config_util.HTTPClientOption
 
 	// OnDemand stores only the series that SetDemand wants, and the synthetic ones. The
@@ -92,7 +100,9 @@ type Options struct {
 	// borrowed: the newest series of its newest targets end. Nil: there is no limit.
 	SeriesRoom *seriesroom.Room
 	// Owner returns who owns the series of a job's targets in a group that has these
-	// labels. Nil: all series have the same owner.
+	// labels, and is charged for the memory that their scrapes take; for the memory of a
+	// job's names there are no labels. Nil: all series have the same owner, and each job
+	// is charged for its memory.
 	Owner func(job string, group model.LabelSet) string
 
 	// ParseStartTimestamps stores the start timestamps of OpenMetrics and protobuf
@@ -116,12 +126,19 @@ type Options struct {
 	// histograms above it lose resolution until they fit, others fail the scrape.
 	BucketLimit int
 
-	// BodyMemory is how many bytes all bodies that are being read or parsed may take
-	// together; those of up to 256 KiB are not counted. A scrape whose last body was
-	// large waits for memory before it reads the next one, at most until its timeout. A
-	// scrape whose body is larger than the last one fails if no memory is left. 0 means
-	// DefaultBodyMemory, negative means no limit.
-	BodyMemory int64
+	// ScrapeMemory is how many bytes all scrapes under way may take together: headers,
+	// lines and bodies, as far as they have come, and what reads them. It is shared by
+	// owners (see Owner): each gets no more than it leaves to the others, and a part is
+	// for scrapes that need little. A scrape whose last body was large waits for memory
+	// before it reads the next one, at most until its timeout. A scrape whose body is
+	// larger than the last one fails if no memory is left. 0 means DefaultScrapeMemory,
+	// negative means no limit.
+	ScrapeMemory int64
+	// NameMemory is how many bytes the names and metadata that targets expose may take
+	// together, 1 KiB a name and its texts. It is shared as ScrapeMemory is. Names that
+	// find no room are not in the Catalog; their series are stored if they are wanted. 0
+	// means DefaultNameMemory, negative means no limit.
+	NameMemory int64
 }
 
 // withDefaults replaces 0 by the default and negative values by 0, which means "no limit"
@@ -139,7 +156,8 @@ func (o Options) withDefaults() Options {
 	resolve(&o.LabelNameLengthLimit, DefaultLabelNameLengthLimit)
 	resolve(&o.LabelValueLengthLimit, DefaultLabelValueLengthLimit)
 	resolve(&o.BucketLimit, DefaultBucketLimit)
-	resolve(&o.BodyMemory, DefaultBodyMemory)
+	resolve(&o.ScrapeMemory, DefaultScrapeMemory)
+	resolve(&o.NameMemory, DefaultNameMemory)
 	return o
 }
 

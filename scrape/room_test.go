@@ -35,7 +35,7 @@ func newTenants(t *testing.T, limits seriesroom.Limits, mutate ...func(*Options)
 		o.SeriesRoom = s.room
 		o.Owner = func(job string, _ model.LabelSet) string { owner, _, _ := strings.Cut(job, "/"); return owner }
 	})...)
-	s.manager.SetDemand(Demand{Vital: func(string) bool { return true }})
+	require.NoError(t, s.manager.SetDemand(t.Context(), Demand{Vital: func(string) bool { return true }}))
 	return s
 }
 

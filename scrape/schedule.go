@@ -130,6 +130,8 @@ func (l *loop) finish() {
 	if !l.keepCounts {
 		l.settings.names.Remove(l.series)
 	}
+	l.families.Close()
+	l.cache.droppedRoom.keep(0)
 	l.countRefused(refused{})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/reason"
 	"github.com/promlet/promlet/scrape/seriesroom"
 )
@@ -24,6 +25,7 @@ func (l *loop) scrape(at time.Time) {
 
 	got, err := l.get(ctx)
 	defer got.Release()
+	defer l.parse(ctx, &err)()
 	if l.ctx.Err() != nil {
 		// Cut short: the target is not to blame.
 		return
@@ -56,6 +58,23 @@ func (l *loop) scrape(at time.Time) {
 	metrics.samplesPut.Add(float64(c.stored))
 	l.lastSamples.Store(&Samples{Seen: c.scraped, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series])})
 	l.logChange(err)
+}
+
+// parse waits until the body may be parsed: few at a time, because what a body becomes is
+// not charged to Options.ScrapeMemory. It sets err if the timeout is over before. The
+// caller calls what it returns when all is stored.
+func (l *loop) parse(ctx context.Context, err *error) (done func()) {
+	if *err != nil {
+		return func() {}
+	}
+	parsing := l.manager.parsing
+	select {
+	case parsing <- struct{}{}:
+		return func() { <-parsing }
+	case <-ctx.Done():
+		*err = fmt.Errorf("timed out after %s with the body waiting to be parsed: %w", l.targetSettings.timeout, ctx.Err())
+		return func() {}
+	}
 }
 
 // noteCollected notes what a scrape has collected, once it is stored.
@@ -99,14 +118,14 @@ func (l *loop) get(ctx context.Context) (got body.Answer, err error) {
 		decisions = nil
 	}
 	err = reason.Guarded(func() (err error) {
-		got, err = l.settings.fetcher.Fetch(ctx, l.url, l.targetSettings.timeout, l.size+l.size/8, decisions)
+		got, err = l.settings.fetcher.Fetch(ctx, l.owner, l.url, l.targetSettings.timeout, l.size+l.size/8, decisions)
 		return err
 	})
 	switch {
-	case errors.Is(err, body.ErrMemoryBusy):
+	case errors.Is(err, budget.ErrBusy):
 		// Ask for more at the beginning of the next one, where a body may wait for memory.
 		l.size = max(l.size, 2*got.Kept())
-	case err == nil && got.Kept() > 0:
+	case err == nil && !got.Empty():
 		// Targets that are starting up may answer with nothing.
 		l.size = got.Kept()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/relabel"
 
 	"github.com/promlet/promlet/scrape/internal/body"
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/names"
 )
 
@@ -44,6 +45,7 @@ type settings struct {
 	parseST         bool
 	symbols         *labels.SymbolTable
 	names           *names.Table
+	nameMemory      *budget.Loan // of names, and of the loops' families
 	onDemand        bool
 }
 
@@ -114,12 +116,14 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 		UserAgent:     m.opts.UserAgent,
 		NoCompression: m.opts.NoCompression,
 		SizeLimit:     orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
+		Dial:          m.opts.DialContext,
 		HTTPClient:    m.opts.HTTPClientOptions,
 	})
 	if err != nil {
 		return nil, err
 	}
 	pin := m.pinOf(cfg)
+	nameMemory := m.names.Loan(m.borrower(cfg.JobName, nil))
 	return &settings{
 		jobName: cfg.JobName,
 		fetcher: fetcher,
@@ -141,8 +145,15 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 		parseST:         m.opts.ParseStartTimestamps,
 		symbols:         labels.NewSymbolTable(),
 		onDemand:        m.opts.OnDemand,
-		names:           names.NewTable(cfg.MetricRelabelConfigs, m.opts.OnDemand, m.demand, &m.catalogVersion),
+		names:           names.NewTable(cfg.MetricRelabelConfigs, m.opts.OnDemand, m.demand, &m.catalogVersion, nameMemory),
+		nameMemory:      nameMemory,
 	}, nil
+}
+
+// close lets go of what the settings hold, after the last loop that uses them has ended.
+func (s *settings) close() {
+	s.fetcher.CloseIdleConnections()
+	s.names.Close()
 }
 
 // limit is a configured limit as an int. Larger ones are as good as none.

@@ -195,7 +195,7 @@ func newOurs(t *testing.T, d difference, cfg *config.Config, r *recorder, opts .
 		Appendable: r, ParseStartTimestamps: d.parseST, HTTPClientOptions: opts,
 		// With these nothing differs from Prometheus.
 		BodySizeLimit: -1, SampleLimit: -1, LabelLimit: -1, LabelNameLengthLimit: -1,
-		LabelValueLengthLimit: -1, BucketLimit: -1, BodyMemory: -1,
+		LabelValueLengthLimit: -1, BucketLimit: -1, ScrapeMemory: -1,
 	})
 	require.NoError(t, err)
 	return scraper{

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,13 +16,8 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-const (
-	// namesMaxAge bounds how long a new series name stays unknown. Reading the names is
-	// cheap: it copies the index's list of them.
-	namesMaxAge = time.Second
-	// SeriesMaxAge is how far back a series counts as one that exists.
-	SeriesMaxAge = 5 * time.Minute
-)
+// SeriesMaxAge is how far back a series counts as one that exists.
+const SeriesMaxAge = 5 * time.Minute
 
 // Catalog knows which metrics the rules make of the series that targets expose or that are
 // stored.
@@ -32,17 +26,15 @@ type Catalog struct {
 	exposed   func(known uint64) ([]Exposed, uint64) // may be nil
 	now       func() time.Time
 
-	mu             sync.Mutex
-	rules          []*rules.Compiled
-	loaded         time.Time // when they came into force
-	names          []string  // stored
-	exposedVersion uint64
-	labels         map[string][]string         // of what targets expose, by series name
-	types          map[string]model.MetricType // likewise; unknown where targets differ
-	namesAt        time.Time
-	mappings       map[rules.Metric][]Mapping
-	version        uint64 // counts the changes of mappings
-	stale          bool   // mappings were made of other rules
+	refreshing chan struct{} // holds one while a view is made
+
+	mu           sync.Mutex
+	rules        []*rules.Compiled
+	rulesVersion uint64    // counts their changes
+	loaded       time.Time // when they came into force
+	view         *view     // the last; its mappings are nil before the first
+	viewAt       time.Time
+	viewTook     time.Duration // to make
 	// queries are known as far as they were asked for, by the label that they group by;
 	// "" is a placeholder.
 	queries map[Mapping]map[string]Query
@@ -91,7 +83,7 @@ func (m Mapping) SeriesMatchers() []*labels.Matcher {
 // exposed returns their names, and a version that changes with them; nil names when the
 // version is still the known one. It may be nil.
 func New(queryable storage.Queryable, exposed func(known uint64) (names []Exposed, version uint64), now func() time.Time) *Catalog {
-	return &Catalog{queryable: queryable, exposed: exposed, now: now}
+	return &Catalog{queryable: queryable, exposed: exposed, now: now, refreshing: make(chan struct{}, 1), view: &view{}}
 }
 
 // SetRules replaces the rules.
@@ -100,9 +92,9 @@ func (c *Catalog) SetRules(compiled []*rules.Compiled) {
 	defer c.listMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Until they are refreshed, the old rules' mappings stay wanted.
-	c.rules, c.stale = compiled, true
-	c.loaded = c.now()
+	// Until the next view, the old rules' mappings stay wanted.
+	c.rules, c.loaded = compiled, c.now()
+	c.rulesVersion++
 	c.listAt = time.Time{}
 }
 
@@ -117,97 +109,18 @@ func (c *Catalog) Rules() []*rules.Compiled {
 func (c *Catalog) TypeOf(series string) model.MetricType {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.types[series]
+	return c.view.types[series]
 }
 
 // Mappings returns those of every metric, best first: the later rule wins, as in
 // prometheus-adapter, and then the earlier series name.
 func (c *Catalog) Mappings(ctx context.Context) (map[rules.Metric][]Mapping, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return c.mappings, nil
-}
-
-// refresh reads the names anew when they are old. c.mu is held.
-func (c *Catalog) refresh(ctx context.Context) error {
-	now := c.now()
-	if age := now.Sub(c.namesAt); c.mappings != nil && !c.stale && age >= 0 && age < namesMaxAge {
-		return nil
-	}
-	q, err := c.querier()
-	if err != nil {
-		return err
-	}
-	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
-	if err == nil && (c.readExposed() || c.mappings == nil || c.stale || !slices.Equal(names, c.names)) {
-		c.names = slices.Clone(names)
-		all := c.allNames()
-		c.mappings, c.stale = mappingsOf(c.rules, all, c.types), false
-		c.version++
-		maps.DeleteFunc(c.queries, func(m Mapping, _ map[string]Query) bool {
-			_, exists := slices.BinarySearch(all, m.Series)
-			return !exists || !slices.Contains(c.rules, m.Rule)
-		})
-	}
-	if closeErr := q.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return fmt.Errorf("read series names: %w", err)
-	}
-	c.namesAt = now
-	return nil
-}
-
-// allNames are those that are stored or exposed, sorted. c.mu is held.
-func (c *Catalog) allNames() []string {
-	all := slices.AppendSeq(slices.Clone(c.names), maps.Keys(c.labels))
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// readExposed reports whether targets expose other names than before. c.mu is held.
-func (c *Catalog) readExposed() (changed bool) {
-	if c.exposed == nil {
-		return false
-	}
-	exposed, version := c.exposed(c.exposedVersion)
-	if version == c.exposedVersion {
-		return false
-	}
-	c.exposedVersion = version
-	c.labels = make(map[string][]string, len(exposed))
-	c.types = make(map[string]model.MetricType, len(exposed))
-	for _, e := range exposed {
-		// Several jobs may expose it.
-		if known, ok := c.labels[e.Name]; ok && !slices.Equal(known, e.LabelNames) {
-			e.LabelNames = slices.Concat(known, e.LabelNames)
-			slices.Sort(e.LabelNames)
-			e.LabelNames = slices.Compact(e.LabelNames)
-		}
-		c.labels[e.Name] = e.LabelNames
-		if known, ok := c.types[e.Name]; ok && known != e.Type {
-			e.Type = model.MetricTypeUnknown
-		}
-		c.types[e.Name] = e.Type
-	}
-	return true
-}
-
-func mappingsOf(compiled []*rules.Compiled, names []string, types map[string]model.MetricType) map[rules.Metric][]Mapping {
-	mappings := make(map[rules.Metric][]Mapping, len(names))
-	for _, r := range slices.Backward(compiled) {
-		for _, series := range names {
-			if name, ok := r.MetricName(series, types[series]); ok {
-				metric := rules.Metric{API: r.API, Name: name}
-				mappings[metric] = append(mappings[metric], Mapping{r, series})
-			}
-		}
-	}
-	return mappings
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.mappings, nil
 }
 
 // Reads returns the matchers on the metric name of each selector that making a metric
@@ -215,7 +128,7 @@ func mappingsOf(compiled []*rules.Compiled, names []string, types map[string]mod
 func (c *Catalog) Reads(metric rules.Metric) (all [][]*labels.Matcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, m := range c.mappings[metric] {
+	for _, m := range c.view.mappings[metric] {
 		if _, known := c.queries[m][""]; !known {
 			expr, err := m.Rule.Placeholder(m.Series)
 			if err != nil {
@@ -297,7 +210,7 @@ type Exposure struct {
 func (c *Catalog) Exposure() Exposure {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Exposure{Labels: c.labels, Version: c.exposedVersion, Known: c.exposed != nil}
+	return Exposure{Labels: c.view.labels, Version: c.view.exposedVersion, Known: c.exposed != nil}
 }
 
 // MatchingNames returns the names that matchers on the metric name match.

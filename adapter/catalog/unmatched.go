@@ -77,8 +77,8 @@ func (c *Catalog) inForce() ([]*rules.Compiled, time.Time) {
 func (c *Catalog) namesSince(at time.Time, known uint64) (names []string, version uint64, isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.namesAt.Before(at) || c.version == known {
+	if c.viewAt.Before(at) || c.view.version == known {
 		return nil, known, false
 	}
-	return c.allNames(), c.version, true
+	return c.view.all, c.view.version, true
 }

@@ -201,8 +201,9 @@ func (t *Tracker) settle(d *Demand) {
 }
 
 // Run calls apply with what is wanted, first at once and then whenever that changes, until
-// ctx is done. It also keeps Options.File.
-func (t *Tracker) Run(ctx context.Context, apply func(*Demand)) error {
+// ctx is done. apply is called again when it has returned an error. Run also keeps
+// Options.File.
+func (t *Tracker) Run(ctx context.Context, apply func(context.Context, *Demand) error) error {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	var last string
@@ -215,7 +216,9 @@ func (t *Tracker) Run(ctx context.Context, apply func(*Demand)) error {
 		if err == nil {
 			if key := d.key(); first || key != last {
 				last, applied = key, time.Now()
-				apply(d)
+				if err := apply(ctx, d); err != nil {
+					last = ""
+				}
 			}
 			t.save(d, false)
 		}

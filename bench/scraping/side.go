@@ -1,6 +1,7 @@
 package scraping
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -63,7 +64,11 @@ func startPromlet(options scrape.Options, kept []string, cfg *config.Config, gro
 		return nil, fmt.Errorf("make scrape manager: %w", err)
 	}
 	if options.OnDemand {
-		manager.SetDemand(scrape.Demand{Wanted: func(name string) bool { return slices.Contains(kept, name) }})
+		wanted := func(name string) bool { return slices.Contains(kept, name) }
+		if err := manager.SetDemand(context.Background(), scrape.Demand{Wanted: wanted}); err != nil {
+			manager.Stop()
+			return nil, err
+		}
 	}
 	if err := manager.Apply(cfg.ScrapeConfigs, groups); err != nil {
 		manager.Stop()

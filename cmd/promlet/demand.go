@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 	"time"
 
@@ -44,6 +45,6 @@ func (a *app) exposed(known uint64) ([]catalog.Exposed, uint64) {
 }
 
 // wanted makes the scraper store the series that are read.
-func (a *app) wanted(d *demand.Demand) {
-	a.scraper.SetDemand(scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
+func (a *app) wanted(ctx context.Context, d *demand.Demand) error {
+	return a.scraper.SetDemand(ctx, scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
 }

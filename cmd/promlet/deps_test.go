@@ -18,6 +18,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	forbidden := []struct{ pkg, dep, reason string }{
 		{"scrape", module, "scrape knows targets and an appendable, nothing of promlet"},
 		{"scrape/internal/body", module, "a body is read by the decisions on names, and its errors are reasons"},
+		{"scrape/internal/budget", module, "bytes are counted, whatever they are"},
 		{"scrape/internal/names", module, "names are known without bodies, and shortened as reasons are"},
 		{"scrape/internal/reason", module, "a reason is a text"},
 		{"tsdb/querycost", module, "the cost of an expression needs no database"},
@@ -88,10 +89,10 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	// The rooms of a package, and which of them each may know.
 	rooms := map[string][]string{
 		"tsdb":                  {"tsdb/querycost"},
-		"scrape":                {"scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
-		"scrape/seriesroom":     {"scrape/internal/names", "scrape/internal/reason"},
-		"scrape/internal/body":  {"scrape/internal/names", "scrape/internal/reason"},
-		"scrape/internal/names": {"scrape/internal/reason"},
+		"scrape":                {"scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
+		"scrape/seriesroom":     {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
+		"scrape/internal/body":  {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
+		"scrape/internal/names": {"scrape/internal/budget", "scrape/internal/reason"},
 		"adapter/rules":         {"adapter/objects", "adapter/boundedtemplate", "tsdb/querycost"},
 		"adapter/catalog":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "tsdb", "tsdb/querycost"},
 		"adapter/demand":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
@@ -134,7 +135,7 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi",
+		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
 		"adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",

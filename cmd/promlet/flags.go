@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	config_util "github.com/prometheus/common/config"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -42,6 +42,8 @@ type options struct {
 	enforceNamespaceLabel    bool
 	exemptNamespaces         []string
 	ignoreNamespaceSelectors bool
+	monitorTargetLimit       int
+	namespaceTargetLimit     int
 
 	ingest           string
 	demandTTL        time.Duration
@@ -78,8 +80,8 @@ type options struct {
 	reload                           <-chan os.Signal
 	allowedNetworks, refusedNetworks []string
 	destinations                     destination.Policy // of these
-	// scrapeClient is added to how targets are reached; not a flag.
-	scrapeClient []config_util.HTTPClientOption
+	// dialTarget makes connections to targets, within destinations; not a flag.
+	dialTarget func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Defaults of the flags that are promlet's own.
@@ -89,6 +91,9 @@ const (
 	defaultScrapeInterval = 30 * time.Second
 	// defaultScrapeTimeout is Prometheus's.
 	defaultScrapeTimeout = 10 * time.Second
+	// A target takes up to 50 KiB beside what its scrapes are charged for: at the limits, two
+	// fifths of the memory in deploy/.
+	defaultMonitorTargetLimit, defaultNamespaceTargetLimit = 2000, 2000
 	// defaultSecurePort is above 1023, so that no capability is needed.
 	defaultSecurePort = 6443
 	// defaultWebListenAddress is reached by kubectl port-forward.
@@ -124,6 +129,9 @@ func newOptions() *options {
 	// read-only.
 	o.serving.ServerCert.CertDirectory = ""
 	o.serving.ServerCert.PairName = "promlet"
+	o.dialTarget = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return o.destinations.DialContext(ctx, network, address)
+	}
 	o.addFlags()
 	return o
 }
@@ -138,6 +146,8 @@ func (o *options) addFlags() {
 	monitors.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
 	monitors.StringVar(&o.monitorNamespaceSelector, "monitor-namespace-selector", "", "Label selector of the Namespaces whose ServiceMonitors and PodMonitors are used. Empty: all.")
 	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
+	monitors.IntVar(&o.monitorTargetLimit, "monitor-target-limit", defaultMonitorTargetLimit, "Maximum number of targets of a ServiceMonitor or PodMonitor. One with more is rejected. 0: no limit. Those of --config have none.")
+	monitors.IntVar(&o.namespaceTargetLimit, "namespace-target-limit", defaultNamespaceTargetLimit, "Maximum number of targets of all monitors and annotated objects of a namespace. Beyond it, those with the most are rejected. 0: no limit.")
 
 	// Not the label's name, as the operator has it: promlet's default rules read no other.
 	monitors.BoolVar(&o.enforceNamespaceLabel, "enforce-namespace-label", false, "Give all series of a monitor the label namespace of the monitor, over namespaceSelector, relabelings, metricRelabelings and honorLabels, so that no tenant can write metrics of another. An Event tells monitors that are overruled.")
@@ -205,6 +215,8 @@ func (o *options) validate() error {
 	check(o.queryMaxSamples > 0, "query-max-samples", o.queryMaxSamples, aboveZero)
 	check(o.queryMaxConcurrency > 0, "query-max-concurrency", o.queryMaxConcurrency, aboveZero)
 	check(o.seriesLimit >= 0, "series-limit", o.seriesLimit, "give 0 for no limit, or a number above it")
+	check(o.monitorTargetLimit >= 0, "monitor-target-limit", o.monitorTargetLimit, "give 0 for no limit, or a number above it")
+	check(o.namespaceTargetLimit >= 0, "namespace-target-limit", o.namespaceTargetLimit, "give 0 for no limit, or a number above it")
 	check(o.seriesBytesLimit >= 0, "series-bytes-limit", o.seriesBytesLimit, "give 0 for a part of the memory limit, or a number above it")
 	check(o.dataDir != "", "data-dir", `""`, "name a directory")
 	check(o.ingest == ingestDemand || o.ingest == ingestAll, "ingest", o.ingest, "choose demand or all")

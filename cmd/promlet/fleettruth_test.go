@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -126,7 +127,7 @@ func (w *watched) apply() {
 func (w *watched) collect() {
 	w.begun = time.Now()
 	wanted := func(name string) bool { return name == "http_requests_total" || name == "queue_depth" }
-	w.scraper.SetDemand(scrape.Demand{Wanted: wanted})
+	require.NoError(w.t, w.scraper.SetDemand(context.Background(), scrape.Demand{Wanted: wanted}))
 	w.note("collection begins")
 }
 

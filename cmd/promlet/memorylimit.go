@@ -12,17 +12,21 @@ import (
 // for memory that it does not count, such as mapped blocks.
 const memoryShare = 0.9
 
-// seriesShare is the part of that for series. The rest is for what is being scraped and
-// answered, and for garbage.
-const seriesShare = 0.4
+// The parts of that for series, for scrapes under way, and for the names that targets
+// expose. The rest is for what is answered and watched, and for garbage.
+const (
+	seriesShare = 0.4
+	scrapeShare = 0.25
+	namesShare  = 0.15
+)
 
-// seriesBytes returns how much memory series may take, 0 for no limit.
-func seriesBytes() int64 {
+// partOfMemory returns a part of the Go runtime's memory limit, in bytes; 0 without a limit.
+func partOfMemory(share float64) int64 {
 	limit := debug.SetMemoryLimit(-1) // which only reads it
 	if limit == math.MaxInt64 {
 		return 0
 	}
-	return int64(float64(limit) * seriesShare)
+	return int64(float64(limit) * share)
 }
 
 // limitMemory sets the Go runtime's memory limit from the cgroup's, unless

@@ -19,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	config_util "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
@@ -40,7 +39,7 @@ func TestMain(m *testing.M) {
 		run(func() *options {
 			opts := newOptions()
 			if socket := os.Getenv(podNetwork); socket != "" {
-				opts.scrapeClient = append(opts.scrapeClient, config_util.WithDialContextFunc(dialPods(socket, opts)))
+				opts.dialTarget = dialPods(socket, opts)
 			}
 			return opts
 		})

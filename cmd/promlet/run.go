@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	config_util "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
@@ -52,17 +51,19 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	scraper, err := scrape.NewManager(scrape.Options{
-		Appendable:        db,
-		Logger:            logger.With("component", "scrape"),
-		Registerer:        registry,
-		UserAgent:         "promlet/" + buildVersion(),
-		HTTPClientOptions: append([]config_util.HTTPClientOption{config_util.WithDialContextFunc(opts.destinations.DialContext)}, opts.scrapeClient...),
-		OnDemand:          opts.ingest == ingestDemand,
-		Namespace:         opts.enforcement().Namespace,
-		NoCompression:     !opts.scrapeCompression,
-		SampleLimit:       opts.sampleLimit(),
-		SeriesRoom:        room,
-		Owner:             discovery.Owner,
+		Appendable:    db,
+		Logger:        logger.With("component", "scrape"),
+		Registerer:    registry,
+		UserAgent:     "promlet/" + buildVersion(),
+		DialContext:   opts.dialTarget,
+		OnDemand:      opts.ingest == ingestDemand,
+		Namespace:     opts.enforcement().Namespace,
+		NoCompression: !opts.scrapeCompression,
+		SampleLimit:   opts.sampleLimit(),
+		SeriesRoom:    room,
+		ScrapeMemory:  partOfMemory(scrapeShare),
+		NameMemory:    partOfMemory(namesShare),
+		Owner:         discovery.Owner,
 	})
 	if err != nil {
 		return err
@@ -136,6 +137,8 @@ func (o *options) discovery(file configfile.File, events record.EventRecorder, r
 		Events:                   events,
 		Registerer:               registry,
 		Annotations:              o.scrapeAnnotations,
+		MonitorTargetLimit:       o.monitorTargetLimit,
+		NamespaceTargetLimit:     o.namespaceTargetLimit,
 	}
 }
 
@@ -241,7 +244,9 @@ func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("find out which series are read: %w", err)
 	}
-	a.wanted(demand)
+	if err := a.wanted(ctx, demand); err != nil {
+		return nil, nil, err
+	}
 	ready := a.readiness().ready
 	server, err := a.server(ctx, ready)
 	if err != nil || a.opts.webListenAddress == "" {

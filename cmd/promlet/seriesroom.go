@@ -32,7 +32,7 @@ const (
 
 // seriesRoom returns the room for series in memory, nil for no limit.
 func (o *options) seriesRoom() *seriesroom.Room {
-	return seriesroom.New(seriesroom.Limits{Series: o.seriesLimit, Bytes: cmp.Or(o.seriesBytesLimit, seriesBytes())})
+	return seriesroom.New(seriesroom.Limits{Series: o.seriesLimit, Bytes: cmp.Or(o.seriesBytesLimit, partOfMemory(seriesShare))})
 }
 
 // removeEnded removes series that have ended from memory when others find no room, at most

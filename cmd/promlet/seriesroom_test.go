@@ -39,7 +39,7 @@ func newCrowd(t *testing.T, dir string, limits seriesroom.Limits) *crowd {
 	scraper, err := scrape.NewManager(scrape.Options{Appendable: db, SeriesRoom: room, Owner: discovery.Owner})
 	require.NoError(t, err)
 	t.Cleanup(scraper.Stop)
-	scraper.SetDemand(scrape.Demand{Vital: func(string) bool { return true }})
+	require.NoError(t, scraper.SetDemand(t.Context(), scrape.Demand{Vital: func(string) bool { return true }}))
 	return &crowd{
 		t: t, groups: map[string][]*targetgroup.Group{},
 		app: &app{opts: &options{}, logger: slog.New(slog.DiscardHandler), db: db, room: room, scraper: scraper},

@@ -1,6 +1,9 @@
 package body
 
-import "github.com/promlet/promlet/scrape/internal/names"
+import (
+	"github.com/promlet/promlet/scrape/internal/budget"
+	"github.com/promlet/promlet/scrape/internal/names"
+)
 
 // Answer is what a target answered: a body, on loan, and its content type. The zero
 // value is an empty one.
@@ -10,6 +13,7 @@ type Answer struct {
 	// they are, "" for none.
 	FallbackType string
 
+	loan   *budget.Loan
 	body   buffer
 	kept   int     // bytes, even if the body was not read to its end
 	filter *filter // that the body was read through; nil if it is as it was sent
@@ -55,5 +59,6 @@ func (a *Answer) Decisions() *names.Decisions {
 func (a *Answer) Release() {
 	a.body.release()
 	a.filter.release()
+	a.loan.End()
 	*a = Answer{}
 }

@@ -3,8 +3,6 @@ package body
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"math"
 	"math/bits"
@@ -12,15 +10,19 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
 const (
-	// freeSize is the size up to which a buffer is not counted against the memory for
-	// bodies: small targets never wait for large ones.
-	freeSize = 256 << 10
+	// seatSize is what every scrape takes of the memory once its target has begun to
+	// answer. It holds a filter, a first buffer and small things.
+	seatSize = 96 << 10
+	// firstSize is the size up to which a buffer is a part of seatSize.
+	firstSize = 32 << 10
+	// gunzipSize is what a decompressor takes.
+	gunzipSize = 64 << 10
 	// spare is the capacity left behind the last byte of a body.
 	// textparse.NewPromParser appends a byte and would otherwise copy the body, and
 	// Locate needs the body itself.
@@ -33,9 +35,7 @@ const (
 // Pools lends what reading a body takes.
 type Pools struct {
 	buffers [bits.UintSize + 1]sync.Pool // of *[]byte, by length of the capacity in bits
-	memory  *semaphore.Weighted          // nil: no limit
-	total   int64                        // of memory
-	gauge   prometheus.Gauge
+	memory  *budget.Budget
 
 	gunzips sync.Pool // of *gunzip
 	filters sync.Pool // of *filter
@@ -47,14 +47,10 @@ type gunzip struct {
 	out *gzip.Reader
 }
 
-// NewPools makes empty pools. memory is how many bytes the buffers above 256 KiB may
-// take together, 0 for no limit; the gauge shows how many they take.
+// NewPools makes empty pools. memory is how many bytes all scrapes may take together while
+// they read and parse, 0 for no limit; the gauge shows how many they take.
 func NewPools(memory int64, gauge prometheus.Gauge) *Pools {
-	p := &Pools{gauge: gauge}
-	if memory > 0 {
-		p.memory, p.total = semaphore.NewWeighted(memory), memory
-	}
-	return p
+	return &Pools{memory: budget.New(memory, seatSize+gunzipSize, gauge)}
 }
 
 func (p *Pools) gunzip() *gunzip {
@@ -71,39 +67,28 @@ func (p *Pools) putGunzip(z *gunzip) {
 
 // buffer holds a body, on loan. The zero value is an empty body.
 type buffer struct {
-	bytes   []byte
-	from    *Pools
-	counted int64 // bytes counted against the memory for bodies
+	bytes []byte
+	from  *Pools
+	loan  *budget.Loan
 }
 
-// release gives the buffer back. bytes must not be used any more.
+// release gives the buffer back. bytes must not be used any more. The loan goes on.
 func (b *buffer) release() {
 	if b.from == nil {
 		return
 	}
 	b.from.put(b.bytes)
-	b.from.uncount(b.counted)
 	*b = buffer{}
 }
 
-var (
-	// errNoMemory is returned when a body needs more memory than all bodies together
-	// may take.
-	errNoMemory = errors.New("body does not fit into the memory for bodies")
-	// ErrMemoryBusy is returned when other bodies hold the memory. Before the body is
-	// read it is returned when ctx ends first. Later it is returned at once: bodies that
-	// wait for each other would wait until their timeouts.
-	ErrMemoryBusy = errors.New("memory for bodies is in use")
-)
-
-// read reads r to its end into a buffer. hint is the expected size. A body of limit
-// bytes or more is an error; limit 0 is none. On an error nothing is lent, and n is how
-// many bytes had been read.
-func (p *Pools) read(ctx context.Context, r io.Reader, hint int, limit int64) (_ buffer, n int, err error) {
+// read reads r to its end into a buffer, and charges what is above firstSize to the loan.
+// hint is the expected size. A body of limit bytes or more is an error; limit 0 is none. On
+// an error nothing is lent, and n is how many bytes had been read.
+func (p *Pools) read(ctx context.Context, loan *budget.Loan, r io.Reader, hint int, limit int64) (_ buffer, n int, err error) {
 	if limit <= 0 {
 		limit = math.MaxInt64 / 2
 	}
-	b := buffer{from: p}
+	b := buffer{from: p, loan: loan}
 	whole := false
 	defer func() {
 		// After a panic of r as well.
@@ -112,7 +97,7 @@ func (p *Pools) read(ctx context.Context, r io.Reader, hint int, limit int64) (_
 		}
 	}()
 	size := capacityFor(int(min(int64(hint), limit)) + spare)
-	if b.counted, err = p.count(ctx, size); err != nil {
+	if err := loan.Wait(ctx, charged(size)); err != nil {
 		return buffer{}, 0, err
 	}
 	b.bytes = p.get(size)
@@ -139,54 +124,26 @@ func (p *Pools) read(ctx context.Context, r io.Reader, hint int, limit int64) (_
 	}
 }
 
-// grow moves the body to a larger buffer. During the move both are counted.
+// grow moves the body to a larger buffer. During the move both are charged. It does not
+// wait: bodies that wait for each other would wait until their timeouts.
 func (b *buffer) grow(size int) error {
-	n, err := b.from.countable(size)
-	if err != nil {
+	before, now := charged(cap(b.bytes)), charged(size)
+	if err := b.loan.Try(now); err != nil {
 		return err
 	}
-	if n > 0 && !b.from.memory.TryAcquire(n) {
-		return ErrMemoryBusy
-	}
-	b.from.gauge.Add(float64(n))
 	buf := append(b.from.get(size), b.bytes...)
 	b.from.put(b.bytes)
-	b.from.uncount(b.counted)
-	b.bytes, b.counted = buf, n
+	b.loan.Return(before)
+	b.bytes = buf
 	return nil
 }
 
-// count counts a first buffer of size bytes, as soon as there is memory for it.
-func (p *Pools) count(ctx context.Context, size int) (counted int64, err error) {
-	n, err := p.countable(size)
-	if n == 0 || err != nil {
-		return 0, err
+// charged is how much of a buffer of that size is charged.
+func charged(size int) int64 {
+	if size <= firstSize {
+		return 0
 	}
-	if err := p.memory.Acquire(ctx, n); err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrMemoryBusy, err)
-	}
-	p.gauge.Add(float64(n))
-	return n, nil
-}
-
-// countable is how many bytes are counted for a buffer of size bytes.
-func (p *Pools) countable(size int) (int64, error) {
-	n := int64(size)
-	if n <= freeSize || p.memory == nil {
-		return 0, nil
-	}
-	if n > p.total {
-		return 0, fmt.Errorf("%w (%d of %d bytes)", errNoMemory, n, p.total)
-	}
-	return n, nil
-}
-
-func (p *Pools) uncount(n int64) {
-	if n == 0 {
-		return
-	}
-	p.memory.Release(n)
-	p.gauge.Sub(float64(n))
+	return int64(size)
 }
 
 // capacityFor rounds size up to the capacity of a buffer that is kept, if there is one.

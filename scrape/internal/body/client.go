@@ -30,6 +30,7 @@ func newClient(cfg config_util.HTTPClientConfig, opts []config_util.HTTPClientOp
 			return nil, err
 		}
 	}
+	client.Transport = exchanges{client.Transport}
 	if cfg.FollowRedirects {
 		client.CheckRedirect = policy.check
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
@@ -38,7 +40,10 @@ type Options struct {
 	// SizeLimit is the size in bytes that a body must stay below, after decompression.
 	// 0 is no limit.
 	SizeLimit int64
-	// HTTPClient is passed on when the client is made.
+	// Dial makes the connections. Nil is that of a [net.Dialer].
+	Dial DialFunc
+	// HTTPClient is passed on when the client is made. A dial function there replaces
+	// Dial, and leaves the headers of answers uncounted.
 	HTTPClient []config_util.HTTPClientOption
 }
 
@@ -56,7 +61,15 @@ type Fetcher struct {
 // NewFetcher makes the Fetcher of a checked job. An error says what is wrong with its
 // settings, or with a file that they name.
 func NewFetcher(cfg *config.ScrapeConfig, opts Options) (*Fetcher, error) {
-	client, err := newClient(cfg.HTTPClientConfig, opts.HTTPClient)
+	dial := opts.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	client, err := newClient(cfg.HTTPClientConfig, append([]config_util.HTTPClientOption{
+		config_util.WithDialContextFunc(counted(dial)),
+		// HTTP/2 buffers up to 4 MiB a target before they are read.
+		config_util.WithHTTP2Disabled(),
+	}, opts.HTTPClient...))
 	if err != nil {
 		return nil, err
 	}
@@ -100,80 +113,119 @@ func acceptHeader(protocols []config.ScrapeProtocol, escaping model.EscapingSche
 	return b.String()
 }
 
-// Fetch gets a URL within timeout, and no longer than ctx lasts. hint is the expected
-// size of the body. With decisions, a text body has only the lines that these do not
-// skip; nil keeps it whole. The caller releases the answer, after an error as well.
-func (f *Fetcher) Fetch(ctx context.Context, target string, timeout time.Duration, hint int, d *names.Decisions) (Answer, error) {
+// Fetch gets a URL within timeout, and no longer than ctx lasts. What it takes in memory
+// is charged to the owner. hint is the expected size of the body. With decisions, a text
+// body has only the lines that these do not skip; nil keeps it whole. The caller releases
+// the answer, after an error as well.
+func (f *Fetcher) Fetch(ctx context.Context, owner, target string, timeout time.Duration, hint int, d *names.Decisions) (Answer, error) {
+	got := Answer{FallbackType: f.fallbackType, loan: f.pools.memory.Loan(owner)}
+	ended := false
+	defer func() {
+		// After a panic, of a decompressor for example.
+		if !ended {
+			got.Release()
+		}
+	}()
+	err := f.fetch(ctx, &got, target, timeout, hint, d)
+	ended = true
+	return got, err
+}
+
+func (f *Fetcher) fetch(ctx context.Context, got *Answer, target string, timeout time.Duration, hint int, d *names.Decisions) error {
+	exchange, ctx := newExchange(ctx, got.loan)
+	resp, err := f.request(ctx, target, timeout)
+	if err == nil {
+		defer closeBody(resp)
+		err = exchange.seat()
+	} else if failure := exchange.failure(); failure != nil {
+		err = failure
+	} else if timedOut(ctx) {
+		return fmt.Errorf("timed out after %s without an answer: %w", timeout, context.DeadlineExceeded)
+	}
+	if err != nil {
+		return busy(ctx, timeout, withShortURL(err))
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s%s", reason.HTTPStatus, reason.Shorten(resp.Status, reason.MaxExcerpt))
+	}
+	got.ContentType = resp.Header.Get("Content-Type")
+	if n := len(got.ContentType); n > maxContentType {
+		return fmt.Errorf("content type of %d bytes: %s", n, reason.Excerpt([]byte(got.ContentType)))
+	}
+	switch err := f.decode(ctx, resp, got, hint, d); {
+	case err == nil, !timedOut(ctx), errors.Is(err, budget.ErrBusy):
+		return busy(ctx, timeout, err)
+	default:
+		return fmt.Errorf("timed out after %s with %d bytes of the body read: %w", timeout, got.Sent(), context.DeadlineExceeded)
+	}
+}
+
+// request makes the request and returns the answer to it.
+func (f *Fetcher) request(ctx context.Context, target string, timeout time.Duration) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
-		return Answer{}, err
+		return nil, err
 	}
 	req.Header.Set("Accept", f.accept)
 	req.Header.Set("Accept-Encoding", f.acceptEncoding)
 	req.Header.Set("User-Agent", f.userAgent)
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
+	return f.client.Do(req)
+}
 
-	resp, err := f.client.Do(req)
-	if err != nil {
-		if timedOut(ctx) {
-			return Answer{}, fmt.Errorf("timed out after %s without an answer: %w", timeout, context.DeadlineExceeded)
-		}
-		return Answer{}, withShortURL(err)
+// busy says that the timeout is over in an error about memory that is in use.
+func busy(ctx context.Context, timeout time.Duration, err error) error {
+	if timedOut(ctx) && errors.Is(err, budget.ErrBusy) {
+		return fmt.Errorf("timed out after %s: %w", timeout, err)
 	}
-	defer closeBody(resp)
-
-	if resp.StatusCode != http.StatusOK {
-		return Answer{}, fmt.Errorf("%s%s", reason.HTTPStatus, reason.Shorten(resp.Status, reason.MaxExcerpt))
-	}
-	contentType := resp.Header.Get("Content-Type")
-	if len(contentType) > maxContentType {
-		return Answer{}, fmt.Errorf("content type of %d bytes: %s", len(contentType), reason.Excerpt([]byte(contentType)))
-	}
-	got, err := f.decode(ctx, resp, contentType, hint, d)
-	switch {
-	case err == nil, !timedOut(ctx):
-		return got, err
-	case errors.Is(err, ErrMemoryBusy):
-		return got, fmt.Errorf("timed out after %s: %w", timeout, err)
-	default:
-		return got, fmt.Errorf("timed out after %s with %d bytes of the body read: %w", timeout, got.Sent(), context.DeadlineExceeded)
-	}
+	return err
 }
 
 // decode reads the body of a response, decompressed.
-func (f *Fetcher) decode(ctx context.Context, resp *http.Response, contentType string, hint int, d *names.Decisions) (Answer, error) {
+func (f *Fetcher) decode(ctx context.Context, resp *http.Response, got *Answer, hint int, d *names.Decisions) error {
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "gzip":
+		if err := got.loan.Wait(ctx, gunzipSize); err != nil {
+			return err
+		}
 		z := f.pools.gunzip()
 		defer f.pools.putGunzip(z)
 		z.in.Reset(resp.Body)
 		if err := z.out.Reset(z.in); err != nil {
-			return Answer{}, gzipError(err, 0)
+			return gzipError(err, 0)
 		}
-		got, err := f.Read(ctx, z.out, contentType, hint, d)
-		return got, gzipError(err, got.Sent())
+		err := f.read(ctx, z.out, got, hint, d)
+		return gzipError(err, got.Sent())
 	case "zstd", "br", "deflate", "compress":
-		return Answer{}, fmt.Errorf("content encoding %q was not asked for and is not supported", enc)
+		return fmt.Errorf("content encoding %q was not asked for and is not supported", enc)
 	default:
 		// Odd values ("utf-8") occur with bodies that are not encoded.
-		got, err := f.Read(ctx, resp.Body, contentType, hint, d)
+		err := f.read(ctx, resp.Body, got, hint, d)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = fmt.Errorf("connection closed after %d bytes of the body: %w", got.Sent(), err)
 		}
-		return got, err
+		return err
 	}
 }
 
 // Read reads a body that is not compressed. The other arguments are those of Fetch.
 func (f *Fetcher) Read(ctx context.Context, r io.Reader, contentType string, hint int, d *names.Decisions) (Answer, error) {
-	got := Answer{ContentType: contentType, FallbackType: f.fallbackType}
+	got := Answer{ContentType: contentType, FallbackType: f.fallbackType, loan: f.pools.memory.Loan("")}
+	err := f.read(ctx, r, &got, hint, d)
+	return got, err
+}
+
+func (f *Fetcher) read(ctx context.Context, r io.Reader, got *Answer, hint int, d *names.Decisions) (err error) {
 	if d != nil && isText(got.mediaType()) {
-		got.filter = f.pools.filter(r, d, f.sizeLimit)
+		// The counts by name, here and where the body is parsed.
+		if err := got.loan.Wait(ctx, 2*4*int64(d.Numbers())); err != nil {
+			return err
+		}
+		got.filter = f.pools.filter(got.loan, r, d, f.sizeLimit)
 		r = got.filter
 	}
-	var err error
-	got.body, got.kept, err = f.pools.read(ctx, r, hint, f.sizeLimit)
-	return got, err
+	got.body, got.kept, err = f.pools.read(ctx, got.loan, r, hint, f.sizeLimit)
+	return err
 }
 
 func gzipError(err error, n int) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
@@ -15,6 +16,10 @@ const (
 	filterChunk = 32 << 10
 	// maxRuns is how many runs of passed lines a filter knows the places of.
 	maxRuns = 16 << 10
+	// runSize is what each takes in memory, and keptRuns how many a filter keeps room for.
+	runSize, keptRuns = 16, 1 << 10
+	// maxTypeLine is the longest skipped type that a filter keeps.
+	maxTypeLine = 4 << 10
 )
 
 // filter reads a text body and passes on the lines that have to be parsed: those that
@@ -26,6 +31,7 @@ const (
 // not reported.
 type filter struct {
 	from      *Pools
+	loan      *budget.Loan // beside the filterChunk in seatSize
 	src       io.Reader
 	decisions *names.Decisions
 	limit     int64 // of bytes; 0 is none
@@ -89,13 +95,13 @@ type Skipped struct {
 type lineRun struct{ at, line int }
 
 // filter lends a filter for a body.
-func (p *Pools) filter(src io.Reader, d *names.Decisions, limit int64) *filter {
+func (p *Pools) filter(loan *budget.Loan, src io.Reader, d *names.Decisions, limit int64) *filter {
 	f, ok := p.filters.Get().(*filter)
 	if !ok {
 		f = &filter{buf: make([]byte, filterChunk)}
 	}
 	*f = filter{
-		from: p, src: src, decisions: d, limit: limit,
+		from: p, loan: loan, src: src, decisions: d, limit: limit,
 		buf: f.buf, previous: f.previous[:0], typeLine: f.typeLine[:0], line: 1,
 		skipped: Skipped{Numbers: f.skipped.Numbers[:0], runs: f.skipped.runs[:0]},
 	}
@@ -110,7 +116,10 @@ func (f *filter) release() {
 	if len(f.buf) > filterChunk {
 		f.buf = make([]byte, filterChunk)
 	}
-	f.src, f.decisions, f.run, f.err = nil, nil, nil, nil
+	if cap(f.skipped.runs) > keptRuns {
+		f.skipped.runs = nil
+	}
+	f.loan, f.src, f.decisions, f.run, f.err = nil, nil, nil, nil, nil
 	f.from.filters.Put(f)
 }
 
@@ -197,12 +206,14 @@ func (f *filter) pass(n int) {
 
 // begin notes that the line with a number is passed on next.
 func (f *filter) begin(line int) {
-	if len(f.skipped.runs) == maxRuns {
-		line = 0 // From here on the place is not known.
+	runs := len(f.skipped.runs)
+	if full := runs == cap(f.skipped.runs); runs == maxRuns || full && f.loan.Try(2*int64(runs)*runSize) != nil {
+		f.skipped.runs[runs-1].line = 0 // From there on the place is not known.
 	}
-	if len(f.skipped.runs) <= maxRuns {
-		f.skipped.runs = append(f.skipped.runs, lineRun{at: f.passed, line: line})
+	if runs > 0 && f.skipped.runs[runs-1].line == 0 {
+		return
 	}
+	f.skipped.runs = append(f.skipped.runs, lineRun{at: f.passed, line: line})
 }
 
 // fill reads more of the body, after the part of a line that is left in buf.
@@ -215,7 +226,13 @@ func (f *filter) fill() error {
 		if len(f.buf) > maxToken {
 			return fmt.Errorf("line %d: longer than %d bytes: %s", f.line, maxToken, reason.Excerpt(f.buf[:maxToken]))
 		}
-		f.buf = append(f.buf, make([]byte, len(f.buf))...)
+		// The old one goes on being charged as well: nobody knows when its memory is free.
+		if err := f.loan.Try(2 * int64(len(f.buf))); err != nil {
+			return fmt.Errorf("line %d: longer than %d bytes: %w", f.line, len(f.buf), err)
+		}
+		larger := make([]byte, 2*len(f.buf))
+		copy(larger, f.buf)
+		f.buf = larger
 	}
 	room := f.buf[f.end:]
 	if left := f.limit - f.sent; f.limit > 0 && int64(len(room)) > left {
@@ -338,7 +355,7 @@ func (f *filter) passComment(line []byte) bool {
 		n = max(0, bytes.IndexByte(rest, ' '))
 	}
 	typ := labelTypeOf(rest[min(n+1, len(rest)-1) : len(rest)-1])
-	if pass || typ == strangeType {
+	if pass || typ == strangeType || len(line) > maxTypeLine {
 		f.bodyType, f.passedType = typ, typ
 		return true
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/model/textparse"
 
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
@@ -31,6 +32,13 @@ const (
 	omType   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 	pbType   = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 )
+
+func unlimited() *budget.Loan { return testPools(0).memory.Loan("") }
+
+// testFilter makes a filter that may take any memory.
+func testFilter(src io.Reader, d *names.Decisions, limit int64) *filter {
+	return testPools(0).filter(unlimited(), src, d, limit)
+}
 
 // unzipped returns the body of an exporter.
 func unzipped(t testing.TB, name string) []byte {
@@ -46,7 +54,7 @@ func unzipped(t testing.TB, name string) []byte {
 // decisionsOn are the decisions of a job whose targets expose the names of a body, some
 // of which are wanted.
 func decisionsOn(t testing.TB, body []byte, contentType string, wanted func(string) bool) *names.Decisions {
-	table := names.NewTable(nil, true, names.NewDemand(wanted, nil, nil), new(atomic.Uint64))
+	table := names.NewTable(nil, true, names.NewDemand(wanted, nil, nil), new(atomic.Uint64), nil)
 	p, err := textparse.New(body, contentType, nil, textparse.ParserOptions{})
 	require.NoError(t, err)
 	found := table.Decisions().Findings()
@@ -76,7 +84,7 @@ func decisionsOn(t testing.TB, body []byte, contentType string, wanted func(stri
 // the number of all.
 func wantedSamples(body []byte, contentType string, wanted func(string) bool) (samples []string, n int, err error) {
 	p, _ := textparse.New(body, contentType, nil, textparse.ParserOptions{})
-	families := names.NewFamilies()
+	families := names.NewFamilies(nil)
 	var family *names.Family
 	for {
 		entry, err := p.Next()
@@ -123,7 +131,7 @@ func TestFilterSkipsWhatNobodyReads(t *testing.T) {
 	f := func(wanted, want string, samples int) {
 		t.Helper()
 		d := decisionsOn(t, body, textType, func(name string) bool { return name == wanted })
-		flt := testPools(0).filter(bytes.NewReader(body), d, 0)
+		flt := testFilter(bytes.NewReader(body), d, 0)
 		require.Equal(t, want, string(passed(t, flt)))
 		require.Equal(t, samples, flt.skipped.Samples)
 		require.Equal(t, samples, flt.skipped.Kept)
@@ -142,7 +150,7 @@ func TestFilterKeepsTypesRight(t *testing.T) {
 	d := decisionsOn(t, known, textType, func(name string) bool { return name == "b" })
 	f := func(body, want string) {
 		t.Helper()
-		require.Equal(t, want, string(passed(t, testPools(0).filter(strings.NewReader(body), d, 0))))
+		require.Equal(t, want, string(passed(t, testFilter(strings.NewReader(body), d, 0))))
 	}
 	f("# TYPE a histogram\na 1\n# TYPE b gauge\nb 2\n", "# TYPE b gauge\nb 2\n")
 	f("# TYPE a histogram\na 1\nb 2\nb 3\n", "# TYPE a histogram\nb 2\nb 3\n")
@@ -174,7 +182,7 @@ func TestFilterGivesUp(t *testing.T) {
 		"# HELP ":                            "# HELP ",
 		"# HELP  a\n":                        "# HELP  a\n",
 	} {
-		require.Equal(t, want, string(passed(t, testPools(0).filter(strings.NewReader(body), d, 0))), body)
+		require.Equal(t, want, string(passed(t, testFilter(strings.NewReader(body), d, 0))), body)
 	}
 }
 
@@ -194,7 +202,7 @@ func TestFilterPieces(t *testing.T) {
 		strings.NewReader(body.String()), iotest.OneByteReader(strings.NewReader(body.String())),
 		iotest.HalfReader(strings.NewReader(body.String())), iotest.DataErrReader(strings.NewReader(body.String())),
 	} {
-		f := pool.filter(r, d, 0)
+		f := pool.filter(unlimited(), r, d, 0)
 		got := passed(t, f)
 		samples, kept, err := wantedSamples(got, textType, wanted)
 		require.NoError(t, err)
@@ -215,21 +223,21 @@ func TestFilterLimits(t *testing.T) {
 	d := decisionsOn(t, []byte("a 1\nb 1\n"), textType, func(name string) bool { return name == "b" })
 	pool := testPools(0)
 	body := strings.Repeat("a 1\n", 1000)
-	f := pool.filter(strings.NewReader(body), d, int64(len(body)+1))
+	f := pool.filter(unlimited(), strings.NewReader(body), d, int64(len(body)+1))
 	require.Empty(t, passed(t, f))
 	// Skipped bytes count as well.
-	_, err := io.ReadAll(pool.filter(strings.NewReader(body), d, int64(len(body))))
+	_, err := io.ReadAll(pool.filter(unlimited(), strings.NewReader(body), d, int64(len(body))))
 	require.Equal(t, "body_size", reason.LimitOf(err))
 
 	long := "b 1\na{x=\"" + strings.Repeat("x", 3*maxToken) + "\"} 1\n"
-	f = pool.filter(strings.NewReader(long), d, 0)
+	f = pool.filter(unlimited(), strings.NewReader(long), d, 0)
 	_, err = io.ReadAll(f)
 	require.ErrorContains(t, err, "line 2: longer than 1048576 bytes: \"a{x=")
 	f.release()
-	require.LessOrEqual(t, len(pool.filter(nil, d, 0).buf), filterChunk)
+	require.LessOrEqual(t, len(pool.filter(unlimited(), nil, d, 0).buf), filterChunk)
 
 	broken := errors.New("broken")
-	f = pool.filter(io.MultiReader(strings.NewReader("b 1\na 1\nb"), iotest.ErrReader(broken)), d, 0)
+	f = pool.filter(unlimited(), io.MultiReader(strings.NewReader("b 1\na 1\nb"), iotest.ErrReader(broken)), d, 0)
 	got, err := io.ReadAll(f)
 	require.ErrorIs(t, err, broken)
 	require.Equal(t, "b 1\nb", string(got))
@@ -243,7 +251,7 @@ func TestFilterOfRealBodies(t *testing.T) {
 			d := decisionsOn(t, body, contentType, wanted)
 			want, n, err := wantedSamples(body, contentType, wanted)
 			require.NoError(t, err)
-			f := testPools(0).filter(bytes.NewReader(body), d, 0)
+			f := testFilter(bytes.NewReader(body), d, 0)
 			got, kept, err := wantedSamples(passed(t, f), contentType, wanted)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
@@ -281,7 +289,7 @@ func FuzzFilter(f *testing.F) {
 			return
 		}
 		d := decisionsOn(t, bytes.Clone(body), contentType, wanted)
-		flt := testPools(0).filter(&smallReads{bytes.NewReader(body), int(piece)%100 + 1}, d, 0)
+		flt := testFilter(&smallReads{bytes.NewReader(body), int(piece)%100 + 1}, d, 0)
 		passed := passed(t, flt)
 		got, kept, err := wantedSamples(passed, contentType, wanted)
 		require.NoError(t, err)
@@ -301,7 +309,7 @@ func (p *smallReads) Read(b []byte) (int, error) { return p.Reader.Read(b[:min(l
 // Where every other line is wanted, the numbers of lines are known up to a bound.
 func TestRunsAreBounded(t *testing.T) {
 	d := decisionsOn(t, []byte("a 1\nb 1\n"), textType, func(name string) bool { return name == "b" })
-	f := testPools(0).filter(strings.NewReader(strings.Repeat("a 1\nb 1\n", 3*maxRuns)), d, 0)
+	f := testFilter(strings.NewReader(strings.Repeat("a 1\nb 1\n", 3*maxRuns)), d, 0)
 	text := passed(t, f)
 	require.LessOrEqual(t, len(f.skipped.runs), maxRuns+1)
 	require.Equal(t, 2, f.skipped.lineOf(text, 0))
@@ -318,7 +326,7 @@ func BenchmarkFilter(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		f := pool.filter(bytes.NewReader(text), d, 0)
+		f := pool.filter(unlimited(), bytes.NewReader(text), d, 0)
 		if _, err := io.Copy(io.Discard, f); err != nil {
 			b.Fatal(err)
 		}

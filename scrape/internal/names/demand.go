@@ -1,6 +1,7 @@
 package names
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,8 +20,12 @@ const (
 // notKnown marks numbers that no name has.
 const notKnown = Needs
 
-// maxRemembered bounds the answers that a Demand remembers. It asks again for others.
-const maxRemembered = 1 << 16
+const (
+	// maxRemembered bounds the answers that a Demand remembers. It asks again for others.
+	maxRemembered = 1 << 16
+	// maxRememberedBytes bounds their names.
+	maxRememberedBytes = 2 << 20
+)
 
 // Demand says how much each name is needed. It remembers the answers, because jobs share
 // most names.
@@ -29,6 +34,7 @@ type Demand struct {
 	made          time.Time
 
 	mu     sync.Mutex
+	bytes  int // of the names in needs and begun
 	needs  map[string]Need
 	begun  map[string]int64 // ms: since when names have been wanted
 	before *Demand          // the one that this one replaces, until this one is replaced
@@ -78,8 +84,9 @@ func (d *Demand) Since(name string) (int64, bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.begun) < maxRemembered {
-		d.begun[name] = begun
+	if len(d.begun) < maxRemembered && d.bytes+len(name) <= maxRememberedBytes {
+		d.bytes += len(name)
+		d.begun[strings.Clone(name)] = begun
 	}
 	return begun, true
 }
@@ -100,8 +107,9 @@ func (d *Demand) Of(name string) Need {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.needs) < maxRemembered {
-		d.needs[name] = n
+	if len(d.needs) < maxRemembered && d.bytes+len(name) <= maxRememberedBytes {
+		d.bytes += len(name)
+		d.needs[strings.Clone(name)] = n // A name may be a part of all labels of a series.
 	}
 	return n
 }

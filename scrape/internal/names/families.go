@@ -10,12 +10,16 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/prometheus/prometheus/model/metadata"
+
+	"github.com/promlet/promlet/scrape/internal/budget"
 )
 
 const (
 	// maxMetadata bounds the metadata kept per target, in bytes of names, help
 	// and units. Families above it have none.
 	maxMetadata = 1 << 20
+	// familyCost is what a family costs beside these.
+	familyCost = 150
 	// keepMetadata is for how many scrapes metadata outlives its family.
 	keepMetadata = 10
 )
@@ -24,6 +28,8 @@ const (
 // loop writes it and status pages read it. Texts are interned, because the targets of
 // a job all serve the same.
 type Families struct {
+	loan *budget.Loan
+
 	mu       sync.Mutex
 	families map[string]*Family // The keys are interned as well.
 	size     int
@@ -83,10 +89,21 @@ func (f *Family) Has(series string) bool {
 	return series == family
 }
 
-// NewFamilies returns an empty store.
-func NewFamilies() *Families {
-	return &Families{families: map[string]*Family{}}
+// NewFamilies returns an empty store. What it holds is charged to the loan, nil for none,
+// until Close: what finds no room there has no metadata.
+func NewFamilies(loan *budget.Loan) *Families {
+	return &Families{loan: loan, families: map[string]*Family{}}
 }
+
+// Close forgets everything.
+func (s *Families) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loan.Return(s.charged())
+	s.families, s.size = map[string]*Family{}, 0
+}
+
+func (s *Families) charged() int64 { return int64(s.size + familyCost*len(s.families)) }
 
 // update changes a family's metadata by set. It returns the family, or nil if there is
 // no room for it.
@@ -104,12 +121,22 @@ func (s *Families) update(name []byte, room int, set func(*Family)) *Family {
 	if !ok {
 		empty := unique.Make("")
 		f = &Family{typ: model.MetricTypeUnknown, name: unique.Make(string(name)), help: empty, unit: empty}
+		size := len(name) + f.size()
+		if s.loan.Try(int64(size+familyCost)) != nil {
+			return nil
+		}
 		s.families[f.Name()] = f
-		s.size += len(name) + f.size()
+		s.size += size
 	}
-	before := f.size()
+	before := *f
 	set(f)
-	s.size += f.size() - before
+	more := f.size() - before.size()
+	if more < 0 {
+		s.loan.Return(int64(-more))
+	} else if s.loan.Try(int64(more)) != nil {
+		*f, more = before, 0
+	}
+	s.size += more
 	f.seen = s.scrape
 	return f
 }
@@ -142,6 +169,8 @@ func (s *Families) Done(success bool, keep func(family string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if success {
+		before := s.charged()
+		defer func() { s.loan.Return(before - s.charged()) }()
 		s.peak = max(s.peak, len(s.families))
 		for name, f := range s.families {
 			if s.scrape-f.seen > keepMetadata || !keep(name) {

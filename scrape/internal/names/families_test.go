@@ -12,7 +12,7 @@ import (
 func TestFamilyHas(t *testing.T) {
 	f := func(series, fam string, typ model.MetricType, want bool) {
 		t.Helper()
-		require.Equal(t, want, NewFamilies().SetType([]byte(fam), typ).Has(series), "%s %s %s", series, fam, typ)
+		require.Equal(t, want, NewFamilies(nil).SetType([]byte(fam), typ).Has(series), "%s %s %s", series, fam, typ)
 	}
 	f("a", "a", model.MetricTypeGauge, true)
 	f("a_x", "a", model.MetricTypeGauge, false)
@@ -34,7 +34,7 @@ func TestFamilyHas(t *testing.T) {
 }
 
 func TestFamiliesAreBounded(t *testing.T) {
-	s := NewFamilies()
+	s := NewFamilies(nil)
 	help := []byte(strings.Repeat("x", 1000))
 	for i := range 5000 {
 		name := []byte(fmt.Sprint("family_", i))

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/model/relabel"
 
+	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
@@ -23,10 +25,17 @@ const (
 	maxNames = 20_000
 	// maxBytes bounds their texts, metadata and label names.
 	maxBytes = 4 << 20
+	// nameCost is what a name costs beside its texts: here, in the Decisions, and in what
+	// the caller makes of it.
+	nameCost = 1 << 10
+	// lineCost is that of a name that lines begin with, or of a family.
+	lineCost = 200
 	// maxText is the longest name, and the longest help, that is remembered.
 	maxText = 1 << 10
 	// forgetEvery is the least time between looks for names to forget.
 	forgetEvery = time.Minute
+	// checkEvery is the number of names between two looks at a context.
+	checkEvery = 256
 	// NoName is the number of names that are not remembered.
 	NoName = 0
 )
@@ -37,6 +46,7 @@ type Table struct {
 	rules    []*relabel.Config
 	onDemand bool
 	changes  *atomic.Uint64
+	loan     *budget.Loan
 
 	mu       sync.Mutex
 	demand   *Demand
@@ -87,10 +97,11 @@ func (e *Entry) size() int {
 
 // NewTable makes an empty table of a job with metric relabelling rules. Without
 // onDemand all series are stored and no line is skipped. changes is counted up
-// whenever a name comes or goes.
-func NewTable(rules []*relabel.Config, onDemand bool, d *Demand, changes *atomic.Uint64) *Table {
+// whenever a name comes or goes. What the table holds is charged to the loan, nil for
+// none, until Close: what finds no room there is not remembered.
+func NewTable(rules []*relabel.Config, onDemand bool, d *Demand, changes *atomic.Uint64, loan *budget.Loan) *Table {
 	t := &Table{
-		rules: rules, onDemand: onDemand, changes: changes, demand: d,
+		rules: rules, onDemand: onDemand, changes: changes, loan: loan, demand: d,
 		numbers: map[string]uint32{}, entries: make([]Entry, 1),
 		lines: map[string]Outcome{}, families: map[string]struct{}{},
 	}
@@ -98,14 +109,27 @@ func NewTable(rules []*relabel.Config, onDemand bool, d *Demand, changes *atomic
 	return t
 }
 
+// Close gives back what the table was charged for. It must not be used any more.
+func (t *Table) Close() { t.loan.End() }
+
 // Decisions returns the current decisions.
 func (t *Table) Decisions() *Decisions { return t.current.Load() }
 
 // SetDemand replaces the demand. It returns which of the names that targets expose
-// somebody reads from now on, and which nobody reads any more.
-func (t *Table) SetDemand(d *Demand) (begun, ended []string) {
+// somebody reads from now on, and which nobody reads any more. If ctx ends first it returns
+// its error, and the demand before stays.
+func (t *Table) SetDemand(ctx context.Context, d *Demand) (begun, ended []string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	needs := make([]Need, len(t.entries))
+	for i := range t.entries {
+		if i%checkEvery == 0 && ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if e := &t.entries[i]; e.used() {
+			needs[i] = d.Of(e.Name())
+		}
+	}
 	t.demand = d
 	for i := range t.entries {
 		e := &t.entries[i]
@@ -113,7 +137,7 @@ func (t *Table) SetDemand(d *Demand) (begun, ended []string) {
 			continue
 		}
 		before := e.Need
-		e.Need = d.Of(e.Name())
+		e.Need = needs[i]
 		switch {
 		case e.Series == 0 || (before == Unread) == (e.Need == Unread):
 		case before == Unread:
@@ -123,7 +147,7 @@ func (t *Table) SetDemand(d *Demand) (begun, ended []string) {
 		}
 	}
 	t.publish()
-	return begun, ended
+	return begun, ended, nil
 }
 
 // Read reports whether anybody reads any of the names.
@@ -160,7 +184,7 @@ func (t *Table) Number(lset labels.Labels, meta metadata.Metadata) uint32 {
 		return NoName
 	}
 	e := Entry{name: unique.Make(name), meta: unique.Make(shortened(meta)), labels: unique.Make(labelNames(lset))}
-	if len(t.entries)-len(t.free) > maxNames || t.bytes+e.size() > maxBytes {
+	if len(t.entries)-len(t.free) > maxNames || t.bytes+e.size() > maxBytes || t.loan.Try(int64(e.size()+nameCost)) != nil {
 		t.full = true // Learn makes room.
 		return NoName
 	}
@@ -200,12 +224,12 @@ func labelNames(lset labels.Labels) string {
 // Learn merges what a scrape found and updates the series counts: before and now are
 // how many series of each name the target's last scrape and this one held, by
 // number. It returns the counts in force for the target: now; or before, if numbers
-// have changed since the scrape began.
+// have changed since the scrape began, or if there is no room for now.
 func (t *Table) Learn(f Findings, before, now []uint32) []uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	changed := false
-	if f.of.Generation == t.generation.Load() {
+	if f.of.Generation == t.generation.Load() && t.hold(before, now) {
 		changed = t.count(before, now)
 	} else {
 		now = before // Names with series have kept their numbers.
@@ -215,19 +239,20 @@ func (t *Table) Learn(f Findings, before, now []uint32) []uint32 {
 		forgotten = t.forget()
 		t.full, t.forgot = false, now
 	}
+	added := false
 	for name, o := range f.lines {
 		if t.room(len(t.lines), len(name)) {
 			t.lines[unique.Make(name).Value()] = o // Mostly a name in entries.
-			t.bytes += len(name)
+			added = true
 		}
 	}
 	for name := range f.families {
 		if t.room(len(t.families), len(name)) {
 			t.families[unique.Make(name).Value()] = struct{}{}
-			t.bytes += len(name)
+			added = true
 		}
 	}
-	if changed || forgotten || len(f.lines) > 0 || len(f.families) > 0 {
+	if changed || forgotten || added {
 		t.publish()
 	}
 	if changed || forgotten {
@@ -241,18 +266,31 @@ func (t *Table) Learn(f Findings, before, now []uint32) []uint32 {
 func (t *Table) Remove(counted []uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.hold(counted, nil)
 	if t.count(counted, nil) {
 		t.changes.Add(1)
 	}
 }
 
-// room reports whether there is room for another name of so many bytes beside n names.
+// room makes room for another name of so many bytes beside n names, if there is any.
 func (t *Table) room(n, size int) bool {
-	if n >= 2*maxNames || t.bytes+size > maxBytes {
+	if n >= 2*maxNames || t.bytes+size > maxBytes || t.loan.Try(int64(size+lineCost)) != nil {
 		t.full = true
 		return false
 	}
+	t.bytes += size
 	return true
+}
+
+// hold charges a target's counts. It reports whether there is room for them.
+func (t *Table) hold(before, now []uint32) bool {
+	const size = 4
+	more := size * int64(len(now)-len(before))
+	if more <= 0 {
+		t.loan.Return(-more)
+		return true
+	}
+	return t.loan.Try(more) == nil
 }
 
 // count replaces one target's counts. It reports whether a name has come or gone.
@@ -278,6 +316,8 @@ func (t *Table) count(before, now []uint32) (changed bool) {
 // forget makes room: it forgets the names without series, the lines that begin with
 // names of theirs, and the families. The freed numbers are given to other names later.
 func (t *Table) forget() (freed bool) {
+	before := t.charged()
+	defer func() { t.loan.Return(before - t.charged()) }()
 	t.bytes = 0
 	for i := range t.entries {
 		e := &t.entries[i]
@@ -304,4 +344,9 @@ func (t *Table) forget() (freed bool) {
 		t.generation.Add(1)
 	}
 	return freed
+}
+
+// charged is what the loan holds for all that forget can forget.
+func (t *Table) charged() int64 {
+	return int64(t.bytes + nameCost*len(t.numbers) + lineCost*(len(t.lines)+len(t.families)))
 }

@@ -31,7 +31,7 @@ func scrape(t *Table, counted []uint32, help string, exposed ...string) []uint32
 }
 
 func newTestTable() *Table {
-	return NewTable(nil, true, NewDemand(nil, nil, nil), new(atomic.Uint64))
+	return NewTable(nil, true, NewDemand(nil, nil, nil), new(atomic.Uint64), nil)
 }
 
 // kept is how many bytes of texts the table holds.
