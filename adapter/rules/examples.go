@@ -1,11 +1,9 @@
 package rules
 
 import (
-	"math"
 	"regexp/syntax"
 	"slices"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -71,23 +69,4 @@ func shortest(re *syntax.Regexp) (text string) {
 		}
 	}
 	return ""
-}
-
-// Closest returns the name that differs least from one of those wanted, "" when all
-// differ in more than a third of their letters.
-func Closest(names []string, wanted ...string) string {
-	best, least := "", math.MaxInt
-	for _, name := range names {
-		for _, want := range wanted {
-			longer := max(len(name), len(want))
-			most := min(least, max(2, longer/3))
-			if longer-min(len(name), len(want)) > most {
-				continue // it differs by more in length alone
-			}
-			if d := levenshtein.ComputeDistance(name, want); d < most || d == most && (d < least || name < best) {
-				best, least = name, d
-			}
-		}
-	}
-	return best
 }

@@ -22,10 +22,10 @@
 // A new CA is trusted before it is used. It is first listed in ca.crt and in the
 // APIServices, beside the old one; only a minute later is a serving
 // certificate signed by it. When that time has come follows from the CA itself
-// (NotBefore), so replicas and restarts agree on it without talking. On top of
-// that, a process that sees an APIService without the new CA waits for as long
-// as what it has is valid.
+// (NotBefore), so replicas and restarts agree on it without talking. While an
+// APIService does not list the new CA, a process goes on serving its present
+// certificate, until that expires.
 //
-// Rights needed: create secrets in the namespace; get and update that Secret;
-// get and patch those APIServices.
+// Rights needed: get and update that Secret; create secrets in the namespace, if
+// it is not there; get and patch those APIServices.
 package servingcert

@@ -4,14 +4,14 @@
 //     ([Room.Storage]) and knows whose each series is.
 //   - [Account] is what one target has in the storage. The accounts of an owner share its room.
 //
-// Each owner has a share. Shares are equal, except that what an owner does not want is
-// divided among the others: where all want more than there is, the limit is cut into equal
-// parts; where one alone writes, it may have everything.
+// The limit is divided equally among the owners. An owner that needs less than its part
+// leaves the rest to the others; one that is alone may use all of it. What an owner has
+// above its part is borrowed.
 //
-// An owner below its share always finds room, while one above it gives back what it has
-// borrowed ([Account.Allowed]). Memory changes hands in this order, so it takes more than
-// the limit for a while, never more than ceilingPart above it. A series that has ended takes
-// memory until the storage removes it, and counts as its owner's until then.
+// An owner below its part gets room before the others have given theirs back
+// ([Account.Allowed]). Until they have, up to a quarter more than the limit is stored
+// (ceilingPart). A series that has ended takes memory until the storage removes it, and
+// counts as its owner's until then.
 //
 // The package starts no goroutines. Everything may be used from many.
 package seriesroom

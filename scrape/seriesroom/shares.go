@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// divide computes what each owner may have, whatever the others have: the level at which
-// the limit is used up, if those who want less have what they want and the others have
-// that. r.mu is held.
+// divide computes r.level, the largest part that an owner may have whatever the others have.
+// Owners that want less than an equal part get what they want, and the others get equal
+// parts of what is left. r.mu is held.
 func (r *Room) divide() {
 	for i, limit := range r.limits {
 		r.level[i] = limit

@@ -6,7 +6,7 @@
 //   - Series that nobody reads may not be stored ([Options.Selected]). Selecting such series starts their
 //     collection. If a selector finds nothing, infos says why. The values of the label
 //     __name__ list what targets expose ([Options.Names]), whether it is stored or not.
-//   - At most half as many requests are worked on at once as the engine runs queries, so that those who
+//   - At most a quarter as many requests are worked on at once as the engine runs queries, so that those who
 //     ask the engine directly get their turn. Bodies are bounded, and so are expressions, by the engine's
 //     parser.
 //   - There are no rules, alerts and Alertmanagers: their lists are empty. Targets that relabelling has

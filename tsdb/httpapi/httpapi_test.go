@@ -185,7 +185,7 @@ func TestTurnsAreBounded(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.code)
 	require.Equal(t, "timeout", a.ErrorType)
 	require.Contains(t, a.Error, "too many requests at once: 1 are worked on")
-	// Others that ask the engine have its other half.
+	// Others that ask the engine have the rest of its turns.
 	_, err := db.Instant(t.Context(), tsdb.Query{Expr: "1", At: time.Now()})
 	require.NoError(t, err)
 	close(goOn)
