@@ -47,6 +47,9 @@ type Options struct {
 	// Source returns where a stored series comes from, as scraping knows; false where it
 	// does not. Nil: it is not known of any.
 	Source func(series labels.Labels) (tsdb.Source, bool)
+	// Ready returns why no value can be right yet, such as before the first scrapes: then none is
+	// given, and the error says why. Nil: values are given always.
+	Ready func() error
 	// Interval is how often series whose source is not known get a sample. One without a
 	// sample for two intervals has no value. 0 is 30s.
 	Interval time.Duration
@@ -94,9 +97,12 @@ func NewProvider(opts Options) (*Provider, error) {
 	if opts.Source == nil {
 		opts.Source = func(labels.Labels) (tsdb.Source, bool) { return tsdb.Source{}, false }
 	}
+	if opts.Ready == nil {
+		opts.Ready = func() error { return nil }
+	}
 	p := &Provider{metrics: newMetrics()}
 	v := &values.Evaluator{
-		DB: opts.DB, Source: opts.Source, Logger: opts.Logger, Now: opts.Now,
+		DB: opts.DB, Source: opts.Source, Logger: opts.Logger, Now: opts.Now, Ready: opts.Ready,
 		Objects:   objects.Reader{Lister: opts.Objects},
 		Kinds:     objects.NewKinds(opts.Mapper, opts.Now),
 		Catalog:   catalog.New(opts.DB, opts.Exposed, opts.Now),

@@ -142,7 +142,7 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 		app: limitedAppender{
 			AppenderV2: app,
 			limits:     &l.settings.limits,
-			maxTime:    timestamp.FromTime(time.Now().Add(maxAhead)),
+			maxTime:    timestamp.FromTime(l.manager.opts.Now().Add(maxAhead)),
 		},
 	}
 	err = a.all()

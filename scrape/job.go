@@ -23,6 +23,7 @@ type job struct {
 
 	// limitErr is set while the job has more targets than target_limit.
 	limitErr atomic.Pointer[error]
+	begun    time.Time // [Target.Begun]
 	// changes are [Target.Changes]. They are replaced, never changed.
 	changes []time.Time
 }

@@ -142,7 +142,7 @@ func (l *loop) end() {
 func (l *loop) writeEnd() error {
 	// The last scrape may have been in this very millisecond, or have a scheduled time
 	// that is still to come.
-	now := max(timestamp.FromTime(time.Now()), l.last+1)
+	now := max(timestamp.FromTime(l.manager.opts.Now()), l.last+1)
 	at := timestamp.Time(now)
 	app := l.newAppender()
 	_, err := l.appendBody(app, body.Answer{}, at, time.Time{})

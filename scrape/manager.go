@@ -53,7 +53,8 @@ func NewManager(opts Options) (*Manager, error) {
 	if opts.Appendable == nil {
 		return nil, errors.New("scrape: Options.Appendable is nil")
 	}
-	m := &Manager{opts: opts.withDefaults(), sources: newSources(), demand: names.NewDemand(nil, nil, nil), jobs: map[string]*job{}}
+	opts = opts.withDefaults()
+	m := &Manager{opts: opts, sources: newSources(opts.Now), demand: names.NewDemand(nil, nil, nil), jobs: map[string]*job{}}
 	m.parsing = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
@@ -94,6 +95,11 @@ func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 	if m.stopped {
 		return ErrStopped
 	}
+	return m.apply(cfgs, groups)
+}
+
+// apply is Apply with applyMu held.
+func (m *Manager) apply(cfgs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 	next := make(map[string]*job, len(cfgs))
 	seen := make(map[string]bool, len(cfgs))
 	var ch change
@@ -153,7 +159,7 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 		return nil, err
 	}
 	if j == nil {
-		j = &job{loops: map[uint64]*loop{}}
+		j = &job{loops: map[uint64]*loop{}, begun: m.opts.Now()}
 	} else if j.plan.settings != p.settings {
 		ch.unused = append(ch.unused, j.plan.settings)
 	}
@@ -175,7 +181,7 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 			old.keepCounts = l.settings == old.settings
 		}
 	}
-	others := ch.affected(next)
+	others := ch.affected(next, m.opts.Now())
 	stopAll(ch.old)
 	for _, l := range ch.fresh {
 		l.takeOver()
@@ -208,7 +214,7 @@ const significant = 20
 
 // affected returns the loops that go on of jobs with a significant change: enough targets come or go, or become
 // ready or unready, that the load of the others changes. They are scraped soon, so that their rates show it.
-func (ch *change) affected(next map[string]*job) (others []*loop) {
+func (ch *change) affected(next map[string]*job, now time.Time) (others []*loop) {
 	changes := map[*job]int{}
 	touched := make(map[*loop]bool, len(ch.old)+len(ch.fresh))
 	for _, l := range ch.old {
@@ -230,7 +236,7 @@ func (ch *change) affected(next map[string]*job) (others []*loop) {
 		if n := changes[j]; n == 0 || n*significant < len(j.loops) {
 			continue
 		}
-		j.noteChange(time.Now())
+		j.noteChange(now)
 		if !j.plan.settings.names.Read() {
 			continue
 		}
@@ -315,6 +321,12 @@ func (m *Manager) Stop() {
 		return
 	}
 	m.stopped = true
+	m.endAll()
+	m.metrics.unregister()
+}
+
+// endAll ends all loops, without stale markers. applyMu is held.
+func (m *Manager) endAll() {
 	var ch change
 	for _, j := range m.jobs {
 		ch.removeJob(j)
@@ -323,5 +335,25 @@ func (m *Manager) Stop() {
 		l.keepSeries = true
 	}
 	m.carryOut(&ch, map[string]*job{})
-	m.metrics.unregister()
+}
+
+// Restart ends all loops as Stop does, calls between while nothing is appended, and scrapes the same targets as a new
+// Manager would: nothing has been collected before. It returns the error of between.
+func (m *Manager) Restart(between func() error) error {
+	m.applyMu.Lock()
+	defer m.applyMu.Unlock()
+	if m.stopped {
+		return ErrStopped
+	}
+	var cfgs []*config.ScrapeConfig
+	groups := map[string][]*targetgroup.Group{}
+	for name, j := range m.jobs {
+		cfgs = append(cfgs, j.plan.given)
+		groups[name] = j.plan.groups
+	}
+	m.endAll()
+	m.sources.clear()
+	err := between()
+	_ = m.apply(cfgs, groups) // Its errors are those of the last Apply.
+	return err
 }

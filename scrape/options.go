@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	config_util "github.com/prometheus/common/config"
@@ -63,6 +64,9 @@ type Options struct {
 	// Registerer receives the Manager's own metrics, promlet_scrape_*, until Stop. Nil:
 	// none are exported. Two Managers need two registerers.
 	Registerer prometheus.Registerer
+
+	// Now is the clock that samples are stamped by; nil is time.Now.
+	Now func() time.Time
 
 	// UserAgent is the User-Agent header of the requests. Empty is
 	// DefaultUserAgent; the binary sets promlet/<version>.
@@ -146,6 +150,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = DefaultUserAgent

@@ -48,7 +48,7 @@ func (l *loop) start(wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.schedule.quick = true
-	l.schedule.due = time.Now().Add(wait)
+	l.schedule.due = l.manager.opts.Now().Add(wait)
 	l.schedule.timer = time.AfterFunc(wait, l.run)
 }
 
@@ -65,7 +65,7 @@ func (l *loop) scrapeSoon(wait time.Duration) {
 		s.again = true
 		return
 	}
-	now := time.Now()
+	now := l.manager.opts.Now()
 	wait = max(wait, min(soonGap, soonGap-now.Sub(s.last)))
 	// A timer that has fired already leads to a scrape that sees the new demand.
 	if now.Add(wait).Before(s.due) && s.timer.Stop() {
@@ -84,7 +84,7 @@ func (l *loop) run() {
 	}
 	l.schedule.scraping = true
 	interval := l.targetSettings.interval
-	at := align(time.Now().Round(0), l.key, interval)
+	at := align(l.manager.opts.Now().Round(0), l.key, interval)
 	l.schedule.last = at
 	l.mu.Unlock()
 
@@ -98,8 +98,9 @@ func (l *loop) run() {
 	l.schedule.scraping = false
 	stopped := l.schedule.stopped
 	if !stopped {
-		wait := l.schedule.next(time.Now().Round(0), l.key, interval)
-		l.schedule.due = time.Now().Add(wait)
+		now := l.manager.opts.Now()
+		wait := l.schedule.next(now.Round(0), l.key, interval)
+		l.schedule.due = now.Add(wait)
 		l.schedule.timer.Reset(wait)
 	}
 	l.mu.Unlock()

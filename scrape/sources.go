@@ -36,6 +36,9 @@ type Target struct {
 	Job, Namespace string
 	// Interval is the time between scrapes.
 	Interval time.Duration
+	// Begun is when scraping of the target's job began. Samples from before that are those of an earlier process,
+	// if it was scraped then.
+	Begun time.Time
 	// LastScrape is the time of the last scrape that succeeded, FailingSince that of the first one after it
 	// that failed. Ended is when the target was removed. Each is zero if that has not happened.
 	LastScrape, FailingSince, Ended time.Time
@@ -53,6 +56,7 @@ const keepEnded = 2 * time.Minute
 
 // sources knows where each stored series comes from.
 type sources struct {
+	now   func() time.Time
 	seed  maphash.Seed
 	ranks atomic.Uint64
 
@@ -92,8 +96,15 @@ type endedTarget struct {
 	series []uint64
 }
 
-func newSources() *sources {
-	return &sources{seed: maphash.MakeSeed(), by: map[uint64]*source{}}
+func newSources(now func() time.Time) *sources {
+	return &sources{now: now, seed: maphash.MakeSeed(), by: map[uint64]*source{}}
+}
+
+// clear forgets all series.
+func (s *sources) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.by, s.ended = map[uint64]*source{}, nil
 }
 
 // origin makes the origin of the series of a target of the job.
@@ -101,7 +112,7 @@ func (s *sources) origin(j *job, of *settings, t discovered) *origin {
 	o := &origin{}
 	o.now.Store(&Target{
 		ID: maphash.String(s.seed, t.url), Rank: s.ranks.Add(1), Job: of.jobName, Namespace: of.namespace.namespace,
-		Interval: t.settings.interval, Changes: j.changes,
+		Interval: t.settings.interval, Begun: j.begun, Changes: j.changes,
 	})
 	return o
 }
@@ -155,7 +166,7 @@ func (s *sources) drop(id uint64, of *origin) {
 
 // end notes that a target was removed. Its series are kept for a while.
 func (s *sources) end(of *origin, series []labels.Labels) {
-	now := time.Now()
+	now := s.now()
 	of.update(func(t *Target) { t.Ended = now })
 	ended := endedTarget{of: of, series: make([]uint64, len(series))}
 	for i, one := range series {

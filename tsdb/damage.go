@@ -1,11 +1,15 @@
 package tsdb
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
@@ -145,4 +149,53 @@ func isStorage(name string) bool {
 func isBlock(name string) bool {
 	_, err := ulid.ParseStrict(name)
 	return err == nil
+}
+
+const (
+	// startsFile holds the times of starts that did not come to Settled, in milliseconds.
+	startsFile = "starts.json"
+	// maxStarts is the start, of those within startsWithin that did not come to Settled, that does without the
+	// samples: reading them may be what kills the process.
+	maxStarts    = 3
+	startsWithin = 10 * time.Minute
+)
+
+// errStarts is the reason to set samples aside with which no start has succeeded.
+var errStarts = fmt.Errorf("started %d times within %s without getting ready", maxStarts, startsWithin)
+
+// countStart notes a start, and returns errStarts if it is one too many.
+func (db *DB) countStart() error {
+	if !db.opts.CountStarts {
+		return nil
+	}
+	path := filepath.Join(db.opts.Dir, startsFile)
+	now := db.opts.Now()
+	var starts []int64
+	if b, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(b, &starts) // what is damaged counts nothing
+	}
+	starts = slices.DeleteFunc(starts, func(ms int64) bool { return now.Sub(time.UnixMilli(ms)).Abs() > startsWithin })
+	var reason error
+	if len(starts)+1 >= maxStarts {
+		starts, reason = nil, errStarts
+	}
+	b, err := json.Marshal(append(starts, now.UnixMilli()))
+	if err == nil {
+		err = os.WriteFile(path, b, 0o666) //nolint:gosec // As the storage's files.
+	}
+	if err != nil {
+		db.opts.Logger.Debug("the start was not counted", "err", err)
+	}
+	return reason
+}
+
+// Settled notes that the start has succeeded: the caller has read, stored and answered.
+func (db *DB) Settled() error {
+	if !db.opts.CountStarts {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(db.opts.Dir, startsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("note a successful start: %w", err)
+	}
+	return nil
 }

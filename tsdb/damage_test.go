@@ -43,7 +43,7 @@ func fixture(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	db := openIn(t, dir, small)
-	db.store.DisableCompactions() // by itself, for here they come at fixed steps
+	db.epoch.store.DisableCompactions() // by itself, for here they come at fixed steps
 	for step := range fixtureSteps {
 		for _, kind := range []string{"made", "late", "ballast", "more_ballast"} {
 			if k := kinds[kind]; step >= k.first {
@@ -51,10 +51,10 @@ func fixture(t *testing.T) string {
 			}
 		}
 		if step == 200 || step == 300 || step == 380 {
-			require.NoError(t, db.store.Compact(t.Context()))
+			require.NoError(t, db.epoch.store.Compact(t.Context()))
 		}
 	}
-	db.store.ForceHeadMMap()
+	db.epoch.store.ForceHeadMMap()
 	require.NoError(t, db.Close())
 	require.Len(t, glob(t, dir, "01*"), 3)
 	require.Len(t, glob(t, dir, "wal/checkpoint.*"), 1)
@@ -278,7 +278,7 @@ func TestSetAside(t *testing.T) {
 			var log journal
 			db := openIn(t, w.dir, small, func(o *Options) { o.Logger = log.logger(slog.LevelInfo) })
 			require.ErrorContains(t, db.Damage(), problem)
-			require.Equal(t, 1, strings.Count(log.String(), "its samples are set aside"), log.String())
+			require.Equal(t, 1, strings.Count(log.String(), "they are set aside"), log.String())
 			require.Empty(t, stored(t, db, "made", 0))
 			require.NotEmpty(t, glob(t, w.dir, asideDir+"/01*"))
 			require.FileExists(t, filepath.Join(w.dir, "other.json"))

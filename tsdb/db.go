@@ -11,11 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/model/histogram"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
@@ -36,7 +37,7 @@ var ErrClosed = errors.New("the database is closed")
 // DB is an open data directory. All methods may be called at the same time.
 type DB struct {
 	opts    Options
-	store   *promtsdb.DB
+	clock   *clock
 	engine  *engine
 	slots   *slots
 	arenas  arenas
@@ -44,18 +45,24 @@ type DB struct {
 	seed    maphash.Seed
 	lock    fileutil.Releaser
 	parser  parser.Parser
-	metrics *prometheus.Registry
-	stats   *promtsdb.DBStats
-	damage  error
+	metrics *prometheus.Registry // of the engine
 
 	features features.Collector
 
-	closing context.Context // ends when Close begins
-	cancel  context.CancelFunc
-	running sync.WaitGroup // queries of Instant, and work begun by Begin
-	mu      sync.Mutex     // orders begin and Close
-	once    sync.Once
-	err     error // of Close
+	unstored atomic.Pointer[error] // of the last commit, nil if it was stored
+	crowded  atomic.Bool           // the disk is full, and there are blocks to remove
+
+	closing  context.Context // ends when Close begins
+	cancel   context.CancelFunc
+	renewing sync.Mutex // held by Renew and Close
+	once     sync.Once
+	err      error // of Close
+
+	mu     sync.Mutex
+	epoch  *epoch // nil while there is none
+	epochs uint64 // so far
+	closed bool
+	damage error
 }
 
 var (
@@ -68,6 +75,10 @@ var (
 // all samples into the directory corrupt inside it, replacing earlier ones there, and starts empty. It logs a
 // warning, and Damage returns the reason.
 //
+// So it does with samples that are newer than the clock, for then the clock has been set back, and with
+// Options.CountStarts when no start has succeeded lately. If the disk is full, it removes what was set aside, then
+// the oldest block, then all the rest; if that does not help it opens all the same, and Storing returns the error.
+//
 // It fails when Options are wrong, with ErrLocked when the directory is in use, and when the system
 // refuses to read or write it.
 func Open(opts Options) (*DB, error) {
@@ -79,19 +90,50 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
-	db := &DB{opts: opts, lock: lock, parser: newParser(), heavy: make(turn, 1), seed: maphash.MakeSeed(), features: features.NewRegistry()}
+	db := &DB{
+		opts: opts, clock: newClock(opts.Now), lock: lock, parser: newParser(), heavy: make(turn, 1), seed: maphash.MakeSeed(), features: features.NewRegistry(),
+		metrics: prometheus.NewRegistry(),
+	}
 	db.closing, db.cancel = context.WithCancel(context.Background())
+	db.openEngine()
 	if err := db.open(); err != nil {
 		db.cancel()
-		return nil, errors.Join(fmt.Errorf("data directory %q: %w", opts.Dir, advise(err)), lock.Release())
-	}
-	if opts.Registerer != nil {
-		if err := opts.Registerer.Register(db.metrics); err != nil {
-			db.opts.Registerer = nil
-			return nil, errors.Join(fmt.Errorf("register metrics: %w", err), db.Close())
-		}
+		return nil, errors.Join(err, lock.Release())
 	}
 	return db, nil
+}
+
+// open makes the first epoch.
+func (db *DB) open() error {
+	if db.opts.Registerer != nil {
+		if err := db.opts.Registerer.Register(db.metrics); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	for _, reason := range []error{db.countStart(), db.recordClock()} {
+		if reason == nil {
+			continue
+		}
+		if err := db.startWithout(reason); err != nil && !isFull(err) {
+			return db.notOpened(err)
+		}
+	}
+	err := db.openRoom()
+	if err != nil && !isFull(err) {
+		return db.notOpened(err)
+	}
+	if err != nil {
+		db.unstored.Store(&err)
+		db.opts.Logger.Warn("Nothing can be stored", "dir", db.opts.Dir, "err", err)
+	}
+	return nil
+}
+
+func (db *DB) notOpened(err error) error {
+	if db.opts.Registerer != nil {
+		db.opts.Registerer.Unregister(db.metrics)
+	}
+	return fmt.Errorf("data directory %q: %w", db.opts.Dir, advise(err))
 }
 
 // lockDir makes the directory and takes the lock that Prometheus takes too. The lock goes with the
@@ -132,27 +174,43 @@ func refused(err error) bool {
 	return false
 }
 
-// open opens the storage on the directory, or on an empty one if it is damaged, and starts the engine.
-func (db *DB) open() error {
+// openData opens the storage on the directory, or on an empty one if it is damaged.
+func (db *DB) openData() error {
 	err := checkData(db.opts.Dir)
 	if err == nil {
 		err = db.openStore()
 	}
-	if err != nil && !refused(err) {
-		db.damage = err
-		if err := setAside(db.opts.Dir); err != nil {
-			return err
-		}
-		db.opts.Logger.Warn("The data directory is damaged: its samples are set aside, and promlet starts without them",
-			"dir", db.opts.Dir, "problem", db.damage, "kept", asideDir)
-		err = db.openStore()
-	}
-	if err != nil {
+	if err == nil || refused(err) {
 		return err
 	}
+	if err := db.startWithout(err); err != nil {
+		return err
+	}
+	return db.openStore()
+}
+
+// startWithout sets the samples aside for a reason.
+func (db *DB) startWithout(reason error) error {
+	if err := setAside(db.opts.Dir); err != nil {
+		return err
+	}
+	db.setDamage(reason)
+	db.opts.Logger.Warn("The samples in the data directory cannot be used: they are set aside, and promlet starts without them",
+		"dir", db.opts.Dir, "problem", reason, "kept", asideDir)
+	return nil
+}
+
+func (db *DB) setDamage(reason error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.damage = reason
+}
+
+// openEngine makes the engine.
+func (db *DB) openEngine() {
 	db.slots = newSlots(db.opts.MaxConcurrency, db.opts.QueryTimeout)
 	db.engine = &engine{maxSamples: db.opts.MaxSamples, Engine: promql.NewEngine(promql.EngineOpts{
-		Logger:                   db.quietLogger(),
+		Logger:                   quietLogger(db.closing, db.opts.Logger),
 		Reg:                      db.metrics,
 		MaxSamples:               db.opts.MaxSamples,
 		Timeout:                  db.opts.QueryTimeout,
@@ -164,10 +222,10 @@ func (db *DB) open() error {
 		FeatureRegistry:          db.features,
 		Parser:                   db.parser,
 	})}
-	return nil
 }
 
-// openStore gives each attempt a registry of its own: a failed one leaves its metrics registered.
+// openStore opens the storage and makes it the current one. Each attempt has a registry of its own: a failed one leaves
+// its metrics registered.
 //
 // It removes the head's full chunks from the disk. They hold only what the log holds too, and spare its replay a part
 // of the work. Each names its series by a number that the log gave out. If the log loses the record of that
@@ -177,8 +235,8 @@ func (db *DB) openStore() (err error) {
 	if err := os.RemoveAll(filepath.Join(db.opts.Dir, chunksDir)); err != nil {
 		return err
 	}
-	db.metrics = prometheus.NewRegistry()
-	db.stats = promtsdb.NewDBStats()
+	e := &epoch{metrics: prometheus.NewRegistry(), stats: promtsdb.NewDBStats()}
+	e.ctx, e.end = context.WithCancel(db.closing)
 	opts := db.opts.storage()
 	opts.FeatureRegistry = db.features
 	if db.opts.SeriesCallback != nil {
@@ -186,77 +244,89 @@ func (db *DB) openStore() (err error) {
 		defer callback.done.Store(true)
 		opts.SeriesLifecycleCallback = callback
 	}
-	db.store, err = promtsdb.Open(db.opts.Dir, db.quietLogger(), db.metrics, opts, db.stats)
-	return err
-}
-
-func (db *DB) quietLogger() *slog.Logger {
-	return slog.New(quiet{db.opts.Logger.Handler(), db.closing})
+	var opened atomic.Pointer[promtsdb.DB]
+	opts.BlocksToDelete = func(blocks []*promtsdb.Block) map[ulid.ULID]struct{} { return db.blocksToDelete(opened.Load(), blocks) }
+	store, err := promtsdb.Open(db.opts.Dir, quietLogger(e.ctx, db.opts.Logger), e.metrics, opts, e.stats)
+	if err != nil {
+		e.end()
+		return err
+	}
+	e.store = store
+	opened.Store(store)
+	if ahead := time.UnixMilli(e.newest()).Sub(db.opts.Now()); ahead > maxClockStep {
+		e.end()
+		return errors.Join(fmt.Errorf("%w back by %s, or more, since the newest sample", ErrClockSet, ahead.Round(time.Second)), store.Close())
+	}
+	if err := db.beginEpoch(e); err != nil {
+		e.end()
+		return err
+	}
+	return nil
 }
 
 // AppenderV2 implements storage.AppendableV2. What was committed survives the process, however it
-// ends. After Close, appending gives ErrClosed.
+// ends. After Close, appending gives ErrClosed, and while there is no storage ErrRenewed.
 func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	if db.closing.Err() != nil {
-		return closedAppender{}
+	e, err := db.enter()
+	if err != nil {
+		return noAppender{err}
 	}
-	return db.store.AppenderV2(ctx)
+	defer e.leave()
+	return &appender{AppenderV2: e.store.AppenderV2(ctx), db: db, epoch: e}
 }
 
 // Querier implements storage.Queryable: mint and maxt are milliseconds since 1970, both inclusive. It
-// must be closed before the DB is.
+// must be closed before the DB is. While there is no storage it finds nothing.
 func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
-	if db.closing.Err() != nil {
-		return nil, ErrClosed
+	e, err := db.enter()
+	if errors.Is(err, ErrRenewed) {
+		return storage.NoopQuerier(), nil
 	}
-	return db.store.Querier(mint, maxt)
+	if err != nil {
+		return nil, err
+	}
+	q, err := e.store.Querier(mint, maxt)
+	if err != nil {
+		e.leave()
+		return nil, err
+	}
+	return &querier{Querier: q, epoch: e}, nil
 }
 
 // Engine returns the PromQL engine for use with this DB as the storage.Queryable. Its limits are those
 // of Options and shared with Instant.
 func (db *DB) Engine() promql.QueryEngine { return db.engine }
 
-// Damage returns why Open set the samples in the data directory aside, nil when it did not.
-func (db *DB) Damage() error { return db.damage }
+// Damage returns why Open or Renew set samples aside, nil when neither did.
+func (db *DB) Damage() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.damage
+}
 
 // Close ends running queries of Instant and what Begin began, waits for them and for the storage to write what it holds, and
 // unlocks the directory. Calling it again waits for the first call and returns the same.
 func (db *DB) Close() error {
 	db.once.Do(func() {
 		db.mu.Lock()
+		db.closed = true
 		db.cancel()
 		db.mu.Unlock()
-		db.running.Wait()
+		db.renewing.Lock()
+		defer db.renewing.Unlock()
+		var errs []error
+		if e := db.endEpoch(); e != nil {
+			errs = append(errs, db.closeStore(e.store))
+		}
 		if db.opts.Registerer != nil {
 			db.opts.Registerer.Unregister(db.metrics)
 		}
-		if err := errors.Join(db.engine.Close(), db.store.Close(), db.lock.Release()); err != nil {
+		if err := errors.Join(append(errs, db.engine.Close(), db.Settled(), db.lock.Release())...); err != nil {
 			db.err = fmt.Errorf("close data directory %q: %w", db.opts.Dir, err)
 		}
 	})
 	return db.err
 }
-
-// begin counts a query in, unless Close has begun.
-func (db *DB) begin() error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.closing.Err() != nil {
-		return ErrClosed
-	}
-	db.running.Add(1)
-	return nil
-}
-
-// closedAppender is what AppenderV2 gives after Close.
-type closedAppender struct{}
-
-func (closedAppender) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AppendV2Options) (storage.SeriesRef, error) {
-	return 0, ErrClosed
-}
-
-func (closedAppender) Commit() error   { return ErrClosed }
-func (closedAppender) Rollback() error { return nil }
 
 // quiet passes on warnings and errors, and the rest as debug: the storage tells each step of each
 // compaction as information. Once Close has begun all is debug: the storage then calls a compaction that
@@ -264,6 +334,10 @@ func (closedAppender) Rollback() error { return nil }
 type quiet struct {
 	slog.Handler
 	closing context.Context
+}
+
+func quietLogger(closing context.Context, logger *slog.Logger) *slog.Logger {
+	return slog.New(quiet{logger.Handler(), closing})
 }
 
 func (q quiet) level(l slog.Level) slog.Level {

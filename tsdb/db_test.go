@@ -186,18 +186,18 @@ func TestCompactionAndRetention(t *testing.T) {
 		}
 	}
 	require.Eventually(t, func() bool {
-		return len(db.store.Blocks()) > 0 && db.store.Head().MinTime() > at(last-20*60).UnixMilli()
+		return len(db.epoch.store.Blocks()) > 0 && db.epoch.store.Head().MinTime() > at(last-20*60).UnixMilli()
 	}, time.Minute, 10*time.Millisecond, "the head keeps growing")
 	require.Eventually(t, func() bool {
-		return db.store.Blocks()[0].MinTime() > at(last-80*60).UnixMilli()
+		return db.epoch.store.Blocks()[0].MinTime() > at(last-80*60).UnixMilli()
 	}, time.Minute, 10*time.Millisecond, "old blocks stay")
-	require.Eventually(t, func() bool { return db.store.Head().NumSeries() < 5 }, time.Minute, 10*time.Millisecond, "ended series stay in memory")
+	require.Eventually(t, func() bool { return db.epoch.store.Head().NumSeries() < 5 }, time.Minute, 10*time.Millisecond, "ended series stay in memory")
 
 	got := instant(t, db, "rate(requests_total[30m])", at(last)) // from blocks and head
 	require.InDelta(t, 1, got[0].Value, 1e-9)
 	require.Equal(t, at(last).UnixMilli(), got[0].Last.UnixMilli())
 
-	for _, b := range db.store.Blocks() {
+	for _, b := range db.epoch.store.Blocks() {
 		files, err := filepath.Glob(filepath.Join(b.Dir(), "chunks", "*"))
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
@@ -219,13 +219,13 @@ func TestLogsQuietly(t *testing.T) {
 	db = openIn(t, dir, func(o *Options) {
 		o.Logger = debug.logger(slog.LevelDebug).With("component", "tsdb").WithGroup("g")
 	})
-	db.quietLogger().With("more", 1).WithGroup("h").Warn("a warning", "x", 2)
+	quietLogger(db.closing, db.opts.Logger).With("more", 1).WithGroup("h").Warn("a warning", "x", 2)
 	require.NoError(t, db.Close())
 	require.Contains(t, debug.String(), "level=DEBUG msg=\"WAL replay completed\"")
 	require.Contains(t, debug.String(), "level=WARN msg=\"a warning\" component=tsdb")
 	require.Contains(t, debug.String(), "g.more=1 g.h.x=2")
 	require.NotContains(t, debug.String(), "level=INFO")
-	db.quietLogger().Error("compaction failed")
+	quietLogger(db.closing, db.opts.Logger).Error("compaction failed")
 	require.Contains(t, debug.String(), "level=DEBUG msg=\"compaction failed\"")
 }
 

@@ -7,7 +7,9 @@
 //   - [DB.Instant] evaluates a [Query] at one time and says, for every result, when the last
 //     sample behind it was taken and how much of its window has been observed. PromQL itself gives
 //     the time of the evaluation instead.
-//   - [DB.Damage] returns why [Open] set the samples of an earlier start aside.
+//   - [DB.Damage] returns why samples were set aside: by [Open], those of an earlier start, or by [DB.Renew].
+//   - [DB.Tend] keeps the disk from filling up, and finds out when the database has to begin anew: the clock was set, or
+//     the disk stays full. [DB.Renew] does that.
 //
 // Where a Query says where series come from ([Source]), the engine reads a view of them (view.go):
 //
@@ -24,8 +26,8 @@
 //
 //   - Open starts with damaged data, too. A process that was killed costs at most the record that it was writing.
 //     Any other damage makes Open set all samples aside and start without them (damage.go): they are worth minutes.
-//     Open fails on a directory that it cannot use: one that a running process has locked, that cannot be
-//     written, or that is on a full disk.
+//     Open fails on a directory that it cannot use: one that a running process has locked, or that cannot be
+//     written. On a full disk it removes samples, the oldest first; if others fill it, there is no storage until there is room.
 //   - Samples must arrive in order within each series, and not more than half a block (15 minutes by
 //     default) behind the newest sample of the database.
 //   - Times are time.Time and time.Duration at the border; the milliseconds of the TSDB stay inside.

@@ -13,29 +13,46 @@ import (
 )
 
 // Series returns how many series are held in memory, those that ended within the last block or so among them.
-func (db *DB) Series() int { return int(db.store.Head().NumSeries()) } //nolint:gosec // Far below 2^63.
+func (db *DB) Series() int {
+	return db.count(func(head *promtsdb.Head) uint64 { return head.NumSeries() })
+}
 
 // Ended returns how many of them have ended: their last sample is a stale marker.
-func (db *DB) Ended() int { return int(db.store.Head().NumStaleSeries()) } //nolint:gosec // Far below 2^63.
+func (db *DB) Ended() int {
+	return db.count(func(head *promtsdb.Head) uint64 { return head.NumStaleSeries() })
+}
+
+// count counts something in memory; there is nothing while there is no storage.
+func (db *DB) count(of func(*promtsdb.Head) uint64) int {
+	e, err := db.enter()
+	if err != nil {
+		return 0
+	}
+	defer e.leave()
+	return int(of(e.store.Head())) //nolint:gosec // Far below 2^63.
+}
 
 // RemoveEnded takes the series that have ended out of memory, before the block is full that would; with left, those
 // for which it returns true as well. It writes their samples to the disk, where queries find them. A series that
 // goes on meanwhile stays.
 func (db *DB) RemoveEnded(ctx context.Context, left func(storage.SeriesRef) bool) error {
-	ctx, done, err := db.Begin(ctx)
+	e, err := db.enter()
 	if err != nil {
 		return err
 	}
-	defer done()
-	if err := db.store.CompactStaleHead(); err != nil {
+	defer e.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.ctx, cancel)()
+	if err := e.store.CompactStaleHead(); err != nil {
 		return fmt.Errorf("write the series that have ended to the disk: %w", err)
 	}
 	if left == nil {
 		return nil
 	}
-	refs, err := db.refs(ctx, left)
+	refs, err := e.refs(ctx, left)
 	if err == nil {
-		err = db.store.CompactSelectedSeries(refs)
+		err = e.store.CompactSelectedSeries(refs)
 	}
 	if err != nil {
 		return fmt.Errorf("write the series that nobody goes on with to the disk: %w", err)
@@ -44,8 +61,8 @@ func (db *DB) RemoveEnded(ctx context.Context, left func(storage.SeriesRef) bool
 }
 
 // refs returns the references of the series in memory for which is returns true.
-func (db *DB) refs(ctx context.Context, is func(storage.SeriesRef) bool) (refs []storage.SeriesRef, err error) {
-	reader, err := db.store.Head().Index()
+func (e *epoch) refs(ctx context.Context, is func(storage.SeriesRef) bool) (refs []storage.SeriesRef, err error) {
+	reader, err := e.store.Head().Index()
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +73,7 @@ func (db *DB) refs(ctx context.Context, is func(storage.SeriesRef) bool) (refs [
 		return nil, err
 	}
 	for all.Next() {
-		if is(all.At()) {
+		if is(e.outer(all.At())) {
 			refs = append(refs, all.At())
 		}
 	}

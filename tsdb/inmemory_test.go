@@ -82,7 +82,7 @@ func (c *counter) fullNext() error {
 
 // labelOf returns the label i of a series in memory.
 func labelOf(t *testing.T, db *DB, ref storage.SeriesRef) string {
-	reader, err := db.store.Head().Index()
+	reader, err := db.epoch.store.Head().Index()
 	require.NoError(t, err)
 	defer func() { require.NoError(t, reader.Close()) }()
 	var b labels.ScratchBuilder

@@ -94,8 +94,8 @@ func childAppend(dir string) {
 		return
 	}
 	step := 0
-	if db.store.Head().MaxTime() > 0 {
-		step = int((db.store.Head().MaxTime()-at(0).UnixMilli())/every.Milliseconds()) + 1
+	if db.epoch.store.Head().MaxTime() > 0 {
+		step = int((db.epoch.store.Head().MaxTime()-at(0).UnixMilli())/every.Milliseconds()) + 1
 	}
 	for ; ; step++ {
 		if err := commitStep(db, "made", step, 0); err != nil {

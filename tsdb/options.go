@@ -21,6 +21,10 @@ const (
 	// at what happened an hour ago, and keeps the disk to tens of megabytes.
 	DefaultRetention = 2 * time.Hour
 
+	// DefaultRetentionBytes is several times what 100,000 series take, and fits twice, for what was set aside, into the
+	// emptyDir of 1 GiB that deploy/ gives promlet.
+	DefaultRetentionBytes = 400 << 20
+
 	// DefaultBlockDuration bounds how long the head holds samples in memory: one and a half blocks, so
 	// 45 minutes instead of the three hours of Prometheus. A series that ended (pods come and go)
 	// leaves memory in that time too. It is not shorter because samples older than half a block
@@ -66,6 +70,9 @@ const (
 
 	// walPageSize is the unit in which the write-ahead log is written.
 	walPageSize = 32 << 10
+
+	// blockReload is how often the storage looks for blocks to remove.
+	blockReload = 5 * time.Second
 )
 
 // Options says where the database lives and how large it may grow. Only Dir is required.
@@ -89,6 +96,23 @@ type Options struct {
 	// Retention is how long samples are kept at least. Removal is by whole blocks, so up to two
 	// BlockDurations more may be on disk. 0: DefaultRetention. Negative: an error.
 	Retention time.Duration
+
+	// RetentionBytes is how many bytes of disk samples may take. Above it the oldest blocks are removed; when the log
+	// alone is above it, Tend has the database begin anew. What was set aside may take as much again.
+	// 0: DefaultRetentionBytes. Negative: an error.
+	RetentionBytes int64
+
+	// Now is the clock. nil: time.Now.
+	Now func() time.Time
+
+	// Boot returns a name of the current boot of the system, and how long ago it was on a clock that nobody sets. With it
+	// Open notices that the clock was set while no DB was open, and sets the samples aside. Nil: it does not; SystemBoot
+	// is right for Linux.
+	Boot func() (id string, up time.Duration, err error)
+
+	// CountStarts makes Open set the samples aside when this is the third start within ten minutes, none of which has
+	// come to Settled or Close.
+	CountStarts bool
 
 	// BlockDuration is the time that one block on disk covers; the head holds up to one and a half of
 	// it in memory. 0: DefaultBlockDuration, or a quarter of Retention when that is shorter. It may
@@ -133,6 +157,7 @@ func (o Options) withDefaults() (Options, error) {
 	var errs []error
 	errs = append(errs,
 		fill("Retention", &o.Retention, DefaultRetention),
+		fill("RetentionBytes", &o.RetentionBytes, DefaultRetentionBytes),
 		fill("BlockDuration", &o.BlockDuration, min(DefaultBlockDuration, max(o.Retention/4, time.Millisecond))),
 		fill("StripeSize", &o.StripeSize, DefaultStripeSize),
 		fill("ChunkWriteBufferSize", &o.ChunkWriteBufferSize, DefaultChunkWriteBufferSize),
@@ -159,6 +184,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return o, errors.Join(errs...)
 }
 
@@ -177,6 +205,8 @@ func fill[T int | int64 | time.Duration](name string, v *T, def T) error {
 func (o Options) storage() *promtsdb.Options {
 	s := promtsdb.DefaultOptions()
 	s.RetentionDuration = o.Retention.Milliseconds()
+	s.MaxBytes = o.RetentionBytes
+	s.BlockReloadInterval = blockReload
 	s.MinBlockDuration = o.BlockDuration.Milliseconds()
 	// Blocks are merged up to a tenth of the retention, as Prometheus does: never with the default two
 	// hours, and still only a few dozen blocks when somebody keeps a month.

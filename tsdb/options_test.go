@@ -46,11 +46,11 @@ func TestOptionsGiven(t *testing.T) {
 	given := Options{
 		Dir: "x", Retention: time.Hour, BlockDuration: time.Minute, StripeSize: 64, ChunkWriteBufferSize: 128 << 10,
 		WALSegmentSize: 1 << 20, BlockSegmentSize: 1 << 20, MaxSamples: 7, QueryTimeout: time.Second, MaxConcurrency: 3,
-		LookbackDelta: time.Minute,
+		LookbackDelta: time.Minute, RetentionBytes: 64 << 20,
 	}
 	o, err := given.withDefaults()
 	require.NoError(t, err)
-	o.Logger = nil
+	o.Logger, o.Now = nil, nil
 	require.Equal(t, given, o)
 }
 
@@ -64,6 +64,7 @@ func TestOptionsRefused(t *testing.T) {
 		require.ErrorContains(t, err, message)
 	}
 	f(Options{Retention: -1}, "Retention is -1ns: it must be positive")
+	f(Options{RetentionBytes: -1}, "RetentionBytes is -1")
 	f(Options{BlockDuration: -1}, "BlockDuration is -1ns")
 	f(Options{BlockDuration: 3 * time.Hour}, "BlockDuration 3h0m0s is longer than Retention 2h0m0s")
 	f(Options{BlockDuration: time.Millisecond}, "BlockDuration 1ms is under a second")

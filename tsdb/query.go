@@ -78,30 +78,31 @@ type Sample struct {
 // maxExprInError keeps an expression that names hundreds of pods from filling a log line.
 const maxExprInError = 1 << 10
 
-// Instant evaluates a query. It ends with ctx, with Options.QueryTimeout, or with Close (then the error is
-// ErrClosed), whichever comes first.
+// Instant evaluates a query. It ends with ctx, with Options.QueryTimeout, with Close (then the error is
+// ErrClosed) or with Renew (ErrRenewed), whichever comes first.
 func (db *DB) Instant(ctx context.Context, q Query) (Vector, error) {
-	if err := db.begin(); err != nil {
+	e, err := db.enter()
+	if err != nil {
 		return nil, err
 	}
-	defer db.running.Done()
+	defer e.leave()
 	ctx, cancel := context.WithTimeout(ctx, db.opts.QueryTimeout)
 	defer cancel()
-	defer context.AfterFunc(db.closing, cancel)()
+	defer context.AfterFunc(e.ctx, cancel)()
 
-	vector, err := db.instant(ctx, q)
+	vector, err := db.instant(ctx, e, q)
 	switch {
 	case err == nil:
 		return vector, nil
-	case db.closing.Err() != nil:
-		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr), ErrClosed)
+	case e.ctx.Err() != nil:
+		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr), db.ended())
 	default:
 		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr), err)
 	}
 }
 
-func (db *DB) instant(ctx context.Context, q Query) (Vector, error) {
-	v, err := db.view(q)
+func (db *DB) instant(ctx context.Context, e *epoch, q Query) (Vector, error) {
+	v, err := db.view(e, q)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,9 @@ type Target struct {
 	Job, Namespace string
 	// Interval is the time between scrapes.
 	Interval time.Duration
+	// Begun is when scraping of the target's job began in this process. What was there before is known only from
+	// samples, some of which may have been lost.
+	Begun time.Time
 	// LastScrape is the time of the last scrape that succeeded.
 	LastScrape time.Time
 	// FailingSince is the time of the first scrape that failed after LastScrape; zero: none has.

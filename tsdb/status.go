@@ -27,46 +27,58 @@ func (db *DB) QueryTimeout() time.Duration { return db.opts.QueryTimeout }
 func (db *DB) MaxConcurrency() int { return db.opts.MaxConcurrency }
 
 // Begin begins work on the database that is not a call of one of its methods, such as a query of Engine:
-// Close ends the context that it gives, and waits for done. The error is ErrClosed.
+// Close and Renew end the context that it gives, and wait for done. The error is ErrClosed or ErrRenewed.
 func (db *DB) Begin(ctx context.Context) (work context.Context, done func(), err error) {
-	if err := db.begin(); err != nil {
+	e, err := db.enter()
+	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(db.closing, cancel)
+	stop := context.AfterFunc(e.ctx, cancel)
 	return ctx, func() {
 		stop()
 		cancel()
-		db.running.Done()
+		e.leave()
 	}, nil
 }
 
 // ExemplarQuerier implements storage.ExemplarQueryable. There are none: exemplars are not stored.
 func (db *DB) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier, error) {
-	if db.closing.Err() != nil {
-		return nil, ErrClosed
+	e, err := db.enter()
+	if err != nil {
+		return nil, err
 	}
-	return db.store.ExemplarQuerier(ctx)
+	defer e.leave()
+	return e.store.ExemplarQuerier(ctx)
 }
 
 // Stats counts the series in memory by their labels, the most frequent first and at most limit of each kind;
 // by names of metrics where label is the metric name.
 func (db *DB) Stats(label string, limit int) (*promtsdb.Stats, error) {
-	if db.closing.Err() != nil {
-		return nil, ErrClosed
+	e, err := db.enter()
+	if err != nil {
+		return nil, err
 	}
-	return db.store.Head().Stats(label, limit), nil
+	defer e.leave()
+	return e.store.Head().Stats(label, limit), nil
 }
 
 // WALReplayStatus returns which segments of the log Open has read.
 func (db *DB) WALReplayStatus() (promtsdb.WALReplayStatus, error) {
-	return db.stats.Head.WALReplayStatus.GetWALReplayStatus(), nil
+	e, err := db.enter()
+	if err != nil {
+		return promtsdb.WALReplayStatus{}, err
+	}
+	defer e.leave()
+	return e.stats.Head.WALReplayStatus.GetWALReplayStatus(), nil
 }
 
 // BlockMetas describes the blocks on disk.
 func (db *DB) BlockMetas() ([]promtsdb.BlockMeta, error) {
-	if db.closing.Err() != nil {
-		return nil, ErrClosed
+	e, err := db.enter()
+	if err != nil {
+		return nil, err
 	}
-	return db.store.BlockMetas(), nil
+	defer e.leave()
+	return e.store.BlockMetas(), nil
 }

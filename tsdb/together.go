@@ -3,12 +3,15 @@ package tsdb
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 const (
-	// minSpan is how far apart two samples must be to tell a rate: several monitors may have the same series be
-	// written several times in a moment. In milliseconds.
-	minSpan = 1000
+	// MinSpan is how far apart two samples must be to tell a rate: several monitors may have the same series be
+	// written several times in a moment.
+	MinSpan = time.Second
+	// minSpan is MinSpan in milliseconds.
+	minSpan = int64(MinSpan / time.Millisecond)
 
 	// joinSlack is how long after a change the first scrape of a target may be that joined with it. In milliseconds.
 	joinSlack = 2000
@@ -34,12 +37,14 @@ type sum struct {
 	members  map[uint64]*member // by Target.ID
 	series   []*seriesIn
 	changes  []int64 // when its targets changed inside the window, sorted
+	begun    int64   // when scraping began, if inside the window: before, it is not known which targets there were
+	first    int64   // sample of all members, if inside the window: what joins shortly after has been there as well
 	patience int64
 
 	// Its rates are read in [begin, end): 0 is before the window, math.MaxInt64 is now.
 	begin, end int64
 	moved      float64 // in that time
-	// unknown: its targets changed just now, and nothing was read before.
+	// unknown: its targets changed, or scraping began, just now, and not all that count now were read before.
 	unknown bool
 }
 
@@ -99,6 +104,9 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) {
 		in.members[s.target.ID] = m
 		in.patience = max(in.patience, s.target.Interval.Milliseconds())
 	}
+	if begun := milliseconds(s.target.Begun); begun > sel.start {
+		in.begun = max(in.begun, begun)
+	}
 	for _, when := range s.target.Changes {
 		in.changed(when.UnixMilli(), sel)
 	}
@@ -136,6 +144,10 @@ func (v *view) appeared(sel *selection, s *seriesIn) bool {
 // s.patience ago. Otherwise the sum is read over the whole window. If all its targets are younger than s.patience, the
 // sum is unknown.
 func (v *view) choose(s *sum) {
+	s.first = math.MaxInt64
+	for _, m := range s.members {
+		s.first = min(s.first, m.joined) // 0 if it is old
+	}
 	end := int64(math.MaxInt64)
 	for i := len(s.changes); i >= 0 && v.at-end < s.patience; i-- {
 		begin := int64(0)
@@ -149,13 +161,18 @@ func (v *view) choose(s *sum) {
 		end = begin
 	}
 	s.begin, s.end = 0, math.MaxInt64
+	if v.at-max(s.begun, s.first) < s.patience && !v.readTwice(s, 0, math.MaxInt64) {
+		s.unknown = true
+		return
+	}
 	s.unknown = len(s.changes) > 0
 	for _, m := range s.members {
 		s.unknown = s.unknown && !m.old && v.at-m.joined < s.patience
 	}
 }
 
-// readTwice reports whether all targets of a sum were read twice in [begin, end).
+// readTwice reports whether all targets of a sum were read twice in [begin, end). If that is before scraping began, or
+// begins before, it takes all that there are now.
 func (v *view) readTwice(s *sum, begin, end int64) bool {
 	twice := make(map[uint64]bool, len(s.members))
 	for _, one := range s.series {
@@ -165,7 +182,7 @@ func (v *view) readTwice(s *sum, begin, end int64) bool {
 		}
 	}
 	for id, m := range s.members {
-		there := m.old || m.joined < begin+joinSlack
+		there := m.old || m.joined < max(begin, s.first)+joinSlack || begin < s.begun
 		if there && m.alive && !m.failing && !twice[id] {
 			return false
 		}

@@ -133,7 +133,7 @@ func (a *arenas) take() *arena {
 	return &arena{}
 }
 
-func (db *DB) view(q Query) (*view, error) {
+func (db *DB) view(e *epoch, q Query) (*view, error) {
 	if q.Grouping == nil && q.Source != nil {
 		expr, err := db.parser.ParseExpr(q.Expr)
 		if err != nil {
@@ -143,7 +143,7 @@ func (db *DB) view(q Query) (*view, error) {
 	}
 	memory := db.arenas.take()
 	return &view{
-		store: db.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
+		store: e.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
 		heavy: db.heavy, seed: db.seed, arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
 	}, nil
 }

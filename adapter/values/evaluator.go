@@ -27,8 +27,10 @@ type Evaluator struct {
 	// Evaluated is called after each evaluation of a query, which began at start and gave
 	// so many results.
 	Evaluated func(start time.Time, results int, err error)
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Ready returns why no value can be right yet, nil if all can.
+	Ready  func() error
+	Logger *slog.Logger
+	Now    func() time.Time
 }
 
 // unreadKey marks the context of evaluations that nobody asked for.
@@ -58,8 +60,19 @@ func (v *Evaluator) External(ctx context.Context, req Request) (values []Value, 
 }
 
 // firstMapping tries the mappings of a metric until one answers. When none does, the
-// error is an Absence.
+// error is an Absence; so it is where a value cannot be right before or after.
 func (v *Evaluator) firstMapping(ctx context.Context, req Request, try func(*Evaluation) (answered bool, err error)) error {
+	before := v.Ready()
+	err := v.tryMappings(ctx, req, try)
+	for _, reason := range []error{before, v.Ready()} {
+		if reason != nil {
+			return complete(OutcomeStarting, "no value yet: %v", reason)
+		}
+	}
+	return err
+}
+
+func (v *Evaluator) tryMappings(ctx context.Context, req Request, try func(*Evaluation) (answered bool, err error)) error {
 	mappings, err := v.Catalog.Mappings(ctx)
 	if err != nil {
 		return err

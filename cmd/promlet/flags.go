@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/units"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -52,6 +53,7 @@ type options struct {
 
 	dataDir             string
 	retention           time.Duration
+	retentionSize       units.Base2Bytes
 	queryMaxSamples     int
 	queryTimeout        time.Duration
 	queryMaxConcurrency int
@@ -108,6 +110,21 @@ const (
 	// defaultServiceName is the Service's name in deploy/.
 	defaultServiceName = "promlet"
 )
+
+// minRetentionSize holds the log of some thousand series.
+const minRetentionSize = 32 * units.MiB
+
+// bytesFlag is a flag of a number of bytes, as Prometheus has them.
+type bytesFlag struct{ *units.Base2Bytes }
+
+// Set implements pflag.Value.
+func (f bytesFlag) Set(text string) (err error) {
+	*f.Base2Bytes, err = units.ParseBase2Bytes(text)
+	return err
+}
+
+// Type implements pflag.Value.
+func (bytesFlag) Type() string { return "bytes" }
 
 // Values of --ingest.
 const (
@@ -172,6 +189,8 @@ func (o *options) addFlags() {
 	storage := o.sections.FlagSet("storage and queries")
 	storage.StringVar(&o.dataDir, "data-dir", "data", "Directory of the TSDB. Created if missing.")
 	storage.DurationVar(&o.retention, "retention", tsdb.DefaultRetention, "How long samples are kept.")
+	o.retentionSize = tsdb.DefaultRetentionBytes
+	storage.Var(bytesFlag{&o.retentionSize}, "retention-size", "How much disk samples may take, such as 512MB: beyond it the oldest are removed. Units are powers of 1024. What a damaged data directory held is kept once, beside.")
 	storage.IntVar(&o.queryMaxSamples, "query-max-samples", tsdb.DefaultMaxSamples, "Maximum number of samples a query may load into memory.")
 	storage.DurationVar(&o.queryTimeout, "query-timeout", tsdb.DefaultQueryTimeout, "Maximum time a query may take.")
 	storage.IntVar(&o.queryMaxConcurrency, "query-max-concurrency", tsdb.DefaultMaxConcurrency, "Maximum number of queries evaluated at the same time.")
@@ -208,6 +227,7 @@ func (o *options) validate() error {
 	check(o.scrapeTimeout > 0, "scrape-timeout", o.scrapeTimeout, positive)
 	check(o.rateWindow > 0, "rate-window", o.rateWindow, positive)
 	check(o.retention > 0, "retention", o.retention, positive)
+	check(o.retentionSize >= minRetentionSize, "retention-size", o.retentionSize, fmt.Sprintf("give at least %v", minRetentionSize))
 	check(o.queryTimeout > 0, "query-timeout", o.queryTimeout, positive)
 	check(o.demandTTL > 0, "demand-ttl", o.demandTTL, positive)
 	check(o.shutdownDelay >= 0, "shutdown-delay-duration", o.shutdownDelay, "give 0 or a duration such as 10s")

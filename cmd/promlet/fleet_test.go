@@ -37,6 +37,8 @@ type fleet struct {
 	spread   bool
 	services int
 	interval time.Duration
+	// troubled: promlet is killed, its data is damaged, and its clock is set.
+	troubled bool
 
 	mu   sync.Mutex // of what the exporters serve
 	pods []*fleetPod
@@ -75,6 +77,7 @@ const (
 func newFleet(t *testing.T, seed uint64) *fleet {
 	f := &fleet{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, objects: objects.NewStore()} //nolint:gosec // It is to be repeatable.
 	f.spread = f.IntN(4) == 0
+	f.troubled = f.IntN(3) == 0
 	f.services = 1 + f.IntN(3)
 	f.interval = []time.Duration{10 * time.Second, 15 * time.Second, 30 * time.Second}[f.IntN(3)]
 	f.store(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
@@ -159,7 +162,8 @@ func (f *fleet) join() {
 			address: fmt.Sprintf("%s:%d", ip, 8000+i), pod: name, joined: time.Now(), since: time.Now(),
 			rate: math.Exp(f.Float64()*8 - 2), depth: float64(f.IntN(100)), base: float64(f.IntN(2)) * f.Float64() * 1e6,
 		}
-		if !f.spread && f.IntN(6) == 0 {
+		// On a clock that is not promlet's, stamps would be too old, or in the future.
+		if !f.spread && !f.troubled && f.IntN(6) == 0 {
 			e.stamps, e.base = time.Duration(1+f.IntN(3))*10*time.Second, 1e6
 		}
 		p.exporters = append(p.exporters, e)

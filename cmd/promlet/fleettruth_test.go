@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -13,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	config_util "github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -22,11 +20,9 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
-	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/scrape"
-	"github.com/promlet/promlet/tsdb"
 )
 
 const (
@@ -63,12 +59,11 @@ func FuzzFleets(f *testing.F) {
 // watched is a fleet that is scraped and asked about.
 type watched struct {
 	*fleet
-	provider   *adapter.Provider
-	scraper    *scrape.Manager
+	*fleetServer
 	discoverer *discovery.Discoverer
-	app        *app
 	begun      time.Time // of collection
 	changed    time.Time // the last pod that came or went
+	disturbed  time.Time // the last restart, or step of the clock
 	log        []string
 }
 
@@ -78,19 +73,9 @@ func checkFleet(t *testing.T, seed uint64, steps int) {
 		f := newFleet(t, seed)
 		dial, stop := f.serve()
 		defer stop()
-		db, err := tsdb.Open(tsdb.Options{Dir: dir})
-		require.NoError(t, err)
-		defer func() { require.NoError(t, db.Close()) }()
-		scraper, err := scrape.NewManager(scrape.Options{Appendable: db, OnDemand: true, HTTPClientOptions: []config_util.HTTPClientOption{dial}})
-		require.NoError(t, err)
-		defer scraper.Stop()
-		w := &watched{fleet: f, scraper: scraper, discoverer: discovery.New(f.objects, discovery.Options{}), app: &app{scraper: scraper}, changed: time.Now()}
-		w.app.targetsVersion.Store(1)
-		w.provider, err = adapter.NewProvider(adapter.Options{
-			DB: db, Objects: f.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)},
-			Exposed: w.app.exposed, Targets: w.app.targets, Source: w.app.sourceOf,
-		})
-		require.NoError(t, err)
+		w := &watched{fleet: f, discoverer: discovery.New(f.objects, discovery.Options{}), changed: time.Now()}
+		w.fleetServer = newFleetServer(f, dir, dial)
+		defer func() { w.stop() }()
 		w.apply()
 		late := f.IntN(steps / 2)
 		if f.IntN(2) == 0 {
@@ -119,15 +104,13 @@ func (w *watched) apply() {
 	w.settle()
 	configs, groups, err := w.discoverer.Resolve()
 	require.NoError(w.t, err)
-	require.NoError(w.t, w.scraper.Apply(configs, groups))
-	w.app.targetsVersion.Add(1)
+	require.NoError(w.t, w.app.apply(configs, groups))
 }
 
 // collect makes both metrics wanted.
 func (w *watched) collect() {
 	w.begun = time.Now()
-	wanted := func(name string) bool { return name == "http_requests_total" || name == "queue_depth" }
-	require.NoError(w.t, w.scraper.SetDemand(context.Background(), scrape.Demand{Wanted: wanted}))
+	w.demand()
 	w.note("collection begins")
 }
 
@@ -137,7 +120,11 @@ func (w *watched) note(format string, args ...any) {
 
 // live lets time pass, in which something may happen.
 func (w *watched) live(step int) {
-	event := w.IntN(8)
+	events := 8
+	if w.troubled {
+		events = 11
+	}
+	event := w.IntN(events)
 	switch {
 	case event == 0 && len(w.pods) < 8:
 		w.join()
@@ -149,6 +136,8 @@ func (w *watched) live(step int) {
 		w.restart()
 	case event == 3 && !w.spread:
 		w.fail()
+	case event >= 8:
+		w.disturb(event)
 	}
 	time.Sleep(time.Duration(500+w.IntN(12_000)) * time.Millisecond)
 	synctest.Wait()
@@ -222,7 +211,7 @@ func (w *watched) partOf(e *fleetExporter, counter bool) part {
 // monitored are the exporters that monitors reach, those that have left among them.
 func (w *watched) monitored(of func(*fleetExporter) bool) (all []*fleetExporter) {
 	reached := map[string]bool{}
-	for _, targets := range w.scraper.TargetsActive() {
+	for _, targets := range w.app.scraper.TargetsActive() {
 		for _, t := range targets {
 			reached[t.URL().Host] = true
 		}
@@ -256,7 +245,7 @@ func (w *watched) ask() {
 
 func (w *watched) askPods(metric string) {
 	info := provider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "pods"}, Namespaced: true, Metric: metric}
-	list, err := w.provider.GetMetricBySelector(w.t.Context(), "shop", apilabels.Everything(), info, nil)
+	list, err := w.app.provider.GetMetricBySelector(w.t.Context(), "shop", apilabels.Everything(), info, nil)
 	if err != nil {
 		require.True(w.t, apierrors.IsNotFound(err), "%v", err)
 		list = &custom_metrics.MetricValueList{}
@@ -279,7 +268,7 @@ func (w *watched) askOne(resource, name, metric string, of func(*fleetExporter) 
 	if resource == "namespaces" {
 		object.Namespace = ""
 	}
-	v, err := w.provider.GetMetricByName(w.t.Context(), object, provider.CustomMetricInfo{GroupResource: gr, Namespaced: object.Namespace != "", Metric: metric}, nil)
+	v, err := w.app.provider.GetMetricByName(w.t.Context(), object, provider.CustomMetricInfo{GroupResource: gr, Namespaced: object.Namespace != "", Metric: metric}, nil)
 	if status := apierrors.APIStatus(nil); err != nil {
 		require.True(w.t, errors.As(err, &status) && status.Status().Code == http.StatusNotFound, "%v", err)
 	}
@@ -316,7 +305,7 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 		ownStamps = max(ownStamps, e.stamps)
 	}
 	if v == nil {
-		if required {
+		if required && time.Since(w.disturbed) > w.patience() {
 			w.fault("%s %s is absent, and should be %g (+%g, %v): %v", object, metric, sum, less, maybe, absent)
 		}
 		return
@@ -338,11 +327,24 @@ func (w *watched) check(object, metric string, v *custom_metrics.MetricValue, ab
 	w.checkTimes(object, metric, v, counter, oldest, ownStamps)
 }
 
+// patience is for how long after a disturbance there may be no values: until all targets have been scraped twice, or have
+// failed. One that fails first takes longer.
+func (w *watched) patience() time.Duration {
+	for _, p := range w.pods {
+		for _, e := range p.exporters {
+			if e.failUntil.After(w.disturbed) {
+				return 2*w.interval + readinessSlack + 3*time.Second
+			}
+		}
+	}
+	return max(w.interval, 10*time.Second) + scrape.QuickGap + 3*time.Second
+}
+
 // checkTimes compares what an answer says of itself with the truth. ownStamps is the longest time between the stamps
 // that exporters put on their samples. A window that lacks about one interval counts as full, as in PromQL.
 func (w *watched) checkTimes(object, metric string, v *custom_metrics.MetricValue, counter bool, oldest time.Time, ownStamps time.Duration) {
 	slack := 3 * ownStamps
-	if age := time.Since(v.Timestamp.Time); age < 0 || age > 3*w.interval+slack+time.Second {
+	if age := w.now().Sub(v.Timestamp.Time); age < 0 || age > 3*w.interval+slack+time.Second {
 		w.fault("%s %s is of %s ago", object, metric, age)
 	}
 	if !counter {

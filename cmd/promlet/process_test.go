@@ -117,13 +117,35 @@ func (b *buffer) String() string {
 // and waits until it is ready.
 func startProcess(t *testing.T, manifests, data string, flags ...string) *process {
 	t.Helper()
-	p := startPromlet(t, nil, append([]string{"--manifests", manifests, "--data-dir", data, "--scrape-interval", "1s", "--scrape-timeout", "1s", "--rate-window", "10s"}, flags...)...)
+	p := startPromlet(t, nil, append(processFlags(manifests, data), flags...)...)
 	p.manifests, p.data = manifests, data
 	return p
 }
 
+// runProcess is startProcess without waiting.
+func runProcess(t *testing.T, manifests, data string, flags ...string) *process {
+	t.Helper()
+	return runPromlet(t, nil, append(processFlags(manifests, data), flags...)...)
+}
+
 // startPromlet runs promlet with flags and more in its environment, and waits until it is ready.
 func startPromlet(t *testing.T, env []string, flags ...string) *process {
+	t.Helper()
+	p := runPromlet(t, env, flags...)
+	require.Eventually(t, func() bool {
+		code, _, err := p.get(p.api + "/readyz")
+		return err == nil && code == http.StatusOK
+	}, patience, 50*time.Millisecond, "promlet must get ready: %s", p.log)
+	return p
+}
+
+// processFlags are those of a promlet that scrapes and answers quickly.
+func processFlags(manifests, data string) []string {
+	return []string{"--manifests", manifests, "--data-dir", data, "--scrape-interval", "1s", "--scrape-timeout", "1s", "--rate-window", "10s"}
+}
+
+// runPromlet is startPromlet without waiting.
+func runPromlet(t *testing.T, env []string, flags ...string) *process {
 	t.Helper()
 	apiPort, webPort := freePort(t), freePort(t)
 	p := &process{
@@ -141,10 +163,6 @@ func startPromlet(t *testing.T, env []string, flags ...string) *process {
 			t.Logf("log of promlet:\n%s", p.log)
 		}
 	})
-	require.Eventually(t, func() bool {
-		code, _, err := p.get(p.api + "/readyz")
-		return err == nil && code == http.StatusOK
-	}, patience, 50*time.Millisecond, "promlet must get ready: %s", p.log)
 	return p
 }
 

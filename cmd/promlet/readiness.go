@@ -1,16 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
+	"k8s.io/apiserver/pkg/server/healthz"
 
 	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
 )
 
 const (
@@ -23,10 +27,13 @@ const (
 	readinessTTL = time.Second
 )
 
-// readiness decides when a promlet that has just started has enough samples to answer. A
-// rate needs two scrapes. A counter that moves slowly needs all scrapes of an interval,
-// which there is time for while another replica answers.
+// readiness decides when a promlet that has just started, or begun anew, has enough samples
+// to answer. A rate needs two scrapes. A counter that moves slowly needs all scrapes of an
+// interval, which there is time for while another replica answers. Before, a sum might lack
+// what only later scrapes find.
 type readiness struct {
+	unfit    func() error // why what is stored cannot be right, nil if it can
+	storing  func() error // why samples are not stored, nil if they are
 	synced   func() error // nil once targets are known
 	targets  func() map[string][]*promscrape.Target
 	observed func() map[*promscrape.Target]scrape.Observation
@@ -42,8 +49,31 @@ type readiness struct {
 	last    error
 }
 
-// ready returns why promlet cannot answer yet, nil from when it can.
+// ready returns why others should be asked: promlet cannot answer, or soon will not be able
+// to. Anybody may read the reason.
 func (r *readiness) ready() error {
+	if err := r.answerable(); err != nil {
+		return err
+	}
+	if err := r.storing(); err != nil {
+		return fmt.Errorf("samples are not stored: %w", err)
+	}
+	return nil
+}
+
+// restart forgets all that was found, and f with it. Nothing is answered meanwhile.
+func (r *readiness) restart(f func()) {
+	r.mtx.Lock()
+	defer r.mtx.Unlock()
+	f()
+	r.warm, r.since, r.looked = false, time.Time{}, time.Time{}
+}
+
+// answerable returns why promlet cannot answer yet, nil from when it can.
+func (r *readiness) answerable() error {
+	if err := r.unfit(); err != nil {
+		return err
+	}
 	if err := r.synced(); err != nil {
 		return err
 	}
@@ -107,8 +137,12 @@ func (r *readiness) pending(active map[uint64]*promscrape.Target, alone bool) (p
 			continue
 		}
 		o := observed[t]
-		enough := o.Last.After(o.Since) && (alone || o.Last.Sub(o.Since) >= interval(t))
-		if !enough && !r.givenUp(t, alone) {
+		span := tsdb.MinSpan
+		if !alone {
+			span = max(span, interval(t))
+		}
+		fresh := r.now().Sub(o.Last) <= tsdb.FreshIntervals*interval(t)
+		if enough := fresh && o.Last.Sub(o.Since) >= span; !enough && !r.givenUp(t, alone) {
 			pending = append(pending, t)
 		}
 	}
@@ -125,4 +159,27 @@ func (r *readiness) givenUp(t *promscrape.Target, alone bool) bool {
 func interval(t *promscrape.Target) time.Duration {
 	d, _ := model.ParseDuration(t.GetValue(model.ScrapeIntervalLabel))
 	return time.Duration(d)
+}
+
+// notReady is why promlet cannot answer yet. The details name targets, namespaces and
+// Secrets.
+type notReady struct{ public, details string }
+
+// Error implements error.
+func (e *notReady) Error() string { return e.public + e.details }
+
+// public returns an error without what only some may know.
+func public(err error) error {
+	if reason, ok := errors.AsType[*notReady](err); ok {
+		return errors.New(reason.public)
+	}
+	return err
+}
+
+// readyCheck makes a check of /readyz, which anyone may ask for: the kubelet's probes have
+// no credentials. It leaves out the details of a notReady.
+func readyCheck(ready func() error) healthz.HealthChecker {
+	return healthz.NamedCheck("samples", func(*http.Request) error {
+		return public(ready())
+	})
 }

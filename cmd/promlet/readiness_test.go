@@ -18,11 +18,12 @@ import (
 // warmingUp is the readiness of a promlet with targets that are scraped every 10 s.
 type warmingUp struct {
 	*readiness
-	clock   time.Time
-	fault   error
-	another bool
-	active  map[string][]*promscrape.Target
-	seen    map[*promscrape.Target]scrape.Observation
+	clock    time.Time
+	fault    error
+	unstored error
+	another  bool
+	active   map[string][]*promscrape.Target
+	seen     map[*promscrape.Target]scrape.Observation
 }
 
 func newWarmingUp(instances ...string) *warmingUp {
@@ -33,6 +34,8 @@ func newWarmingUp(instances ...string) *warmingUp {
 			&config.ScrapeConfig{}, nil, nil))
 	}
 	w.readiness = &readiness{
+		unfit:    func() error { return nil },
+		storing:  func() error { return w.unstored },
 		synced:   func() error { return w.fault },
 		targets:  func() map[string][]*promscrape.Target { return w.active },
 		observed: func() map[*promscrape.Target]scrape.Observation { return w.seen },
@@ -133,5 +136,47 @@ func TestReadinessBesideAnotherDoesNotWaitForEver(t *testing.T) {
 	w.another = true
 	require.Error(t, w.ready())
 	w.clock = w.clock.Add(2*10*time.Second + readinessSlack + time.Second)
+	require.NoError(t, w.ready())
+}
+
+// Two scrapes in a moment make no rate, and old ones make no value.
+func TestReadinessIsThatOfValues(t *testing.T) {
+	w := newWarmingUp("a:1")
+	w.scrape(900*time.Millisecond, "a:1")
+	w.scrape(2*time.Second, "a:1")
+	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.scrape(21*time.Second, "a:1")
+	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.scrape(19*time.Second, "a:1")
+	require.NoError(t, w.ready())
+}
+
+// While samples are not stored, others are asked, but values are given as long as there are any.
+func TestReadinessWhileNothingIsStored(t *testing.T) {
+	w := newWarmingUp()
+	require.NoError(t, w.ready())
+	w.unstored = errors.New("no space left on device")
+	require.EqualError(t, w.ready(), "samples are not stored: no space left on device")
+	require.NoError(t, w.answerable())
+	w.unstored = nil
+	require.NoError(t, w.ready())
+}
+
+// What is stored may turn out not to be right; then it begins anew, and waits for samples again.
+func TestReadinessBeginsAnew(t *testing.T) {
+	w := newWarmingUp("a:1")
+	w.scrape(3*time.Second, "a:1")
+	w.scrape(0, "a:1")
+	require.NoError(t, w.ready())
+	w.unfit = func() error { return errors.New("the clock was set by -30s") }
+	require.EqualError(t, w.answerable(), "the clock was set by -30s")
+	w.restart(func() {
+		clear(w.seen)
+		w.clock = w.clock.Add(-30 * time.Second)
+		w.unfit = func() error { return nil }
+	})
+	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.scrape(3*time.Second, "a:1")
+	w.scrape(0, "a:1")
 	require.NoError(t, w.ready())
 }

@@ -96,6 +96,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	}
 	app.targetsVersion.Store(1)
 	app.jobs.Store(&[]*config.ScrapeConfig{})
+	app.readiness = app.newReadiness()
 	if app.provider, err = app.newProvider(mapper, file); err != nil {
 		return fmt.Errorf("--config=%s: %w", opts.config, err)
 	}
@@ -110,6 +111,9 @@ func (o *options) storage(room *seriesroom.Room, registry prometheus.Registerer,
 		Logger:         logger.With("component", "tsdb"),
 		Registerer:     registry,
 		Retention:      o.retention,
+		RetentionBytes: int64(o.retentionSize),
+		Boot:           tsdb.SystemBoot,
+		CountStarts:    true,
 		MaxSamples:     o.queryMaxSamples,
 		QueryTimeout:   o.queryTimeout,
 		MaxConcurrency: o.queryMaxConcurrency,
@@ -153,7 +157,8 @@ type app struct {
 	discoverer *discovery.Discoverer
 	objects    *objects.Store
 	source     discovery.Source
-	cluster    *cluster             // nil without one
+	cluster    *cluster // nil without one
+	readiness  *readiness
 	keeper     *servingcert.Keeper  // nil when the certificate is not kept in the cluster
 	events     record.EventRecorder // nil without a cluster
 
@@ -175,6 +180,7 @@ func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapte
 		Demand:     a.opts.demand(),
 		Targets:    a.targets,
 		Source:     a.sourceOf,
+		Ready:      func() error { return public(a.readiness.answerable()) },
 		Explain:    a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),
@@ -216,6 +222,7 @@ func (a *app) run(ctx context.Context) error {
 		defer stopBackground()
 		return server.Run(answering)
 	})
+	group.Go(func() error { return a.collection().run(background) })
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
 	group.Go(func() error { return a.provider.Demand.Run(background, a.wanted) })
 	group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
@@ -247,7 +254,7 @@ func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, erro
 	if err := a.wanted(ctx, demand); err != nil {
 		return nil, nil, err
 	}
-	ready := a.readiness().ready
+	ready := a.readiness.ready
 	server, err := a.server(ctx, ready)
 	if err != nil || a.opts.webListenAddress == "" {
 		return server, nil, err
@@ -286,8 +293,10 @@ func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server
 	return server, nil
 }
 
-func (a *app) readiness() *readiness {
+func (a *app) newReadiness() *readiness {
 	return &readiness{
+		unfit:    a.db.Unfit,
+		storing:  a.db.Storing,
 		synced:   a.synced,
 		targets:  a.scraper.TargetsActive,
 		observed: a.scraper.Observed,
@@ -347,7 +356,10 @@ func (a *app) problems() []string {
 	}
 	problems = append(problems, configfile.Rejected(a.discoverer.Monitors())...)
 	if err := a.db.Damage(); err != nil {
-		problems = append(problems, fmt.Sprintf("data directory: damaged when promlet started, which set earlier samples aside: %v", err))
+		problems = append(problems, fmt.Sprintf("data directory: earlier samples are set aside: %v", err))
+	}
+	if err := a.db.Storing(); err != nil {
+		problems = append(problems, fmt.Sprintf("data directory: samples are not stored: %v", err))
 	}
 	return problems
 }

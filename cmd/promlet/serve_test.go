@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,18 +77,8 @@ func TestServeTheScenario(t *testing.T) {
 // Killed and started again on the same data, it answers from the window it had.
 func TestServeAfterKill(t *testing.T) {
 	manifests, data := t.TempDir(), t.TempDir()
-	var broken atomic.Bool
-	start := time.Now()
-	address := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
-		if broken.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total %f\n", 100*time.Since(start).Seconds())
-	})
-	writeManifests(t, manifests, map[string]string{"app-1": address})
-	// What is older than two intervals is no value any more.
+	// Too slow for a rate over the time since the start alone.
+	writeManifests(t, manifests, map[string]string{"app-1": counting(t, 10)})
 	flags := []string{"--scrape-interval=20s", "--rate-window=1m20s"}
 	p := startProcess(t, manifests, data, flags...)
 	require.Eventually(t, func() bool {
@@ -99,12 +88,13 @@ func TestServeAfterKill(t *testing.T) {
 	_, before := p.metric("services/app/http_requests")
 	p.kill()
 
-	broken.Store(true) // nothing new can be learnt
+	again := time.Now()
 	p = startProcess(t, manifests, data, flags...)
 	message, after := p.metric("services/app/http_requests")
 	require.Len(t, after, 1, message)
-	require.InDelta(t, before[0].Value.AsApproximateFloat64(), after[0].Value.AsApproximateFloat64(), 20)
+	require.InDelta(t, before[0].Value.AsApproximateFloat64(), after[0].Value.AsApproximateFloat64(), 2)
 	require.False(t, after[0].Timestamp.Before(&before[0].Timestamp))
+	require.Greater(t, *after[0].WindowSeconds, int64(time.Since(again).Seconds()))
 }
 
 // Whatever a pod serves, it is down with a reason and the others are not.

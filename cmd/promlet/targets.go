@@ -76,8 +76,12 @@ func (o *options) enforcement() monitors.Enforcement {
 	return monitors.Enforcement{Enabled: o.enforceNamespaceLabel, Exempt: o.exemptNamespaces}
 }
 
-// sourceOf returns the target of a series and since when it exposes it.
+// sourceOf returns the target of a series and since when it exposes it. A series that no target exposes, or has
+// exposed since promlet started, does not count now: whether another target has the same one is not known.
 func (a *app) sourceOf(series labels.Labels) (tsdb.Source, bool) {
 	source, known := a.scraper.Source(series)
-	return tsdb.Source{Target: (*tsdb.Target)(source.Target), Exposed: source.Exposed, First: source.First, Since: source.Since}, known
+	if !known {
+		return tsdb.Source{Target: &tsdb.Target{}, Exposed: series.Hash()}, true
+	}
+	return tsdb.Source{Target: (*tsdb.Target)(source.Target), Exposed: source.Exposed, First: source.First, Since: source.Since}, true
 }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// tendEvery is the time between two looks at the clock and at the disk.
+const tendEvery = time.Second
+
+// collection is what is scraped and stored. When the clock is set, or the disk stays full, it begins anew, as a restart
+// with an empty data directory does.
+type collection struct {
+	db        *tsdb.DB
+	scraper   *scrape.Manager
+	readiness *readiness
+	restarted func() // called when all targets are scraped anew
+	logger    *slog.Logger
+
+	settled bool
+	problem string // logged last
+}
+
+func (a *app) collection() *collection {
+	return &collection{
+		db: a.db, scraper: a.scraper, readiness: a.readiness,
+		restarted: func() { a.targetsVersion.Add(1) },
+		logger:    a.logger.With("component", "tsdb"),
+	}
+}
+
+// run looks after the collection until ctx is done.
+func (c *collection) run(ctx context.Context) error {
+	ticker := time.NewTicker(tendEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			c.tend()
+		}
+	}
+}
+
+func (c *collection) tend() {
+	if !c.settled && c.readiness.answerable() == nil {
+		c.settled = true
+		c.report(c.db.Settled())
+	}
+	reason := c.db.Tend()
+	if reason == nil {
+		c.report(c.db.Storing())
+		return
+	}
+	c.readiness.restart(func() {
+		err := c.scraper.Restart(func() error { return c.db.Renew(reason) })
+		if !errors.Is(err, scrape.ErrStopped) && !errors.Is(err, tsdb.ErrClosed) {
+			c.report(err)
+		}
+	})
+	c.restarted()
+}
+
+// report logs a problem when it is another one than before.
+func (c *collection) report(err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem == c.problem {
+		return
+	}
+	c.problem = problem
+	if err == nil {
+		c.logger.Info("samples are stored again")
+		return
+	}
+	c.logger.Error("samples are not stored", "err", err)
+}
