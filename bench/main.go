@@ -4,6 +4,7 @@
 //	go run ./bench discovery   from informers to scrape loops
 //	go run ./bench scraping    one scrape
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
+//	go run ./bench soak        what promlet holds while everything comes and goes, for half an hour
 //
 // All run from the repository's root. The figures of one command are measured in one
 // run. Discovery needs the Prometheus operator's code, and is a program of the nested
@@ -21,10 +22,11 @@ import (
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/bench/process"
 	"github.com/promlet/promlet/bench/scraping"
+	"github.com/promlet/promlet/bench/soak"
 )
 
 func main() {
-	harness.Main(process.Command(), discovery(), scraping.Command(), answers.Command())
+	harness.Main(process.Command(), discovery(), scraping.Command(), answers.Command(), soak.Command())
 }
 
 // discovery runs bench/monitors/figures.
