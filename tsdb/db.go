@@ -235,14 +235,14 @@ func (db *DB) openStore() (err error) {
 	if err := os.RemoveAll(filepath.Join(db.opts.Dir, chunksDir)); err != nil {
 		return err
 	}
-	e := &epoch{metrics: prometheus.NewRegistry(), stats: promtsdb.NewDBStats()}
+	e := &epoch{number: db.epochs, metrics: prometheus.NewRegistry(), stats: promtsdb.NewDBStats()}
 	e.ctx, e.end = context.WithCancel(db.closing)
 	opts := db.opts.storage()
 	opts.FeatureRegistry = db.features
 	if db.opts.SeriesCallback != nil {
-		callback := &opening{SeriesLifecycleCallback: db.opts.SeriesCallback()}
-		defer callback.done.Store(true)
-		opts.SeriesLifecycleCallback = callback
+		told := &callback{SeriesLifecycleCallback: db.opts.SeriesCallback(), epoch: e}
+		defer told.opened.Store(true)
+		opts.SeriesLifecycleCallback = told
 	}
 	var opened atomic.Pointer[promtsdb.DB]
 	opts.BlocksToDelete = func(blocks []*promtsdb.Block) map[ulid.ULID]struct{} { return db.blocksToDelete(opened.Load(), blocks) }

@@ -92,7 +92,6 @@ func (db *DB) beginEpoch(e *epoch) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.epochs++
-	e.number = db.epochs - 1
 	db.epoch = e
 	return nil
 }

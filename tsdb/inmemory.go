@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
 )
 
@@ -80,16 +81,27 @@ func (e *epoch) refs(ctx context.Context, is func(storage.SeriesRef) bool) (refs
 	return refs, all.Err()
 }
 
-// opening takes series as the log has them while the storage is opened, whatever the limits.
-type opening struct {
+// callback is Options.SeriesCallback's. While the storage is opened, series are taken as the log has them, whatever the
+// limits.
+type callback struct {
 	promtsdb.SeriesLifecycleCallback
-	done atomic.Bool
+	epoch  *epoch
+	opened atomic.Bool
 }
 
 // PreCreation implements promtsdb.SeriesLifecycleCallback.
-func (o *opening) PreCreation(series labels.Labels) error {
-	if !o.done.Load() {
+func (c *callback) PreCreation(series labels.Labels) error {
+	if !c.opened.Load() {
 		return nil
 	}
-	return o.SeriesLifecycleCallback.PreCreation(series)
+	return c.SeriesLifecycleCallback.PreCreation(series)
+}
+
+// PostDeletion implements promtsdb.SeriesLifecycleCallback.
+func (c *callback) PostDeletion(deleted map[chunks.HeadSeriesRef]labels.Labels) {
+	outer := make(map[chunks.HeadSeriesRef]labels.Labels, len(deleted))
+	for ref, series := range deleted {
+		outer[chunks.HeadSeriesRef(c.epoch.outer(storage.SeriesRef(ref)))] = series
+	}
+	c.SeriesLifecycleCallback.PostDeletion(outer)
 }

@@ -3,10 +3,13 @@ package tsdb
 import (
 	"context"
 	"errors"
+	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunks"
@@ -15,14 +18,18 @@ import (
 
 // counter counts series, and refuses new ones.
 type counter struct {
-	full  error
-	count int
+	full    error
+	count   atomic.Int64
+	deleted atomic.Uint64 // the last reference
 }
 
 func (c *counter) PreCreation(labels.Labels) error { return c.full }
-func (c *counter) PostCreation(labels.Labels)      { c.count++ }
+func (c *counter) PostCreation(labels.Labels)      { c.count.Add(1) }
 func (c *counter) PostDeletion(gone map[chunks.HeadSeriesRef]labels.Labels) {
-	c.count -= len(gone)
+	c.count.Add(-int64(len(gone)))
+	for ref := range gone {
+		c.deleted.Store(uint64(ref))
+	}
 }
 
 // Series that have ended leave memory. Queries find them all the same, also after a restart.
@@ -36,7 +43,7 @@ func TestRemoveEnded(t *testing.T) {
 	check := func(db *DB, inMemory int) {
 		t.Helper()
 		require.Equal(t, inMemory, db.Series())
-		require.Equal(t, inMemory, c.count)
+		require.Equal(t, inMemory, int(c.count.Load()))
 		got := map[string]float64{}
 		for _, s := range instant(t, db, "x", at(10)) {
 			got[s.Labels.Get("i")] = s.Value
@@ -70,6 +77,26 @@ func TestRemoveEnded(t *testing.T) {
 	check(db, 2)
 	_, err := db.AppenderV2(context.Background()).Append(0, labels.FromStrings("a", "b"), 0, at(40).UnixMilli(), 1, nil, nil, storage.AOptions{})
 	require.ErrorIs(t, err, full)
+}
+
+// A storage that has begun anew has other references, also when it says what has left memory.
+func TestRemoveEndedAfterRenewal(t *testing.T) {
+	var c *counter
+	db := openIn(t, t.TempDir(), func(o *Options) {
+		o.SeriesCallback = func() promtsdb.SeriesLifecycleCallback { c = &counter{}; return c }
+	})
+	require.NoError(t, db.Renew(errors.New("test")))
+	var ref storage.SeriesRef
+	for i, v := range []float64{1, math.Float64frombits(value.StaleNaN)} {
+		appender := db.AppenderV2(t.Context())
+		var err error
+		ref, err = appender.Append(ref, labels.FromStrings("__name__", "x"), 0, at(float64(i)).UnixMilli(), v, nil, nil, storage.AOptions{})
+		require.NoError(t, err)
+		require.NoError(t, appender.Commit())
+	}
+	require.NoError(t, db.RemoveEnded(t.Context(), nil))
+	require.Zero(t, c.count.Load())
+	require.Equal(t, uint64(ref), c.deleted.Load())
 }
 
 // fullNext is what the next counter answers.
