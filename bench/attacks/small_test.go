@@ -70,5 +70,6 @@ func TestReadinessNamesNoTarget(t *testing.T) {
 		return err == nil && code == http.StatusOK
 	}, patience, 20*time.Millisecond)
 	s.reader.mayBeAbsent.Store(false)
+	s.endure("a target that never answers", 3*time.Second)
 	s.end()
 }
