@@ -202,6 +202,21 @@ func TestCollectionHasStarted(t *testing.T) {
 	f.again(exposing("http_errors_total", "http_requests_total"))
 	require.NoError(t, f.serviceMetric("http_requests"))
 
+	// A sum waits until all targets have been scraped, for some seconds at most. Pods do not wait for others.
+	f = scenario(t)
+	collecting := true
+	f.again(exposing("http_errors_total", "http_requests_total"), func(o *Options) { o.Collecting = func(string) bool { return collecting } })
+	require.ErrorContains(t, f.serviceMetric("http_requests"), "collection of http_requests_total has started")
+	info.Metric = "http_requests"
+	list, err = f.GetMetricBySelector(context.Background(), "default", everything, info, everything)
+	require.NoError(t, err)
+	require.NotEmpty(t, list.Items)
+	collecting = false
+	require.NoError(t, f.serviceMetric("http_requests"))
+	collecting = true
+	f.now = f.now.Add(11 * time.Second)
+	require.NoError(t, f.serviceMetric("http_requests"))
+
 	// Discovery lists what nobody has read yet, by the labels that it carries.
 	var listed []string
 	for _, info := range f.ListAllMetrics() {

@@ -50,6 +50,10 @@ type Options struct {
 	// Ready returns why no value can be right yet, such as before the first scrapes: then none is
 	// given, and the error says why. Nil: values are given always.
 	Ready func() error
+	// Collecting reports whether some targets that expose a series name have not been scraped
+	// since it has been wanted: sums of it have no value until they have, for some seconds at
+	// most. Nil: that is never so.
+	Collecting func(series string) bool
 	// Interval is how often series whose source is not known get a sample. One without a
 	// sample for two intervals has no value. 0 is 30s.
 	Interval time.Duration
@@ -100,9 +104,12 @@ func NewProvider(opts Options) (*Provider, error) {
 	if opts.Ready == nil {
 		opts.Ready = func() error { return nil }
 	}
+	if opts.Collecting == nil {
+		opts.Collecting = func(string) bool { return false }
+	}
 	p := &Provider{metrics: newMetrics()}
 	v := &values.Evaluator{
-		DB: opts.DB, Source: opts.Source, Logger: opts.Logger, Now: opts.Now, Ready: opts.Ready,
+		DB: opts.DB, Source: opts.Source, Logger: opts.Logger, Now: opts.Now, Ready: opts.Ready, Collecting: opts.Collecting,
 		Objects:   objects.Reader{Lister: opts.Objects},
 		Kinds:     objects.NewKinds(opts.Mapper, opts.Now),
 		Catalog:   catalog.New(opts.DB, opts.Exposed, opts.Now),

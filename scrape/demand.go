@@ -59,6 +59,30 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 	return nil
 }
 
+// Collecting reports whether some targets that expose a name have not been scraped since it
+// has been wanted. Targets whose scrapes fail do not count.
+func (m *Manager) Collecting(name string) bool {
+	if !m.opts.OnDemand {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, j := range m.jobs {
+		table := j.plan.settings.names
+		if !table.Exposes(name) {
+			continue
+		}
+		since, wanted := table.Decisions().Demand.Since(name)
+		for _, l := range j.loops {
+			t := l.origin.now.Load()
+			if t.FailingSince.IsZero() && (!wanted || t.LastScrape.UnixMilli() < since) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // logNames logs what has happened to names, and the first few of them.
 func logNames(logger *slog.Logger, msg, job string, names []string) {
 	const most = 10

@@ -3,10 +3,12 @@ package scrape
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,6 +261,49 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 		all, _ := ups(r)
 		require.Len(t, all, len(times)+2, "nothing is scraped because a name is no longer wanted")
 	})
+}
+
+// A name is being collected until all targets that expose it have been scraped since it has been wanted, or have failed.
+func TestCollecting(t *testing.T) {
+	var mode atomic.Int32 // of the second target: 0 answers, 1 waits, 2 fails
+	goOn := make(chan struct{})
+	second := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		switch mode.Load() {
+		case 1:
+			<-goOn
+		case 2:
+			w.WriteHeader(http.StatusTeapot)
+		}
+		w.Header().Set("Content-Type", textType)
+		_, _ = io.WriteString(w, "a 1\nb 1\n")
+	})
+	first := serveBody(t, textType, "a 1\nb 1\n")
+	r := &recorder{}
+	m := newManager(t, r, onDemand)
+	require.NoError(t, m.Apply(one(jobConfig("j", slow)), groups("j", group(addressOf(first), addressOf(second)))))
+	scraped := func(n int) bool {
+		metrics, _ := m.Catalog()
+		i := slices.IndexFunc(metrics, func(metric Metric) bool { return metric.Name == "a" })
+		return i >= 0 && metrics[i].Series == n
+	}
+	eventually(t, func() bool { return scraped(2) }, "both are scraped")
+	require.True(t, m.Collecting("a"), "nobody has wanted it")
+	require.False(t, m.Collecting("z"), "nobody exposes it")
+	time.Sleep(2 * time.Millisecond) // so that it is wanted after the first scrapes
+
+	mode.Store(1)
+	require.NoError(t, m.SetDemand(t.Context(), wants("a")))
+	eventually(t, func() bool {
+		return slices.ContainsFunc(slices.Concat(r.all()...), func(s sample) bool { return s.name() == "a" })
+	}, "one is stored")
+	require.True(t, m.Collecting("a"))
+	mode.Store(0)
+	close(goOn)
+	eventually(t, func() bool { return !m.Collecting("a") }, "both are stored")
+
+	mode.Store(2)
+	require.NoError(t, m.SetDemand(t.Context(), wants("a", "b")))
+	eventually(t, func() bool { return !m.Collecting("b") }, "the other is down")
 }
 
 // Near the limit unread series are refused first, and vital ones last.

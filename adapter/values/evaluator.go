@@ -28,7 +28,11 @@ type Evaluator struct {
 	// so many results.
 	Evaluated func(start time.Time, results int, err error)
 	// Ready returns why no value can be right yet, nil if all can.
-	Ready  func() error
+	Ready func() error
+	// Collecting reports whether some targets that expose a series name have not been scraped
+	// since it has been wanted.
+	Collecting func(series string) bool
+
 	Logger *slog.Logger
 	Now    func() time.Time
 }
@@ -86,6 +90,9 @@ func (v *Evaluator) tryMappings(ctx context.Context, req Request, try func(*Eval
 	}
 	absences := reasons{all: Absence{Outcome: OutcomeNoSeries}}
 	for _, m := range of {
+		if v.isPartial(req, m.Series) {
+			continue
+		}
 		answered := false
 		e, err := v.Evaluation(req, m)
 		if err == nil {
@@ -103,4 +110,11 @@ func (v *Evaluator) tryMappings(ctx context.Context, req Request, try func(*Eval
 		return Absent(OutcomeStarting, "collection of %s has started, first value in about %s", of[0].Series, wait.Round(time.Second))
 	}
 	return absences.err()
+}
+
+// isPartial reports whether a sum over several pods would lack some of them, because their
+// targets have not been scraped since the metric has been wanted. A target that does not
+// answer keeps nothing back for longer than a first value may take.
+func (v *Evaluator) isPartial(req Request, series string) bool {
+	return !req.Kind.IsPod() && v.Demand.Starting(req.Metric) > 0 && v.Collecting(series)
 }

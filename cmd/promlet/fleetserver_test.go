@@ -58,7 +58,7 @@ func (s *fleetServer) start() {
 	s.app.readiness.synced = func() error { return nil }
 	s.app.provider, err = adapter.NewProvider(adapter.Options{
 		DB: db, Objects: s.of.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)}, Now: s.now,
-		Exposed: s.app.exposed, Targets: s.app.targets, Source: s.app.sourceOf, Ready: s.app.readiness.answerable,
+		Exposed: s.app.exposed, Targets: s.app.targets, Source: s.app.sourceOf, Ready: s.app.readiness.answerable, Collecting: s.app.scraper.Collecting,
 	})
 	require.NoError(s.of.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.of.t.Context()))

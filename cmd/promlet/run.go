@@ -181,6 +181,7 @@ func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapte
 		Targets:    a.targets,
 		Source:     a.sourceOf,
 		Ready:      func() error { return public(a.readiness.answerable()) },
+		Collecting: a.scraper.Collecting,
 		Explain:    a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),

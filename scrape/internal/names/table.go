@@ -171,6 +171,14 @@ func (t *Table) Exposed(f func(*Entry)) {
 	}
 }
 
+// Exposes reports whether a name has series.
+func (t *Table) Exposes(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	number, known := t.numbers[name]
+	return known && t.entries[number].Series != 0
+}
+
 // Number returns the number of the name that a series is stored under. It gives the
 // name a number if it has none, or returns NoName if there is no room.
 func (t *Table) Number(lset labels.Labels, meta metadata.Metadata) uint32 {
