@@ -19,6 +19,9 @@ var ErrClockSet = errors.New("the clock was set")
 // slewed, as NTP mostly does, stay below it.
 const maxClockStep = 500 * time.Millisecond
 
+// smallStepsTime is the time after which smaller steps are forgotten, so that they do not add up for ever.
+const smallStepsTime = time.Hour
+
 // clock notices when the system's clock is set.
 type clock struct {
 	now   func() time.Time
@@ -50,6 +53,9 @@ func (c *clock) step() time.Duration {
 	for range 2 {
 		elapsed := time.Since(start.monotonic)
 		if step = c.now().Round(0).Sub(start.wall) - elapsed; step.Abs() < maxClockStep {
+			if elapsed > smallStepsTime {
+				c.accept()
+			}
 			return 0
 		}
 	}
