@@ -88,9 +88,9 @@ type Options struct {
 	// wrapped ones).
 	Registerer prometheus.Registerer
 
-	// SeriesCallback returns what is told of the series in memory, those that Open finds in the log among them. It is
-	// called once for each attempt to open the storage: what the callback before was told is void. PreCreation
-	// is not asked about what is in the log. nil: nothing is told.
+	// SeriesCallback makes the callback that the storage calls when a series enters or leaves memory. It is called at
+	// each attempt to open the storage; the callback before is then void. For series that Open finds in the log
+	// PreCreation is not called, PostCreation is. nil: there is no callback.
 	SeriesCallback func() promtsdb.SeriesLifecycleCallback
 
 	// Retention is how long samples are kept at least. Removal is by whole blocks, so up to two

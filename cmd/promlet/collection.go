@@ -35,18 +35,7 @@ func (a *app) collection() *collection {
 }
 
 // run looks after the collection until ctx is done.
-func (c *collection) run(ctx context.Context) error {
-	ticker := time.NewTicker(tendEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			c.tend()
-		}
-	}
-}
+func (c *collection) run(ctx context.Context) error { return every(ctx, tendEvery, c.tend) }
 
 func (c *collection) tend() {
 	if !c.settled && c.readiness.answerable() == nil {

@@ -9,6 +9,7 @@ import (
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -81,16 +82,17 @@ func (a *app) overruledEvents() *overruledEvents {
 
 // run looks at the monitors until ctx is done.
 func (o *overruledEvents) run(ctx context.Context) error {
-	ticker := time.NewTicker(overruledPeriod)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			o.look()
-		}
-	}
+	return every(ctx, overruledPeriod, o.look)
+}
+
+// every calls f once in each period, until ctx is done.
+func every(ctx context.Context, period time.Duration, f func()) error {
+	// It ends with ctx only.
+	_ = wait.PollUntilContextCancel(ctx, period, false, func(context.Context) (bool, error) {
+		f()
+		return false, nil
+	})
+	return nil
 }
 
 // look reports monitors that are overruled now and were not at the last look, and repeats

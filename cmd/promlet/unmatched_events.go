@@ -43,16 +43,7 @@ func (a *app) unmatchedEvents() *unmatchedEvents {
 
 // run looks at the rules until ctx is done.
 func (u *unmatchedEvents) run(ctx context.Context) error {
-	ticker := time.NewTicker(unmatchedPeriod)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			u.look()
-		}
-	}
+	return every(ctx, unmatchedPeriod, u.look)
 }
 
 // look reports new unmatched rules and repeats the Events of old ones.
