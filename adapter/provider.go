@@ -151,6 +151,9 @@ func (p *Provider) SetRules(set rules.Set) error {
 // Rules returns those in force. They are shared: read only.
 func (p *Provider) Rules() rules.Set { return *p.rules.Load() }
 
+// Oddities returns warnings about the rules in force.
+func (p *Provider) Oddities() []string { return rules.Oddities(p.values.Catalog.Rules()) }
+
 // UnmatchedRules returns each rule of the configuration that takes no series name that
 // targets expose or that is stored. It returns none before every target has been scraped
 // once since the rules came into force, nor where Options.Targets is nil.

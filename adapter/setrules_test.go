@@ -55,5 +55,5 @@ func TestShadowed(t *testing.T) {
 	f.now = f.now.Add(10 * time.Second)
 	f.append("http_requests", "sample-1", 1)
 	f.append("queue_depth_total", "sample-1", 1)
-	require.Equal(t, []string{"http_requests is made by rules[3] of http_requests_total and by rules[2] of http_requests: the former answers where it can"}, f.Shadowed())
+	require.Equal(t, []string{"http_requests is made by default rule 4 of http_requests_total and by default rule 3 of http_requests: the former answers where it can"}, f.Shadowed())
 }

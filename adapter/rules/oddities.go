@@ -3,33 +3,163 @@ package rules
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/promlet/promlet/adapter/objects"
 )
 
-// Oddities returns warnings about rules that load.
+// Oddities returns warnings about rules that load. One that several rules deserve names
+// them all.
 func Oddities(compiled []*Compiled) []string {
-	var odd []string
-	warn := func(c *Compiled, text string) { odd = append(odd, c.String()+": "+text) }
+	return append(eachRule(compiled, func(c *Compiled) []string {
+		return slices.Concat(c.oddResources(), c.oddName(), c.oddQuery())
+	}), shadowed(compiled)...)
+}
+
+// eachRule collects warnings about single rules, in order, each once.
+func eachRule(compiled []*Compiled, warnings func(*Compiled) []string) []string {
+	var texts []string
+	about := map[string][]string{}
 	for _, c := range compiled {
-		hasNamespace := c.Label(objects.Namespace()) != ""
-		switch {
-		case c.API == ExternalAPI && c.Namespaced() && !hasNamespace:
-			warn(c, "no label is associated with namespaces, so no namespace has this metric: add namespace: {resource: namespace} to resources.overrides, or namespaced: false to resources")
-		case c.API == CustomAPI && c.mapsNothing():
-			warn(c, "resources has neither template nor overrides, so no object has this metric")
-		case c.API == CustomAPI && !hasNamespace:
-			warn(c, "no label is associated with namespaces, so only cluster-scoped objects have this metric: add namespace: {resource: namespace} to resources.overrides")
-		}
-		for _, label := range slices.Sorted(maps.Keys(c.later)) {
-			warn(c, fmt.Sprintf("resources.overrides[%s]: no resource %s is known yet: it has this metric once its CRD is installed", label, c.later[label]))
+		for _, text := range warnings(c) {
+			if about[text] == nil {
+				texts = append(texts, text)
+			}
+			about[text] = append(about[text], c.String())
 		}
 	}
-	return append(odd, shadowed(compiled)...)
+	for i, text := range texts {
+		texts[i] = strings.Join(about[text], ", ") + ": " + text
+	}
+	return texts
+}
+
+// oddResources returns what is odd about the objects that labels name.
+func (c *Compiled) oddResources() (odd []string) {
+	hasNamespace := c.Label(objects.Namespace()) != ""
+	switch {
+	case c.API == ExternalAPI && c.Namespaced() && !hasNamespace:
+		odd = append(odd, "no label is associated with namespaces, so no namespace has this metric: add namespace: {resource: namespace} to resources.overrides, or namespaced: false to resources")
+	case c.API == CustomAPI && c.mapsNothing():
+		odd = append(odd, "resources has neither template nor overrides, so no object has this metric")
+	case c.API == CustomAPI && !hasNamespace:
+		odd = append(odd, "no label is associated with namespaces, so only cluster-scoped objects have this metric: add namespace: {resource: namespace} to resources.overrides")
+	}
+	for _, label := range slices.Sorted(maps.Keys(c.later)) {
+		odd = append(odd, fmt.Sprintf("resources.overrides[%s]: no resource %s is known yet: it has this metric once its CRD is installed", label, c.later[label]))
+	}
+	for _, label := range slices.Sorted(maps.Keys(c.kindOf)) {
+		gr := c.kindOf[label].GroupResource
+		if first := c.labelOf[gr]; first != label {
+			odd = append(odd, fmt.Sprintf("resources.overrides: the labels %s and %s both mean %s: queries use %s", first, label, gr, first))
+		}
+	}
+	if c.API == CustomAPI && c.template != nil {
+		const job = "job" // the label that scraping adds to every series
+		if k, ok := c.Kind(job); ok && c.kindOf[job].GroupResource != k.GroupResource {
+			odd = append(odd, fmt.Sprintf("resources.template %q: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: overrides in its place name just the labels you mean", c.Config.Resources.Template, k.GroupResource))
+		}
+	}
+	return append(odd, oddBraces("resources.template", c.Config.Resources.Template)...)
+}
+
+// oddBraces warns of fields between the braces that Helm and Go have.
+func oddBraces(field, template string) []string {
+	found := regexp.MustCompile(`\{\{-?\s*\.\w*.*?\}\}`).FindString(template)
+	if found == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %s is taken as it is written: fields are between << and >>", field, found)}
+}
+
+var (
+	// bareGroup matches a group's number in braces without a dollar sign.
+	bareGroup = regexp.MustCompile(`(?:^|[^$])(\{\d+\})`)
+	// groupName matches what regexp.Expand takes for the name of a group.
+	groupName = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
+	// numberFirst matches a group's number that the rest of the name follows without braces.
+	numberFirst = regexp.MustCompile(`^(\d+)(\D\w*)$`)
+)
+
+// oddName returns what is odd about the metric's name.
+func (c *Compiled) oddName() (odd []string) {
+	as := c.Config.Name.As
+	if bare := bareGroup.FindStringSubmatch(as); bare != nil {
+		odd = append(odd, fmt.Sprintf("name.as %q: %s is taken as it is written: write $%s for the group", as, bare[1], bare[1]))
+	}
+	for _, found := range groupName.FindAllStringSubmatch(strings.ReplaceAll(as, "$$", ""), -1) {
+		name := found[1] + found[2]
+		if n, err := strconv.Atoi(name); err == nil && n <= c.matches.NumSubexp() || c.matches.SubexpIndex(name) >= 0 {
+			continue
+		}
+		mend := "name one of its groups"
+		if parts := numberFirst.FindStringSubmatch(name); parts != nil {
+			mend = fmt.Sprintf("write ${%s}%s", parts[1], parts[2])
+		}
+		odd = append(odd, fmt.Sprintf("name.as %q: name.matches %q has no group called %s: %s", as, c.matches, name, mend))
+	}
+	series, one := OneName(OnName(c.Matchers))
+	if _, taken := c.MetricName(series, model.MetricTypeUnknown); one && !taken && len(odd) == 0 && model.LegacyValidation.IsValidMetricName(series) {
+		odd = append(odd, c.Unmatched([]string{series}).Why)
+	}
+	return odd
+}
+
+// oddQuery returns what is odd about the query.
+func (c *Compiled) oddQuery() (odd []string) {
+	odd = oddBraces("metricsQuery", c.Config.MetricsQuery)
+	x, errX := c.Expand("placeholder", []Matcher{Equal("placeholder", "x")}, "placeholder")
+	y, errY := c.Expand("placeholder", []Matcher{Equal("placeholder", "y")}, "placeholder")
+	if errX == nil && errY == nil && x == y && !strings.Contains(c.Config.MetricsQuery, ".LabelValuesByName") {
+		odd = append(odd, "metricsQuery has no <<.LabelMatchers>>: it reads the same series, of all namespaces, whatever is asked for")
+	}
+	if c.API == ExternalAPI {
+		return append(odd, c.oddWithoutSelector()...)
+	}
+	if lost := c.lostLabels(); len(lost) > 0 {
+		odd = append(odd, fmt.Sprintf("metricsQuery keeps no label %s, so its objects have no value: aggregate by (<<.GroupBy>>)", strings.Join(lost, " or ")))
+	}
+	return odd
+}
+
+// oddWithoutSelector warns of an external query that needs a metric selector.
+func (c *Compiled) oddWithoutSelector() []string {
+	var scope []Matcher
+	if label := c.Label(objects.Namespace()); c.Namespaced() && label != "" {
+		scope = append(scope, Equal(label, "x"))
+	}
+	expr, err := c.Expand("placeholder", scope, "")
+	if err == nil {
+		_, err = parser.NewParser(parser.Options{}).ParseExpr(expr)
+	}
+	if err == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("metricsQuery gives no PromQL for an HPA without a metric selector: %v (it gives %s)", err, expr)}
+}
+
+// lostLabels returns the labels of objects that no result of the query can have.
+func (c *Compiled) lostLabels() (lost []string) {
+	for _, label := range slices.Sorted(maps.Keys(c.kindOf)) {
+		if c.labelOf[c.kindOf[label].GroupResource] != label {
+			continue
+		}
+		expr, err := c.Expand("placeholder", []Matcher{Equal(label, "x")}, label)
+		if err != nil {
+			continue
+		}
+		if parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr); err == nil && !mayKeep(parsed, label) {
+			lost = append(lost, label)
+		}
+	}
+	return lost
 }
 
 // shadowed warns of rules that make the same metric of one series name: only the later

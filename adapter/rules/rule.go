@@ -53,10 +53,11 @@ type Compiled struct {
 	// Window is the longest range that the query looks back over, 0 for a query over
 	// instant values; Narrowest is the shortest.
 	Window, Narrowest time.Duration
+	reach             time.Duration // how old the oldest sample is that the query reads
 
 	*association // between labels and kinds of objects
 
-	index       int // place in its list of the configuration, from 0
+	index       int // place in its list of the configuration, or among the default rules, from 0
 	filters     []nameFilter
 	matches     *regexp.Regexp
 	as          string
@@ -69,9 +70,12 @@ type nameFilter struct {
 	want bool
 }
 
-// String is where the configuration has the rule, such as rules[3].
+// String is where the configuration has the rule, such as rules[3], or default rule 1 to 4.
 func (c *Compiled) String() string {
-	if c.API == ExternalAPI {
+	switch {
+	case c.ByDefault():
+		return fmt.Sprintf("default rule %d", c.index+1)
+	case c.API == ExternalAPI:
 		return fmt.Sprintf("externalRules[%d]", c.index)
 	}
 	return fmt.Sprintf("rules[%d]", c.index)
@@ -97,8 +101,13 @@ func (c *Compiled) Namespaced() bool {
 func compile(api API, configured []Rule, kinds *objects.Kinds) ([]*Compiled, error) {
 	var errs []error
 	compiled := make([]*Compiled, 0, len(configured))
+	byDefault := 0
 	for i, r := range configured {
-		c := &Compiled{Config: r, API: api, index: i}
+		c := &Compiled{Config: r, API: api, index: i - byDefault}
+		if c.ByDefault() {
+			c.index = byDefault
+			byDefault++
+		}
 		if err := c.compile(kinds); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", c, err))
 			continue
@@ -141,12 +150,12 @@ func (c *Compiled) probe(p parser.Parser) error {
 	}
 	parsed, err := p.ParseExpr(expr)
 	if err != nil {
-		return fmt.Errorf("metricsQuery gives no PromQL: %w (it gave %q)", err, expr)
+		return fmt.Errorf("metricsQuery gives no PromQL: %w (it gave %s)", err, expr)
 	}
 	if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
-		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %q)", t, expr)
+		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %s)", t, expr)
 	}
-	c.Window, c.Narrowest = windows(parsed)
+	c.readWindows(parsed)
 	if err := querycost.Check(parsed, querycost.DefaultMaxSamples); err != nil {
 		return fmt.Errorf("metricsQuery: %w", err)
 	}
@@ -187,24 +196,6 @@ func (c *Compiled) sameForAll(k objects.Kind) (bool, error) {
 // Placeholder returns the query of the rule for a series and some object.
 func (c *Compiled) Placeholder(series string) (string, error) {
 	return c.Expand(series, []Matcher{Equal("placeholder", "x")}, "placeholder")
-}
-
-// windows returns the longest range that any selector in the expression looks over, and
-// the shortest.
-func windows(expr parser.Expr) (longest, shortest time.Duration) {
-	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		switch n := node.(type) {
-		case *parser.MatrixSelector:
-			longest = max(longest, n.Range)
-			if shortest == 0 || n.Range < shortest {
-				shortest = n.Range
-			}
-		case *parser.SubqueryExpr:
-			longest = max(longest, n.Range)
-		}
-		return nil
-	})
-	return longest, shortest
 }
 
 func compileFilters(filters []Filter) ([]nameFilter, error) {

@@ -57,6 +57,7 @@ func TestSeriesNamesThatAreQueries(t *testing.T) {
 
 func TestWrongRulesAreAllNamed(t *testing.T) {
 	good := Defaults(2 * time.Minute)[3]
+	good.only = anyType
 	f := func(change func(*Rule), want string) {
 		t.Helper()
 		bad := good

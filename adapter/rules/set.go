@@ -3,11 +3,9 @@ package rules
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/promlet/promlet/adapter/objects"
 )
@@ -21,14 +19,6 @@ type Set struct {
 	// Keep are regular expressions, anchored, of series names that are always
 	// wanted.
 	Keep []string
-}
-
-// Check returns everything that is wrong with the rules, and warnings about rules that
-// load. It warns of overrides whose resource the mapper (nil is
-// objects.BuiltinMapper) does not know where that may be a custom resource.
-func (s Set) Check(mapper meta.RESTMapper) (warnings []string, err error) {
-	compiled, _, err := s.Compile(objects.NewKinds(mapper, time.Now))
-	return Oddities(compiled), err
 }
 
 // Compile returns the rules without an error, those of external metrics last, and the

@@ -38,8 +38,13 @@ func commandFor(args []string, defaults func() *options) *cobra.Command {
 promlet finds pods through ServiceMonitors, PodMonitors and prometheus.io/scrape
 annotations, scrapes their /metrics into an embedded TSDB, and serves
 custom.metrics.k8s.io from it. With --manifests it does the same for a directory of
-YAML files, without a cluster.`).Command
+YAML files, without a cluster.
+
+Without a command it serves.`).Command
 		root.Args = nil // cobra suggests a command for an unknown one
+		root.Version = versionLine()
+		root.SetVersionTemplate("{{.Version}}\n")
+		root.Flags().Bool("version", false, "Print the version.")
 		for _, cmd := range commands(defaults) {
 			root.AddCommand(cmd.Command)
 		}
@@ -99,10 +104,15 @@ func newVersionCommand() client.Command {
 		Long:  "Print the version of promlet, of Go and of the platform.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "promlet %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}, cliflag.NamedFlagSets{})
+}
+
+// versionLine is the version of promlet, of Go and of the platform.
+func versionLine() string {
+	return fmt.Sprintf("promlet %s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // buildVersion is what the go command stamped: a tag, a pseudo-version of the

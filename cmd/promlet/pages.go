@@ -87,10 +87,7 @@ func (a *app) configuration() web.Configuration {
 	rules := a.provider.Rules()
 	shown := web.Configuration{
 		File: a.opts.config, Rules: rules.Custom, ExternalRules: rules.External, Keep: rules.Keep,
-		Flags: a.opts.shownFlags(), Versions: versions(),
-	}
-	if warnings, err := rules.Check(nil); err == nil {
-		shown.Warnings = warnings
+		Flags: a.opts.shownFlags(), Versions: versions(), Warnings: a.provider.Oddities(),
 	}
 	return shown
 }

@@ -21,7 +21,7 @@ func TestCommandFor(t *testing.T) {
 	plugin := "/usr/local/bin/kubectl-promlet"
 	out, err := f(plugin)
 	require.NoError(t, err)
-	require.Contains(t, out, "  kubectl promlet [command]\n")
+	require.Contains(t, out, "  kubectl promlet COMMAND [flags]\n")
 	require.Contains(t, out, "  top         Display the values of a metric\n")
 	require.NotContains(t, out, "serve ")
 
@@ -44,6 +44,6 @@ func TestCommandFor(t *testing.T) {
 		out, err = f(name, "--help")
 		require.NoError(t, err)
 		require.Contains(t, out, "Usage:\n  promlet [flags]\n", name)
-		require.Contains(t, out, "--manifests")
+		require.Contains(t, out, "serve --manifests")
 	}
 }

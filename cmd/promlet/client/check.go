@@ -1,52 +1,188 @@
 package client
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
 
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/tsdb"
 )
 
-func newCheckCommand() Command {
-	return NewCommand(&cobra.Command{
-		Use:   "check CONFIG",
-		Short: "Check a configuration file",
-		Long: `Check a file for --config: prometheus-adapter's rules and promlet's own keys, alone or
-inside the manifest of a ConfigMap. No cluster is needed.
+// defaultScrapeInterval is that of promlet serve.
+const defaultScrapeInterval = 30 * time.Second
 
-Errors and warnings name the rule and the field. The exit status is 1 if promlet would
-reject the file.`,
-		Example: "  promlet check config.yaml",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return check(cmd.OutOrStdout(), args[0]) },
-	}, cliflag.NamedFlagSets{})
+// checkOptions are the flags of promlet check.
+type checkOptions struct {
+	collection configfile.Collection
+	strict     bool
+	output     string
 }
 
-// check prints warnings and what the file holds. The error names all that is wrong.
-func check(out io.Writer, path string) error {
-	file, _, err := configfile.Load(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+func newCheckCommand() Command {
+	var o checkOptions
+	return NewCommand(&cobra.Command{
+		Use:   "check FILE...",
+		Short: "Check configuration files, and print what they serve",
+		Long: `Check configurations and print a line for each rule: the series that it takes, the metric
+that it makes of them, the objects that have the metric, and how its value is computed.
+No cluster is needed.
+
+A FILE may be a file for --config, the manifest of a ConfigMap that holds one, a List or the
+output of helm template, or the values of prometheus-adapter's Helm chart. Monitors among
+the manifests are checked as well. - is standard input.
+
+Errors and warnings name the rule and the field. The exit status is 1 if promlet would
+reject a file, or with --strict if there are warnings; otherwise it is 0.`,
+		Example: `  # Check a configuration
+  promlet check config.yaml
+
+  # Check what a Helm chart makes of its values
+  helm template prometheus-adapter prometheus-community/prometheus-adapter -f values.yaml | promlet check -
+
+  # Check the configuration of a running prometheus-adapter
+  kubectl -n monitoring get configmap prometheus-adapter -o yaml | promlet check -
+
+  # Fail on warnings as well
+  promlet check --strict config.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: o.run,
+	}, o.flags())
+}
+
+func (o *checkOptions) flags() cliflag.NamedFlagSets {
+	var sets cliflag.NamedFlagSets
+	flags := sets.FlagSet("check")
+	flags.BoolVar(&o.strict, "strict", false, "Exit with status 1 if there are warnings.")
+	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
+	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "As of promlet serve.")
+	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", defaultScrapeInterval, "As of promlet serve. Rules whose windows are too short for it are warned of.")
+	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "As of promlet serve. Rules that look back further are warned of.")
+	return sets
+}
+
+// checked is what was found out about a configuration.
+type checked struct {
+	File     string          `json:"file"`
+	In       string          `json:"in,omitempty"` // where in the file, if it holds other things as well
+	Rules    []rules.Summary `json:"rules"`
+	Warnings []string        `json:"warnings"`
+	Error    string          `json:"error,omitempty"`
+
+	file configfile.File
+	err  error
+}
+
+func (c *checked) place() string {
+	if c.In == "" {
+		return c.File
 	}
-	warnings, err := file.Check()
-	for _, w := range warnings {
-		if _, err := fmt.Fprintf(out, "warning: %s\n", w); err != nil {
+	return c.File + " (" + c.In + ")"
+}
+
+func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
+	if o.output != "text" && o.output != "json" {
+		return fmt.Errorf("--output=%s: choose text or json", o.output)
+	}
+	var all []checked
+	var errs []error
+	warnings := 0
+	for _, path := range paths {
+		for _, c := range o.check(cmd.InOrStdin(), path) {
+			if c.err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", c.place(), c.err))
+			}
+			warnings += len(c.Warnings)
+			all = append(all, c)
+		}
+	}
+	if err := o.print(cmd.OutOrStdout(), all); err != nil {
+		return err
+	}
+	if o.strict && warnings > 0 {
+		errs = append(errs, fmt.Errorf("--strict: %s", count(warnings, "warning")))
+	}
+	return errors.Join(errs...)
+}
+
+// check returns what it finds out about each configuration of a file.
+func (o *checkOptions) check(stdin io.Reader, path string) []checked {
+	data, err := read(stdin, path)
+	var found []configfile.Found
+	if err == nil {
+		found, err = configfile.Find(data)
+	}
+	if err != nil {
+		return []checked{{File: path, Error: err.Error(), err: err}}
+	}
+	var all []checked
+	for _, f := range found {
+		c := checked{File: path, In: f.In, file: f.File}
+		var report configfile.Report
+		if report, c.err = f.File.Check(o.collection); c.err != nil {
+			c.Error = c.err.Error()
+		}
+		c.Rules, c.Warnings = report.Rules, append([]string{}, report.Warnings...)
+		all = append(all, c)
+	}
+	return all
+}
+
+func read(stdin io.Reader, path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(stdin)
+	}
+	return os.ReadFile(path)
+}
+
+func (o *checkOptions) print(out io.Writer, all []checked) error {
+	if o.output == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(all)
+	}
+	for i := range all {
+		if err := all[i].print(out); err != nil {
 			return err
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	return nil
+}
+
+// print prints the rules, the warnings, and what the file holds if it is valid.
+func (c *checked) print(out io.Writer) error {
+	var lines []string
+	for _, r := range c.Rules {
+		lines = append(lines, r.String())
 	}
-	rules := count(len(file.Rules), "rule")
-	if file.Rules == nil {
-		rules = "the default rules"
+	for _, w := range c.Warnings {
+		lines = append(lines, "warning: "+w)
 	}
-	_, err = fmt.Fprintf(out, "%s is valid: %s, %s, %s, %s, %s\n", path, rules, count(len(file.ExternalRules), "external rule"),
-		count(len(file.ServiceMonitors), "ServiceMonitor"), count(len(file.PodMonitors), "PodMonitor"), count(len(file.Keep), "keep pattern"))
-	return err
+	if c.err == nil {
+		f := c.file
+		custom := count(len(f.Rules), "rule")
+		if f.HasDefaults() {
+			custom = "the default rules"
+			if len(f.Rules) > 0 {
+				custom += " and " + count(len(f.Rules), "rule")
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s is valid: %s, %s, %s, %s, %s", c.place(), custom, count(len(f.ExternalRules), "external rule"),
+			count(len(f.ServiceMonitors), "ServiceMonitor"), count(len(f.PodMonitors), "PodMonitor"), count(len(f.Keep), "keep pattern")))
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func count(n int, noun string) string {

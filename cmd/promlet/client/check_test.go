@@ -1,8 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,7 +21,10 @@ func TestCheck(t *testing.T) {
 	const rule = `{seriesQuery: a, resources: {template: <<.Resource>>}, metricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)"}`
 	out, err := f("rules: [" + rule + "]\nexternalRules: [" + rule + "]\nkeep: [x, z]\n")
 	require.NoError(t, err)
-	require.Equal(t, path+" is valid: 1 rule, 1 external rule, 0 ServiceMonitors, 0 PodMonitors, 2 keep patterns\n", out)
+	require.Equal(t, `rules[0]: a -> a (any that a label <<.Resource>> names), last values
+externalRules[0]: a -> a (external), last values
+warning: rules[0]: resources.template "<<.Resource>>": the label job, which all series have, means jobs.batch, so all of these metrics are listed for Jobs as well: overrides in its place name just the labels you mean
+`+path+" is valid: 1 rule, 1 external rule, 0 ServiceMonitors, 0 PodMonitors, 2 keep patterns\n", out)
 
 	out, err = f("keep: [x]\n")
 	require.NoError(t, err)
@@ -53,4 +59,70 @@ data:
 	require.ErrorContains(t, err, "no such file")
 	_, err = execute(t, "check")
 	require.Error(t, err)
+}
+
+// Whatever people have a configuration in.
+func TestCheckOfManifests(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	const rule = `{seriesQuery: 'a_total', resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)"}`
+	const line = "rules[0]: a_total -> a_total (namespaces, pods), rate over 2m\n"
+	values := write("values.yaml", "prometheus: {url: http://prometheus}\nrules:\n  default: false\n  custom: ["+rule+"]\n  external: ["+rule+"]\n")
+	out, err := execute(t, "check", "--strict", values)
+	require.NoError(t, err)
+	require.Equal(t, line+"externalRules[0]: a_total -> a_total (external), rate over 2m\n"+values+" is valid: 1 rule, 1 external rule, 0 ServiceMonitors, 0 PodMonitors, 0 keep patterns\n", out)
+
+	both := write("both.yaml", "rules: {custom: ["+rule+"]}\n")
+	out, err = execute(t, "check", both)
+	require.NoError(t, err)
+	require.Contains(t, out, "default rule 1: ")
+	require.Contains(t, out, line)
+	require.Contains(t, out, both+" is valid: the default rules and 1 rule, ")
+	_, err = execute(t, "check", write("wrong.yaml", "rules: {custom: [{seriesQuerry: x}]}"))
+	require.ErrorContains(t, err, `wrong.yaml: unknown field "rules.custom[0].seriesQuerry"`)
+	_, err = execute(t, "check", write("existing.yaml", "rules: {existing: mine}"))
+	require.ErrorContains(t, err, "rules.existing: the rules are in the ConfigMap mine: give that")
+
+	manifests := `
+apiVersion: v1
+kind: Service
+metadata: {name: adapter}
+---
+# only a comment
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: other}, data: {a: "b: c", d: "no: [yaml"}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: adapter, namespace: monitoring}, data: {config.yaml: ` + strconv.Quote("rules: ["+rule+"]") + `}}
+- {apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: m, namespace: shop}, spec: {selector: {}, endpoints: [{port: web, interval: soon}]}}
+`
+	path := write("all.yaml", manifests)
+	out, err = execute(t, "check", path, values)
+	require.NoError(t, err)
+	require.Contains(t, out, line+path+" (ConfigMap monitoring/adapter, data[config.yaml]) is valid: 1 rule, ")
+	require.Contains(t, out, "warning: ServiceMonitor shop/m is rejected: spec.endpoints[0].interval")
+	require.Contains(t, out, values+" is valid: ")
+	_, err = execute(t, "check", "--strict", path)
+	require.EqualError(t, err, "--strict: 1 warning")
+
+	root := newRoot(Commands()...)
+	var printed bytes.Buffer
+	root.SetOut(&printed)
+	root.SetIn(strings.NewReader("rules: []\n---\nrules: [" + rule + "]\n"))
+	root.SetArgs([]string{"check", "-", "-o", "json"})
+	require.NoError(t, root.ExecuteContext(t.Context()))
+	require.JSONEq(t, `[
+		{"file": "-", "rules": [], "warnings": ["rules is empty, so no custom metric is served: leave it out for the default rules"]},
+		{"file": "-", "rules": [{"rule": "rules[0]", "series": "a_total", "metric": "a_total", "objects": ["namespaces", "pods"], "value": "rate over 2m"}], "warnings": []}
+	]`, printed.String())
+
+	_, err = execute(t, "check", write("service.yaml", "kind: Service\napiVersion: v1\n"))
+	require.ErrorContains(t, err, "service.yaml: it has no configuration: give a file for --config, a ConfigMap that holds one, or monitors")
+	_, err = execute(t, "check", values, "-o", "xml")
+	require.EqualError(t, err, "--output=xml: choose text or json")
 }

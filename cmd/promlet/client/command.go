@@ -31,28 +31,31 @@ func NewCommand(cmd *cobra.Command, sections cliflag.NamedFlagSets) Command {
 	return Command{cmd, sections}
 }
 
-// help is laid out as kubectl's, with the flags in sections as Kubernetes' servers print them.
+// help is laid out as kubectl's, with the flags in sections as Kubernetes' servers print them. That of a command with
+// commands below it lists these in place of its flags.
 func help(cmd *cobra.Command, sections cliflag.NamedFlagSets) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", cmd.Long, cmd.UseLine())
+	fmt.Fprintf(&b, "%s\n", cmd.Long)
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(&b, "  %s [command]\n", cmd.CommandPath())
-	}
-	if cmd.HasExample() {
-		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
-	}
-	if cmd.HasAvailableSubCommands() {
-		b.WriteString("\nAvailable Commands:\n")
+		b.WriteString("\nCommands:\n")
 		for _, sub := range cmd.Commands() {
 			if sub.IsAvailableCommand() {
 				fmt.Fprintf(&b, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
 			}
 		}
 	}
-	cliflag.PrintSections(&b, sections, helpColumns)
-	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(&b, "\nUse \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
 	}
+	b.WriteString("\nUsage:\n")
+	if cmd.Runnable() {
+		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
+	}
+	if !cmd.HasAvailableSubCommands() {
+		cliflag.PrintSections(&b, sections, helpColumns)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "  %s COMMAND [flags]\n\nUse \"%s COMMAND --help\" for the flags of a command.\n", cmd.CommandPath(), cmd.CommandPath())
 	return b.String()
 }
 

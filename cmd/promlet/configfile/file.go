@@ -13,9 +13,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/adapter/rules"
-	"github.com/promlet/promlet/discovery"
-	"github.com/promlet/promlet/discovery/monitors"
-	"github.com/promlet/promlet/discovery/objects"
 )
 
 // File has prometheus-adapter's keys, and promlet's own beside them.
@@ -28,6 +25,8 @@ type File struct {
 	// Keep are regular expressions, anchored, of series names that are stored
 	// whether anybody reads them or not.
 	Keep []string `json:"keep,omitempty"`
+
+	withDefaults bool // the default rules come before Rules
 }
 
 // Load returns the file and its bytes. An empty path is an empty file.
@@ -43,12 +42,16 @@ func Load(path string) (File, []byte, error) {
 	return file, data, err
 }
 
-// Parse rejects unknown keys, so that a misspelt one does not silently change what is
-// served. Errors name the key by its path.
+// Parse reads a configuration, alone or in the manifest of a ConfigMap, or the values of
+// prometheus-adapter's Helm chart. It rejects unknown keys, so that a misspelt one does not
+// silently change what is served. Errors name the key by its path.
 func Parse(data []byte) (File, error) {
 	asJSON, err := unwrap(data)
 	if err != nil {
 		return File{}, err
+	}
+	if isHelmValues(asJSON) {
+		return parseHelmValues(asJSON)
 	}
 	var file File
 	unknown, err := json.UnmarshalStrict(asJSON, &file)
@@ -94,42 +97,11 @@ func unwrap(data []byte) ([]byte, error) {
 // rates over rateWindow.
 func (f File) AdapterRules(rateWindow time.Duration) rules.Set {
 	set := rules.Set{Custom: f.Rules, External: f.ExternalRules, Keep: f.Keep}
-	if set.Custom == nil {
-		set.Custom = rules.Defaults(rateWindow)
+	if f.HasDefaults() {
+		set.Custom = append(rules.Defaults(rateWindow), f.Rules...)
 	}
 	return set
 }
 
-// Ignored returns warnings about keys that prometheus-adapter serves and promlet does not.
-func (f File) Ignored() []string {
-	if len(f.ResourceRules) == 0 {
-		return nil
-	}
-	return []string{"resourceRules are ignored: metrics-server serves metrics.k8s.io"}
-}
-
-// Check returns what is odd about a file that loads. The error names all that is wrong.
-// Monitors are checked as in a cluster without Secrets and ConfigMaps.
-func (f File) Check() (warnings []string, err error) {
-	ruleWarnings, ruleErr := f.AdapterRules(rules.DefaultRateWindow).Check(nil)
-	discoverer := discovery.New(objects.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
-	_, _, err = discoverer.Resolve()
-	warnings = append(f.Ignored(), ruleWarnings...)
-	for _, m := range discoverer.Monitors() {
-		for _, field := range m.Adjusted {
-			warnings = append(warnings, fmt.Sprintf("%s %s/%s is adjusted: %s", m.Kind, m.Namespace, m.Name, field))
-		}
-	}
-	return append(warnings, Rejected(discoverer.Monitors())...), errors.Join(ruleErr, err)
-}
-
-// Rejected returns a line for each monitor that is not scraped.
-func Rejected(statuses []monitors.Status) []string {
-	var lines []string
-	for _, m := range statuses {
-		if m.Err != nil {
-			lines = append(lines, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
-		}
-	}
-	return lines
-}
+// HasDefaults reports whether the default rules are among AdapterRules.
+func (f File) HasDefaults() bool { return f.Rules == nil || f.withDefaults }

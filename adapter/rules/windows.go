@@ -1,0 +1,95 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// windowIntervals is how many scrape intervals a window should last: a missed scrape then
+// leaves it with enough samples.
+const windowIntervals = 4
+
+// readWindows notes how far back the query looks.
+func (c *Compiled) readWindows(expr parser.Expr) {
+	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.MatrixSelector:
+			c.Window = max(c.Window, n.Range)
+			if c.Narrowest == 0 || n.Range < c.Narrowest {
+				c.Narrowest = n.Range
+			}
+		case *parser.SubqueryExpr:
+			c.Window = max(c.Window, n.Range)
+		case *parser.VectorSelector:
+			reach := n.OriginalOffset
+			for _, outer := range path {
+				switch outer := outer.(type) {
+				case *parser.MatrixSelector:
+					reach += outer.Range
+				case *parser.SubqueryExpr:
+					reach += outer.Range + outer.OriginalOffset
+				}
+			}
+			c.reach = max(c.reach, reach)
+		}
+		return nil
+	})
+}
+
+// described says how the query computes its value, such as "rate over 2m".
+func (c *Compiled) described() string {
+	expr, err := c.Placeholder("placeholder")
+	if err != nil {
+		return ""
+	}
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		return ""
+	}
+	var over []string
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		call, ok := node.(*parser.Call)
+		if !ok {
+			return nil
+		}
+		for _, arg := range call.Args {
+			var window time.Duration
+			switch arg := arg.(type) {
+			case *parser.MatrixSelector:
+				window = arg.Range
+			case *parser.SubqueryExpr:
+				window = arg.Range
+			default:
+				continue
+			}
+			if text := fmt.Sprintf("%s over %s", call.Func.Name, model.Duration(window)); !slices.Contains(over, text) {
+				over = append(over, text)
+			}
+		}
+		return nil
+	})
+	if len(over) == 0 {
+		return "last values"
+	}
+	return strings.Join(over, " and ")
+}
+
+// OddWindows returns warnings about rules whose windows do not fit the time between two
+// scrapes, or for how long samples are kept.
+func OddWindows(compiled []*Compiled, interval, retention time.Duration) []string {
+	return eachRule(compiled, func(c *Compiled) (odd []string) {
+		if c.Narrowest > 0 && c.Narrowest < windowIntervals*interval {
+			odd = append(odd, fmt.Sprintf("metricsQuery: [%s] is shorter than %d scrape intervals of %s: where fewer than two samples are inside, a rate also takes those before it",
+				model.Duration(c.Narrowest), windowIntervals, model.Duration(interval)))
+		}
+		if c.reach > retention {
+			odd = append(odd, fmt.Sprintf("metricsQuery reads samples of the last %s, but they are kept for %s: see --retention", model.Duration(c.reach), model.Duration(retention)))
+		}
+		return odd
+	})
+}

@@ -1,0 +1,64 @@
+package configfile
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
+	discovered "github.com/promlet/promlet/discovery/objects"
+)
+
+// Collection is how promlet is to collect samples.
+type Collection struct {
+	RateWindow, ScrapeInterval, Retention time.Duration
+}
+
+// Report is what a file makes promlet serve.
+type Report struct {
+	Rules    []rules.Summary
+	Warnings []string
+}
+
+// Check returns what the file makes promlet serve, and what is odd about it. The error names
+// all that is wrong. Monitors are checked as in a cluster without Secrets and ConfigMaps.
+func (f File) Check(c Collection) (Report, error) {
+	compiled, _, ruleErr := f.AdapterRules(c.RateWindow).Compile(objects.NewKinds(nil, time.Now))
+	discoverer := discovery.New(discovered.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
+	_, _, err := discoverer.Resolve()
+	report := Report{Rules: rules.Summaries(compiled), Warnings: f.Ignored()}
+	if f.Rules != nil && len(f.Rules) == 0 && !f.withDefaults {
+		report.Warnings = append(report.Warnings, "rules is empty, so no custom metric is served: leave it out for the default rules")
+	}
+	report.Warnings = append(report.Warnings, rules.Oddities(compiled)...)
+	report.Warnings = append(report.Warnings, rules.OddWindows(compiled, c.ScrapeInterval, c.Retention)...)
+	for _, m := range discoverer.Monitors() {
+		for _, field := range m.Adjusted {
+			report.Warnings = append(report.Warnings, fmt.Sprintf("%s %s/%s is adjusted: %s", m.Kind, m.Namespace, m.Name, field))
+		}
+	}
+	report.Warnings = append(report.Warnings, Rejected(discoverer.Monitors())...)
+	return report, errors.Join(ruleErr, err)
+}
+
+// Ignored returns warnings about keys that prometheus-adapter serves and promlet does not.
+func (f File) Ignored() []string {
+	if len(f.ResourceRules) == 0 {
+		return nil
+	}
+	return []string{"resourceRules are ignored: metrics-server serves metrics.k8s.io"}
+}
+
+// Rejected returns a line for each monitor that is not scraped.
+func Rejected(statuses []monitors.Status) []string {
+	var lines []string
+	for _, m := range statuses {
+		if m.Err != nil {
+			lines = append(lines, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
+		}
+	}
+	return lines
+}
