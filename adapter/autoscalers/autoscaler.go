@@ -127,7 +127,7 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 		Namespace: s.hpa.Namespace, Name: s.hpa.Name, UID: s.hpa.UID,
 		Target: spec.ScaleTargetRef.Kind + "/" + spec.ScaleTargetRef.Name,
 		Min:    1, Max: int(spec.MaxReplicas), Replicas: int(s.hpa.Status.CurrentReplicas),
-		Stuck: stuck(s.hpa),
+		Stuck: Stuck(s.hpa),
 	}
 	if spec.MinReplicas != nil {
 		a.Min = int(*spec.MinReplicas)
@@ -154,9 +154,9 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 	return a
 }
 
-// stuck returns why the controller scales nothing, from the conditions that it sets. A
+// Stuck returns why the controller scales nothing, from the conditions that it sets. A
 // condition about a metric without a value is not meant.
-func stuck(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+func Stuck(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	for i := range hpa.Status.Conditions {
 		c := &hpa.Status.Conditions[i]
 		if c.Status != corev1.ConditionFalse {

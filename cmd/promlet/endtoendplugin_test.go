@@ -44,11 +44,11 @@ func (e *endToEnd) plugin(t *testing.T, viewer string) {
 			return nil
 		})
 	}
-	f([]string{"kubectl promlet [command]", "top ", "metrics ", "explain "})
+	f([]string{"kubectl promlet COMMAND [flags]", "top ", "metrics ", "explain ", "hpa "})
 	f([]string{"queue_length", "pods", "external"}, "metrics", "queue_")
 	f([]string{"OBJECT", "services/queue ", "pods/odd-", " 30 "}, "top", "queue_length", "-n", "absences")
 	f([]string{"LABELS", `{queue="orders"}   30 `}, "top", "--external", "queue_length", "-n", "absences")
-	f([]string{"✗ monitor", "the closest is ServiceMonitor shop"}, "explain", "services/shop", "http_requests", "-n", "absences")
+	f([]string{"shop ", "Deployment/idle", "no value", "absences/shop: the server could not find the metric http_requests for services shop: no monitor selects the Service"}, "hpa", "-n", "absences")
 
 	g := func(want string, args ...string) {
 		t.Helper()
@@ -57,6 +57,8 @@ func (e *endToEnd) plugin(t *testing.T, viewer string) {
 		require.Contains(t, out, want)
 		show(out, args)
 	}
+	g("the closest is ServiceMonitor shop", "explain", "services/shop", "http_requests", "-n", "absences")
+	g("the closest is ServiceMonitor shop", "explain", "hpa/shop", "-n", "absences")
 	g("no value: the server could not find the metric http_requests for services shop: no monitor selects the Service", "top", "services/shop", "http_requests", "-n", "absences")
 	g(`cannot get resource "services/http_requests" in API group "custom.metrics.k8s.io" in the namespace "decoy"`, "top", "services", "http_requests", "-n", "decoy")
 	g(`cannot list resource "namespaces" in API group "" at the cluster scope: give --namespace instead`, "top", "http_requests", "-A")

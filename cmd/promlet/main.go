@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 
 	"k8s.io/klog/v2"
+
+	"github.com/promlet/promlet/cmd/promlet/client"
 )
 
 func main() { run(newOptions) }
@@ -23,7 +26,9 @@ func run(defaults func() *options) {
 	// Only serve logs. The other commands return what went wrong as an error.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	if err := commandFor(os.Args, defaults).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "promlet:", err)
+		if !errors.Is(err, client.ErrReported) {
+			fmt.Fprintln(os.Stderr, "promlet:", err)
+		}
 		os.Exit(1)
 	}
 }

@@ -61,5 +61,5 @@ func help(cmd *cobra.Command, sections cliflag.NamedFlagSets) string {
 
 // Commands returns the commands that serve nothing.
 func Commands() []Command {
-	return []Command{newTopCommand(time.Now), newMetricsCommand(), newExplainCommand(), newCheckCommand()}
+	return []Command{newTopCommand(time.Now), newMetricsCommand(), newExplainCommand(), newHPACommand(), newCheckCommand()}
 }

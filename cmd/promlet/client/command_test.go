@@ -56,7 +56,7 @@ func TestHelp(t *testing.T) {
 	}
 	out, err = execute(t, "explain", "--help")
 	require.NoError(t, err)
-	for _, want := range []string{"\nUsage:\n  promlet explain RESOURCE[/NAME] METRIC [flags]\n", "\nExamples:\n  # Explain a metric of a Service\n", "\nExplain flags:\n", "\nCluster flags:\n"} {
+	for _, want := range []string{"\nUsage:\n  promlet explain (RESOURCE[/NAME] METRIC | hpa/NAME) [flags]\n", "\nExamples:\n  # Explain a metric of a Service\n", "\nExplain flags:\n", "\nCluster flags:\n"} {
 		require.Contains(t, out, want)
 	}
 }

@@ -46,16 +46,22 @@ type explainOptions struct {
 func newExplainCommand() Command {
 	var o explainOptions
 	return NewCommand(&cobra.Command{
-		Use:   "explain RESOURCE[/NAME] METRIC",
+		Use:   "explain (RESOURCE[/NAME] METRIC | hpa/NAME)",
 		Short: "Explain why an object has a value of a metric, or why it has none",
 		Long: `Explain why an object has a value of a metric, or why it has none. Each line is a step from
 the request to the value: object, autoscaler, rule, monitor, endpoints, targets, series and
-samples. The first step that failed is the reason for a missing value.
+samples. The first step that failed is the reason for a missing value. Of hpa/NAME, every
+metric is explained that the HorizontalPodAutoscaler scales on.
+
+The exit status is 1 if there is no value.
 
 promlet answers through the API server. Whoever may read a metric may explain it;
 explanations show nothing of other namespaces.`,
 		Example: `  # Explain a metric of a Service
   promlet explain services/sample-metrics-app http_requests -n default
+
+  # Explain all metrics of a HorizontalPodAutoscaler
+  promlet explain hpa/sample-metrics-app -n default
 
   # Explain a metric of the Pods with a label
   promlet explain pods http_requests -l app=sample-metrics-app
@@ -66,8 +72,9 @@ explanations show nothing of other namespaces.`,
   # Ask a promlet that runs without a cluster
   promlet explain services/sample-metrics-app http_requests --server https://127.0.0.1:6443 --insecure-skip-tls-verify`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if o.external && len(args) != 1 || !o.external && len(args) != 2 {
-				return errors.New("give RESOURCE/NAME and METRIC, such as services/sample-metrics-app http_requests; or --external METRIC")
+			_, hpa := hpaName(args)
+			if !hpa && (o.external && len(args) != 1 || !o.external && len(args) != 2) {
+				return errors.New("give RESOURCE/NAME and METRIC, such as services/sample-metrics-app http_requests; or hpa/NAME; or --external METRIC")
 			}
 			return nil
 		},
@@ -95,6 +102,9 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if name, ok := hpaName(args); ok {
+		return o.explainHPA(cmd, c, name)
+	}
 	path, err := o.path(c, args)
 	if err != nil {
 		return err
@@ -103,15 +113,26 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		_, err := cmd.OutOrStdout().Write(body)
-		return err
-	}
 	explanation, err := parseExplanation(body)
 	if err != nil {
 		return err
 	}
-	return printExplanation(cmd.OutOrStdout(), explanation)
+	if o.output == "json" {
+		_, err = cmd.OutOrStdout().Write(body)
+	} else {
+		err = printExplanation(cmd.OutOrStdout(), explanation)
+	}
+	return withoutValue(explanation, err)
+}
+
+// ErrReported is returned when there is no value, and the output has said why.
+var ErrReported = errors.New("there is no value")
+
+func withoutValue(explanation *explain.Explanation, err error) error {
+	if err == nil && explanation.Reason != "" {
+		return ErrReported
+	}
+	return err
 }
 
 // path returns the path of the metric.

@@ -1,21 +1,16 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
-)
-
-const (
-	// defaultTopInterval is shorter than most scrape intervals.
-	defaultTopInterval = 5 * time.Second
-	// minTopInterval limits the load of a forgotten --watch.
-	minTopInterval = time.Second
 )
 
 // topOptions are the flags of promlet top.
@@ -26,8 +21,7 @@ type topOptions struct {
 	sortBy        string
 	output        string
 	noHeaders     bool
-	watch         bool
-	interval      time.Duration
+	watching      watching
 
 	now func() time.Time
 }
@@ -82,8 +76,7 @@ func (o *topOptions) flags() cliflag.NamedFlagSets {
 	flags.StringVar(&o.sortBy, "sort-by", "name", "Sort by one of name, value (the highest first).")
 	flags.StringVarP(&o.output, "output", "o", "table", "Output format. One of table, wide (with the API's quantity and the time of the last sample), json, yaml.")
 	flags.BoolVar(&o.noHeaders, "no-headers", false, "Don't print headers.")
-	flags.BoolVarP(&o.watch, "watch", "w", false, "Display the values repeatedly until interrupted.")
-	flags.DurationVar(&o.interval, "interval", defaultTopInterval, "Time between two displays with --watch. At least 1s.")
+	o.watching.addTo(flags)
 	o.cluster.addTo(sets.FlagSet("cluster"))
 	return sets
 }
@@ -100,14 +93,12 @@ func (o *topOptions) validate(args []string) error {
 		return fmt.Errorf("--sort-by=%s: choose name or value", o.sortBy)
 	case !slices.Contains([]string{"table", "wide", "json", "yaml"}, o.output):
 		return fmt.Errorf("--output=%s: choose table, wide, json or yaml", o.output)
-	case o.interval < minTopInterval:
-		return fmt.Errorf("--interval=%s: give %s or more", o.interval, minTopInterval)
 	case o.selector != "" && o.external:
 		return errors.New("--selector: external metrics have no object: give --metric-selector")
 	case o.selector != "" && len(args) == 2 && strings.Contains(args[0], "/"):
 		return errors.New("--selector: leave out either it or the NAME")
 	}
-	return nil
+	return o.watching.validate()
 }
 
 func (o *topOptions) run(cmd *cobra.Command, args []string) error {
@@ -115,41 +106,15 @@ func (o *topOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
-	requests, err := o.requests(ctx, c, args)
+	requests, err := o.requests(cmd.Context(), c, args)
 	if err != nil {
 		return err
 	}
-	for first := true; ; first = false {
-		err := o.display(cmd, c, requests, first)
-		switch {
-		case !o.watch:
-			return err
-		case ctx.Err() != nil:
-			return nil // interrupted
-		case err != nil && first && !errors.As(err, new(*noValueError)):
-			return err
-		case err != nil: // it may pass
-			cmd.PrintErrln("promlet:", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(o.interval):
-		}
-	}
-}
-
-// display prints the current values, after a blank line unless they are the first.
-func (o *topOptions) display(cmd *cobra.Command, c *connection, requests []topRequest, first bool) error {
-	values, err := o.ask(cmd.Context(), c, requests)
-	if len(values) == 0 {
-		return err
-	}
-	if !first {
-		if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
+	return o.watching.run(cmd, func(ctx context.Context, out io.Writer) error {
+		values, err := o.ask(ctx, c, requests)
+		if len(values) == 0 {
 			return err
 		}
-	}
-	return errors.Join(err, o.print(cmd.OutOrStdout(), values))
+		return errors.Join(err, o.print(out, values))
+	})
 }

@@ -137,8 +137,10 @@ func (a *metricsAPI) serve(provider *adapter.Provider) {
 	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "https", Host: listener.Addr().String()})
 	}}
-	mux := http.NewServeMux()
+	mux := hpas(t)
 	mux.Handle("/", proxy)
+	mux.Handle("/apis/custom.metrics.k8s.io/", proxy)
+	mux.Handle("/apis/external.metrics.k8s.io/", proxy)
 	mux.HandleFunc("/api/v1/namespaces", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": [{"metadata": {"name": "default"}}, {"metadata": {"name": "empty"}}, {"metadata": {"name": "secret"}}]}`))
 	})
@@ -165,7 +167,7 @@ func answerStatus(w http.ResponseWriter, code int, reason metav1.StatusReason, m
 // run returns what a command prints for people, and its error.
 func (a *metricsAPI) run(args ...string) (string, error) {
 	a.t.Helper()
-	root := newRoot(newTopCommand(func() time.Time { return a.now.Add(7 * time.Second) }), newMetricsCommand(), newExplainCommand())
+	root := newRoot(newTopCommand(func() time.Time { return a.now.Add(7 * time.Second) }), newMetricsCommand(), newExplainCommand(), newHPACommand())
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&out)

@@ -1,0 +1,108 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/explain"
+)
+
+// hpaName returns NAME if the arguments are hpa/NAME.
+func hpaName(args []string) (string, bool) {
+	if len(args) != 1 {
+		return "", false
+	}
+	const plural = "horizontalpodautoscalers"
+	resource, name, named := strings.Cut(args[0], "/")
+	return name, named && slices.Contains([]string{"hpa", "hpas", "horizontalpodautoscaler", plural, plural + ".autoscaling"}, resource)
+}
+
+// explainedMetric is a metric of an HPA with its explanation, nil if promlet does not serve it.
+type explainedMetric struct {
+	readMetric
+
+	explanation *explain.Explanation
+}
+
+// explainHPA explains each metric of an HPA.
+func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name string) error {
+	ctx := cmd.Context()
+	hpas, err := c.autoscalers(ctx, c.namespace, name)
+	if err != nil {
+		return err
+	}
+	h := readHPA{HorizontalPodAutoscaler: hpas[0], stuck: autoscalers.Stuck(&hpas[0])}
+	mapper := NewMapper(c.discovery)
+	explained := make([]explainedMetric, len(h.Spec.Metrics))
+	for i := range explained {
+		m, err := c.metricOf(ctx, mapper, &h, &h.Spec.Metrics[i])
+		explained[i].readMetric = m
+		if err == nil && m.path != "" {
+			var body []byte
+			if body, err = c.explain(ctx, m.path, m.question); err == nil {
+				explained[i].explanation, err = parseExplanation(body)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("spec.metrics[%d]: %w", i, err)
+		}
+	}
+	if o.output == "json" {
+		err = printExplanations(cmd.OutOrStdout(), explained)
+	} else {
+		err = printHPA(cmd.OutOrStdout(), &h, explained)
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range explained {
+		if m.explanation != nil && m.explanation.Reason != "" {
+			return ErrReported
+		}
+	}
+	return nil
+}
+
+// printExplanations writes a JSON list.
+func printExplanations(out io.Writer, explained []explainedMetric) error {
+	all := []*explain.Explanation{}
+	for _, m := range explained {
+		if m.explanation != nil {
+			all = append(all, m.explanation)
+		}
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(all)
+}
+
+// printHPA writes one explanation after the other.
+func printHPA(out io.Writer, h *readHPA, explained []explainedMetric) error {
+	for i, m := range explained {
+		if i > 0 {
+			if _, err := fmt.Fprintln(out); err != nil {
+				return err
+			}
+		}
+		if m.explanation != nil {
+			if err := printExplanation(out, m.explanation); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "%s of %s is %s: metrics-server serves it; the value is that of the HPA's status\n", m.name, m.of, m.value()); err != nil {
+			return err
+		}
+	}
+	if h.stuck == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "\nThe controller cannot scale %s: %s\n", h.scales(), h.stuck)
+	return err
+}

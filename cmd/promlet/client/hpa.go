@@ -1,0 +1,129 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+	cliflag "k8s.io/component-base/cli/flag"
+)
+
+// hpaOptions are the flags of promlet hpa.
+type hpaOptions struct {
+	cluster       clusterFlags
+	allNamespaces bool
+	noHeaders     bool
+	watching      watching
+}
+
+func newHPACommand() Command {
+	o := &hpaOptions{}
+	return NewCommand(&cobra.Command{
+		Use:     "hpa [NAME]",
+		Aliases: []string{"hpas", "horizontalpodautoscaler", "horizontalpodautoscalers"},
+		Short:   "Display what HorizontalPodAutoscalers read, and which cannot scale",
+		Long: `Display the HorizontalPodAutoscalers of a namespace with a line for each of their metrics: the
+value that the metrics API answers now, the target, and the replicas. Those that cannot scale
+come first, then those above a target; below the table are the reasons.
+
+"promlet explain hpa/NAME" shows how a value comes about, or where it is lost. Values of
+metrics-server are those that the HPA's status shows.`,
+		Example: `  # Display the HorizontalPodAutoscalers of a namespace
+  promlet hpa -n default
+
+  # Display one until interrupted
+  promlet hpa sample-metrics-app --watch
+
+  # Display those of all namespaces
+  promlet hpa -A`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: o.run,
+	}, o.flags())
+}
+
+func (o *hpaOptions) flags() cliflag.NamedFlagSets {
+	var sets cliflag.NamedFlagSets
+	flags := sets.FlagSet("hpa")
+	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "Display all namespaces.")
+	flags.BoolVar(&o.noHeaders, "no-headers", false, "Don't print headers.")
+	o.watching.addTo(flags)
+	o.cluster.addTo(sets.FlagSet("cluster"))
+	return sets
+}
+
+func (o *hpaOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.watching.validate(); err != nil {
+		return err
+	}
+	if o.allNamespaces && len(args) > 0 {
+		return errors.New("--all-namespaces: leave out either it or the NAME")
+	}
+	c, err := o.cluster.connect()
+	if err != nil {
+		return err
+	}
+	namespace, name := c.namespace, ""
+	if o.allNamespaces {
+		namespace = ""
+	}
+	if len(args) > 0 {
+		name = args[0]
+	}
+	return o.watching.run(cmd, func(ctx context.Context, out io.Writer) error {
+		hpas, err := c.autoscalers(ctx, namespace, name)
+		if err != nil {
+			return err
+		}
+		if len(hpas) == 0 {
+			return fmt.Errorf("there are no HorizontalPodAutoscalers in %s", cmp.Or("namespace "+namespace, "any namespace"))
+		}
+		return o.print(out, c.read(ctx, hpas))
+	})
+}
+
+// print writes a table, the HPAs that need attention first, and below it why they do.
+func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
+	slices.SortStableFunc(hpas, func(a, b readHPA) int {
+		return cmp.Or(cmp.Compare(a.state(), b.state()), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	var rows [][]string
+	var reasons []string
+	row := func(namespace string, columns ...string) {
+		if o.allNamespaces {
+			columns = slices.Insert(columns, 0, namespace)
+		}
+		rows = append(rows, columns)
+	}
+	if !o.noHeaders {
+		row("NAMESPACE", "NAME", "SCALES", "REPLICAS", "METRIC", "OF", "VALUE", "TARGET", "STATE")
+	}
+	for _, h := range hpas {
+		name, scales, replicas := h.Name, h.scales(), h.replicas()
+		if h.stuck != "" {
+			reasons = append(reasons, fmt.Sprintf("%s: %s", h.place(), h.stuck))
+		}
+		for _, m := range h.metrics {
+			row(h.Namespace, name, scales, replicas, m.name, m.of, m.value(), m.targetText(), m.state.String())
+			name, scales, replicas = "", "", ""
+			if m.reason != "" {
+				reasons = append(reasons, fmt.Sprintf("%s: %s", h.place(), m.reason))
+			}
+		}
+	}
+	if err := printTable(out, rows); err != nil {
+		return err
+	}
+	for i, reason := range reasons {
+		if i == 0 {
+			reason = "\n" + reason
+		}
+		if _, err := fmt.Fprintln(out, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,330 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/promlet/promlet/adapter/autoscalers"
+)
+
+// hpaState is how an HPA, or one of its metrics, is. The first need attention first.
+type hpaState int
+
+const (
+	stateNoValue hpaState = iota
+	stateStuck
+	stateAbove
+	stateAtZero
+	stateOK
+)
+
+func (s hpaState) String() string {
+	return [...]string{"no value", "cannot scale", "above target", "at zero", "ok"}[s]
+}
+
+// tolerance is by which share a value may exceed its target before the controller acts.
+const tolerance = 0.1
+
+// readHPA is an HPA with what its metrics are now.
+type readHPA struct {
+	autoscalingv2.HorizontalPodAutoscaler
+	stuck   string // why the controller scales nothing
+	metrics []readMetric
+}
+
+func (h *readHPA) place() string { return h.Namespace + "/" + h.Name }
+
+func (h *readHPA) scales() string {
+	return h.Spec.ScaleTargetRef.Kind + "/" + h.Spec.ScaleTargetRef.Name
+}
+
+// replicas are the current ones, the wanted ones if they differ, and the bounds.
+func (h *readHPA) replicas() string {
+	least := int32(1)
+	if h.Spec.MinReplicas != nil {
+		least = *h.Spec.MinReplicas
+	}
+	current := fmt.Sprint(h.Status.CurrentReplicas)
+	if h.Status.DesiredReplicas != h.Status.CurrentReplicas {
+		current += fmt.Sprintf(" -> %d", h.Status.DesiredReplicas)
+	}
+	return fmt.Sprintf("%s (%d-%d)", current, least, h.Spec.MaxReplicas)
+}
+
+// state is the worst of its metrics.
+func (h *readHPA) state() hpaState {
+	state := stateOK
+	if h.stuck != "" {
+		state = stateStuck
+	}
+	for i := range h.metrics {
+		state = min(state, h.metrics[i].state)
+	}
+	return state
+}
+
+// readMetric is a metric of an HPA as it is now.
+type readMetric struct {
+	name, of string
+	path     string // of the metrics API; empty for a metric of metrics-server
+	question question
+	average  bool // value and target are for each pod
+	target   *resource.Quantity
+	percent  bool // value and target are of what the pods request
+	now      *resource.Quantity
+	with     string // how many pods have a value
+	state    hpaState
+	reason   string // why there is no value
+}
+
+func (m *readMetric) value() string {
+	if m.now == nil {
+		return "-"
+	}
+	return m.text(m.now) + m.with
+}
+
+func (m *readMetric) targetText() string {
+	if m.target == nil {
+		return "-"
+	}
+	return m.text(m.target)
+}
+
+func (m *readMetric) text(q *resource.Quantity) string {
+	text := decimal(q.AsApproximateFloat64())
+	if q.Format == resource.BinarySI {
+		text = q.String()
+	}
+	switch {
+	case m.percent:
+		text += "%"
+	case m.average:
+		text += " per pod"
+	}
+	return text
+}
+
+// autoscalers returns the HPAs of a namespace ("": all), or the one of a name.
+func (c *connection) autoscalers(ctx context.Context, namespace, name string) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
+	const prefix, plural = "/apis/autoscaling/v2", "horizontalpodautoscalers"
+	path := prefix + "/" + plural
+	if namespace != "" {
+		path = prefix + "/namespaces/" + namespace + "/" + plural
+	}
+	var list autoscalingv2.HorizontalPodAutoscalerList
+	if name == "" {
+		if err := c.object(ctx, path, &list); err != nil {
+			return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
+		}
+		return list.Items, nil
+	}
+	if err := checkNames(name); err != nil {
+		return nil, err
+	}
+	var hpa autoscalingv2.HorizontalPodAutoscaler
+	if err := c.object(ctx, path+"/"+name, &hpa); err != nil {
+		return nil, fmt.Errorf("read HorizontalPodAutoscaler %s: %w", name, err)
+	}
+	return []autoscalingv2.HorizontalPodAutoscaler{hpa}, nil
+}
+
+// object reads an object of the Kubernetes API.
+func (c *connection) object(ctx context.Context, path string, into any) error {
+	body, err := do(ctx, c.discovery.RESTClient().Get().AbsPath(path))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
+// read asks for the metrics of HPAs.
+func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPodAutoscaler) []readHPA {
+	mapper := NewMapper(c.discovery)
+	all := make([]readHPA, len(hpas))
+	var asking errgroup.Group
+	asking.SetLimit(maxTopRequests)
+	for i := range hpas {
+		all[i] = readHPA{HorizontalPodAutoscaler: hpas[i], stuck: autoscalers.Stuck(&hpas[i])}
+		asking.Go(func() error {
+			c.readMetrics(ctx, mapper, &all[i])
+			return nil // each metric has its reason
+		})
+	}
+	_ = asking.Wait()
+	return all
+}
+
+func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h *readHPA) {
+	for i := range h.Spec.Metrics {
+		m, err := c.metricOf(ctx, mapper, h, &h.Spec.Metrics[i])
+		if err != nil {
+			m.reason = err.Error()
+		} else if m.path != "" {
+			if err := c.readValue(ctx, h, &m); err != nil {
+				m.reason = message(err)
+			}
+		}
+		m.state = m.judge(h)
+		h.metrics = append(h.metrics, m)
+	}
+}
+
+func (m *readMetric) judge(h *readHPA) hpaState {
+	switch {
+	case h.Status.CurrentReplicas == 0 && h.Status.DesiredReplicas == 0 && m.path == "":
+		return stateAtZero
+	case m.now == nil:
+		return stateNoValue
+	case h.stuck != "":
+		return stateStuck
+	case m.target != nil && m.now.AsApproximateFloat64() > m.target.AsApproximateFloat64()*(1+tolerance):
+		return stateAbove
+	case h.Status.CurrentReplicas == 0 && h.Status.DesiredReplicas == 0:
+		return stateAtZero
+	}
+	return stateOK
+}
+
+// metricOf returns a metric without its value, unless that is of metrics-server. The error is
+// why it cannot be asked for.
+func (c *connection) metricOf(ctx context.Context, mapper meta.RESTMapper, h *readHPA, spec *autoscalingv2.MetricSpec) (readMetric, error) {
+	switch {
+	case spec.Object != nil:
+		of := spec.Object.DescribedObject
+		m, err := newReadMetric(spec.Object.Metric, of.Kind+"/"+of.Name, &spec.Object.Target)
+		gvk := schema.FromAPIVersionAndKind(of.APIVersion, of.Kind)
+		mapping, mapErr := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		if mapErr != nil || err != nil {
+			return m, cmp.Or(err, mapErr)
+		}
+		d := described{GroupResource: mapping.Resource.GroupResource(), namespaced: mapping.Scope.Name() == meta.RESTScopeNameNamespace, name: of.Name}
+		m.of, m.path = d.String(), d.path(h.Namespace, m.name)
+		return m, nil
+	case spec.Pods != nil:
+		m, err := newReadMetric(spec.Pods.Metric, "pods", &spec.Pods.Target)
+		if err != nil {
+			return m, err
+		}
+		m.path = described{GroupResource: schema.GroupResource{Resource: "pods"}, namespaced: true}.path(h.Namespace, m.name)
+		if m.question.selector, err = c.podSelector(ctx, mapper, h); err != nil {
+			err = fmt.Errorf("%s of pods: spec.scaleTargetRef: %w", m.name, err)
+		}
+		return m, err
+	case spec.External != nil:
+		m, err := newReadMetric(spec.External.Metric, "external", &spec.External.Target)
+		m.question.external = true
+		m.path = externalPath(h.Namespace, m.name)
+		return m, err
+	case spec.Resource != nil:
+		return ofMetricsServer(h, spec.Resource.Name.String(), "pods", spec.Resource.Target), nil
+	case spec.ContainerResource != nil:
+		return ofMetricsServer(h, spec.ContainerResource.Name.String(), "container "+spec.ContainerResource.Container, spec.ContainerResource.Target), nil
+	}
+	return readMetric{name: string(spec.Type)}, fmt.Errorf("metrics of type %s are not known", spec.Type)
+}
+
+func newReadMetric(of autoscalingv2.MetricIdentifier, object string, target *autoscalingv2.MetricTarget) (readMetric, error) {
+	m := readMetric{name: of.Name, of: object, target: target.Value}
+	if target.Type == autoscalingv2.AverageValueMetricType {
+		m.target, m.average = target.AverageValue, true
+	}
+	if err := checkNames(of.Name); err != nil {
+		return m, err
+	}
+	selector, err := metav1.LabelSelectorAsSelector(of.Selector)
+	if of.Selector != nil && err == nil {
+		m.question.metricSelector = selector.String()
+	}
+	return m, err
+}
+
+// ofMetricsServer returns a metric with the value in the HPA's status.
+func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTarget) readMetric {
+	m := readMetric{name: name, of: of, target: target.AverageValue, average: true}
+	if target.Type == autoscalingv2.UtilizationMetricType && target.AverageUtilization != nil {
+		m.percent, m.target = true, resource.NewQuantity(int64(*target.AverageUtilization), resource.DecimalSI)
+	}
+	for i := range h.Status.CurrentMetrics {
+		var current *autoscalingv2.MetricValueStatus
+		switch s := &h.Status.CurrentMetrics[i]; {
+		case s.Resource != nil && of == "pods" && s.Resource.Name.String() == name:
+			current = &s.Resource.Current
+		case s.ContainerResource != nil && of == "container "+s.ContainerResource.Container && s.ContainerResource.Name.String() == name:
+			current = &s.ContainerResource.Current
+		default:
+			continue
+		}
+		switch {
+		case !m.percent:
+			m.now = current.AverageValue
+		case current.AverageUtilization != nil:
+			m.now = resource.NewQuantity(int64(*current.AverageUtilization), resource.DecimalSI)
+		}
+	}
+	if m.now == nil {
+		m.reason = fmt.Sprintf("%s of %s: the controller has no value of metrics-server", name, of)
+	}
+	return m
+}
+
+// podSelector returns the label selector of the pods that an HPA scales.
+func (c *connection) podSelector(ctx context.Context, mapper meta.RESTMapper, h *readHPA) (string, error) {
+	of := h.Spec.ScaleTargetRef
+	gvk := schema.FromAPIVersionAndKind(of.APIVersion, of.Kind)
+	mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return "", err
+	}
+	group := "/apis/" + mapping.Resource.Group
+	if mapping.Resource.Group == "" {
+		group = "/api"
+	}
+	var scale struct {
+		Status struct {
+			Selector string `json:"selector"`
+		} `json:"status"`
+	}
+	path := fmt.Sprintf("%s/%s/namespaces/%s/%s/%s/scale", group, mapping.Resource.Version, h.Namespace, mapping.Resource.Resource, of.Name)
+	err = c.object(ctx, path, &scale)
+	return scale.Status.Selector, err
+}
+
+// readValue asks a metrics API for the value of a metric. The error is the reason where there
+// is none.
+func (c *connection) readValue(ctx context.Context, h *readHPA, m *readMetric) error {
+	o := topOptions{question: m.question}
+	request := topRequest{namespace: h.Namespace, path: m.path}
+	found, err := o.values(ctx, c, request)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return errors.New(o.reason(ctx, c, request))
+	}
+	var sum resource.Quantity
+	for _, v := range found {
+		sum.Add(v.quantity)
+	}
+	parts := len(found)
+	switch {
+	case m.of == "pods":
+		m.with = fmt.Sprintf(" (%d pods)", parts)
+	case m.average:
+		parts = max(1, int(h.Status.CurrentReplicas))
+	default:
+		parts = 1
+	}
+	m.now = resource.NewMilliQuantity(sum.MilliValue()/int64(parts), resource.DecimalSI)
+	return nil
+}
