@@ -85,17 +85,26 @@ func (c *client) values(ctx context.Context, resource, metric string) (map[strin
 	return values, nil
 }
 
-// own are promlet's own metrics that have no labels, by name.
+// liveHeap is what the heap holds after a collection, in bytes.
+const liveHeap = "live heap"
+
+// own are promlet's own metrics that have no labels, by name, and liveHeap.
 func (c *client) own(ctx context.Context) (map[string]float64, error) {
-	// What the heap holds is known after a collection.
-	if _, err := c.get(ctx, c.web+"/debug/pprof/heap?gc=1"); err != nil {
+	// What the heap holds is known right after a collection.
+	profile, err := c.get(ctx, c.web+"/debug/pprof/heap?gc=1&debug=1")
+	if err != nil {
 		return nil, err
 	}
+	_, heap, _ := strings.Cut(string(profile), "\n# HeapAlloc = ")
+	heap, _, _ = strings.Cut(heap, "\n")
 	text, err := c.get(ctx, c.web+"/metrics")
 	if err != nil {
 		return nil, err
 	}
 	own := map[string]float64{}
+	if own[liveHeap], err = strconv.ParseFloat(heap, 64); err != nil {
+		return nil, fmt.Errorf("read the heap profile: %w", err)
+	}
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		if name, value, ok := strings.Cut(lines.Text(), " "); ok {
 			if v, err := strconv.ParseFloat(value, 64); err == nil {

@@ -19,9 +19,10 @@ const (
 	// from afterwards on.
 	grace      = 12 * time.Second
 	afterwards = 10 * time.Second
-	// aftermath is how long after kube-apiserver is back promlet may not know what has changed: its watches come back
-	// within so long.
-	aftermath = 45 * time.Second
+	// aftermath is how long after kube-apiserver is back promlet may not know what has changed. Watches, also those of
+	// kube-controller-manager, which makes the EndpointSlices, are tried again after up to a minute, and its first
+	// EndpointSlices after a restart are written late.
+	aftermath = 90 * time.Second
 )
 
 // judge holds answers against the truth.

@@ -54,7 +54,7 @@ func (t *table) row(ctx context.Context, _ int) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	f := figures{
-		after: time.Since(t.began), resident: float64(status.VmRSS), heap: own["go_memstats_heap_alloc_bytes"], disk: float64(size(t.soak.data())),
+		after: time.Since(t.began), resident: float64(status.VmRSS), heap: own[liveHeap], disk: float64(size(t.soak.data())),
 		goroutines: own["go_goroutines"], descriptors: float64(descriptors), series: int(own["prometheus_tsdb_head_series"]),
 		answered: v.values, wrong: len(v.wrong), not: v.absent,
 	}
