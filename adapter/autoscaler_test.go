@@ -200,6 +200,20 @@ func TestAutoscalersOfUnknownPods(t *testing.T) {
 	require.Equal(t, []string{"HPA default/rollout"}, u.Readers("http_requests_total"), "to look is not to read")
 }
 
+// What is at zero replicas is woken by what others do.
+func TestAutoscalersAtZero(t *testing.T) {
+	f := scenario(t)
+	pods := podsMetric("queue_depth")
+	hpa := f.scaling("consumer", ofObject("Service", "sample", "http_requests", target(autoscalingv2.ValueMetricType, "10")), pods)
+	hpa.Spec.ScaleTargetRef.Name = "consumer"
+	hpa.Spec.MinReplicas = new(int32)
+	all, err := f.Autoscalers.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.True(t, all[0].AtZero)
+	require.Equal(t, "Deployment/consumer 0-10 has 0 asks 3; services/sample http_requests: 30000 of 10000 asks 3; "+
+		"pods queue_depth: none (Deployment/consumer has no pods, and a metric of its own pods cannot wake it: scale on an Object or External metric, such as the length of a queue, as well)", told(&all[0]))
+}
+
 func TestRunAutoscalers(t *testing.T) {
 	f := scenario(t)
 	f.scaling("sample", podsMetric("queue_depth"))

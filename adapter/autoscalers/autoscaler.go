@@ -28,8 +28,10 @@ type Autoscaler struct {
 	// Replicas are the current ones: as the HPA's status says, or else the pods that the
 	// target owns.
 	Replicas int `json:"replicas"`
+	// AtZero: there are no replicas because none are needed.
+	AtZero bool `json:"atZero,omitempty"`
 	// Asks is how many the controller would ask for now by the metrics that have a value;
-	// 0 when none has.
+	// 0 when none has, or AtZero.
 	Asks int `json:"asksFor,omitempty"`
 	// Stuck is why the controller scales nothing, whatever the metrics are, in its own
 	// words; empty when it does.
@@ -136,6 +138,7 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 		a.Replicas = len(s.pods)
 	}
 	s.current = a.Replicas
+	a.AtZero = s.atZero()
 	lacking := false
 	for i := range spec.Metrics {
 		m := s.metric(ctx, &spec.Metrics[i])

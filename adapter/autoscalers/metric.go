@@ -130,13 +130,19 @@ func (m *Metric) use(v values.Value) {
 
 // total sets a value that is one for all pods.
 func (s *scaling) total(m *Metric, target autoscalingv2.MetricTarget, milli int64) {
-	if s.current > 0 {
+	if s.current > 0 || s.atZero() {
 		m.Asks = replicas.ForTotal(&s.hpa.Spec, target, milli, s.current, s.ready())
-		if m.Average {
-			milli = int64(math.Ceil(float64(milli) / float64(s.current)))
-		}
+	}
+	if s.current > 0 && m.Average {
+		milli = int64(math.Ceil(float64(milli) / float64(s.current)))
 	}
 	m.Value = &milli
+}
+
+// atZero reports whether there are no replicas because none are needed.
+func (s *scaling) atZero() bool {
+	least := s.hpa.Spec.MinReplicas
+	return s.current == 0 && least != nil && *least == 0
 }
 
 // ready is how many pods of the target run and are ready; where pods are not known, all.
@@ -222,5 +228,8 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error
 		return nil
 	}
 	of := s.hpa.Spec.ScaleTargetRef
+	if s.atZero() {
+		return fmt.Errorf("%s/%s has no pods, and a metric of its own pods cannot wake it: scale on an Object or External metric, such as the length of a queue, as well", of.Kind, of.Name)
+	}
 	return fmt.Errorf("no pod that has started is owned by %s %s", of.Kind, of.Name)
 }

@@ -112,7 +112,7 @@ func (c *chain) value(ctx context.Context, v values.Value) {
 	if v.Window > 0 {
 		over = fmt.Sprintf("a window of %s", v.Window.Round(1e6))
 	}
-	c.ok(LinkValue, "%s, over %s, last sample %s ago", c.told.Value, over, c.age(v))
+	c.ok(LinkValue, "%s, over %s, last sample %s ago", values.Decimal(v.Quantity), over, c.age(v))
 }
 
 // writers notes which jobs of other namespaces the value comes from.
@@ -178,8 +178,8 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	}
 	var texts []string
 	for _, v := range found {
-		texts = append(texts, v.Quantity.String())
-		c.ok(LinkValue, "%s of %s, last sample %s ago", v.Quantity.String(), v.Labels, c.age(v))
+		texts = append(texts, values.Decimal(v.Quantity))
+		c.ok(LinkValue, "%s of %s, last sample %s ago", values.Decimal(v.Quantity), v.Labels, c.age(v))
 	}
 	c.told.Value = strings.Join(texts, ", ")
 }
@@ -204,7 +204,7 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	c.told.Value = fmt.Sprintf("%d values", len(names))
 	for _, name := range names {
 		v := found[name]
-		c.ok(LinkValue, "%s: %s, last sample %s ago", name, v.Quantity.String(), c.age(v))
+		c.ok(LinkValue, "%s: %s, last sample %s ago", name, values.Decimal(v.Quantity), c.age(v))
 	}
 }
 

@@ -20,6 +20,9 @@ func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalin
 	switch {
 	case target.Value != nil && target.Type == autoscalingv2.ValueMetricType:
 		ratio = float64(milli) / float64(target.Value.MilliValue())
+		if current == 0 { // there are no pods to multiply, and nothing is tolerated
+			return Clamp(spec, math.Ceil(ratio))
+		}
 		replicas = math.Ceil(ratio * float64(ready))
 	case target.AverageValue != nil && target.Type == autoscalingv2.AverageValueMetricType:
 		ratio = float64(milli) / (float64(target.AverageValue.MilliValue()) * float64(current))

@@ -54,12 +54,19 @@ func TestForTotalWithSomeUnready(t *testing.T) {
 	value := autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: &hundred}
 	f(value, 100, 10, 5, 10) // on target: as many as there are
 	f(value, 200, 10, 5, 10) // twice those that are ready
-	f(value, 300, 0, 0, 1)
+	f(value, 300, 0, 0, 3)   // at zero: how many times the target is reached
+	f(value, 5, 0, 0, 1)
+	f(value, 0, 0, 0, 1)
 	average := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &hundred}
 	f(average, 410, 4, 2, 4) // divided by all replicas: within the tolerance
 	f(average, 600, 4, 0, 6)
 	f(average, 300, 0, 0, 3)
 	f(average, 0, 0, 0, 1)
+	zero := int32(0)
+	spec.MinReplicas = &zero
+	f(value, 0, 0, 0, 0)
+	f(value, 1, 0, 0, 1)
+	f(average, 0, 0, 0, 0)
 }
 
 func TestForPods(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // question is what top and explain ask: their common flags, kubectl's where it has them.
@@ -183,7 +184,7 @@ func printExplanation(out io.Writer, explanation *explain.Explanation) error {
 	if explanation.Namespace != "" {
 		metric += " in namespace " + explanation.Namespace
 	}
-	result := "is " + explanation.Value
+	result := "is " + values.DecimalText(explanation.Value)
 	if explanation.Reason != "" {
 		result = "has no value: " + explanation.Reason
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // hpaState is how an HPA, or one of its metrics, is. The first need attention first.
@@ -102,7 +103,7 @@ func (m *readMetric) targetText() string {
 }
 
 func (m *readMetric) text(q *resource.Quantity) string {
-	text := decimal(q.AsApproximateFloat64())
+	text := values.Decimal(*q)
 	if q.Format == resource.BinarySI {
 		text = q.String()
 	}

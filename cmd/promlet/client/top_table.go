@@ -5,30 +5,30 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
+
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // print sorts and writes values. Within a namespace they are in the order of the requests.
-func (o *topOptions) print(out io.Writer, values []topValue) error {
-	slices.SortStableFunc(values, func(a, b topValue) int { return cmp.Compare(a.namespace, b.namespace) })
+func (o *topOptions) print(out io.Writer, all []topValue) error {
+	slices.SortStableFunc(all, func(a, b topValue) int { return cmp.Compare(a.namespace, b.namespace) })
 	if o.sortBy == "value" {
-		slices.SortStableFunc(values, func(a, b topValue) int { return b.quantity.Cmp(a.quantity) })
+		slices.SortStableFunc(all, func(a, b topValue) int { return b.quantity.Cmp(a.quantity) })
 	}
 	if o.output == "json" || o.output == "yaml" {
-		return o.printList(out, values)
+		return o.printList(out, all)
 	}
 	var rows [][]string
 	if !o.noHeaders {
 		rows = append(rows, o.headers())
 	}
-	for _, v := range values {
+	for _, v := range all {
 		rows = append(rows, o.row(v))
 	}
 	return printTable(out, rows)
@@ -56,7 +56,7 @@ func (o *topOptions) row(v topValue) []string {
 	if !v.at.IsZero() {
 		age, at = duration.HumanDuration(max(0, o.now().Sub(v.at))), v.at.UTC().Format(time.RFC3339)
 	}
-	row := []string{v.of, decimal(v.quantity.AsApproximateFloat64()), window, age}
+	row := []string{v.of, values.Decimal(v.quantity), window, age}
 	if o.allNamespaces {
 		row = slices.Insert(row, 0, cmp.Or(v.namespace, "-"))
 	}
@@ -64,14 +64,6 @@ func (o *topOptions) row(v topValue) []string {
 		row = append(row, v.quantity.String(), at)
 	}
 	return row
-}
-
-// decimal formats a number with two decimals, or three digits if it is smaller than 1.
-func decimal(v float64) string {
-	if math.Abs(v) >= 1 || v == 0 {
-		return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 2, 64), ".00")
-	}
-	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
 // printList writes all values as one list of the API's own type.

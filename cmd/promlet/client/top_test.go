@@ -197,8 +197,8 @@ pods/sample-1     10   2m   7s
 `)
 	last := a.now.UTC().Format(time.RFC3339)
 	f("top po heap_bytes -o wide", `
-OBJECT          VALUE          WINDOW   AGE   QUANTITY        LAST SAMPLE
-pods/sample-1   123456789.50   -        7s    123456789500m   `+last+`
+OBJECT          VALUE         WINDOW   AGE   QUANTITY        LAST SAMPLE
+pods/sample-1   123456789.5   -        7s    123456789500m   `+last+`
 `)
 	f("top pods http_requests -l name=sample-2 --metric-selector code=200", `
 OBJECT          VALUE   WINDOW   AGE
@@ -384,15 +384,4 @@ func TestTopWatchesWhatHasNoValue(t *testing.T) {
 	cmd.SetArgs([]string{"pods/AGE", "http_requests", "-w", "--interval", "1s", "--server", a.url, "--insecure-skip-tls-verify"})
 	require.NoError(t, cmd.ExecuteContext(ctx))
 	require.Equal(t, 2, strings.Count(complaints.String(), "promlet: no value: "), complaints.String())
-}
-
-func TestDecimal(t *testing.T) {
-	f := func(v float64, want string) { require.Equal(t, want, decimal(v)) }
-	f(0, "0")
-	f(100, "100")
-	f(501.484, "501.48")
-	f(-2.5, "-2.50")
-	f(123456789012, "123456789012")
-	f(0.0625, "0.0625")
-	f(0.000912345, "0.000912")
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 //go:embed assets
@@ -59,7 +59,7 @@ func parseTemplates(pages []page, now func() time.Time) (err error) {
 func functions(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
 		"milli":      milli,
-		"decimal":    decimal,
+		"decimal":    values.DecimalText,
 		"sparkline":  func(m autoscalers.Metric) template.HTML { return sparkline(&m, now()) },
 		"explainURL": explainURL,
 		"ago":        func(at time.Time) string { return ago(now(), at) },
@@ -183,26 +183,13 @@ func (l *listed) Previous() string {
 }
 
 func (l *listed) at(from int) string {
-	values := maps.Clone(l.base)
-	values.Set("from", strconv.Itoa(from))
-	return l.path + "?" + values.Encode()
+	query := maps.Clone(l.base)
+	query.Set("from", strconv.Itoa(from))
+	return l.path + "?" + query.Encode()
 }
 
-// milli formats milli-units with at most three decimals.
-func milli(m int64) string {
-	text := strconv.FormatFloat(float64(m)/1000, 'f', 3, 64)
-	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
-}
-
-// decimal formats a quantity as a decimal number: 140.01 for 140010m. Other texts, such as the values of several
-// objects, are returned as they are, and so are quantities beyond 64 bits of milli-units.
-func decimal(text string) string {
-	q, err := resource.ParseQuantity(text)
-	if err != nil || q.Value() > math.MaxInt64/1000 || q.Value() < math.MinInt64/1000 {
-		return text
-	}
-	return milli(q.MilliValue())
-}
+// milli formats milli-units.
+func milli(m int64) string { return values.Decimal(*resource.NewMilliQuantity(m, resource.DecimalSI)) }
 
 func ago(now, at time.Time) string {
 	if at.IsZero() {

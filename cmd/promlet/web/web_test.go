@@ -302,18 +302,6 @@ func TestSparkline(t *testing.T) {
 	require.Contains(t, string(sparkline(&autoscalers.Metric{Value: new(int64)}, now)), `<circle cx="256.0" cy="52.0"`)
 }
 
-func TestMilli(t *testing.T) {
-	for m, want := range map[int64]string{0: "0", 1: "0.001", 140_010: "140.01", 100_000: "100", -1500: "-1.5"} {
-		require.Equal(t, want, milli(m))
-	}
-}
-
-func TestDecimal(t *testing.T) {
-	for text, want := range map[string]string{"229617m": "229.617", "0": "0", "12k": "12000", "-1500m": "-1.5", "20P": "20P", "a=1, b=2": "a=1, b=2", "3 values": "3 values"} {
-		require.Equal(t, want, decimal(text))
-	}
-}
-
 // Run ends with its context, and says so when it cannot serve.
 func TestRun(t *testing.T) {
 	s, err := New(nothing(t))
