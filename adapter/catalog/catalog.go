@@ -54,6 +54,10 @@ type Exposed struct {
 	// Type is the one that the targets tell; a series of a histogram or summary has the
 	// type of the whole. Empty where it is not known.
 	Type model.MetricType
+	// Only is the one namespace whose series the job of the targets can write, by the label
+	// namespace; "" where it may write those of any. A job says nothing about the types in
+	// other namespaces.
+	Only string
 }
 
 // Query is what is known of the query of a mapping.
@@ -83,7 +87,7 @@ func (m Mapping) SeriesMatchers() []*labels.Matcher {
 // exposed returns their names, and a version that changes with them; nil names when the
 // version is still the known one. It may be nil.
 func New(queryable storage.Queryable, exposed func(known uint64) (names []Exposed, version uint64), now func() time.Time) *Catalog {
-	return &Catalog{queryable: queryable, exposed: exposed, now: now, refreshing: make(chan struct{}, 1), view: &view{}}
+	return &Catalog{queryable: queryable, exposed: exposed, now: now, refreshing: make(chan struct{}, 1), view: &view{types: &typeTable{}}}
 }
 
 // SetRules replaces the rules.
@@ -105,15 +109,43 @@ func (c *Catalog) Rules() []*rules.Compiled {
 	return c.rules
 }
 
-// TypeOf returns the type of what targets expose under a name, empty where it is not known.
-func (c *Catalog) TypeOf(series string) model.MetricType {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.view.types[series]
+// TypeOf returns the type of the series of a name in a namespace, "" for all together. It is
+// the one that all jobs tell that expose the name and can write series of the namespace;
+// empty or unknown where they differ or none of them tells it.
+func (c *Catalog) TypeOf(series, namespace string) model.MetricType {
+	return c.types().of(series, namespace)
 }
 
-// Mappings returns those of every metric, best first: the later rule wins, as in
-// prometheus-adapter, and then the earlier series name.
+// MetricName returns the name of the metric that a rule makes of a series name in some
+// namespace, and whether it takes the name at all.
+func (c *Catalog) MetricName(r *rules.Compiled, series string) (string, bool) {
+	return c.types().metricName(r, series)
+}
+
+func (c *Catalog) types() *typeTable {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.types
+}
+
+// MappingsOf returns those that make a metric of the series of a namespace, best first; ""
+// stands for all namespaces together.
+func (c *Catalog) MappingsOf(ctx context.Context, metric rules.Metric, namespace string) ([]Mapping, error) {
+	if err := c.refresh(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	all, types := c.view.mappings[metric], c.view.types
+	c.mu.Unlock()
+	differs := func(m Mapping) bool { return !types.holds(m, namespace) }
+	if !slices.ContainsFunc(all, differs) {
+		return all, nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), differs), nil
+}
+
+// Mappings returns those of every metric in any namespace, best first: the later rule wins,
+// as in prometheus-adapter, and then the earlier series name.
 func (c *Catalog) Mappings(ctx context.Context) (map[rules.Metric][]Mapping, error) {
 	if err := c.refresh(ctx); err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 func TestLaterRuleWins(t *testing.T) {
 	compiled, _, err := rules.Set{}.Compile(objects.NewKinds(nil, time.Now))
 	require.NoError(t, err)
-	mappings, err := mappingsOf(t.Context(), compiled, []string{"jobs", "jobs_seconds_total", "jobs_total"}, nil)
+	mappings, err := mappingsOf(t.Context(), compiled, []string{"jobs", "jobs_seconds_total", "jobs_total"}, &typeTable{})
 	require.NoError(t, err)
 	var series []string
 	for _, m := range mappings[rules.Metric{API: rules.CustomAPI, Name: "jobs"}] {

@@ -78,7 +78,7 @@ func (c *Catalog) makeListing(ctx context.Context) (*Listing, error) {
 				first, known := custom[info]
 				if !known {
 					custom[info] = m
-				} else if first.Rule != m.Rule {
+				} else if first.shadows(m) {
 					pair := [2]*rules.Compiled{first.Rule, m.Rule}
 					text := fmt.Sprintf("%s is made by %s of %s and by %s of %s: the former answers where it can", metric.Name, first.Rule, first.Series, m.Rule, m.Series)
 					if example, known := shadowed[pair]; !known || text < example {
@@ -108,4 +108,10 @@ func (c *Catalog) listedLabels(ctx context.Context, m Mapping) ([]string, error)
 		return nil, nil
 	}
 	return names, nil
+}
+
+// shadows reports whether a mapping of the same metric that comes later may not answer.
+// Default rules that take one series by different types answer in different namespaces.
+func (m Mapping) shadows(other Mapping) bool {
+	return m.Rule != other.Rule && (m.Series != other.Series || !other.Rule.ByDefault())
 }

@@ -30,8 +30,8 @@ type view struct {
 	names          []string // stored
 	all            []string // stored or exposed, sorted
 	exposedVersion uint64
-	labels         map[string][]string         // of what targets expose, by series name
-	types          map[string]model.MetricType // likewise; unknown where targets differ
+	labels         map[string][]string // of what targets expose, by series name
+	types          *typeTable          // likewise
 	mappings       map[rules.Metric][]Mapping
 	rulesVersion   uint64 // of the rules that mappings were made of
 	version        uint64 // counts the changes of mappings
@@ -146,7 +146,7 @@ func (c *Catalog) readExposed(v *view) (changed bool) {
 	}
 	v.exposedVersion = version
 	v.labels = make(map[string][]string, len(exposed))
-	v.types = make(map[string]model.MetricType, len(exposed))
+	v.types = newTypeTable(exposed)
 	for _, e := range exposed {
 		// Several jobs may expose it.
 		if known, ok := v.labels[e.Name]; ok && !slices.Equal(known, e.LabelNames) {
@@ -155,22 +155,18 @@ func (c *Catalog) readExposed(v *view) (changed bool) {
 			e.LabelNames = slices.Compact(e.LabelNames)
 		}
 		v.labels[e.Name] = e.LabelNames
-		if known, ok := v.types[e.Name]; ok && known != e.Type {
-			e.Type = model.MetricTypeUnknown
-		}
-		v.types[e.Name] = e.Type
 	}
 	return true
 }
 
-func mappingsOf(ctx context.Context, compiled []*rules.Compiled, names []string, types map[string]model.MetricType) (map[rules.Metric][]Mapping, error) {
+func mappingsOf(ctx context.Context, compiled []*rules.Compiled, names []string, types *typeTable) (map[rules.Metric][]Mapping, error) {
 	mappings := make(map[rules.Metric][]Mapping, len(names))
 	for _, r := range slices.Backward(compiled) {
 		for i, series := range names {
 			if i%checkEvery == 0 && ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			if name, ok := r.MetricName(series, types[series]); ok {
+			if name, ok := types.metricName(r, series); ok {
 				metric := rules.Metric{API: r.API, Name: name}
 				mappings[metric] = append(mappings[metric], Mapping{r, series})
 			}

@@ -19,7 +19,7 @@ import (
 type Demand struct {
 	at        time.Time
 	rules     []*rules.Compiled
-	typeOf    func(series string) model.MetricType
+	catalog   *catalog.Catalog
 	metrics   map[rules.Metric]*readers // which the rules make of series
 	names     map[string][]readers      // of series
 	selectors []selectorReaders
@@ -39,7 +39,7 @@ type selectorReaders struct {
 }
 
 func newDemand(c *catalog.Catalog, at time.Time) *Demand {
-	return &Demand{at: at, rules: c.Rules(), typeOf: c.TypeOf, metrics: map[rules.Metric]*readers{}, names: map[string][]readers{}}
+	return &Demand{at: at, rules: c.Rules(), catalog: c, metrics: map[rules.Metric]*readers{}, names: map[string][]readers{}}
 }
 
 // of returns the readers of a metric.
@@ -67,8 +67,9 @@ func (d *Demand) add(on []*labels.Matcher, r readers) {
 	d.selectors = append(d.selectors, selectorReaders{on, r})
 }
 
-// readersOf yields those who read the series of a name and type.
-func (d *Demand) readersOf(series string, typ model.MetricType) iter.Seq[readers] {
+// readersOf yields those who read the series of a name, of which a rule makes what metricName
+// returns.
+func (d *Demand) readersOf(series string, metricName func(r *rules.Compiled, series string) (string, bool)) iter.Seq[readers] {
 	return func(yield func(readers) bool) {
 		for _, r := range d.names[series] {
 			if !yield(r) {
@@ -84,7 +85,7 @@ func (d *Demand) readersOf(series string, typ model.MetricType) iter.Seq[readers
 			return
 		}
 		for _, rule := range d.rules {
-			if name, ok := rule.MetricName(series, typ); ok {
+			if name, ok := metricName(rule, series); ok {
 				if r := d.metrics[rules.Metric{API: rule.API, Name: name}]; r != nil && !yield(*r) {
 					return
 				}
@@ -96,16 +97,21 @@ func (d *Demand) readersOf(series string, typ model.MetricType) iter.Seq[readers
 // Wanted reports whether anybody reads the series of a name: HPAs, API clients, queries,
 // or keep in the configuration.
 func (d *Demand) Wanted(series string) bool {
-	// Names whose type matters are among d.names once they are exposed.
-	for range d.readersOf(series, model.MetricTypeUnknown) {
+	for range d.readersOf(series, withoutType) {
 		return true
 	}
 	return false
 }
 
+// withoutType returns the name of the metric that a rule makes of a series name. Names whose
+// type matters are among Demand.names once they are exposed.
+func withoutType(r *rules.Compiled, series string) (string, bool) {
+	return r.MetricName(series, model.MetricTypeUnknown)
+}
+
 // Scaled reports whether an HPA reads the series of a name.
 func (d *Demand) Scaled(series string) bool {
-	for r := range d.readersOf(series, model.MetricTypeUnknown) {
+	for r := range d.readersOf(series, withoutType) {
 		if len(r.hpas) > 0 {
 			return true
 		}
@@ -117,7 +123,7 @@ func (d *Demand) Scaled(series string) bool {
 // long ago, queries, and keep in the configuration.
 func (d *Demand) Readers(series string) (who []string) {
 	ago := func(at time.Time) string { return max(0, d.at.Sub(at)).Round(time.Second).String() + " ago" }
-	for r := range d.readersOf(series, d.typeOf(series)) {
+	for r := range d.readersOf(series, d.catalog.MetricName) {
 		for _, hpa := range r.hpas {
 			who = append(who, "HPA "+hpa)
 		}
@@ -145,7 +151,7 @@ type ServedMetric struct {
 // Served returns the metrics that rules make of a series, the ones that win first.
 func (d *Demand) Served(series string) (served []ServedMetric) {
 	for _, r := range slices.Backward(d.rules) {
-		if metric, ok := r.MetricName(series, d.typeOf(series)); ok {
+		if metric, ok := d.catalog.MetricName(r, series); ok {
 			served = append(served, ServedMetric{Metric: metric, External: r.API == rules.ExternalAPI, Rule: r.Origin()})
 		}
 	}

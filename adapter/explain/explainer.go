@@ -8,7 +8,6 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/adapter/catalog"
-	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -154,7 +153,6 @@ func (c *chain) absence(found *values.Absence) error {
 }
 
 // mappings returns what makes the metric of what exists, best first.
-func (x *Explainer) mappings(ctx context.Context, metric rules.Metric) ([]catalog.Mapping, error) {
-	all, err := x.values.Catalog.Mappings(ctx)
-	return all[metric], err
+func (x *Explainer) mappings(ctx context.Context, req *values.Request) ([]catalog.Mapping, error) {
+	return x.values.Catalog.MappingsOf(ctx, req.Metric, req.TypesWithin())
 }

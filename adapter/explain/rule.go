@@ -37,14 +37,14 @@ func (c *chain) rule(ctx context.Context) bool {
 // findSources returns the series that rules could make the metric of, by names that the
 // rules or the metric suggest; or else those that exist.
 func (c *chain) findSources(ctx context.Context) (sources []catalog.Mapping, err error) {
-	known, err := c.x.mappings(ctx, c.req.Metric)
+	known, err := c.x.mappings(ctx, &c.req)
 	if err != nil {
 		return nil, err
 	}
 	cat := c.x.values.Catalog
 	add := func(r *rules.Compiled, series string) {
 		source := catalog.Mapping{Rule: r, Series: series}
-		metric, ok := r.MetricName(series, cat.TypeOf(series))
+		metric, ok := r.MetricName(series, cat.TypeOf(series, c.req.TypesWithin()))
 		if ok && (rules.Metric{API: r.API, Name: metric}) == c.req.Metric && !slices.Contains(sources, source) {
 			sources = append(sources, source)
 		}

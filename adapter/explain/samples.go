@@ -40,7 +40,7 @@ type container struct{ pod, name string }
 
 // stored returns the series of the object, of the first mapping that has any.
 func (c *chain) stored(ctx context.Context) (storedSeries, error) {
-	mappings, err := c.x.mappings(ctx, c.req.Metric)
+	mappings, err := c.x.mappings(ctx, &c.req)
 	if err != nil {
 		return storedSeries{}, err
 	}

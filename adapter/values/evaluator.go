@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -45,7 +47,55 @@ func Unread(ctx context.Context) context.Context { return context.WithValue(ctx,
 
 // Values returns the values of the requested objects that have one, by name. When none
 // has, the error is an Absence.
-func (v *Evaluator) Values(ctx context.Context, req Request) (values map[string]Value, err error) {
+func (v *Evaluator) Values(ctx context.Context, req Request) (map[string]Value, error) {
+	groups, err := v.mappedAlike(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if len(groups) == 1 {
+		return v.ofMappedAlike(ctx, req)
+	}
+	all := map[string]Value{}
+	var absences reasons
+	for _, req.Names = range groups {
+		found, err := v.ofMappedAlike(ctx, req)
+		if absent, ok := errors.AsType[*Absence](err); ok {
+			absences.add(absent)
+		} else if err != nil {
+			return nil, err
+		} else {
+			maps.Copy(all, found)
+		}
+	}
+	if len(all) == 0 {
+		return nil, absences.err()
+	}
+	return all, nil
+}
+
+// mappedAlike groups the names of a request by the mappings that may answer: those of
+// namespaces may differ, because a series name may have another type in each.
+func (v *Evaluator) mappedAlike(ctx context.Context, req Request) (groups [][]string, err error) {
+	if !req.Kind.IsNamespace() || len(req.Names) < 2 {
+		return [][]string{req.Names}, nil
+	}
+	var mappings [][]catalog.Mapping // of each group
+	for _, name := range req.Names {
+		of, err := v.Catalog.MappingsOf(ctx, req.Metric, name)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(mappings, func(known []catalog.Mapping) bool { return slices.Equal(known, of) })
+		if at < 0 {
+			at, mappings, groups = len(groups), append(mappings, of), append(groups, nil)
+		}
+		groups[at] = append(groups[at], name)
+	}
+	return groups, nil
+}
+
+// ofMappedAlike returns the values of names that have the same mappings.
+func (v *Evaluator) ofMappedAlike(ctx context.Context, req Request) (values map[string]Value, err error) {
 	err = v.firstMapping(ctx, req, func(e *Evaluation) (bool, error) {
 		values, err = e.values(ctx)
 		return len(values) > 0, err
@@ -77,11 +127,10 @@ func (v *Evaluator) firstMapping(ctx context.Context, req Request, try func(*Eva
 }
 
 func (v *Evaluator) tryMappings(ctx context.Context, req Request, try func(*Evaluation) (answered bool, err error)) error {
-	mappings, err := v.Catalog.Mappings(ctx)
+	of, err := v.Catalog.MappingsOf(ctx, req.Metric, req.TypesWithin())
 	if err != nil {
 		return err
 	}
-	of := mappings[req.Metric]
 	if len(of) == 0 {
 		return Absent(OutcomeNoMetric, "no series has been collected that a rule serves under that name")
 	}

@@ -58,6 +58,15 @@ func (r *Request) Within() string {
 	return r.Namespace
 }
 
+// TypesWithin returns the namespace by whose types default rules take series, "" for all
+// together. Of a request about several namespaces it is the first.
+func (r *Request) TypesWithin() string {
+	if r.Kind.IsNamespace() && r.Namespace == "" && len(r.Names) > 0 {
+		return r.Names[0]
+	}
+	return r.Within()
+}
+
 // Permit refuses a question about another namespace than it was asked for in: the caller
 // may not be allowed to know about it.
 func (r *Request) Permit(name string) error {

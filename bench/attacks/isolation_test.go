@@ -2,6 +2,7 @@ package attacks
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"testing"
@@ -32,7 +33,25 @@ kind: ServiceMonitor
 metadata: {name: copying, namespace: `+tenant+`}
 spec: {selector: {matchLabels: {app: app}}, namespaceSelector: {any: true}, endpoints: [{port: web, metricRelabelings: [{targetLabel: namespace, replacement: `+tenant+`}]}]}
 `)
+	// The name of a metric of the shop, with another type. By the name alone it would be no counter.
+	began := time.Now()
+	s.deploy(app{namespace: "shop", name: "till", addresses: s.listen(1, exposing(func(int) string {
+		now := time.Now().Truncate(time.Millisecond)
+		return fmt.Sprintf("# TYPE orders counter\norders %f %d\n", podRate*now.Sub(began).Seconds(), now.UnixMilli())
+	}))}, "orders")
+	rightOrders := func(got float64) error {
+		if math.Abs(got-podRate) > accuracy*podRate {
+			return fmt.Errorf("it is %g, and answered is %g", podRate, got)
+		}
+		return nil
+	}
+	s.eventually("shop/services/till/orders", rightOrders)
+	s.deploy(app{namespace: tenant, name: "typed", addresses: s.listen(1, exposing(func(int) string { return "# TYPE orders gauge\norders 1000000\n" }))}, "orders")
+	s.eventually(tenant+"/services/typed/orders", equal(1000000))
 	s.endure("forged namespaces", 12*time.Second)
+	orders, err := valueOf(s.metric("shop/services/till/orders"))
+	require.NoError(t, err)
+	require.NoError(t, rightOrders(orders), "by a type that another namespace says")
 	_, body, err := s.get("http://" + s.web + "/api/v1/query?query=" + url.QueryEscape(`queue_depth{namespace="`+tenant+`"} == 7`))
 	require.NoError(t, err)
 	require.Contains(t, body, `"result":[]`, "what was copied")

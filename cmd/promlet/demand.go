@@ -41,7 +41,7 @@ func (a *app) exposed(known uint64) ([]catalog.Exposed, uint64) {
 		return nil, known
 	}
 	metrics, version := a.scraper.Catalog()
-	return adapterExposed(metrics), version
+	return a.adapterExposed(metrics), version
 }
 
 // wanted makes the scraper store the series that are read.

@@ -51,7 +51,7 @@ func (s *fleetServer) start() {
 	require.NoError(s.of.t, err)
 	scraper, err := scrape.NewManager(scrape.Options{Appendable: db, OnDemand: true, Now: s.now, HTTPClientOptions: []config_util.HTTPClientOption{s.dial}})
 	require.NoError(s.of.t, err)
-	s.app = &app{scraper: scraper, db: db, logger: slog.New(slog.DiscardHandler)}
+	s.app = &app{opts: &options{}, scraper: scraper, db: db, logger: slog.New(slog.DiscardHandler)}
 	s.app.targetsVersion.Store(1)
 	s.app.readiness = s.app.newReadiness()
 	s.app.readiness.now = s.now

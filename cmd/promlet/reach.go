@@ -17,7 +17,7 @@ func (a *app) explaining() explain.Options {
 		Pod: func(namespace, name string) explain.Reach {
 			return adapterReach(a.discoverer.ReachPod(namespace, name))
 		},
-		ExposedBy: func(job string) []catalog.Exposed { return adapterExposed(a.scraper.CatalogOf(job)) },
+		ExposedBy: func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) },
 		NotStored: a.notStored,
 		Problems:  a.source.Problems,
 	}
@@ -42,10 +42,18 @@ func adapterReach(r reach.Report) explain.Reach {
 	return reach
 }
 
-func adapterExposed(metrics []scrape.Metric) []catalog.Exposed {
+func (a *app) adapterExposed(metrics []scrape.Metric) []catalog.Exposed {
 	names := make([]catalog.Exposed, len(metrics))
-	for i, m := range metrics {
-		names[i] = catalog.Exposed{Name: m.Name, LabelNames: m.LabelNames, Type: m.Type}
+	enforcement, only := a.opts.enforcement(), ""
+	for i := range metrics {
+		m := &metrics[i]
+		if i == 0 || m.Job != metrics[i-1].Job {
+			namespace, enforced := enforcement.Namespace(m.Job)
+			if only = ""; enforced {
+				only = namespace
+			}
+		}
+		names[i] = catalog.Exposed{Name: m.Name, LabelNames: m.LabelNames, Type: m.Type, Only: only}
 	}
 	return names
 }

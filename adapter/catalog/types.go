@@ -1,0 +1,97 @@
+package catalog
+
+import (
+	"slices"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/promlet/promlet/adapter/rules"
+)
+
+// typeTable has the types of the names that targets expose. A job that can write series of
+// one namespace only has no say on those of others. It never changes.
+type typeTable struct {
+	common map[string]model.MetricType // by series name; unknown where jobs differ
+	// differing has the names whose type is not the same in all jobs, with every type that
+	// such a name has in some namespace, or in all together.
+	differing map[string][]model.MetricType
+	// within has the types of these names in the namespaces that a job is bound to; "" is
+	// for all other namespaces.
+	within map[seriesIn]model.MetricType
+}
+
+// seriesIn is a series name in a namespace.
+type seriesIn struct{ series, namespace string }
+
+func newTypeTable(exposed []Exposed) *typeTable {
+	t := &typeTable{
+		common:    make(map[string]model.MetricType, len(exposed)),
+		differing: map[string][]model.MetricType{}, within: map[seriesIn]model.MetricType{},
+	}
+	for i := range exposed {
+		if e := &exposed[i]; !agree(t.common, e.Name, e.Type) {
+			t.differing[e.Name] = []model.MetricType{model.MetricTypeUnknown}
+		}
+	}
+	for i := range exposed {
+		e := &exposed[i]
+		if _, differ := t.differing[e.Name]; differ {
+			agree(t.within, seriesIn{e.Name, e.Only}, e.Type)
+		}
+	}
+	for in, typ := range t.within {
+		if ofAny, ok := t.within[seriesIn{in.series, ""}]; ok && typ != ofAny {
+			typ = model.MetricTypeUnknown
+			t.within[in] = typ
+		}
+		if all := t.differing[in.series]; !slices.Contains(all, typ) {
+			t.differing[in.series] = append(all, typ)
+		}
+	}
+	return t
+}
+
+// agree adds a type. It reports whether the type is the one known; if not, none is.
+func agree[K comparable](types map[K]model.MetricType, of K, typ model.MetricType) bool {
+	known, ok := types[of]
+	if ok && known != typ {
+		types[of] = model.MetricTypeUnknown
+		return false
+	}
+	types[of] = typ
+	return true
+}
+
+// of returns the type of a name in a namespace, "" for all namespaces together.
+func (t *typeTable) of(series, namespace string) model.MetricType {
+	if _, differ := t.differing[series]; !differ || namespace == "" {
+		return t.common[series]
+	}
+	if typ, ok := t.within[seriesIn{series, namespace}]; ok {
+		return typ
+	}
+	return t.within[seriesIn{series, ""}]
+}
+
+// metricName returns the name of the metric that a rule makes of a series in some namespace.
+func (t *typeTable) metricName(r *rules.Compiled, series string) (name string, ok bool) {
+	types, differ := t.differing[series]
+	if !differ {
+		return r.MetricName(series, t.common[series])
+	}
+	for _, typ := range types {
+		if name, ok = r.MetricName(series, typ); ok {
+			break
+		}
+	}
+	return name, ok
+}
+
+// holds reports whether a mapping of some namespace is one of this namespace.
+func (t *typeTable) holds(m Mapping, namespace string) bool {
+	if _, differ := t.differing[m.Series]; !differ {
+		return true
+	}
+	_, ok := m.Rule.MetricName(m.Series, t.of(m.Series, namespace))
+	return ok
+}
