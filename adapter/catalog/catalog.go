@@ -55,8 +55,8 @@ type Exposed struct {
 	// type of the whole. Empty where it is not known.
 	Type model.MetricType
 	// Only is the one namespace whose series the job of the targets can write, by the label
-	// namespace; "" where it may write those of any. A job says nothing about the types in
-	// other namespaces.
+	// namespace; "" where it may write those of any. Its types do not count in other
+	// namespaces.
 	Only string
 }
 

@@ -8,15 +8,15 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// typeTable has the types of the names that targets expose. A job that can write series of
-// one namespace only has no say on those of others. It never changes.
+// typeTable has the types of the names that targets expose. The types of a job that can
+// write series of one namespace only do not count in others. It never changes.
 type typeTable struct {
 	common map[string]model.MetricType // by series name; unknown where jobs differ
 	// differing has the names whose type is not the same in all jobs, with every type that
 	// such a name has in some namespace, or in all together.
 	differing map[string][]model.MetricType
-	// within has the types of these names in the namespaces that a job is bound to; "" is
-	// for all other namespaces.
+	// within has the types of these names in the namespaces that jobs are bound to, and
+	// under "" in all others.
 	within map[seriesIn]model.MetricType
 }
 
@@ -51,7 +51,7 @@ func newTypeTable(exposed []Exposed) *typeTable {
 	return t
 }
 
-// agree adds a type. It reports whether the type is the one known; if not, none is.
+// agree adds a type. It reports false if another one was known; then the type is unknown.
 func agree[K comparable](types map[K]model.MetricType, of K, typ model.MetricType) bool {
 	known, ok := types[of]
 	if ok && known != typ {

@@ -48,12 +48,12 @@ func Unread(ctx context.Context) context.Context { return context.WithValue(ctx,
 // Values returns the values of the requested objects that have one, by name. When none
 // has, the error is an Absence.
 func (v *Evaluator) Values(ctx context.Context, req Request) (map[string]Value, error) {
+	if !req.Kind.IsNamespace() || len(req.Names) < 2 {
+		return v.ofMappedAlike(ctx, req)
+	}
 	groups, err := v.mappedAlike(ctx, req)
 	if err != nil {
 		return nil, err
-	}
-	if len(groups) == 1 {
-		return v.ofMappedAlike(ctx, req)
 	}
 	all := map[string]Value{}
 	var absences reasons
@@ -73,12 +73,9 @@ func (v *Evaluator) Values(ctx context.Context, req Request) (map[string]Value, 
 	return all, nil
 }
 
-// mappedAlike groups the names of a request by the mappings that may answer: those of
-// namespaces may differ, because a series name may have another type in each.
+// mappedAlike groups namespaces by the mappings that may answer, because a series name may
+// have another type in each.
 func (v *Evaluator) mappedAlike(ctx context.Context, req Request) (groups [][]string, err error) {
-	if !req.Kind.IsNamespace() || len(req.Names) < 2 {
-		return [][]string{req.Names}, nil
-	}
 	var mappings [][]catalog.Mapping // of each group
 	for _, name := range req.Names {
 		of, err := v.Catalog.MappingsOf(ctx, req.Metric, name)
