@@ -18,6 +18,9 @@ type typeTable struct {
 	// within has the types of these names in the namespaces that jobs are bound to, and
 	// under "" in all others.
 	within map[seriesIn]model.MetricType
+	// only has the namespace of names that no job of another exposes. It has just the names
+	// with characters that metrics cannot have: thousands of these may be one metric.
+	only map[string]string
 }
 
 // seriesIn is a series name in a namespace.
@@ -26,13 +29,14 @@ type seriesIn struct{ series, namespace string }
 func newTypeTable(exposed []Exposed) *typeTable {
 	t := &typeTable{
 		common:    make(map[string]model.MetricType, len(exposed)),
-		differing: map[string][]model.MetricType{}, within: map[seriesIn]model.MetricType{},
+		differing: map[string][]model.MetricType{}, within: map[seriesIn]model.MetricType{}, only: map[string]string{},
 	}
 	for i := range exposed {
 		if e := &exposed[i]; !agree(t.common, e.Name, e.Type) {
 			t.differing[e.Name] = []model.MetricType{model.MetricTypeUnknown}
 		}
 	}
+	t.noteOnly(exposed)
 	for i := range exposed {
 		e := &exposed[i]
 		if _, differ := t.differing[e.Name]; differ {
@@ -49,6 +53,20 @@ func newTypeTable(exposed []Exposed) *typeTable {
 		}
 	}
 	return t
+}
+
+func (t *typeTable) noteOnly(exposed []Exposed) {
+	for i := range exposed {
+		e := &exposed[i]
+		if model.LegacyValidation.IsValidMetricName(e.Name) {
+			continue
+		}
+		if known, ok := t.only[e.Name]; ok && known != e.Only {
+			t.only[e.Name] = ""
+		} else {
+			t.only[e.Name] = e.Only
+		}
+	}
 }
 
 // agree adds a type. It reports false if another one was known; then the type is unknown.
@@ -89,6 +107,9 @@ func (t *typeTable) metricName(r *rules.Compiled, series string) (name string, o
 
 // holds reports whether a mapping of some namespace is one of this namespace.
 func (t *typeTable) holds(m Mapping, namespace string) bool {
+	if only := t.only[m.Series]; only != "" && namespace != "" && only != namespace {
+		return false
+	}
 	if _, differ := t.differing[m.Series]; !differ {
 		return true
 	}

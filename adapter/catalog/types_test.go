@@ -3,9 +3,13 @@ package catalog
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // Each job is NAMESPACE:TYPE, "" for one that may write any namespace, and exposes the name.
@@ -35,4 +39,24 @@ func TestTypesInNamespaces(t *testing.T) {
 	f("a:counter :counter b:gauge", map[string]model.MetricType{"": unknown, "a": counter, "b": unknown, "c": counter})
 	f("a:counter :gauge", map[string]model.MetricType{"": unknown, "a": unknown, "c": gauge})
 	f(":counter :gauge", map[string]model.MetricType{"": unknown, "a": unknown})
+}
+
+// A tenant's thousand spellings of a metric's name make no other namespace's request try them.
+func TestNamesOfOneNamespace(t *testing.T) {
+	types := newTypeTable([]Exposed{
+		{Name: "http.requests", Only: "b"}, {Name: "http-requests", Only: "a"}, {Name: "http-requests", Only: "b"}, {Name: "http requests"}, {Name: "http_requests", Only: "b"},
+	})
+	f := func(series, namespace string, want bool) {
+		t.Helper()
+		compiled, _, err := rules.Set{}.Compile(objects.NewKinds(nil, time.Now))
+		require.NoError(t, err)
+		require.Equal(t, want, types.holds(Mapping{compiled[2], series}, namespace), "%s in %q", series, namespace)
+	}
+	f("http.requests", "b", true)
+	f("http.requests", "a", false)
+	f("http.requests", "", true)
+	f("http-requests", "a", true)
+	f("http requests", "a", true)
+	f("http_requests", "a", true)
+	require.NotContains(t, types.only, "http_requests", "most names take no memory")
 }
