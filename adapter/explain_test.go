@@ -142,10 +142,10 @@ func TestExplanations(t *testing.T) {
 	})
 	f("not scraped yet", "its target has not been scraped yet", func(th *monitored) { up(th).LastScrape = time.Time{} })
 	f("relabelings drop it", "the relabelings of its monitor drop all of its targets", func(th *monitored) { th.targets = nil })
-	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest: http_request_total)", func(th *monitored) {
+	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest metric: http_request)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
 	})
-	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest: http_request_total)", func(th *monitored) {
+	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest metric: http_request)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
 		th.targets = append(th.targets, th.targets[0])
 	})
@@ -201,7 +201,9 @@ func TestExplanationsOfRequests(t *testing.T) {
 	}
 	f("default/services/shops/queue_depth", "for services shops: there is no service shops in namespace default (closest: shop)")
 	f("default/services/nothing/queue_depth", "for services nothing: there is no service nothing in namespace default")
-	f("default/services/shop/queue_dept", "is up, but exposes no queue_dept or queue_dept_total (closest: queue_depth)")
+	f("default/services/shop/queue_dept", "is up, but exposes no queue_dept or queue_dept_total (closest metric: queue_depth)")
+	f("default/services/shop/http_requests_total", "for services shop: http_requests_total is served as http_requests, per second: use that name")
+	f("default/pods/*/http_requests_total", "for pods: http_requests_total is served as http_requests, per second: use that name")
 	f("default/services/shop/queue_depth??code=5", "of its 1 series of queue_depth none matches the metric selector")
 	f("default/deployments.apps/shops/queue_depth", "no series names it, and it owns no pods in namespace default")
 	f("default/pods/*/queue_depths", "is up, but exposes no queue_depths")

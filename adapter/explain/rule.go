@@ -14,33 +14,63 @@ import (
 
 // rule reports which rule makes the metric, and of what.
 func (c *chain) rule(ctx context.Context) bool {
-	var err error
-	if c.sources, err = c.findSources(ctx); err != nil {
+	known, err := c.x.mappings(ctx, &c.req)
+	if err != nil {
 		return c.broken(LinkRule, "%v", err)
 	}
 	metric := c.req.Metric
+	if len(known) == 0 {
+		if as := c.servedAs(); as != "" {
+			return c.broken(LinkRule, "%s", as)
+		}
+	}
+	c.sources = c.findSources(known)
 	if len(c.sources) == 0 {
 		of := ""
 		if metric.API == rules.ExternalAPI {
 			of = " of externalRules"
 		}
-		return c.broken(LinkRule, "no rule%s makes a metric called %s%s", of, metric.Name, closestOf(c.exposedMetrics(), metric.Name))
+		return c.broken(LinkRule, "no rule%s makes a metric called %s%s", of, metric.Name, c.closestMetric())
 	}
 	var made []string
 	for _, m := range c.sources[:min(len(c.sources), 3)] {
 		made = append(made, fmt.Sprintf("%s of %s", m.Rule.Origin(), m.Series))
 	}
-	c.ok(LinkRule, "made by %s", strings.Join(made, ", or "))
+	by := strings.Join(made, ", or ")
+	exposed := func(e catalog.Exposed) bool {
+		return slices.ContainsFunc(c.sources, func(m catalog.Mapping) bool { return m.Series == e.Name })
+	}
+	if len(known) > 0 || slices.ContainsFunc(c.exposedBy(c.ownJobs()), exposed) {
+		c.ok(LinkRule, "made by %s", by)
+	} else {
+		c.note(LinkRule, "it would be made by %s", by)
+	}
 	return true
 }
 
-// findSources returns the series that rules could make the metric of, by names that the
-// rules or the metric suggest; or else those that exist.
-func (c *chain) findSources(ctx context.Context) (sources []catalog.Mapping, err error) {
-	known, err := c.x.mappings(ctx, &c.req)
-	if err != nil {
-		return nil, err
+// servedAs is what to ask for where the metric has the name of a series that the object's
+// targets expose, and a rule serves that under another name; "" where it is not so.
+func (c *chain) servedAs() string {
+	for _, e := range c.exposedBy(c.ownJobs()) {
+		if e.Name != c.req.Metric.Name {
+			continue
+		}
+		for _, r := range slices.Backward(c.x.values.Catalog.Rules()) {
+			if name, ok := r.MetricName(e.Name, e.Type); ok && r.API == c.req.Metric.API {
+				rate := ""
+				if r.ByDefault() && r.Window > 0 {
+					rate = ", per second"
+				}
+				return fmt.Sprintf("%s is served as %s%s: use that name", e.Name, name, rate)
+			}
+		}
 	}
+	return ""
+}
+
+// findSources returns the series that rules could make the metric of, by names that the
+// rules or the metric suggest; or else those that are known.
+func (c *chain) findSources(known []catalog.Mapping) (sources []catalog.Mapping) {
 	cat := c.x.values.Catalog
 	add := func(r *rules.Compiled, series string) {
 		source := catalog.Mapping{Rule: r, Series: series}
@@ -64,9 +94,9 @@ func (c *chain) findSources(ctx context.Context) (sources []catalog.Mapping, err
 		}
 	}
 	if len(sources) == 0 {
-		return known, nil
+		return known
 	}
-	return sources, nil
+	return sources
 }
 
 // exposedMetrics are the names of metrics that rules make of what the object's targets
@@ -82,9 +112,18 @@ func (c *chain) exposedMetrics() (metrics []string) {
 	return metrics
 }
 
-// closestOf names the nearest of names to one of those wanted, if any comes near.
-func closestOf(names []string, wanted ...string) string {
-	if nearest := rules.Closest(names, wanted...); nearest != "" {
+// closestMetric names the metric of the object's targets that comes nearest to the one wanted,
+// if any comes near.
+func (c *chain) closestMetric() string {
+	if nearest := rules.Closest(c.exposedMetrics(), c.req.Metric.Name); nearest != "" {
+		return fmt.Sprintf(" (closest metric: %s)", nearest)
+	}
+	return ""
+}
+
+// closestOf names the nearest of names to the one wanted, if any comes near.
+func closestOf(names []string, wanted string) string {
+	if nearest := rules.Closest(names, wanted); nearest != "" {
 		return fmt.Sprintf(" (closest: %s)", nearest)
 	}
 	return ""

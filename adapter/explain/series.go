@@ -42,11 +42,7 @@ func (c *chain) series() bool {
 	if len(own) < len(c.jobs) && c.starting() > 0 && slices.ContainsFunc(c.exposedBy(c.jobs), isSource) {
 		return true // of a job with targets in several namespaces it is not known yet which expose it
 	}
-	var all []string
-	for _, e := range exposed {
-		all = append(all, e.Name)
-	}
-	return c.broken(LinkSeries, "%s%s%s", c.exposers(), strings.Join(names[:min(len(names), 2)], " or "), closestOf(all, names...))
+	return c.broken(LinkSeries, "%s%s%s", c.exposers(), strings.Join(names[:min(len(names), 2)], " or "), c.closestMetric())
 }
 
 // exposers begins the sentence about the targets that are up and do not expose something.

@@ -44,7 +44,7 @@ func explainedAbsences() []absence {
 		{name: "pathless", metric: requests, says: "/metrics is down: server returned HTTP status 404 Not Found"},
 		{name: "garbled", metric: requests, says: "/garbled is down: line 12"},
 		{name: "slow", metric: requests, says: "/slow is down: timed out after 1s without an answer"},
-		{name: "misnamed", metric: "orders", says: "/orders is up, but exposes no orders or orders_total (closest: order_total)"},
+		{name: "misnamed", metric: "orders", says: "/orders is up, but exposes no orders or orders_total (closest metric: order)"},
 		{name: "stripped", metric: requests, says: "metricRelabelings of its monitor drop it"},
 		{name: "relabelled", metric: requests, says: "relabelings of its monitor drop it"},
 		{name: "dropped", metric: requests, says: "the relabelings of its monitor drop all of its targets"},
