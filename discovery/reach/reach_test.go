@@ -80,6 +80,7 @@ status: ` + status
 	const web1 = service + `{selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}, {name: grpc, port: 81}]}`
 	f(`the Service has no port named "metrics" (it has "grpc", "http")`, strings.Replace(http, "http", "metrics", 1), web1, slice(onPod), running)
 	f(`the Service has no port named "m.*" (it has 80)`, strings.Replace(http, "http", "m.*", 1), service+`{ports: [{port: 80}]}`, slice(onPod), running)
+	f(`the Service has no port named "80": 80 is a number; give the port of the Service a name, or use targetPort with the number of the container's port`, strings.Replace(http, "http", `"80"`, 1), service+`{ports: [{port: 80}]}`, slice(onPod), running)
 	f(`the Service has no port named "metrics" (it has "http")`, strings.Replace(http, "http", "metrics", 1), service+`{}`, slice(onPod))
 	f(`the Service has no ports`, http, service+`{}`, strings.Replace(slice(onPod), "{name: http, port: 8080}", "", 1), running)
 	f(`the Service has no ports`, any, service+`{}`, strings.Replace(slice(onPod), "{name: http, port: 8080}", "", 1), running)

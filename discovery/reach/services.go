@@ -166,6 +166,9 @@ func (r *service) noPort(rule *targets.PortRule, in []targets.SliceInputs) strin
 	if len(ports) == 0 {
 		return "the Service has no ports"
 	}
+	if name := fmt.Sprint(rule.Name); slices.Contains(ports, name) {
+		return fmt.Sprintf("the Service has no port named %q: %s is a number; give the port of the Service a name, or use targetPort with the number of the container's port", name, name)
+	}
 	return fmt.Sprintf("the Service has no port named %q%s", rule.Name, have("it has ", ports))
 }
 

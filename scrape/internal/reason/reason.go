@@ -59,6 +59,12 @@ type ParseError struct {
 func (e *ParseError) Error() string {
 	// The parser repeats what it has read of the entry; the excerpt shows more.
 	text, _, _ := strings.Cut(e.Err.Error(), " while parsing: ")
+	if number, ok := errors.AsType[*strconv.NumError](e.Err); ok {
+		text = fmt.Sprintf("%q is no number", number.Num)
+		if errors.Is(number, strconv.ErrRange) {
+			text = fmt.Sprintf("%q is out of range", number.Num)
+		}
+	}
 	text = Shorten(text, Max/2)
 	if e.Line == 0 {
 		return text

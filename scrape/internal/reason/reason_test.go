@@ -2,7 +2,9 @@ package reason
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,6 +32,8 @@ func TestReasons(t *testing.T) {
 	require.Equal(t, "server returned HTTP status 500 Internal Server Error", Public(errors.New("server returned HTTP status 500 secret")))
 	require.Equal(t, "server returned HTTP status 599", Public(errors.New("server returned HTTP status 599 secret")))
 	require.Equal(t, "timed out after 1s", Public(errors.New("timed out after 1s")))
+	_, err := strconv.ParseFloat("many", 64)
+	require.EqualError(t, &ParseError{Line: 3, Err: fmt.Errorf("%w while parsing: %q", err, "a many")}, `line 3: "many" is no number`)
 	kind := func(s string) string { return Kind(errors.New(s)) }
 	require.Equal(t, kind("read tcp 127.0.0.1:5678->10.0.0.1:80: reset"), kind("read tcp 127.0.0.1:1234->10.0.0.1:80: reset"))
 	require.Equal(t, kind(`line 7: bad "x\"y" here`), kind(`line 12: bad "z" here`))
