@@ -27,6 +27,9 @@ import (
 	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
+
+	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/tsdb/httpapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -92,6 +95,7 @@ func TestInstallIsWhole(t *testing.T) {
 		"RoleBinding promlet/promlet-serving-cert",
 		"Secret promlet/promlet-serving-cert",
 		"ClusterRole promlet-view",
+		"ClusterRole promlet-query-reader",
 		"Service promlet/promlet",
 		"Deployment promlet/promlet",
 		"PodDisruptionBudget promlet/promlet",
@@ -358,6 +362,14 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 		with := append(slices.Clone(base), read(t, "components/"+component+"/rbac.yaml")...)
 		require.ElementsMatch(t, append(slices.Clone(want), more...), permissions(t, with), component)
 	}
+}
+
+// Nobody has it by default. A path below /api would be open to every ServiceAccount: system:discovery has get of /api/*.
+func TestQueryReadersQueryOnly(t *testing.T) {
+	role := find[rbacv1.ClusterRole](t, read(t, "install.yaml"), "ClusterRole promlet-query-reader")
+	require.Equal(t, []rbacv1.PolicyRule{{NonResourceURLs: []string{apiserver.QueryPrefix + httpapi.Prefix + "/*"}, Verbs: []string{"get", "post"}}}, role.Rules)
+	require.NotContains(t, role.Labels, "rbac.authorization.k8s.io/aggregate-to-view")
+	require.Nil(t, role.AggregationRule)
 }
 
 func TestViewersReadMetrics(t *testing.T) {

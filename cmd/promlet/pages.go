@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"runtime"
 	"runtime/debug"
@@ -18,11 +19,7 @@ import (
 )
 
 // pages returns what the web port serves.
-func (a *app) pages(ready func() error) (web.Options, error) {
-	api, err := a.queryAPI()
-	if err != nil {
-		return web.Options{}, err
-	}
+func (a *app) pages(ready func() error, api http.Handler) web.Options {
 	return web.Options{
 		Version:       buildVersion(),
 		Ready:         ready,
@@ -40,7 +37,7 @@ func (a *app) pages(ready func() error) (web.Options, error) {
 		QueryTimeout:  a.opts.queryTimeout,
 		Gatherer:      a.registry,
 		Logger:        a.logger.With("component", "web"),
-	}, nil
+	}
 }
 
 // shownTargets returns the targets in no order.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -256,26 +257,27 @@ func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, erro
 		return nil, nil, err
 	}
 	ready := a.readiness.ready
-	server, err := a.server(ctx, ready)
-	if err != nil || a.opts.webListenAddress == "" {
-		return server, nil, err
-	}
-	options, err := a.pages(ready)
+	api, err := a.queryAPI()
 	if err != nil {
 		return nil, nil, err
 	}
-	pages, err := web.New(options)
+	server, err := a.server(ctx, ready, a.queries(api))
+	if err != nil || a.opts.webListenAddress == "" {
+		return server, nil, err
+	}
+	pages, err := web.New(a.pages(ready, api))
 	return server, pages, err
 }
 
 // server returns the API server, with its serving certificate.
-func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server, error) {
+func (a *app) server(ctx context.Context, ready func() error, queries http.Handler) (*apiserver.Server, error) {
 	options := apiserver.Options{
 		Provider:      a.provider,
 		Explain:       a.provider.Explainer.Explain,
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{readyCheck(ready)},
 		ShutdownDelay: a.opts.shutdownDelay,
+		Queries:       queries,
 		Registry:      a.registry,
 	}
 	if a.cluster != nil {
