@@ -8,21 +8,27 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 )
 
-// queries asks promlet's API port as KEDA's scaler of Prometheus does, with the token of a ServiceAccount.
+// queries asks promlet's API port as KEDA's scaler of Prometheus does for the ScaledObject of deploy/example/keda.yaml, with
+// the token of a ServiceAccount.
 func (e *endToEnd) queries(t *testing.T) {
+	trigger := e.kedaExample(t)
 	client, address := e.apiPort(t)
 	_, token := e.userOf(t, "variants", "admin") // of a namespace: that is not enough
-	scaler := &prometheusScaler{client: client, serverAddress: address + "/prometheus", token: token}
-	const query = `sum(rate(http_requests_total{namespace="default"}[20s]))`
+	path := strings.TrimPrefix(trigger["serverAddress"], "https://promlet.promlet.svc")
+	scaler := &prometheusScaler{client: client, serverAddress: address + path, token: token}
+	query := strings.Replace(trigger["query"], "[2m]", "[20s]", 1) // as the rate window here
 
 	_, err := scaler.value(t.Context(), query)
 	require.ErrorIs(t, err, errStatus(http.StatusForbidden))
@@ -32,15 +38,15 @@ func (e *endToEnd) queries(t *testing.T) {
 	_, err = (&prometheusScaler{client: client, serverAddress: address, token: token}).value(t.Context(), query)
 	require.ErrorIs(t, err, errStatus(http.StatusForbidden))
 
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "queries"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "promlet-query-reader"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "variants", Name: "adminer"}},
-	}
-	_, err = e.client.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, e.client.RbacV1().ClusterRoleBindings().Delete(context.WithoutCancel(t.Context()), binding.Name, metav1.DeleteOptions{}))
+	e.eventually(t, "the example's Secret has a token", func(ctx context.Context) error {
+		secret, err := e.client.CoreV1().Secrets("default").Get(ctx, "keda-promlet", metav1.GetOptions{})
+		if err == nil && len(secret.Data["token"]) == 0 {
+			err = errNotYet
+		}
+		if err == nil {
+			scaler.token = string(secret.Data["token"])
+		}
+		return err
 	})
 	e.eventually(t, "KEDA has the value that the HPA has", func(ctx context.Context) error {
 		value, err := scaler.value(ctx, query)
@@ -60,12 +66,44 @@ func (e *endToEnd) queries(t *testing.T) {
 	for path, want := range map[string]int{"status/buildinfo": http.StatusOK, "status/config": http.StatusNotFound, "targets": http.StatusNotFound} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scaler.serverAddress+"/api/v1/"+path, http.NoBody)
 		require.NoError(t, err)
-		request.Header.Set("Authorization", "Bearer "+token)
+		request.Header.Set("Authorization", "Bearer "+scaler.token)
 		response, err := client.Do(request)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, want, response.StatusCode, path)
 	}
+}
+
+// kedaExample applies the parts of deploy/example/keda.yaml that are not KEDA's, and returns the trigger of its ScaledObject.
+func (e *endToEnd) kedaExample(t *testing.T) (trigger map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository(t, "deploy"), "example", "keda.yaml"))
+	require.NoError(t, err)
+	var own []string
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var object struct {
+			Kind string
+			Spec struct {
+				Triggers []struct{ Metadata map[string]string }
+			}
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(document), &object))
+		switch object.Kind {
+		case "TriggerAuthentication":
+		case "ScaledObject":
+			trigger = object.Spec.Triggers[0].Metadata
+		default:
+			own = append(own, document)
+		}
+	}
+	manifests := strings.Join(own, "\n---\n")
+	_, err = e.tryKubectl(t.Context(), manifests, "apply", "--server-side", "-f", "-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := e.tryKubectl(context.WithoutCancel(t.Context()), manifests, "delete", "-f", "-")
+		require.NoError(t, err)
+	})
+	return trigger
 }
 
 // prometheusScaler asks as prometheusScaler.ExecutePromQuery of KEDA does, pkg/scalers/prometheus_scaler.go.
