@@ -100,7 +100,7 @@ func (e *endToEnd) kedaExample(t *testing.T) (trigger map[string]string) {
 	_, err = e.tryKubectl(t.Context(), manifests, "apply", "--server-side", "-f", "-")
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		_, err := e.tryKubectl(context.WithoutCancel(t.Context()), manifests, "delete", "-f", "-")
+		_, err := e.tryKubectl(context.WithoutCancel(t.Context()), manifests, "delete", "--ignore-not-found", "-f", "-") // a token goes with its ServiceAccount
 		require.NoError(t, err)
 	})
 	return trigger
