@@ -30,11 +30,12 @@ import (
 // be broken.
 type monitored struct {
 	*fixture
-	services  map[string]explain.Reach
-	pods      map[string]explain.Reach
-	exposed   map[string][]catalog.Exposed
-	problems  []string
-	notStored string
+	services    map[string]explain.Reach
+	pods        map[string]explain.Reach
+	exposed     map[string][]catalog.Exposed
+	problems    []string
+	otherShards []values.Target
+	notStored   string
 }
 
 // newMonitored has the Service shop with one pod, a monitor that selects it, and a target
@@ -62,11 +63,12 @@ func newMonitored(t *testing.T) *monitored {
 
 func (th *monitored) explaining() explain.Options {
 	return explain.Options{
-		Service:   func(_, name string) explain.Reach { return th.services[name] },
-		Pod:       func(_, name string) explain.Reach { return th.pods[name] },
-		ExposedBy: func(job string) []catalog.Exposed { return th.exposed[job] },
-		NotStored: func(string) string { return th.notStored },
-		Problems:  func() []string { return th.problems },
+		Service:     func(_, name string) explain.Reach { return th.services[name] },
+		Pod:         func(_, name string) explain.Reach { return th.pods[name] },
+		ExposedBy:   func(job string) []catalog.Exposed { return th.exposed[job] },
+		NotStored:   func(string) string { return th.notStored },
+		Problems:    func() []string { return th.problems },
+		OtherShards: func() []values.Target { return th.otherShards },
 	}
 }
 
@@ -142,6 +144,10 @@ func TestExplanations(t *testing.T) {
 	})
 	f("not scraped yet", "its target has not been scraped yet", func(th *monitored) { up(th).LastScrape = time.Time{} })
 	f("relabelings drop it", "the relabelings of its monitor drop all of its targets", func(th *monitored) { th.targets = nil })
+	f("another shard's", "another shard scrapes its targets (1)", func(th *monitored) { th.otherShards, th.targets = th.targets, nil })
+	f("another shard's, of another object", "the relabelings of its monitor drop all of its targets", func(th *monitored) {
+		th.otherShards, th.targets = []values.Target{{Job: "job", Discovered: labels.FromStrings("namespace", "other")}}, nil
+	})
 	f("not exposed", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total (closest metric: http_request)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
 	})

@@ -23,8 +23,9 @@ import (
 	"github.com/promlet/promlet/adapter/apiserver"
 )
 
-// reviewer is a kube-apiserver that knows one token, whose bearer may do everything. It returns a kubeconfig.
-func reviewer(t *testing.T) string {
+// reviewer is a kube-apiserver that knows one token, whose bearer may do what allowed says. It returns the options of a
+// server that asks it.
+func reviewer(t *testing.T, allowed func(authorizationv1.SubjectAccessReviewSpec) bool) (*genericoptions.DelegatingAuthenticationOptions, *genericoptions.DelegatingAuthorizationOptions) {
 	answer := func(w http.ResponseWriter, r *http.Request, review any, decide func()) {
 		if err := json.NewDecoder(r.Body).Decode(review); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -44,25 +45,25 @@ func reviewer(t *testing.T) string {
 	})
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
 		var review authorizationv1.SubjectAccessReview
-		answer(w, r, &review, func() { review.Status.Allowed = review.Spec.User == "hpa" })
+		answer(w, r, &review, func() { review.Status.Allowed = review.Spec.User == "hpa" && allowed(review.Spec) })
 	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, os.WriteFile(file, []byte(`{apiVersion: v1, kind: Config, current-context: x, clusters: [{name: x, cluster: {server: "`+srv.URL+`"}}],
 contexts: [{name: x, context: {cluster: x, user: x}}], users: [{name: x, user: {token: x}}]}`), 0o600))
-	return file
+	authentication, authorization := genericoptions.NewDelegatingAuthenticationOptions(), genericoptions.NewDelegatingAuthorizationOptions()
+	authentication.RemoteKubeConfigFile, authorization.RemoteKubeConfigFile = file, file
+	authentication.SkipInClusterLookup = true
+	authorization.AllowCacheTTL = time.Minute
+	return authentication, authorization
 }
 
 // Connections of clients that have not authenticated, each in the middle of a megabyte of headers, take little memory and
 // keep nobody out.
 func TestStrangersOfTheAPI(t *testing.T) {
 	f := scenario(t)
-	kubeconfig := reviewer(t)
-	authentication, authorization := genericoptions.NewDelegatingAuthenticationOptions(), genericoptions.NewDelegatingAuthorizationOptions()
-	authentication.RemoteKubeConfigFile, authorization.RemoteKubeConfigFile = kubeconfig, kubeconfig
-	authentication.SkipInClusterLookup = true
-	authorization.AllowCacheTTL = time.Minute
+	authentication, authorization := reviewer(t, func(authorizationv1.SubjectAccessReviewSpec) bool { return true })
 	api := serve(t, apiserver.Options{Provider: f.Provider, Authentication: authentication, Authorization: authorization})
 	hpa := client(t)
 	ask := func() {

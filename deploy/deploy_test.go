@@ -27,6 +27,9 @@ import (
 	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
+
+	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/tsdb/httpapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -92,6 +95,7 @@ func TestInstallIsWhole(t *testing.T) {
 		"RoleBinding promlet/promlet-serving-cert",
 		"Secret promlet/promlet-serving-cert",
 		"ClusterRole promlet-view",
+		"ClusterRole promlet-query-reader",
 		"Service promlet/promlet",
 		"Deployment promlet/promlet",
 		"PodDisruptionBudget promlet/promlet",
@@ -263,10 +267,10 @@ func TestPodIsProbedAndHasTimeToStop(t *testing.T) {
 	require.Equal(t, "metadata.name", container.Env[0].ValueFrom.FieldRef.FieldPath)
 }
 
-// permissions lists what the bindings let promlet's ServiceAccount do, as
+// permissions lists what the bindings let a ServiceAccount of promlet's do, as
 // "verb resource.group[/name][ in namespace]". A role that is not among the
 // objects, being Kubernetes's own, is listed by its name.
-func permissions(t *testing.T, objects []*unstructured.Unstructured) []string {
+func permissions(t *testing.T, objects []*unstructured.Unstructured, account string) []string {
 	t.Helper()
 	var all []string
 	for _, o := range objects {
@@ -274,7 +278,7 @@ func permissions(t *testing.T, objects []*unstructured.Unstructured) []string {
 			continue
 		}
 		binding := find[rbacv1.ClusterRoleBinding](t, objects, name(o)) // a RoleBinding has the same fields
-		require.Equal(t, []rbacv1.Subject{{Kind: "ServiceAccount", Name: "promlet", Namespace: "promlet"}}, binding.Subjects, name(o))
+		require.Equal(t, []rbacv1.Subject{{Kind: "ServiceAccount", Name: account, Namespace: "promlet"}}, binding.Subjects, name(o))
 		where := ""
 		if o.GetNamespace() != "" {
 			where = " in " + o.GetNamespace()
@@ -343,7 +347,7 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 		"watch servicemonitors.monitoring.coreos.com",
 		"watch services",
 	}
-	require.ElementsMatch(t, want, permissions(t, base))
+	require.ElementsMatch(t, want, permissions(t, base, "promlet"))
 
 	for component, more := range map[string][]string{
 		"external-metrics": {"get apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io", "patch apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io"},
@@ -356,8 +360,16 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 		},
 	} {
 		with := append(slices.Clone(base), read(t, "components/"+component+"/rbac.yaml")...)
-		require.ElementsMatch(t, append(slices.Clone(want), more...), permissions(t, with), component)
+		require.ElementsMatch(t, append(slices.Clone(want), more...), permissions(t, with, "promlet"), component)
 	}
+}
+
+// Nobody has it by default. A path below /api would be open to every ServiceAccount: system:discovery has get of /api/*.
+func TestQueryReadersQueryOnly(t *testing.T) {
+	role := find[rbacv1.ClusterRole](t, read(t, "install.yaml"), "ClusterRole promlet-query-reader")
+	require.Equal(t, []rbacv1.PolicyRule{{NonResourceURLs: []string{apiserver.QueryPrefix + httpapi.Prefix + "/*"}, Verbs: []string{"get", "post"}}}, role.Rules)
+	require.NotContains(t, role.Labels, "rbac.authorization.k8s.io/aggregate-to-view")
+	require.Nil(t, role.AggregationRule)
 }
 
 func TestViewersReadMetrics(t *testing.T) {

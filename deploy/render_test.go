@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,9 +74,9 @@ func TestInstallIsRenderedFromTheBase(t *testing.T) {
 func TestEveryCombinationOfComponentsRenders(t *testing.T) {
 	components, err := os.ReadDir("components")
 	require.NoError(t, err)
-	require.Len(t, components, 6)
+	require.Len(t, components, 7)
 	base := len(read(t, "install.yaml"))
-	adds := map[string]int{"crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "scrape-secrets": 2, "self-monitoring": 7}
+	adds := map[string]int{"crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "scrape-secrets": 2, "self-monitoring": 7, "sharded": 9}
 	for set := range 1 << len(components) {
 		var chosen []string
 		want := base
@@ -84,6 +85,9 @@ func TestEveryCombinationOfComponentsRenders(t *testing.T) {
 				chosen = append(chosen, c.Name())
 				want += adds[c.Name()]
 			}
+		}
+		if slices.Contains(chosen, "sharded") && len(chosen) > 2 && len(chosen) < len(components) {
+			continue // each of the others beside it, and all of them
 		}
 		objects := overlay(t, withComponents(chosen...), nil)
 		require.Len(t, objects, want, chosen)
@@ -117,7 +121,7 @@ func TestOverlaysOfTheReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```yaml\n(# kustomization.yaml\n.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Len(t, blocks, 4)
+	require.Len(t, blocks, 5)
 
 	own := find[appsv1.Deployment](t, overlay(t, blocks[0][1], nil), "Deployment promlet/promlet")
 	container := own.Spec.Template.Spec.Containers[0]
@@ -154,6 +158,15 @@ func TestOverlaysOfTheReadme(t *testing.T) {
 	require.Len(t, closed.Spec.Ingress, 1, "from these, to that port")
 	require.Len(t, closed.Spec.Ingress[0].From, 4)
 	require.Len(t, closed.Spec.Ingress[0].Ports, 1)
+
+	sharded := overlay(t, blocks[4][1], nil)
+	shards := find[appsv1.StatefulSet](t, sharded, "StatefulSet promlet/promlet-shard")
+	require.Equal(t, int32(8), *shards.Spec.Replicas)
+	require.Contains(t, shards.Spec.Template.Spec.Containers[0].Env, corev1.EnvVar{Name: "SHARDS", Value: "8"})
+	require.Equal(t, int32(2), *find[appsv1.Deployment](t, sharded, "Deployment promlet/promlet").Spec.Replicas)
+	engine := find[corev1.ConfigMap](t, sharded, "ConfigMap promlet/promlet-engine")
+	require.Equal(t, "http://thanos-query.monitoring.svc:9090", engine.Data["prometheus-url"])
+	require.Contains(t, engine.Data["shard.yaml"], "thanos-receive")
 }
 
 // A release names its image by digest, and whoever names another image gets that.

@@ -70,7 +70,7 @@ func New(store *objects.Store, opts Options) *Discoverer {
 	compiler := monitors.NewCompiler(store, monitors.Options{
 		Interval: opts.ScrapeInterval, Timeout: min(opts.ScrapeTimeout, opts.ScrapeInterval),
 		Selector: opts.MonitorSelector, NamespaceSelector: opts.MonitorNamespaceSelector, FileAccess: opts.FileAccess,
-		Enforcement: opts.Enforcement, IgnoreNamespaceSelectors: opts.IgnoreNamespaceSelectors,
+		Enforcement: opts.Enforcement, IgnoreNamespaceSelectors: opts.IgnoreNamespaceSelectors, Shard: opts.Shard,
 	})
 	compiler.SetInline(opts.ServiceMonitors, opts.PodMonitors)
 	return &Discoverer{

@@ -59,6 +59,9 @@ type Options struct {
 	// ShutdownDelay is how long Run goes on serving after its context is done, no longer
 	// ready: until the clients have noticed. Zero: not at all.
 	ShutdownDelay time.Duration
+	// Queries answers the requests below QueryPrefix+"/api/v1/", with the prefix removed, to
+	// those who may get or post these paths. Nil: there are none.
+	Queries http.Handler
 	// Registry receives the Server's own metrics, promlet_serving_certificate_*, for good.
 	// All of its metrics are served at /metrics beside the library's own, to those who may
 	// get that path. Nil: only the library's are.
@@ -116,6 +119,9 @@ func New(opts Options) (_ *Server, err error) {
 			return nil, fmt.Errorf("make API server: %w", err)
 		}
 		server.GenericAPIServer.Handler.NonGoRestfulMux.Handle("/metrics", metricsHandler(opts.Registry))
+	}
+	if opts.Queries != nil {
+		server.GenericAPIServer.Handler.NonGoRestfulMux.HandlePrefix(QueryPrefix+"/api/v1/", http.StripPrefix(QueryPrefix, opts.Queries))
 	}
 	return &Server{generic: server.GenericAPIServer}, nil
 }

@@ -22,6 +22,8 @@ type Options struct {
 	// NotStored returns why series of a job that somebody reads are not stored, "" if they
 	// are. It may be nil.
 	NotStored func(job string) string
+	// OtherShards returns the targets that other shards of promlet scrape. It may be nil.
+	OtherShards func() []values.Target
 	// Problems returns what keeps promlet from knowing the objects, such as a missing
 	// permission. It may be nil.
 	Problems func() []string

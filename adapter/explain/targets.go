@@ -67,8 +67,13 @@ func (c *chain) readiness() (ready int, unready []string) {
 // targetsOf returns the targets of the object by the labels that they were discovered
 // with; without a name, of all objects of the question's kind.
 func (c *chain) targetsOf(name string) (of []values.Target) {
+	return c.ofObject(c.allTargets(), name)
+}
+
+// ofObject returns those of all targets that are of the object.
+func (c *chain) ofObject(all []values.Target, name string) (of []values.Target) {
 	namespace := c.within()
-	for _, target := range c.allTargets() {
+	for _, target := range all {
 		has := func(label, want string) bool { return want == "" || target.Discovered.Get(label) == want }
 		switch {
 		case !has("namespace", namespace):
@@ -114,6 +119,11 @@ func (c *chain) ownJobs() []string {
 // targetsUp reports whether any of the object's targets has been scraped.
 func (c *chain) targetsUp() bool {
 	targets := c.targetsOf(c.name)
+	if len(targets) == 0 && c.x.opts.OtherShards != nil {
+		if n := len(c.ofObject(c.x.opts.OtherShards(), c.name)); n > 0 {
+			return c.broken(LinkTargets, "another shard scrapes its targets (%d)", n)
+		}
+	}
 	var down []string
 	up := 0
 	for _, target := range targets {

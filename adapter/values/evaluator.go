@@ -97,7 +97,10 @@ func (v *Evaluator) ofMappedAlike(ctx context.Context, req Request) (values map[
 		values, err = e.values(ctx)
 		return len(values) > 0, err
 	})
-	return values, err
+	if err != nil {
+		return nil, err // also where those that were found cannot be right
+	}
+	return values, nil
 }
 
 // External returns the values of an external metric, one for each result of the query with

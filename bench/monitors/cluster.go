@@ -54,6 +54,9 @@ type Settings struct {
 	ExemptNamespaces      []string `json:"exemptNamespaces,omitempty"`
 	// IgnoreNamespaceSelectors confines monitors to their own namespace.
 	IgnoreNamespaceSelectors bool `json:"ignoreNamespaceSelectors,omitempty"`
+	// Shard is the one of Shards whose targets are compared. No Shards are one.
+	Shard  int32 `json:"shard,omitempty"`
+	Shards int32 `json:"shards,omitempty"`
 }
 
 // settingsGroup is the apiVersion of a document of kind Settings.
@@ -184,7 +187,7 @@ func fromDocuments(docs []document) (*Cluster, error) {
 // documents returns all objects in a fixed order of kinds.
 func (c *Cluster) documents() ([]document, error) {
 	var docs []document
-	if s := c.Settings; s.FileAccess || s.MonitorSelector != nil || s.MonitorNamespaceSelector != nil {
+	if s := c.Settings; s.FileAccess || s.Shards > 0 || s.MonitorSelector != nil || s.MonitorNamespaceSelector != nil {
 		s.TypeMeta = metav1.TypeMeta{APIVersion: settingsGroup, Kind: "Settings"}
 		doc, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&s)
 		if err != nil {

@@ -150,6 +150,9 @@ func (s *Settings) prometheus() *monitoringv1.Prometheus {
 	p.Spec.ServiceMonitorNamespaceSelector = orAll(s.MonitorNamespaceSelector)
 	p.Spec.PodMonitorNamespaceSelector = orAll(s.MonitorNamespaceSelector)
 	p.Spec.IgnoreNamespaceSelectors = s.IgnoreNamespaceSelectors
+	if s.Shards > 0 {
+		p.Spec.Shards = &s.Shards
+	}
 	if s.EnforceNamespaceLabel {
 		p.Spec.EnforcedNamespaceLabel = "namespace"
 	}
@@ -205,7 +208,7 @@ func (o *operatorView) scrapeConfigs(
 		return nil, fmt.Errorf("generate configuration: %w", err)
 	}
 	// The configuration reloader puts the shard's number in.
-	cfg, err := config.Load(strings.ReplaceAll(string(text), "$(SHARD)", "0"), o.logger)
+	cfg, err := config.Load(strings.ReplaceAll(string(text), "$(SHARD)", fmt.Sprint(o.cluster.Settings.Shard)), o.logger)
 	if err != nil {
 		return nil, fmt.Errorf("load configuration: %w", err)
 	}

@@ -52,6 +52,7 @@ func (s *Settings) options() (discovery.Options, error) {
 	opts := discovery.Options{
 		FileAccess: s.FileAccess, IgnoreNamespaceSelectors: s.IgnoreNamespaceSelectors,
 		Enforcement: monitors.Enforcement{Enabled: s.EnforceNamespaceLabel, Exempt: s.ExemptNamespaces},
+		Shard:       monitors.Shard{Index: int(s.Shard), Count: int(s.Shards)},
 	}
 	for _, sel := range []struct {
 		from *metav1.LabelSelector

@@ -46,7 +46,7 @@ func TestVersion(t *testing.T) {
 func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0", "--demand-ttl=0s", "--series-limit=-1",
 		"--data-dir=", "--web-listen-address=9090", "--ingest=some", "--monitor-selector=a b", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
-		"--manifests=/does/not/exist", "--kubeconfig=x", "--enforcement-exempt-namespaces=a,b", "--bind-address=192.0.2.1")
+		"--manifests=/does/not/exist", "--kubeconfig=x", "--enforcement-exempt-namespaces=a,b", "--bind-address=192.0.2.1", "--shard=4/4")
 	require.Error(t, err)
 	for _, want := range []string{
 		"--scrape-interval=0s: give 1s or more",
@@ -61,6 +61,7 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		"--ingest=some: choose demand or all",
 		"--monitor-selector=a b: give a label selector, such as team=blue",
 		"--log-format=xml: choose text or json",
+		"--shard=4/4: there is no shard 4 of 4: they are numbered from 0: give INDEX/COUNT, such as 0/4 for the first of four",
 		"--secure-port 70000 must be between",
 		"--manifests=/does/not/exist: name an existing directory",
 		"--kubeconfig=x: leave it out",

@@ -55,19 +55,9 @@ func (e *endToEnd) scrapesItself(t *testing.T) {
 
 // metricsAreForTheReader asks a replica's API port for its metrics, as itself.
 func (e *endToEnd) metricsAreForTheReader(t *testing.T) {
-	pods, err := e.client.CoreV1().Pods("promlet").List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
-	serving, err := e.client.CoreV1().Secrets("promlet").Get(t.Context(), "promlet-serving-cert", metav1.GetOptions{})
-	require.NoError(t, err)
-	roots := x509.NewCertPool()
-	require.True(t, roots.AppendCertsFromPEM(serving.Data["ca.crt"]))
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext:       e.plane.Network().DialContext,
-		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "promlet.promlet.svc", MinVersion: tls.VersionTLS12},
-	}}
+	client, address := e.apiPort(t)
 	ask := func(token string) (int, string) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+pods.Items[0].Status.PodIP+":6443/metrics", http.NoBody)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/metrics", http.NoBody)
 		require.NoError(t, err)
 		if token != "" {
 			request.Header.Set("Authorization", "Bearer "+token)
@@ -101,6 +91,22 @@ func (e *endToEnd) metricsAreForTheReader(t *testing.T) {
 	for _, expiry := range []string{"promlet_serving_certificate_expiry_timestamp_seconds", "promlet_serving_certificate_ca_expiry_timestamp_seconds"} {
 		require.Greater(t, served[expiry].GetMetric()[0].GetGauge().GetValue(), float64(time.Now().Unix()), expiry)
 	}
+}
+
+// apiPort returns the URL of a replica's API port, and a client that trusts promlet's certificate alone.
+func (e *endToEnd) apiPort(t *testing.T) (*http.Client, string) {
+	t.Helper()
+	pods, err := e.client.CoreV1().Pods("promlet").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	serving, err := e.client.CoreV1().Secrets("promlet").Get(t.Context(), "promlet-serving-cert", metav1.GetOptions{})
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(serving.Data["ca.crt"]))
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       e.plane.Network().DialContext,
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "promlet.promlet.svc", MinVersion: tls.VersionTLS12},
+	}}, "https://" + pods.Items[0].Status.PodIP + ":6443"
 }
 
 // unmatchedRule looks for the Event of the rule in testdata/e2e/config.yaml that nothing

@@ -21,6 +21,7 @@ import (
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape/destination"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -45,6 +46,8 @@ type options struct {
 	ignoreNamespaceSelectors bool
 	monitorTargetLimit       int
 	namespaceTargetLimit     int
+	shardText                string
+	shard                    monitors.Shard // of it
 
 	ingest           string
 	demandTTL        time.Duration
@@ -159,17 +162,19 @@ func (o *options) addFlags() {
 	source.StringVar(&o.manifests, "manifests", "", "Directory of YAML or JSON files used in place of a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and the Secrets and ConfigMaps of monitors. Changes are picked up. The API listens on loopback only and does not authenticate.")
 	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, and keep, a list of regular expressions of series names. Empty: the default rules.")
 
-	monitors := o.sections.FlagSet("monitors")
-	monitors.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
-	monitors.StringVar(&o.monitorNamespaceSelector, "monitor-namespace-selector", "", "Label selector of the Namespaces whose ServiceMonitors and PodMonitors are used. Empty: all.")
-	monitors.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
-	monitors.IntVar(&o.monitorTargetLimit, "monitor-target-limit", defaultMonitorTargetLimit, "Maximum number of targets of a ServiceMonitor or PodMonitor. One with more is rejected. 0: no limit. Those of --config have none.")
-	monitors.IntVar(&o.namespaceTargetLimit, "namespace-target-limit", defaultNamespaceTargetLimit, "Maximum number of targets of all monitors and annotated objects of a namespace. Beyond it, those with the most are rejected. 0: no limit.")
+	monitored := o.sections.FlagSet("monitors")
+	monitored.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
+	monitored.StringVar(&o.monitorNamespaceSelector, "monitor-namespace-selector", "", "Label selector of the Namespaces whose ServiceMonitors and PodMonitors are used. Empty: all.")
+	monitored.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
+	monitored.IntVar(&o.monitorTargetLimit, "monitor-target-limit", defaultMonitorTargetLimit, "Maximum number of targets of a ServiceMonitor or PodMonitor. One with more is rejected. 0: no limit. Those of --config have none.")
+	monitored.IntVar(&o.namespaceTargetLimit, "namespace-target-limit", defaultNamespaceTargetLimit, "Maximum number of targets of all monitors and annotated objects of a namespace. Beyond it, those with the most are rejected. 0: no limit.")
 
 	// Not the label's name, as the operator has it: promlet's default rules read no other.
-	monitors.BoolVar(&o.enforceNamespaceLabel, "enforce-namespace-label", false, "Give all series of a monitor the label namespace of the monitor, over namespaceSelector, relabelings, metricRelabelings and honorLabels, so that no tenant can write metrics of another. An Event tells monitors that are overruled.")
-	monitors.StringSliceVar(&o.exemptNamespaces, "enforcement-exempt-namespaces", nil, "Namespaces whose monitors may write series of other namespaces in spite of --enforce-namespace-label, such as that of kube-state-metrics.")
-	monitors.BoolVar(&o.ignoreNamespaceSelectors, "ignore-namespace-selectors", false, "Ignore the namespaceSelector of monitors: they select objects of their own namespace only.")
+	monitored.BoolVar(&o.enforceNamespaceLabel, "enforce-namespace-label", false, "Give all series of a monitor the label namespace of the monitor, over namespaceSelector, relabelings, metricRelabelings and honorLabels, so that no tenant can write metrics of another. An Event tells monitors that are overruled.")
+	monitored.StringSliceVar(&o.exemptNamespaces, "enforcement-exempt-namespaces", nil, "Namespaces whose monitors may write series of other namespaces in spite of --enforce-namespace-label, such as that of kube-state-metrics.")
+	monitored.BoolVar(&o.ignoreNamespaceSelectors, "ignore-namespace-selectors", false, "Ignore the namespaceSelector of monitors: they select objects of their own namespace only.")
+
+	monitored.StringVar(&o.shardText, "shard", "", "Scrape only the targets of one shard, INDEX/COUNT, such as 0/4: those that the Prometheus operator gives to it, by a hash of the address or of the label __tmp_hash. Those with the label __tmp_disable_sharding are in every shard. Empty: scrape all targets.")
 
 	scrape := o.sections.FlagSet("scrape")
 	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own. At least 1s.")
@@ -257,6 +262,8 @@ func (o *options) validate() error {
 	check(err == nil, "scrape-allowed-networks", strings.Join(o.allowedNetworks, ","), network)
 	o.destinations.Refused, err = destination.ParseNetworks(o.refusedNetworks)
 	check(err == nil, "scrape-refused-networks", strings.Join(o.refusedNetworks, ","), network)
+	o.shard, err = monitors.ParseShard(o.shardText)
+	check(err == nil, "shard", o.shardText, fmt.Sprintf("%v: give INDEX/COUNT, such as 0/4 for the first of four", err))
 	o.scrapeTimeout = min(o.scrapeTimeout, o.scrapeInterval)
 	if o.podName == "" {
 		if o.podName, err = os.Hostname(); err != nil {

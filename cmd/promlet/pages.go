@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"runtime"
 	"runtime/debug"
@@ -17,12 +21,19 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// pages returns what the web port serves.
-func (a *app) pages(ready func() error) (web.Options, error) {
-	api, err := a.queryAPI()
-	if err != nil {
-		return web.Options{}, err
+func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
+	if a.opts.webListenAddress == "" {
+		return nil, nil
 	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.opts.webListenAddress)
+	if err != nil {
+		return nil, fmt.Errorf("--web-listen-address=%s: %w", a.opts.webListenAddress, err)
+	}
+	return listener, nil
+}
+
+// pages returns what the web port serves.
+func (a *app) pages(ready func() error, api http.Handler) web.Options {
 	return web.Options{
 		Version:       buildVersion(),
 		Ready:         ready,
@@ -32,6 +43,7 @@ func (a *app) pages(ready func() error) (web.Options, error) {
 		Usage:         a.provider.Demand.Current,
 		Monitors:      a.discoverer.Monitors,
 		Targets:       a.shownTargets,
+		OtherShards:   a.shownOtherShards,
 		Foreign:       a.scraper.Foreign,
 		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
 		Configuration: a.configuration,
@@ -40,7 +52,7 @@ func (a *app) pages(ready func() error) (web.Options, error) {
 		QueryTimeout:  a.opts.queryTimeout,
 		Gatherer:      a.registry,
 		Logger:        a.logger.With("component", "web"),
-	}, nil
+	}
 }
 
 // shownTargets returns the targets in no order.
@@ -58,6 +70,14 @@ func (a *app) shownTargets() []web.Target {
 				Labels: of.Labels, Discovered: beforeRelabelling(t, builder),
 			})
 		}
+	}
+	return all
+}
+
+// shownOtherShards returns the targets that other shards scrape.
+func (a *app) shownOtherShards() (all []web.Target) {
+	for _, t := range a.otherShards() {
+		all = append(all, web.Target{Job: t.Job, Address: t.Address, Labels: t.Labels})
 	}
 	return all
 }

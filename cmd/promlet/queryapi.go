@@ -7,11 +7,12 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/spf13/pflag"
 
+	"github.com/promlet/promlet/adapter/apiserver"
 	"github.com/promlet/promlet/tsdb/httpapi"
 )
 
 // queryAPI returns Prometheus' HTTP API of the samples that are stored.
-func (a *app) queryAPI() (http.Handler, error) {
+func (a *app) queryAPI() (*httpapi.API, error) {
 	return httpapi.New(httpapi.Options{
 		DB:            a.db,
 		Targets:       a.scraper.TargetsActive,
@@ -25,6 +26,15 @@ func (a *app) queryAPI() (http.Handler, error) {
 		Gatherer:      a.registry,
 		Logger:        a.logger.With("component", "api"),
 	})
+}
+
+// queries returns what the API port serves of the API. Without a cluster it is nil: the API port authenticates nobody
+// then, and the web port has the whole API.
+func (a *app) queries(api *httpapi.API) http.Handler {
+	if a.cluster == nil {
+		return nil
+	}
+	return api.Queries(apiserver.Caller)
 }
 
 // shownConfig returns the jobs as a configuration of Prometheus.

@@ -17,9 +17,10 @@ func (a *app) explaining() explain.Options {
 		Pod: func(namespace, name string) explain.Reach {
 			return adapterReach(a.discoverer.ReachPod(namespace, name))
 		},
-		ExposedBy: func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) },
-		NotStored: a.notStored,
-		Problems:  a.source.Problems,
+		ExposedBy:   func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) },
+		NotStored:   a.notStored,
+		OtherShards: a.otherShards,
+		Problems:    a.source.Problems,
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -127,6 +127,9 @@ func (o *options) storage(room *seriesroom.Room, registry prometheus.Registerer,
 func (o *options) discovery(file configfile.File, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
 	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
 	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
+	if o.shard.Index > 0 {
+		events = nil // those on monitors are the same in all shards
+	}
 	return discovery.Options{
 		Logger:                   logger.With("component", "discovery"),
 		ScrapeInterval:           o.scrapeInterval,
@@ -143,6 +146,7 @@ func (o *options) discovery(file configfile.File, events record.EventRecorder, r
 		Annotations:              o.scrapeAnnotations,
 		MonitorTargetLimit:       o.monitorTargetLimit,
 		NamespaceTargetLimit:     o.namespaceTargetLimit,
+		Shard:                    o.shard,
 	}
 }
 
@@ -166,6 +170,7 @@ type app struct {
 	reloader       *reloader
 	scrapedMtx     sync.Mutex
 	scraped        scraped
+	others         scraped // by other shards
 	jobs           atomic.Pointer[[]*config.ScrapeConfig]
 	targetsVersion atomic.Uint64 // counts changes of the targets; never 0
 }
@@ -180,7 +185,7 @@ func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapte
 		Demand:     a.opts.demand(),
 		Targets:    a.targets,
 		Source:     a.sourceOf,
-		Ready:      func() error { return public(a.readiness.answerable()) },
+		Ready:      a.whole,
 		Collecting: a.scraper.Collecting,
 		Explain:    a.explaining(),
 		Interval:   a.opts.scrapeInterval,
@@ -226,9 +231,11 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.collection().run(background) })
 	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
 	group.Go(func() error { return a.provider.Demand.Run(background, a.wanted) })
-	group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
+	if !a.opts.shard.Partial() { // which knows neither values nor what no rule matches
+		group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
+		group.Go(func() error { return a.unmatchedEvents().run(background) })
+	}
 	group.Go(func() error { return a.reloader.run(background) })
-	group.Go(func() error { return a.unmatchedEvents().run(background) })
 	group.Go(func() error { return a.removeEnded(background, removeEvery) })
 	if a.opts.enforceNamespaceLabel {
 		group.Go(func() error { return a.overruledEvents().run(background) })
@@ -256,26 +263,27 @@ func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, erro
 		return nil, nil, err
 	}
 	ready := a.readiness.ready
-	server, err := a.server(ctx, ready)
-	if err != nil || a.opts.webListenAddress == "" {
-		return server, nil, err
-	}
-	options, err := a.pages(ready)
+	api, err := a.queryAPI()
 	if err != nil {
 		return nil, nil, err
 	}
-	pages, err := web.New(options)
+	server, err := a.server(ctx, ready, a.queries(api))
+	if err != nil || a.opts.webListenAddress == "" {
+		return server, nil, err
+	}
+	pages, err := web.New(a.pages(ready, api))
 	return server, pages, err
 }
 
 // server returns the API server, with its serving certificate.
-func (a *app) server(ctx context.Context, ready func() error) (*apiserver.Server, error) {
+func (a *app) server(ctx context.Context, ready func() error, queries http.Handler) (*apiserver.Server, error) {
 	options := apiserver.Options{
 		Provider:      a.provider,
 		Explain:       a.provider.Explainer.Explain,
 		SecureServing: a.opts.serving,
 		ReadyChecks:   []healthz.HealthChecker{readyCheck(ready)},
 		ShutdownDelay: a.opts.shutdownDelay,
+		Queries:       queries,
 		Registry:      a.registry,
 	}
 	if a.cluster != nil {
@@ -349,8 +357,10 @@ func (a *app) problems() []string {
 	for _, shadowed := range a.provider.Shadowed() {
 		problems = append(problems, "rules: "+shadowed)
 	}
-	for _, r := range a.provider.UnmatchedRules() {
-		problems = append(problems, r.String())
+	if !a.opts.shard.Partial() {
+		for _, r := range a.provider.UnmatchedRules() {
+			problems = append(problems, r.String())
+		}
 	}
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)
@@ -379,15 +389,4 @@ func (a *app) synced() error {
 		public:  fmt.Sprintf("%s (problems: %d, named in promlet's log and at /-/ready of its web port)", reason, len(problems)),
 		details: ": " + strings.Join(problems, "; "),
 	}
-}
-
-func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
-	if a.opts.webListenAddress == "" {
-		return nil, nil
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.opts.webListenAddress)
-	if err != nil {
-		return nil, fmt.Errorf("--web-listen-address=%s: %w", a.opts.webListenAddress, err)
-	}
-	return listener, nil
 }

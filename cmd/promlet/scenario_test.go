@@ -53,6 +53,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Run("Tenants", e.tenants)
 		t.Run("UnmatchedRule", e.unmatchedRule)
 		t.Run("ScrapesItself", e.scrapesItself)
+		t.Run("Queries", e.queries)
 	}
 	t.Run("Callers", e.callers)
 	t.Run("RollingRestart", e.rollingRestart)

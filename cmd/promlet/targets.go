@@ -54,6 +54,40 @@ func (a *app) listTargets(version uint64) scraped {
 	return s
 }
 
+// otherShards returns the targets that other shards scrape, in no order.
+func (a *app) otherShards() (all []values.Target) {
+	if !a.opts.shard.Partial() {
+		return nil
+	}
+	version := a.targetsVersion.Load()
+	a.scrapedMtx.Lock()
+	defer a.scrapedMtx.Unlock()
+	if a.others.version == version {
+		return a.others.shown
+	}
+	configs, groups, err := a.discoverer.Resolve()
+	if err != nil {
+		return nil // Run logs it.
+	}
+	builder := labels.NewBuilder(labels.EmptyLabels())
+	for _, cfg := range configs {
+		whole := a.opts.shard.OfAllShards(cfg)
+		for _, group := range groups[cfg.JobName] {
+			for _, own := range group.Targets {
+				here, err := promscrape.PopulateLabels(builder, cfg, own, group.Labels)
+				if err != nil || !here.IsEmpty() {
+					continue
+				}
+				if lset, err := promscrape.PopulateLabels(builder, whole, own, group.Labels); err == nil && !lset.IsEmpty() {
+					all = append(all, adapterTarget(cfg.JobName, promscrape.NewTarget(lset, whole, own, group.Labels), builder))
+				}
+			}
+		}
+	}
+	a.others = scraped{version: version, shown: all}
+	return all
+}
+
 func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) values.Target {
 	url := t.URL() // its parameters may be secrets
 	target := values.Target{

@@ -32,6 +32,8 @@ type Options struct {
 	Enforcement Enforcement
 	// IgnoreNamespaceSelectors makes monitors select objects of their own namespace only.
 	IgnoreNamespaceSelectors bool
+	// Shard is the part of the targets that jobs keep.
+	Shard Shard
 }
 
 // Compiler makes Monitors of the monitors in a Store and of inline ones.

@@ -13,6 +13,9 @@
 //     dropped are not known. Exemplars are not stored. Nothing can be written, deleted or read remotely, and
 //     no page of another origin may read answers.
 //
-// Targets and the configuration are shown as Prometheus shows them: with the parameters of their URLs, which may be
-// secrets. Whoever reaches the API reads these as well as all samples.
+// [API.Queries] is for callers who may read samples and no more: it serves what they query with, and bounds what one
+// caller takes from others.
+//
+// [API] itself is for administrators. Targets and the configuration are shown as Prometheus shows
+// them: with the parameters of their URLs, which may be secrets.
 package httpapi

@@ -20,17 +20,18 @@ const maxBody = 2 << 20
 // maxSelectors is how many parameters match[] a request may have. Grafana sends one.
 const maxSelectors = 100
 
-// guard bounds what requests can cost together, and refuses those for what is not served.
-type guard struct {
+// API serves everything below Prefix, to whoever may see targets and flags. It bounds what requests can cost together,
+// and refuses those for what is not served.
+type API struct {
 	db    *tsdb.DB
 	next  func() http.Handler
 	turns chan struct{}
 }
 
-// newGuard leaves most of the engine's queries to others: dashboards of many panels must not make autoscalers wait, nor
+// newAPI leaves most of the engine's queries to others: dashboards of many panels must not make autoscalers wait, nor
 // hold many large answers at once.
-func newGuard(db *tsdb.DB, next func() http.Handler) *guard {
-	return &guard{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/4))}
+func newAPI(db *tsdb.DB, next func() http.Handler) *API {
+	return &API{db: db, next: next, turns: make(chan struct{}, max(1, db.MaxConcurrency()/4))}
 }
 
 // notServed returns why a path below Prefix is not served, or nil.
@@ -47,7 +48,7 @@ func notServed(path string) error {
 }
 
 // ServeHTTP implements http.Handler.
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := notServed(r.URL.Path); err != nil {
 		respondError(w, http.StatusNotFound, "not_found", err)
 		return
@@ -64,27 +65,27 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Waiting for a turn counts, as for the engine.
-	ctx, cancel := context.WithTimeout(r.Context(), g.db.QueryTimeout())
+	ctx, cancel := context.WithTimeout(r.Context(), a.db.QueryTimeout())
 	defer cancel()
 	select {
-	case g.turns <- struct{}{}:
-		defer func() { <-g.turns }()
+	case a.turns <- struct{}{}:
+		defer func() { <-a.turns }()
 	case <-ctx.Done():
 		respondError(w, http.StatusServiceUnavailable, "timeout",
-			fmt.Errorf("too many requests at once: %d are worked on, none ended within %s", cap(g.turns), g.db.QueryTimeout()))
+			fmt.Errorf("too many requests at once: %d are worked on, none ended within %s", cap(a.turns), a.db.QueryTimeout()))
 		return
 	}
 	if n := selectors(r, body); n > maxSelectors {
 		respondError(w, http.StatusBadRequest, "bad_data", fmt.Errorf("%d selectors in match[], more than %d: ask in parts", n, maxSelectors))
 		return
 	}
-	ctx, done, err := g.db.Begin(ctx)
+	ctx, done, err := a.db.Begin(ctx)
 	if err != nil {
 		respondError(w, http.StatusServiceUnavailable, "unavailable", err)
 		return
 	}
 	defer done()
-	g.next().ServeHTTP(w, r.WithContext(ctx))
+	a.next().ServeHTTP(w, r.WithContext(ctx))
 }
 
 // readBody reads all of it, so that one that is too long does not become a query that is too short.

@@ -103,8 +103,8 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// New makes the handler of everything below Prefix. The error is that of wrong Options.
-func New(opts Options) (http.Handler, error) {
+// New returns the API. The error is that of wrong Options.
+func New(opts Options) (*API, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
@@ -113,15 +113,15 @@ func New(opts Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: Options.ListenAddress: %w", err)
 	}
-	return newGuard(opts.DB, sync.OnceValue(func() http.Handler {
+	return newAPI(opts.DB, sync.OnceValue(func() http.Handler {
 		// Making it leaves 40 MB to collect, of a description in OpenAPI that is not served. Whoever never asks
 		// does without, and whoever does has the memory back.
 		defer debug.FreeOSMemory()
-		return newAPI(opts, global)
+		return newRoutes(opts, global)
 	})), nil
 }
 
-func newAPI(opts Options, global v1.GlobalURLOptions) http.Handler {
+func newRoutes(opts Options, global v1.GlobalURLOptions) http.Handler {
 	status := &status{opts: opts}
 	targets := &targets{opts: opts}
 	reads := &queryable{db: opts.DB, selected: opts.Selected, names: opts.Names}

@@ -49,6 +49,7 @@ type monitor struct {
 	Jobs        []string `json:"jobs,omitempty"`
 	Up          int      `json:"up"`
 	All         int      `json:"all"`
+	OtherShards int      `json:"otherShards,omitempty"` // targets that these scrape
 	Targets     []Target `json:"targets,omitempty"`
 }
 
@@ -69,7 +70,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	data := &targetsData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != ""}
 	statuses := s.opts.Monitors()
 	targets := s.opts.Targets()
-	owned, foreign := byOwner(targets, statuses), s.opts.Foreign()
+	owned, foreign, others := byOwner(targets, statuses), s.opts.Foreign(), byOwner(s.opts.OtherShards(), statuses)
 	for i := range targets {
 		switch targets[i].Health {
 		case "up":
@@ -83,6 +84,9 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	var all []monitor
 	for i := range statuses {
 		m := newMonitor(&statuses[i], owned)
+		for _, key := range ownersOf(&statuses[i]) {
+			m.OtherShards += len(others[key])
+		}
 		m.setForeign(foreign)
 		if m.Err != "" {
 			data.Rejected++
@@ -131,16 +135,24 @@ func byOwner(targets []Target, statuses []monitors.Status) map[owner][]Target {
 	return owned
 }
 
-func newMonitor(of *monitors.Status, owned map[owner][]Target) monitor {
-	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported, Adjusted: of.Adjusted}
-	if of.Err != nil {
-		m.Err = of.Err.Error()
-	}
+// ownersOf returns the owners that are the jobs of a monitor, or an annotated object.
+func ownersOf(of *monitors.Status) (owners []owner) {
 	for _, job := range of.Jobs {
 		key := owner{job: job}
 		if of.Origin == monitors.OriginAnnotation {
 			key.namespace, key.name = of.Namespace, of.Name
 		}
+		owners = append(owners, key)
+	}
+	return owners
+}
+
+func newMonitor(of *monitors.Status, owned map[owner][]Target) monitor {
+	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported, Adjusted: of.Adjusted}
+	if of.Err != nil {
+		m.Err = of.Err.Error()
+	}
+	for _, key := range ownersOf(of) {
 		m.Targets = append(m.Targets, owned[key]...)
 	}
 	for i := range m.Targets {

@@ -49,6 +49,8 @@ type Options struct {
 	Usage       func(context.Context) (*demand.Demand, error)
 	Monitors    func() []monitors.Status
 	Targets     func() []Target
+	// OtherShards returns the targets that other shards of promlet scrape, with their job, address and labels.
+	OtherShards func() []Target
 	// Foreign returns what jobs would give to other namespaces than their monitors', by job.
 	Foreign func() map[string]scrape.Foreign
 	// Metrics returns what targets expose.

@@ -49,6 +49,7 @@ func nothing(t *testing.T) Options {
 		Usage:       provider.Demand.Current,
 		Monitors:    func() []monitors.Status { return nil },
 		Targets:     func() []Target { return nil },
+		OtherShards: func() []Target { return nil },
 		Foreign:     func() map[string]scrape.Foreign { return nil },
 		Metrics:     func() []scrape.Metric { return nil },
 		Configuration: func() Configuration {
@@ -262,6 +263,35 @@ func TestTargetsOfAnnotatedObjects(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"Pod b 10.0.0.2:80/metrics", "Pod a 10.0.0.1:80/metrics", "Pod a 10.0.0.1:81/metrics", "Service a 10.0.0.2:82/metrics"}, got)
+}
+
+// What another shard scrapes is not missing.
+func TestTargetsOfOtherShards(t *testing.T) {
+	opts := nothing(t)
+	opts.Monitors = func() []monitors.Status {
+		return []monitors.Status{
+			{Kind: "PodMonitor", Namespace: "default", Name: "elsewhere", Jobs: []string{"elsewhere/0"}},
+			{Kind: "Pod", Namespace: "default", Name: "b", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/pods"}},
+			{Kind: "ServiceMonitor", Namespace: "default", Name: "both", Jobs: []string{"both/0", "both/1"}},
+		}
+	}
+	opts.Targets = func() []Target { return []Target{{Job: "both/0", Address: "10.0.0.1:80", Health: "up"}} }
+	opts.OtherShards = func() []Target {
+		return []Target{
+			{Job: "elsewhere/0"}, {Job: "both/0"}, {Job: "both/0"}, {Job: "both/1"},
+			{Job: "annotations/pods", Labels: labels.FromStrings("namespace", "default", "pod", "b")},
+			{Job: "annotations/pods", Labels: labels.FromStrings("namespace", "default", "pod", "c")},
+		}
+	}
+	page := get(t, opts, "/targets", http.StatusOK)
+	require.Equal(t, 2, strings.Count(page, "in other shards"), page)
+	require.Equal(t, 2, strings.Count(page, "1 target is kept by another shard"), page)
+	require.Contains(t, page, "1 of 1 up")
+	require.Contains(t, page, "3 targets are kept by other shards")
+	require.NotContains(t, page, "no targets")
+	var twin targetsData
+	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/targets.json", http.StatusOK)), &twin))
+	require.Equal(t, 3, twin.Monitors[2].OtherShards)
 }
 
 func TestMetricsPage(t *testing.T) {
