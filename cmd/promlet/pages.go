@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/url"
 	"runtime"
 	"runtime/debug"
@@ -123,4 +126,15 @@ func versions() []web.Version {
 		}
 	}
 	return all
+}
+
+func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
+	if a.opts.webListenAddress == "" {
+		return nil, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.opts.webListenAddress)
+	if err != nil {
+		return nil, fmt.Errorf("--web-listen-address=%s: %w", a.opts.webListenAddress, err)
+	}
+	return listener, nil
 }

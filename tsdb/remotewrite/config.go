@@ -3,10 +3,10 @@ package remotewrite
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 
 	"github.com/prometheus/prometheus/config"
@@ -36,9 +36,9 @@ type queueConfig struct {
 	conf *config.Config
 }
 
-// Parse reads entries of Prometheus's remote_write section, as JSON, and external labels, which are added to each series
+// Parse reads entries of Prometheus's remote_write section, and external labels, which are added to each series
 // that does not have them. File names in them are relative to dir. Errors name the entry and the field.
-func Parse(entries []json.RawMessage, externalLabels map[string]string, dir string) (Config, error) {
+func Parse(entries []map[string]any, externalLabels map[string]string, dir string) (Config, error) {
 	if _, err := load(nil, externalLabels); err != nil {
 		return Config{}, fmt.Errorf("externalLabels: %w", err)
 	}
@@ -83,38 +83,38 @@ func Parse(entries []json.RawMessage, externalLabels map[string]string, dir stri
 // Len returns the number of queues.
 func (c Config) Len() int { return len(c.queues) }
 
-// withDefaults returns an entry with promlet's defaults in its queue_config.
-func withDefaults(entry json.RawMessage) (map[string]any, error) {
-	var document map[string]any
-	if err := yaml.Unmarshal(entry, &document); err != nil {
-		return nil, plain(err)
+// Check returns an error if a file that an entry names, such as a certificate, cannot be used.
+func (c Config) Check() error {
+	for _, q := range c.queues {
+		if _, err := newClient(q.conf.RemoteWriteConfigs[0]); err != nil {
+			return fmt.Errorf("remoteWrite[%d]: %w", q.index, err)
+		}
 	}
-	if document == nil {
+	return nil
+}
+
+// withDefaults returns a copy of an entry with promlet's defaults in its queue_config.
+func withDefaults(entry map[string]any) (map[string]any, error) {
+	if entry == nil {
 		return nil, errors.New("it is empty: give it a url")
 	}
-	queue, ok := document["queue_config"].(map[any]any)
-	if !ok && document["queue_config"] != nil {
-		return document, nil // upstream reports the error
+	given, ok := entry["queue_config"].(map[string]any)
+	if !ok && entry["queue_config"] != nil {
+		return entry, nil // upstream reports the error
 	}
-	if queue == nil {
-		queue = map[any]any{}
-	}
-	defaults := map[string]any{
+	queue := map[string]any{
 		"max_shards": defaultMaxShards,
 		"capacity":   defaultCapacity,
 		// Prometheus drops what an engine has no time for.
 		"retry_on_http_429": true,
 	}
-	if shards, ok := queue["min_shards"].(int); ok {
-		defaults["max_shards"] = max(defaultMaxShards, shards)
+	if shards, ok := given["min_shards"].(int64); ok {
+		queue["max_shards"] = max(defaultMaxShards, shards)
 	}
-	for key, value := range defaults {
-		if _, ok := queue[key]; !ok {
-			queue[key] = value
-		}
-	}
-	document["queue_config"] = queue
-	return document, nil
+	maps.Copy(queue, given)
+	entry = maps.Clone(entry)
+	entry["queue_config"] = queue
+	return entry, nil
 }
 
 // load has upstream read and check entries.

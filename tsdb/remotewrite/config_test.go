@@ -8,6 +8,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
+	t.Parallel()
 	c, err := parse(t, `
 externalLabels: {shard: "1"}
 remoteWrite:
@@ -36,6 +37,7 @@ remoteWrite:
 }
 
 func TestParseErrors(t *testing.T) {
+	t.Parallel()
 	f := func(text, want string) {
 		t.Helper()
 		_, err := parse(t, "%s", text)

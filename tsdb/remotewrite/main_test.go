@@ -2,7 +2,6 @@ package remotewrite
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math"
@@ -23,6 +22,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/tsdb"
@@ -141,11 +141,13 @@ func (s *source) writer(change ...func(*Options)) *Writer {
 // parse reads a configuration file's part.
 func parse(t testing.TB, text string, args ...any) (Config, error) {
 	t.Helper()
+	asJSON, err := yaml.YAMLToJSONStrict(fmt.Appendf(nil, text, args...))
+	require.NoError(t, err)
 	var file struct {
-		RemoteWrite    []json.RawMessage
-		ExternalLabels map[string]string
+		RemoteWrite    []map[string]any  `json:"remoteWrite"`
+		ExternalLabels map[string]string `json:"externalLabels"`
 	}
-	require.NoError(t, yaml.Unmarshal(fmt.Appendf(nil, text, args...), &file))
+	require.NoError(t, json.UnmarshalCaseSensitivePreserveInts(asJSON, &file))
 	return Parse(file.RemoteWrite, file.ExternalLabels, "/etc/promlet")
 }
 

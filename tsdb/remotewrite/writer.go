@@ -169,6 +169,9 @@ func (w *Writer) Apply(c Config) error {
 	if w.closed {
 		return errors.New("the writer is closed")
 	}
+	if err := c.Check(); err != nil {
+		return err
+	}
 	var kept, stopped []*queue
 	for _, q := range *w.queues.Load() {
 		if slices.ContainsFunc(c.queues, func(o queueConfig) bool { return o.hash == q.conf.hash && o.id == q.conf.id }) {
@@ -179,14 +182,9 @@ func (w *Writer) Apply(c Config) error {
 	}
 	var started []queueConfig
 	for _, conf := range c.queues {
-		if slices.ContainsFunc(kept, func(q *queue) bool { return q.conf.hash == conf.hash && q.conf.id == conf.id }) {
-			continue
+		if !slices.ContainsFunc(kept, func(q *queue) bool { return q.conf.hash == conf.hash && q.conf.id == conf.id }) {
+			started = append(started, conf)
 		}
-		// Files of certificates and the like are read here.
-		if _, err := newClient(conf.conf.RemoteWriteConfigs[0]); err != nil {
-			return fmt.Errorf("remoteWrite[%d]: %w", conf.index, plain(err))
-		}
-		started = append(started, conf)
 	}
 	w.queues.Store(&kept)
 	err := stopAll(stopped)

@@ -18,6 +18,7 @@ import (
 )
 
 func TestEverySampleArrives(t *testing.T) {
+	t.Parallel()
 	for _, message := range []string{"prometheus.WriteRequest", "io.prometheus.write.v2.Request"} {
 		t.Run(message, func(t *testing.T) {
 			s, e := newSource(t), newEngine(t)
@@ -37,6 +38,7 @@ func TestEverySampleArrives(t *testing.T) {
 }
 
 func TestGoesOnAfterRestart(t *testing.T) {
+	t.Parallel()
 	s, e := newSource(t), newEngine(t)
 	w := s.writer()
 	apply(t, w, "", e)
@@ -59,6 +61,7 @@ func TestGoesOnAfterRestart(t *testing.T) {
 // What was sent shortly before a crash is sent again, and an engine that refuses a whole request for one old sample
 // still gets all that is new.
 func TestSentAgainAfterCrash(t *testing.T) {
+	t.Parallel()
 	s, e := newSource(t), newEngine(t)
 	w := s.writer()
 	apply(t, w, "", e)
@@ -99,6 +102,7 @@ func TestSentAgainAfterCrash(t *testing.T) {
 // The storage writes blocks, makes checkpoints and removes segments while the engine is away. Prometheus's watcher would
 // find its next segment gone.
 func TestEngineAwayLongerThanTheLog(t *testing.T) {
+	t.Parallel()
 	small := func(o *tsdb.Options) { o.BlockDuration, o.WALSegmentSize = time.Minute, 32<<10 }
 	s, e := newSource(t, small), newEngine(t)
 	w := s.writer()
@@ -125,6 +129,7 @@ func TestEngineAwayLongerThanTheLog(t *testing.T) {
 
 // A database that begins anew numbers segments and series from the beginning.
 func TestDatabaseBeginsAnew(t *testing.T) {
+	t.Parallel()
 	s, e := newSource(t), newEngine(t)
 	w := s.writer()
 	apply(t, w, "", e)
@@ -166,6 +171,7 @@ func (s *source) outgrow(w *Writer, segment int) {
 }
 
 func TestHeldForTooLong(t *testing.T) {
+	t.Parallel()
 	small := func(o *tsdb.Options) { o.BlockDuration, o.WALSegmentSize = time.Minute, 32<<10 }
 	s, e := newSource(t, small), newEngine(t)
 	w := s.writer(func(o *Options) { o.HeldBytes = 100 << 10 })
@@ -184,6 +190,7 @@ func TestHeldForTooLong(t *testing.T) {
 func (w *Writer) queue(i int) *queue { return (*w.queues.Load())[i] }
 
 func TestEngineThatRefuses(t *testing.T) {
+	t.Parallel()
 	s, e := newSource(t), newEngine(t)
 	w := s.writer()
 	apply(t, w, "", e)
@@ -208,6 +215,7 @@ func TestEngineThatRefuses(t *testing.T) {
 }
 
 func TestProblemsOfWaiting(t *testing.T) {
+	t.Parallel()
 	s, e := newSource(t), newEngine(t)
 	w := s.writer(func(o *Options) { o.Retention = 2 * time.Hour })
 	apply(t, w, "", e)
@@ -222,6 +230,7 @@ func TestProblemsOfWaiting(t *testing.T) {
 }
 
 func TestApply(t *testing.T) {
+	t.Parallel()
 	s, first, second := newSource(t), newEngine(t), newEngine(t)
 	registry := prometheus.NewRegistry()
 	w := s.writer(func(o *Options) { o.Registerer = registry })
