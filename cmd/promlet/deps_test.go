@@ -24,7 +24,6 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"tsdb/querycost", module, "the cost of an expression needs no database"},
 		{"tsdb", module, "tsdb knows samples and queries, nothing of promlet"},
 		{"tsdb", "github.com/prometheus/prometheus/web", "who embeds the database need not serve HTTP"},
-		{"tsdb", "github.com/prometheus/prometheus/storage/remote", "who embeds the database need not ship samples"},
 		{"tsdb/remotewrite", module, "a log is shipped, whoever writes it"},
 		{"tsdb/remotewrite", "k8s.io/api/", "shipping needs no cluster"},
 		{"tsdb/httpapi", module + "scrape", "the API takes upstream's targets, whoever scrapes them"},
