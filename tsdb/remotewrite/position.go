@@ -27,6 +27,14 @@ func (p position) before(q position) bool {
 	return p.Record < q.Record
 }
 
+// first returns the position that precedes the other.
+func first(p, q position) position {
+	if q.before(p) {
+		return q
+	}
+	return p
+}
+
 // progress is how far a queue has come.
 type progress struct {
 	// Queue names it for people who read the file.

@@ -102,11 +102,12 @@ func (q *queue) place() {
 	if err = errors.Join(err, endErr); err != nil {
 		q.report(err)
 	}
-	// What is beyond the end of the log was not tried by an earlier queue, whatever it had reserved.
-	q.progress, q.at, q.doubtful = was, was.Sent, was.Tried
-	if endErr == nil && end.before(q.doubtful) {
-		q.doubtful = end
+	if endErr == nil {
+		// What comes after the end of the log was not tried by an earlier queue, whatever it had reserved. When the
+		// system crashed, the log may also have lost what was sent.
+		was.Sent, was.Tried = first(was.Sent, end), first(was.Tried, end)
 	}
+	q.progress, q.at, q.doubtful = was, was.Sent, was.Tried
 }
 
 // stop ends the queue, after it has sent what there is if the engine takes it.

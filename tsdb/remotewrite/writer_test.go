@@ -58,6 +58,29 @@ func TestGoesOnAfterRestart(t *testing.T) {
 	require.Empty(t, w.Problems())
 }
 
+// When the system crashes, the log may lose more than the file that says what was sent of it.
+func TestLogShorterThanNoted(t *testing.T) {
+	t.Parallel()
+	s, e := newSource(t), newEngine(t)
+	w := s.writer()
+	apply(t, w, "", e)
+	s.scrape(3, 10)
+	e.arrives(t, s)
+	q := w.queue(0)
+	require.NoError(t, w.Close())
+	noted := q.progress
+	noted.Sent.Segment += 2
+	noted.Sent.Record = 1000
+	noted.Tried = noted.Sent
+	require.NoError(t, noted.write(q.path))
+	require.NoError(t, s.db.Close())
+	s.open()
+	w = s.writer()
+	apply(t, w, "", e)
+	s.scrape(3, 10)
+	e.arrives(t, s)
+}
+
 // What was sent shortly before a crash is sent again, and an engine that refuses a whole request for one old sample
 // still gets all that is new.
 func TestSentAgainAfterCrash(t *testing.T) {
