@@ -58,6 +58,11 @@ remoteWrite:
 	_, metrics, err := p.get(p.web + "/metrics")
 	require.NoError(t, err)
 	require.Contains(t, string(metrics), `prometheus_remote_storage_samples_pending{remote_name="engine"`)
+	receiver.refusing.Store(true)
+	require.Eventually(t, func() bool {
+		_, page, err := p.get(p.web + "/")
+		return err == nil && strings.Contains(string(page), "the engine does not let promlet write: server returned HTTP status 401 Unauthorized")
+	}, patience, 100*time.Millisecond)
 	receiver.start()
 	p.eventuallySent(receiver.url)
 	require.NoError(t, p.terminate())
@@ -105,6 +110,7 @@ type engine struct {
 	config      string
 	url         string
 	behind      atomic.Pointer[httputil.ReverseProxy]
+	refusing    atomic.Bool // in place of being away
 	end         func()
 }
 
@@ -115,6 +121,10 @@ func startReceiver(t *testing.T, binary string) *engine {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if proxy := e.behind.Load(); proxy != nil {
 			proxy.ServeHTTP(w, r)
+			return
+		}
+		if e.refusing.Load() {
+			http.Error(w, "who is it", http.StatusUnauthorized)
 			return
 		}
 		http.Error(w, "no engine", http.StatusBadGateway)
@@ -159,7 +169,7 @@ func storedSamples(t *testing.T, dir string, more labels.Labels) map[string][]st
 func allSamples(t *testing.T, querier storage.Querier, more labels.Labels) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
-	set := querier.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+"))
+	set := querier.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchRegexp, "__name__", ".+"))
 	for set.Next() {
 		builder := labels.NewBuilder(set.At().Labels())
 		more.Range(func(l labels.Label) { builder.Set(l.Name, l.Value) })
