@@ -230,7 +230,8 @@ func TestEngineThatRefuses(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		e.status.Store(0)
 		e.arrives(t, s)
-		require.Empty(t, w.Problems())
+		// The engine has stored samples before its answer arrives.
+		require.Eventually(t, func() bool { return len(w.Problems()) == 0 }, 10*time.Second, 20*time.Millisecond, "%s", w.Problems())
 	}
 	e.status.Store(http.StatusBadRequest)
 	s.scrape(1, 1)
