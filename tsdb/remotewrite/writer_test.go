@@ -282,7 +282,11 @@ func TestApply(t *testing.T) {
 		require.Eventually(t, func() bool { _, n := samples(t, e.DB); return n == 20 }, 10*time.Second, 20*time.Millisecond)
 	}
 
-	// The second is changed, while it does not answer: nothing is lost.
+	// The second is changed, while it does not answer: nothing is lost. What is noted as sent is not sent again.
+	require.Eventually(t, func() bool {
+		end, err := w.log.end()
+		return err == nil && w.queue(1).sent() == end
+	}, 10*time.Second, 20*time.Millisecond)
 	second.status.Store(http.StatusBadGateway)
 	s.scrape(5, 20)
 	c, err := parse(t, `
