@@ -89,9 +89,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 		done; done; done
 
 # Prometheus is built without the assets of its web pages, which are not in its module.
-bench: build ## Print what the whole process, discovery and scraping cost beside Prometheus's, and what answers cost. 17 minutes, once all is built.
+bench: build ## Print what the whole process, shipping, discovery and scraping cost beside Prometheus's, and what answers cost. 20 minutes, once all is built.
 	go -C bench/prometheus build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
 	go run ./bench process
+	go run ./bench shipping
 	go run ./bench discovery
 	go run ./bench scraping
 	go run ./bench answers

@@ -1,6 +1,7 @@
 // Command bench prints what promlet costs, beside Prometheus where that does the same:
 //
 //	go run ./bench process     a whole promlet and a whole Prometheus
+//	go run ./bench shipping    what both ship to another engine
 //	go run ./bench discovery   from informers to scrape loops
 //	go run ./bench scraping    one scrape
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
@@ -26,7 +27,7 @@ import (
 )
 
 func main() {
-	harness.Main(process.Command(), discovery(), scraping.Command(), answers.Command(), soak.Command())
+	harness.Main(process.Command(), process.ShippingCommand(), discovery(), scraping.Command(), answers.Command(), soak.Command())
 }
 
 // discovery runs bench/monitors/figures.

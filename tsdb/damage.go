@@ -26,7 +26,17 @@ const (
 	// asideDir keeps damaged data to look into. It keeps only the last, so that a node that loses power
 	// every night does not fill its disk.
 	asideDir = "corrupt"
+
+	// heldDir is HeldDir's.
+	heldDir = "unsent"
 )
+
+// LogDir returns the write-ahead log in a data directory.
+func LogDir(dir string) string { return filepath.Join(dir, walDir) }
+
+// HeldDir returns the directory inside a data directory where others may keep links to the log, which the storage removes
+// beside. When the disk is full, the DB removes it with what was set aside.
+func HeldDir(dir string) string { return filepath.Join(dir, heldDir) }
 
 // checkData returns what is damaged in a data directory, except at the end of the log.
 func checkData(dir string) error {

@@ -118,13 +118,15 @@ func probe(dir string) error {
 	return errors.Join(os.WriteFile(path, make([]byte, probeSize), 0o600), os.Remove(path))
 }
 
-// removeAside removes what was set aside, if there is anything.
+// removeAside removes what was set aside, and the log that others hold, if there is anything.
 func removeAside(dir string) (removed bool, err error) {
-	aside := filepath.Join(dir, asideDir)
-	if _, err := os.Stat(aside); err != nil {
-		return false, nil //nolint:nilerr // There is nothing.
+	for _, name := range []string{asideDir, heldDir} {
+		aside := filepath.Join(dir, name)
+		if _, statErr := os.Stat(aside); statErr == nil {
+			removed, err = true, errors.Join(err, os.RemoveAll(aside))
+		}
 	}
-	return true, os.RemoveAll(aside)
+	return removed, err
 }
 
 // removeOldest removes what was set aside, or else the oldest block, or else all that the storage has. It returns the

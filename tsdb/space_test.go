@@ -212,3 +212,15 @@ func TestBlocksBeyondRetentionBytes(t *testing.T) {
 	require.Equal(t, made, stored(t, db, "made", 0)[7999])
 	require.Zero(t, stored(t, db, "made", 0)[0])
 }
+
+// The log that others hold is removed before any sample.
+func TestHeldLogIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	openIn(t, dir)
+	require.NoError(t, os.MkdirAll(filepath.Join(HeldDir(dir), "log"), 0o700))
+	removed, err := removeOldest(dir)
+	require.NoError(t, err)
+	require.Equal(t, asideDir, removed)
+	require.NoDirExists(t, HeldDir(dir))
+	require.DirExists(t, LogDir(dir))
+}

@@ -125,3 +125,23 @@ func TestReport(t *testing.T) {
 	require.True(t, strings.HasSuffix(f(44, 0.02),
 		": missed: growth over idle: resident memory: 0.110; load: CPU: 0.200.\n"))
 }
+
+func TestShipping(t *testing.T) {
+	all, err := shippingSubjects(t.TempDir(), "http://engine", "promlet", "prometheus")
+	require.NoError(t, err)
+	for _, s := range all {
+		text, err := s.config([]string{"127.0.0.1:1001"})
+		require.NoError(t, err)
+		require.Equal(t, s.name == prometheusName, strings.Contains(text, "remote_write: [{name: engine, url: \"http://engine\"}]"))
+		require.Equal(t, s.name != prometheusName, strings.Contains(strings.Join(s.args, " "), "--config="))
+	}
+	v, err := parseCounter([]byte("# x\na{b=\"c d\"} 42\n"), "a")
+	require.NoError(t, err)
+	require.InDelta(t, 42, v, 0)
+	_, err = parseCounter([]byte("a 42\n"), "a")
+	require.EqualError(t, err, "there is no a")
+	var out strings.Builder
+	require.NoError(t, reportShipping(&out, []shipped{{promletOnDemand, 500, 100, 1}, {promletAll, 20000, 10000, 5}, {prometheusName, 20000, 10000, 5}}))
+	require.Regexp(t, `shipped +samples/s +100 +10,?000.* +0\.0100`, out.String())
+	require.True(t, strings.HasSuffix(out.String(), "that Prometheus ships: it holds.\n"))
+}

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
+	"github.com/promlet/promlet/tsdb/remotewrite"
 )
 
 // tendEvery is the time between two looks at the clock and at the disk.
@@ -71,4 +76,25 @@ func (c *collection) report(err error) {
 		return
 	}
 	c.logger.Error("samples are not stored", "err", err)
+}
+
+// remoteWriter returns what ships the samples that are stored.
+func (o *options) remoteWriter(registry prometheus.Registerer, logger *slog.Logger) *remotewrite.Writer {
+	return remotewrite.New(remotewrite.Options{
+		Log:        tsdb.LogDir(o.dataDir),
+		Held:       tsdb.HeldDir(o.dataDir),
+		Dir:        filepath.Join(o.dataDir, "remote-write"),
+		Retention:  o.retention,
+		Registerer: registry,
+		Logger:     logger.With("component", "remote write"),
+	})
+}
+
+// ship sends what is stored to the engines of a configuration.
+func (a *app) ship(file configfile.File) error {
+	queues, err := file.Queues(a.opts.config)
+	if err != nil {
+		return err
+	}
+	return a.writer.Apply(queues)
 }

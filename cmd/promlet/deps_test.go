@@ -24,6 +24,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"tsdb/querycost", module, "the cost of an expression needs no database"},
 		{"tsdb", module, "tsdb knows samples and queries, nothing of promlet"},
 		{"tsdb", "github.com/prometheus/prometheus/web", "who embeds the database need not serve HTTP"},
+		{"tsdb/remotewrite", module, "a log is shipped, whoever writes it"},
+		{"tsdb/remotewrite", "k8s.io/api/", "shipping needs no cluster"},
 		{"tsdb/httpapi", module + "scrape", "the API takes upstream's targets, whoever scrapes them"},
 		{"tsdb/httpapi", module + "adapter", "the API is Prometheus's, and knows no Kubernetes"},
 		{"tsdb/httpapi", module + "discovery", "the API is Prometheus's, and knows no Kubernetes"},
@@ -135,7 +137,7 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi",
+		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
 		"adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",

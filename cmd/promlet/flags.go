@@ -160,7 +160,7 @@ func (o *options) addFlags() {
 	source := o.sections.FlagSet("source")
 	source.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
 	source.StringVar(&o.manifests, "manifests", "", "Directory of YAML or JSON files used in place of a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and the Secrets and ConfigMaps of monitors. Changes are picked up. The API listens on loopback only and does not authenticate.")
-	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, and keep, a list of regular expressions of series names. Empty: the default rules.")
+	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, keep, a list of regular expressions of series names, and remoteWrite, engines to ship samples to. Empty: the default rules.")
 
 	monitored := o.sections.FlagSet("monitors")
 	monitored.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")

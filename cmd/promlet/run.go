@@ -33,6 +33,7 @@ import (
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/scrape/seriesroom"
 	"github.com/promlet/promlet/tsdb"
+	"github.com/promlet/promlet/tsdb/remotewrite"
 )
 
 // serve runs promlet until ctx is done. It is the only place that knows all packages,
@@ -50,6 +51,8 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	writer := opts.remoteWriter(registry, logger)
+	defer func() { err = errors.Join(err, writer.Close()) }()
 	scraper, err := scrape.NewManager(scrape.Options{
 		Appendable:    db,
 		Logger:        logger.With("component", "scrape"),
@@ -91,13 +94,14 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	store := objects.NewStore()
 	discoverer := discovery.New(store, opts.discovery(file, events, registry, logger))
 	app := &app{
-		opts: opts, logger: logger, registry: registry, db: db, room: room, scraper: scraper,
+		opts: opts, logger: logger, registry: registry, db: db, room: room, writer: writer, scraper: scraper,
 		discoverer: discoverer, objects: store, source: source, cluster: cluster, keeper: keeper, events: events,
 	}
 	app.targetsVersion.Store(1)
 	app.jobs.Store(&[]*config.ScrapeConfig{})
 	app.readiness = app.newReadiness()
-	if app.provider, err = app.newProvider(mapper, file); err != nil {
+	app.provider, err = app.newProvider(mapper, file)
+	if err = errors.Join(err, app.ship(file)); err != nil {
 		return fmt.Errorf("--config=%s: %w", opts.config, err)
 	}
 	app.reloader = newReloader(opts.config, data, app.configure, opts.reload, registry, logger)
@@ -157,6 +161,7 @@ type app struct {
 	registry   *prometheus.Registry
 	db         *tsdb.DB
 	room       *seriesroom.Room // nil without a limit
+	writer     *remotewrite.Writer
 	scraper    *scrape.Manager
 	discoverer *discovery.Discoverer
 	objects    *objects.Store
@@ -196,11 +201,18 @@ func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapte
 
 // configure applies a changed configuration. After an error the old one stays.
 func (a *app) configure(file configfile.File) error {
-	if err := a.provider.SetRules(file.AdapterRules(a.opts.rateWindow)); err != nil {
+	queues, err := file.Queues(a.opts.config)
+	if err == nil {
+		err = queues.Check()
+	}
+	if err == nil {
+		err = a.provider.SetRules(file.AdapterRules(a.opts.rateWindow))
+	}
+	if err != nil {
 		return err
 	}
 	a.discoverer.SetInline(file.ServiceMonitors, file.PodMonitors)
-	return nil
+	return a.writer.Apply(queues)
 }
 
 // run serves until ctx is done. Everything else stops once the last request is answered.
@@ -353,7 +365,7 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 
 // problems returns a line for each problem that keeps metrics from being served.
 func (a *app) problems() []string {
-	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused())
+	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused(), a.writer.Problems())
 	for _, shadowed := range a.provider.Shadowed() {
 		problems = append(problems, "rules: "+shadowed)
 	}

@@ -176,6 +176,9 @@ func (c *checked) print(out io.Writer) error {
 		}
 		lines = append(lines, fmt.Sprintf("%s is valid: %s, %s, %s, %s, %s", c.place(), custom, count(len(f.ExternalRules), "external rule"),
 			count(len(f.ServiceMonitors), "ServiceMonitor"), count(len(f.PodMonitors), "PodMonitor"), count(len(f.Keep), "keep pattern")))
+		if n := len(f.RemoteWrite); n > 0 {
+			lines[len(lines)-1] += ", " + count(n, "remote write")
+		}
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(out, line); err != nil {

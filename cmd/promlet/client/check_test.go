@@ -30,6 +30,10 @@ warning: rules[0]: resources.template "<<.Resource>>": the label job, which all 
 	require.NoError(t, err)
 	require.Contains(t, out, "is valid: the default rules, 0 external rules")
 
+	out, err = f("remoteWrite: [{url: 'http://engine/api/v1/push'}]\nexternalLabels: {cluster: a}\n")
+	require.NoError(t, err)
+	require.Contains(t, out, "0 keep patterns, 1 remote write\n")
+
 	out, err = f(`
 kind: ConfigMap
 data:
@@ -53,6 +57,7 @@ data:
 	}
 	g("rules: [{seriesQuery: 'a{', metricsQuery: x}]", `rules[0]: seriesQuery "a{" is no series selector`)
 	g("rulez: []", `unknown field "rulez"`)
+	g("remoteWrite: [{url: 'http://engine', queue: {}}]", `remoteWrite[0]: field queue not found`)
 	g("kind: ConfigMap\ndata: {a: '', b: ''}", "the ConfigMap has 2 keys in data, not one")
 	g("kind: ConfigMap\ndata: {a: 'rules: {'}", "data[a] of the ConfigMap: ")
 	_, err = execute(t, "check", filepath.Join(t.TempDir(), "none"))

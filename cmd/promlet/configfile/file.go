@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/tsdb/remotewrite"
 )
 
 // File has prometheus-adapter's keys, and promlet's own beside them.
@@ -25,6 +27,12 @@ type File struct {
 	// Keep are regular expressions, anchored, of series names that are stored
 	// whether anybody reads them or not.
 	Keep []string `json:"keep,omitempty"`
+	// RemoteWrite is Prometheus's remote_write section, with the keys of its documentation. All that is stored is sent
+	// there.
+	RemoteWrite []map[string]any `json:"remoteWrite,omitempty"`
+	// ExternalLabels are added to all series that RemoteWrite sends and that do not have them, as those of Prometheus's
+	// global section.
+	ExternalLabels map[string]string `json:"externalLabels,omitempty"`
 
 	withDefaults bool // the default rules come before Rules
 }
@@ -68,7 +76,13 @@ func Parse(data []byte) (File, error) {
 			return File{}, fmt.Errorf("podMonitors[%d]: give it a metadata.name", i)
 		}
 	}
-	return file, nil
+	_, err = file.Queues("")
+	return file, err
+}
+
+// Queues returns the queues of remoteWrite. File names in it are relative to the file at path.
+func (f File) Queues(path string) (remotewrite.Config, error) {
+	return remotewrite.Parse(f.RemoteWrite, f.ExternalLabels, filepath.Dir(path))
 }
 
 // unwrap returns the configuration as JSON, taken out of the manifest of a ConfigMap if

@@ -24,6 +24,8 @@ rules:
   resources: {template: <<.Resource>>}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
 keep: [node_load.*]
+remoteWrite: [{url: "http://engine/api/v1/push", queue_config: {max_shards: 3}}]
+externalLabels: {cluster: a}
 resourceRules: {cpu: {containerQuery: x}}
 externalRules: [{seriesQuery: x, resources: {}, metricsQuery: x}]
 serviceMonitors:
@@ -35,6 +37,9 @@ serviceMonitors:
 	require.Len(t, cfg.Ignored(), 1)
 	require.Len(t, cfg.ExternalRules, 1)
 	require.Equal(t, []string{"node_load.*"}, cfg.Keep)
+	queues, err := cfg.Queues("")
+	require.NoError(t, err)
+	require.Equal(t, 1, queues.Len())
 	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
 
 	f := func(content, want string) {
@@ -47,6 +52,8 @@ serviceMonitors:
 	f("serviceMonitors:\n- spec: {slector: {}}\n", `unknown field "serviceMonitors[0].spec.slector"`)
 	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
 	f("podMonitors: [{metadata: {name: a}}, null]", "podMonitors[1]: give it a metadata.name")
+	f("remoteWrite: [{url: 'http://a'}, {url: 'http://b', urll: x}]", "remoteWrite[1]: field urll not found")
+	f("externalLabels: {a: [b]}", "externalLabels")
 	f("rules: {", "line 1")
 	_, _, err = Load(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml: no such file or directory")

@@ -1,0 +1,148 @@
+package remotewrite
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"regexp"
+
+	"github.com/prometheus/prometheus/config"
+	"go.yaml.in/yaml/v2"
+)
+
+// Defaults of queue_config where the entry has none. Those of Prometheus are for servers of gigabytes.
+const (
+	// defaultMaxShards bounds connections and memory: a shard takes about 2 MB. Two of them send 40,000 samples a second
+	// to an engine that answers in 100 ms; Prometheus takes up to 50.
+	defaultMaxShards = 2
+	// defaultCapacity is how many samples of a shard wait in memory. More is no use: what is not sent stays in the log.
+	defaultCapacity = 4000
+)
+
+// Config is a valid configuration. The zero value ships nothing.
+type Config struct{ queues []queueConfig }
+
+// queueConfig is one entry.
+type queueConfig struct {
+	// id tells the queue from others when its other settings change: its name, or else its URL.
+	id string
+	// hash changes with anything that needs another queue.
+	hash  string
+	index int
+	// conf has this entry alone, and the external labels.
+	conf *config.Config
+}
+
+// Parse reads entries of Prometheus's remote_write section, and external labels, which are added to each series
+// that does not have them. File names in them are relative to dir. Errors name the entry and the field.
+func Parse(entries []map[string]any, externalLabels map[string]string, dir string) (Config, error) {
+	if _, err := load(nil, externalLabels); err != nil {
+		return Config{}, fmt.Errorf("externalLabels: %w", err)
+	}
+	var all Config
+	var documents []map[string]any
+	ids := map[string]int{}
+	for i, entry := range entries {
+		document, err := withDefaults(entry)
+		if err != nil {
+			return Config{}, fmt.Errorf("remoteWrite[%d]: %w", i, err)
+		}
+		documents = append(documents, document)
+		conf, err := load(documents[i:], externalLabels)
+		if err != nil {
+			return Config{}, fmt.Errorf("remoteWrite[%d]: %w", i, err)
+		}
+		written, err := yaml.Marshal([]any{document, externalLabels, dir})
+		if err != nil {
+			return Config{}, fmt.Errorf("remoteWrite[%d]: %w", i, err)
+		}
+		conf.SetDirectory(dir)
+		q := queueConfig{id: "name " + conf.RemoteWriteConfigs[0].Name, hash: hash(written), index: i, conf: conf}
+		if conf.RemoteWriteConfigs[0].Name == "" {
+			q.id = "url " + conf.RemoteWriteConfigs[0].URL.String()
+		}
+		if ids[q.id]++; ids[q.id] > 1 {
+			q.id = fmt.Sprintf("%s %d", q.id, ids[q.id])
+		}
+		for _, other := range all.queues {
+			if other.hash == q.hash {
+				return Config{}, fmt.Errorf("remoteWrite[%d]: it is the same as remoteWrite[%d]", i, other.index)
+			}
+		}
+		all.queues = append(all.queues, q)
+	}
+	if _, err := load(documents, externalLabels); err != nil {
+		return Config{}, fmt.Errorf("remoteWrite: %w", err)
+	}
+	return all, nil
+}
+
+// Len returns the number of queues.
+func (c Config) Len() int { return len(c.queues) }
+
+// Check returns an error if a file that an entry names, such as a certificate, cannot be used.
+func (c Config) Check() error {
+	for _, q := range c.queues {
+		if _, err := newClient(q.conf.RemoteWriteConfigs[0]); err != nil {
+			return fmt.Errorf("remoteWrite[%d]: %w", q.index, err)
+		}
+	}
+	return nil
+}
+
+// withDefaults returns a copy of an entry with promlet's defaults in its queue_config.
+func withDefaults(entry map[string]any) (map[string]any, error) {
+	if entry == nil {
+		return nil, errors.New("it is empty: give it a url")
+	}
+	given, ok := entry["queue_config"].(map[string]any)
+	if !ok && entry["queue_config"] != nil {
+		return entry, nil // upstream reports the error
+	}
+	queue := map[string]any{
+		"max_shards": defaultMaxShards,
+		"capacity":   defaultCapacity,
+		// Prometheus drops what an engine has no time for.
+		"retry_on_http_429": true,
+	}
+	if shards, ok := given["min_shards"].(int64); ok {
+		queue["max_shards"] = max(defaultMaxShards, shards)
+	}
+	maps.Copy(queue, given)
+	entry = maps.Clone(entry)
+	entry["queue_config"] = queue
+	return entry, nil
+}
+
+// load has upstream read and check entries.
+func load(entries []map[string]any, externalLabels map[string]string) (*config.Config, error) {
+	written, err := yaml.Marshal(map[string]any{
+		"global":       map[string]any{"external_labels": externalLabels},
+		"remote_write": entries,
+	})
+	if err != nil {
+		return nil, err
+	}
+	conf, err := config.Load(string(written), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, plain(err)
+	}
+	for _, entry := range conf.RemoteWriteConfigs {
+		// Changing their number drops what is in them when the engine does not answer in time.
+		entry.QueueConfig.MinShards = entry.QueueConfig.MaxShards
+	}
+	return conf, nil
+}
+
+// upstreamNoise is what YAML errors say of the document that load writes, and of upstream's types.
+var upstreamNoise = regexp.MustCompile(`yaml: (unmarshal errors:\n\s*)?|line \d+: | in type [\w.]+`)
+
+func plain(err error) error { return errors.New(upstreamNoise.ReplaceAllString(err.Error(), "")) }
+
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
