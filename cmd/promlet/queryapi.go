@@ -49,6 +49,6 @@ func (a *app) exposedNames() []string {
 // flagValues returns the flags in force, by name.
 func (o *options) flagValues() map[string]string {
 	values := map[string]string{}
-	o.parsed.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	o.parsed.VisitAll(func(f *pflag.Flag) { values[f.Name] = shownValue(f) })
 	return values
 }

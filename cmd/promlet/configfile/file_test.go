@@ -48,6 +48,11 @@ serviceMonitors:
 	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
 	f("podMonitors: [{metadata: {name: a}}, null]", "podMonitors[1]: give it a metadata.name")
 	f("rules: {", "line 1")
+	f("query: {url: 'http://a', basic_auth: {usernme: x}, tls_confg: {}}", `unknown field "query.basic_auth.usernme"`)
+	f("query: {url: 'http://a', tls_confg: {}}", `unknown field "query.tls_confg"`)
+	f("query: {}", "query.url: give the engine's URL, such as http://prometheus.monitoring.svc:9090")
+	f("query: {url: 'http://a', bearer_token: x, basic_auth: {username: x}}", "query: at most one of basic_auth, oauth2, bearer_token")
+	f("query: {url: [a]}", "query: cannot unmarshal")
 	_, _, err = Load(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml: no such file or directory")
 }
