@@ -183,7 +183,7 @@ func TestBackoff(t *testing.T) {
 	require.EqualValues(t, 2, asked.Load())
 	for at := int64(3); at < 100; at++ { // however long it lasts, an HPA's next question tries it
 		now.Store(at)
-		_, _ = instant(e, "x") //nolint:errcheck // it is down
+		_, _ = instant(e, "x") // it is down
 	}
 	up.Store(true)
 	now.Add(int64(longestPause / time.Second))
@@ -269,7 +269,7 @@ func TestClose(t *testing.T) {
 func TestRequests(t *testing.T) {
 	var got atomic.Pointer[http.Request]
 	server := serving(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm() //nolint:errcheck // the test looks at the form
+		_ = r.ParseForm() // the test looks at the form
 		got.Store(r)
 		says(http.StatusOK, `{"status":"success","warnings":["partial","2"],"data":{"resultType":"vector","result":[]}}`)(w, r)
 	})

@@ -188,14 +188,15 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 			c.brokenAs(absent.Outcome, LinkSeries, "%s", absent.Reason)
 			return
 		}
-		if own, ok := counted(of); !ok {
+		own, ok := counted(of)
+		if !ok {
 			return
-		} else if own == 0 {
+		}
+		if own == 0 {
 			c.broken(LinkSeries, "of the %d series of %s that %s has%s none names %s by its label %s", all, m.Series, v.Engine(), values.InNamespace(c.req.Within()), names, of.Name)
 			return
-		} else {
-			all = own
 		}
+		all = own
 	}
 	if taken, ok := counted(c.req.Matchers...); !ok {
 		return
