@@ -44,7 +44,7 @@ func TestListAllMetricsOutlivesTheStorage(t *testing.T) {
 
 func TestNewProviderSaysWhatIsWrong(t *testing.T) {
 	_, err := NewProvider(Options{})
-	require.ErrorContains(t, err, "DB and Objects are required")
+	require.ErrorContains(t, err, "Objects, and DB or Engine, are required")
 	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()

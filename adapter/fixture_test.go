@@ -36,7 +36,8 @@ var (
 type fixture struct {
 	*Provider
 	t       testing.TB
-	db      *tsdb.DB
+	db      *tsdb.DB    // nil where remote has the series
+	remote  *testEngine // nil without one
 	objects map[schema.GroupResource]cache.Indexer
 	start   time.Time // of what load appends
 	now     time.Time
@@ -60,13 +61,20 @@ func newFixtureWith(t testing.TB, opts Options) *fixture {
 	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	f := &fixture{t: t, db: db, targetsVersion: 1, sources: map[uint64]tsdb.Source{}, objects: map[schema.GroupResource]cache.Indexer{}}
+	f := newObjects(t)
+	f.db = db
+	f.provide(opts)
+	return f
+}
+
+// newObjects returns a fixture without a provider.
+func newObjects(t testing.TB) *fixture {
+	f := &fixture{t: t, targetsVersion: 1, sources: map[uint64]tsdb.Source{}, objects: map[schema.GroupResource]cache.Indexer{}}
 	f.start = time.Now().Truncate(time.Second).Add(-10 * time.Minute)
 	f.now = f.start
 	for _, gr := range []schema.GroupResource{podResource, serviceResource, namespaceResource, endpointSliceResource, {Resource: "nodes"}} {
 		f.objects[gr] = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	}
-	f.provide(opts)
 	return f
 }
 
@@ -125,6 +133,10 @@ func (f *fixture) lister(gr schema.GroupResource) (cache.GenericLister, bool) {
 // now to the last sample of the longest.
 func (f *fixture) load(descriptions ...string) {
 	f.t.Helper()
+	if f.remote != nil {
+		f.send(descriptions...)
+		return
+	}
 	p := parser.NewParser(parser.Options{})
 	app := f.db.AppenderV2(f.t.Context())
 	for _, description := range descriptions {

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/promlet/promlet/adapter/autoscalers"
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/rules"
@@ -24,8 +26,11 @@ import (
 
 // Options of a Provider.
 type Options struct {
-	// DB holds the series. Required.
+	// DB holds the series. Required without Engine.
 	DB *tsdb.DB
+	// Engine is an engine behind a URL that answers what has no series in DB; without DB, everything. Run is the
+	// caller's. It may be nil.
+	Engine *engine.Engine
 	// Objects gives the current objects. Required: values are for objects that exist.
 	Objects objects.Lister
 	// Mapper resolves resources; nil is objects.BuiltinMapper. One that can be reset is
@@ -68,7 +73,7 @@ type Options struct {
 
 const defaultInterval = 30 * time.Second
 
-// Provider serves metrics out of a tsdb.DB.
+// Provider serves metrics out of a tsdb.DB, or an engine behind a URL.
 type Provider struct {
 	// Demand knows who reads which series.
 	Demand *demand.Tracker
@@ -77,7 +82,8 @@ type Provider struct {
 	// Autoscalers shows what HPAs are told.
 	Autoscalers *autoscalers.Autoscalers
 
-	values  *values.Evaluator
+	values  *values.Evaluator         // of DB, and then of Engine
+	engine  *engine.Engine            // nil for none
 	rules   atomic.Pointer[rules.Set] // in force
 	metrics *metrics
 }
@@ -86,9 +92,25 @@ var _ provider.MetricsProvider = (*Provider)(nil)
 
 // NewProvider compiles the rules. The error names every rule that is wrong.
 func NewProvider(opts Options) (*Provider, error) {
-	if opts.DB == nil || opts.Objects == nil {
-		return nil, errors.New("new provider: DB and Objects are required")
+	if opts.DB == nil && opts.Engine == nil || opts.Objects == nil {
+		return nil, errors.New("new provider: Objects, and DB or Engine, are required")
 	}
+	opts = opts.withDefaults()
+	p := &Provider{metrics: newMetrics(), engine: opts.Engine}
+	p.values = p.evaluators(opts)
+	p.Demand = p.values.Demand
+	p.Explainer = explain.New(opts.Explain, p.values)
+	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Logger)
+	if err := p.SetRules(opts.Rules); err != nil {
+		return nil, err
+	}
+	if err := p.register(opts.Registerer); err != nil {
+		return nil, fmt.Errorf("new provider: %w", err)
+	}
+	return p, nil
+}
+
+func (opts Options) withDefaults() Options {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -107,26 +129,35 @@ func NewProvider(opts Options) (*Provider, error) {
 	if opts.Collecting == nil {
 		opts.Collecting = func(string) bool { return false }
 	}
-	p := &Provider{metrics: newMetrics()}
-	v := &values.Evaluator{
-		DB: opts.DB, Source: opts.Source, Logger: opts.Logger, Now: opts.Now, Ready: opts.Ready, Collecting: opts.Collecting,
-		Objects:   objects.Reader{Lister: opts.Objects},
-		Kinds:     objects.NewKinds(opts.Mapper, opts.Now),
-		Catalog:   catalog.New(opts.DB, opts.Exposed, opts.Now),
-		Targets:   &values.Targets{List: opts.Targets, Interval: opts.Interval},
-		Evaluated: p.metrics.evaluated,
+	return opts
+}
+
+// evaluators returns the Evaluator of Options.DB, the next one of which is that of Options.Engine, or the only one.
+func (p *Provider) evaluators(opts Options) *values.Evaluator {
+	common := values.Evaluator{
+		Source: opts.Source, Logger: opts.Logger, Now: opts.Now, Ready: opts.Ready, Collecting: opts.Collecting,
+		Objects: objects.Reader{Lister: opts.Objects}, Kinds: objects.NewKinds(opts.Mapper, opts.Now), Evaluated: p.metrics.evaluated,
 	}
+	var remote *values.Evaluator
+	if e := opts.Engine; e != nil {
+		v := common
+		v.Querier, v.Engine = e, e.Name
+		v.Catalog = catalog.New(e, e.Exposed, opts.Now)
+		v.Targets = &values.Targets{Interval: opts.Interval}
+		v.Collecting = func(string) bool { return false }
+		v.Ready = func() error { return cmp.Or(opts.Ready(), e.Listed()) }
+		v.Demand = demand.New(demand.Options{}, v.Catalog, v.Objects, opts.Logger, opts.Now)
+		remote = &v
+	}
+	if opts.DB == nil {
+		return remote
+	}
+	v := common
+	v.Querier, v.DB, v.Next = opts.DB, opts.DB, remote
+	v.Catalog = catalog.New(catalog.Stored{Queryable: opts.DB, Now: opts.Now}, opts.Exposed, opts.Now)
+	v.Targets = &values.Targets{List: opts.Targets, Interval: opts.Interval}
 	v.Demand = demand.New(opts.Demand, v.Catalog, v.Objects, opts.Logger, opts.Now)
-	p.values, p.Demand = v, v.Demand
-	p.Explainer = explain.New(opts.Explain, v)
-	p.Autoscalers = autoscalers.New(v, p.Explainer, opts.Logger)
-	if err := p.SetRules(opts.Rules); err != nil {
-		return nil, err
-	}
-	if err := p.register(opts.Registerer); err != nil {
-		return nil, fmt.Errorf("new provider: %w", err)
-	}
-	return p, nil
+	return &v
 }
 
 // SetRules replaces the rules; what has been collected stays. The error names every rule
@@ -142,7 +173,12 @@ func (p *Provider) SetRules(set rules.Set) error {
 	for _, odd := range rules.Oddities(compiled) {
 		p.values.Logger.Warn("rules", "warning", odd)
 	}
-	p.values.Catalog.SetRules(compiled)
+	for v := p.values; v != nil; v = v.Next {
+		v.Catalog.SetRules(compiled)
+	}
+	if p.engine != nil {
+		p.engine.SetRules(compiled)
+	}
 	p.Demand.SetKeep(keep)
 	p.rules.Store(&set)
 	return nil
@@ -153,26 +189,3 @@ func (p *Provider) Rules() rules.Set { return *p.rules.Load() }
 
 // Oddities returns warnings about the rules in force.
 func (p *Provider) Oddities() []string { return rules.Oddities(p.values.Catalog.Rules()) }
-
-// UnmatchedRules returns each rule of the configuration that takes no series name that
-// targets expose or that is stored. It returns none before every target has been scraped
-// once since the rules came into force, nor where Options.Targets is nil.
-func (p *Provider) UnmatchedRules() []rules.Unmatched {
-	found, err := p.values.Catalog.UnmatchedRules(p.values.Targets.ScrapedSince)
-	if err != nil {
-		p.values.Logger.Warn("could not find out which rules match no series", "err", err)
-	}
-	return found
-}
-
-// Shadowed returns the metrics that several rules make for the same objects out of series
-// that exist: only one of them answers.
-func (p *Provider) Shadowed() []string { return p.listing().Shadowed }
-
-func (p *Provider) listing() *catalog.Listing {
-	listed, err := p.values.Catalog.List()
-	if err != nil {
-		p.values.Logger.Warn("answering discovery from the last list of metrics", "err", err)
-	}
-	return listed
-}

@@ -1,9 +1,7 @@
 package adapter
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,23 +28,6 @@ type asked struct {
 }
 
 func ask(path, want string, queries ...string) asked { return asked{path, want, queries} }
-
-// queryLog keeps the queries that a provider logs as it evaluates them.
-type queryLog struct{ queries []string }
-
-func (*queryLog) Enabled(context.Context, slog.Level) bool { return true }
-func (l *queryLog) WithAttrs([]slog.Attr) slog.Handler     { return l }
-func (l *queryLog) WithGroup(string) slog.Handler          { return l }
-
-func (l *queryLog) Handle(_ context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if r.Message == "evaluate" && a.Key == "query" {
-			l.queries = append(l.queries, a.Value.String())
-		}
-		return true
-	})
-	return nil
-}
 
 // ruleFile reads a configuration in testdata/rules.
 func ruleFile(name string) (rules.Config, error) {
@@ -77,16 +58,12 @@ func mapperWithCRDs(t testing.TB) meta.RESTMapper {
 	return mapper
 }
 
-// tryRuleFile answers the requests by the rules of a file, in a namespace with
+// try answers the requests by the rules of a file, in a namespace with
 // the pods web-1 and web-2 of the Deployment and the Service web, and a Service
 // cf-cfapi without pods. There is a node-1.
-func tryRuleFile(t *testing.T, file string, series []string, requests ...asked) {
-	t.Helper()
-	t.Run(file, func(t *testing.T) {
-		cfg, err := ruleFile(file)
-		require.NoError(t, err)
-		var log queryLog
-		f := newFixtureWith(t, Options{Rules: rules.Set{Custom: cfg.Rules}, Mapper: mapperWithCRDs(t), Logger: slog.New(&log)})
+func (r ruleFiles) try(file string, series []string, requests ...asked) {
+	r.t.Helper()
+	r.run(file, func(f *fixture, log *queryLog) {
 		f.namespaces("default")
 		f.pod("web-1", "web")
 		f.pod("web-2", "web")
@@ -98,14 +75,19 @@ func tryRuleFile(t *testing.T, file string, series []string, requests ...asked) 
 		f.load(series...)
 		for _, request := range requests {
 			log.queries = nil
-			got := f.ask(request.path)
-			if code, part, fails := strings.Cut(request.want, " … "); fails {
-				require.Equal(t, code+": ", got[:min(len(got), len(code)+2)], "%s: %s", request.path, got)
-				require.Contains(t, got, part, request.path)
-			} else {
-				require.Equal(t, request.want, got, request.path)
-			}
-			require.Equal(t, request.queries, log.queries, request.path)
+			r.check(f, request, f.ask(request.path), log.queries)
+		}
+	})
+}
+
+// tryExternal answers the requests by the external rules of a file.
+func (r ruleFiles) tryExternal(file string, series []string, requests ...asked) {
+	r.t.Helper()
+	r.run(file, func(f *fixture, log *queryLog) {
+		f.load(series...)
+		for _, request := range requests {
+			log.queries = nil
+			r.check(f, request, f.askExternal(request.path), log.queries)
 		}
 	})
 }
@@ -127,8 +109,8 @@ func TestRuleFilesLoad(t *testing.T) {
 
 // The Helm chart's rules rate over 5 minutes, those for containers leave POD out,
 // and the others take every label that is the name of a resource: also job.
-func TestRuleFilesOfTheChart(t *testing.T) {
-	tryRuleFile(t, "chart-defaults", []string{
+func (r ruleFiles) ofTheChart() {
+	r.try("chart-defaults", []string{
 		`container_cpu_usage_seconds_total{namespace="default",pod="web-1",container="app"} 0+3x30`,
 		`container_cpu_usage_seconds_total{namespace="default",pod="web-1",container="POD"} 0+6x30`,
 		`container_cpu_usage_seconds_total{namespace="default",pod="web-2",container="app"} 0+6x30`,
@@ -168,7 +150,7 @@ func TestRuleFilesOfTheChart(t *testing.T) {
 			`sum(kube_deployment_status_replicas{namespace="default",deployment="web"}) by (deployment)`),
 		ask("default/pods/web-1/http_requests_total", "404 … no series has been collected that a rule serves under that name"),
 	)
-	tryRuleFile(t, "chart-custom", []string{
+	r.try("chart-custom", []string{
 		`some_metric_count{namespace="default",pod="web-1",service="web"} 5x30`,
 		`some_metric_count{namespace="default",pod="web-2",service="web"} 6x30`,
 	},
@@ -177,18 +159,18 @@ func TestRuleFilesOfTheChart(t *testing.T) {
 	)
 }
 
-func TestRuleFilesOfTheDocumentation(t *testing.T) {
+func (r ruleFiles) ofTheDocumentation() {
 	requests := []string{
 		`http_requests_total{namespace="default",pod="web-1",service="web",job="web"} 0+150x30`,
 		`http_requests_total{namespace="default",pod="web-2",service="web",job="web"} 0+300x30`,
 	}
-	tryRuleFile(t, "docs-walkthrough", requests,
+	r.try("docs-walkthrough", requests,
 		ask("default/pods/*/http_requests", "web-1=10@60s web-2=20@60s",
 			"sum by (pod) (\n  irate (\n    http_requests_total{namespace=\"default\",pod=~\"web-1|web-2\"}[1m]\n  )\n)\n"),
 		ask("/namespaces/default/http_requests??pod=web-1", "default=10@60s",
 			"sum by (namespace) (\n  irate (\n    http_requests_total{pod=\"web-1\",namespace=\"default\"}[1m]\n  )\n)\n"),
 	)
-	tryRuleFile(t, "docs-config-walkthrough", []string{
+	r.try("docs-config-walkthrough", []string{
 		`http_requests_total{method="GET",kubernetes_namespace="default",kubernetes_pod_name="web-1"} 0+0.24x30`,
 		`http_requests_total{method="GET",kubernetes_namespace="default",kubernetes_pod_name="web-2"} 0+0.33x30`,
 		`http_requests_total{method="GET",namespace="default",pod="web-2"} 0+150x30`, // not by the labels that it asks for
@@ -198,7 +180,7 @@ func TestRuleFilesOfTheDocumentation(t *testing.T) {
 		ask("/namespaces/default/http_requests_per_second", "default=38m@120s",
 			`sum(rate(http_requests_total{kubernetes_namespace="default"}[2m])) by (kubernetes_namespace)`),
 	)
-	tryRuleFile(t, "docs-sample-config", append(requests,
+	r.try("docs-sample-config", append(requests,
 		`container_cpu_usage_seconds_total{namespace="default",pod="web-1",container="app"} 0+3x30`,
 		`container_fs_writes_total{namespace="default",pod="web-1",container="app"} 0+15x30`,
 		`cheddar{sharp="true",brand="roquefort"} 1x30`,
@@ -216,7 +198,7 @@ func TestRuleFilesOfTheDocumentation(t *testing.T) {
 		ask("/brands.cheese.io/roquefort/cheesy_goodness", "404 … could not find the metric cheesy_goodness for brands.cheese.io roquefort",
 			`count(cheddar{sharp="true"})`),
 	)
-	tryRuleFile(t, "docs-config-template", []string{
+	r.try("docs-config-template", []string{
 		`container_fs_writes_total{namespace="prod",team="default",pod="web-1",container="app",microservice="web",kube_apps_statefulset="db"} 0+15x30`,
 		`container_fs_writes_total{namespace="prod",team="default",pod="web-2",container="app",microservice="web",kube_apps_statefulset="db"} 0+30x30`,
 		`container_cpu_usage_seconds_total{namespace="prod",team="default",pod="web-1",container="app",microservice="web"} 0+3x30`,
@@ -229,7 +211,7 @@ func TestRuleFilesOfTheDocumentation(t *testing.T) {
 			`sum(rate(container_fs_writes_total{team="default",container!="POD"}[2m])) by (team)`),
 		ask("default/deployments.apps/web/container_cpu_usage_seconds_per_second", "404 … no series has been collected that a rule serves under that name"),
 	)
-	tryRuleFile(t, "docs-faq-two-metrics", []string{
+	r.try("docs-faq-two-metrics", []string{
 		`foo_total{system_name="node-1",code="a"} 3x30`,
 		`foo_total{system_name="node-1",code="b"} 4x30`,
 		`foo_count{system_name="node-1"} 2x30`,

@@ -57,24 +57,11 @@ func (f *fixture) tryExternal(log *queryLog, requests []asked) {
 	}
 }
 
-// tryExternalRuleFile answers the requests by the external rules of a file.
-func tryExternalRuleFile(t *testing.T, file string, series []string, requests ...asked) {
-	t.Helper()
-	t.Run(file, func(t *testing.T) {
-		cfg, err := ruleFile(file)
-		require.NoError(t, err)
-		var log queryLog
-		f := newFixtureWith(t, Options{Rules: rules.Set{Custom: cfg.Rules, External: cfg.ExternalRules}, Mapper: mapperWithCRDs(t), Logger: slog.New(&log)})
-		f.load(series...)
-		f.tryExternal(&log, requests)
-	})
-}
-
 // The matchers are the request's, and then the namespace unless the rule is not
 // namespaced; there is nothing to group by. All labels of a result are the item's.
 // No result is a 404 with the reason; there it is an empty list, which the HPA
 // takes for an error as well.
-func TestExternalRuleFiles(t *testing.T) {
+func (r ruleFiles) external() {
 	queues := []string{
 		`queue_consumer_lag{namespace="default",name="mail",partition="0"} 3x30`,
 		`queue_consumer_lag{namespace="default",name="mail",partition="1"} 4x30`,
@@ -83,7 +70,7 @@ func TestExternalRuleFiles(t *testing.T) {
 		`queue_depth{namespace="queue",name="my-sample-queue",topic="a"} 50x30`,
 		`queue_depth{namespace="other",name="my-sample-queue",topic="a"} 7x30`,
 	}
-	tryExternalRuleFile(t, "docs-externalmetrics", queues,
+	r.tryExternal("docs-externalmetrics", queues,
 		ask("default/queue_consumer_lag", `{name="mail"}=7@instant {name="print"}=5@instant`, `sum(queue_consumer_lag{namespace="default"}) by (name)`),
 		ask("default/queue_consumer_lag?name=mail", `{name="mail"}=7@instant`, `sum(queue_consumer_lag{name="mail",namespace="default"}) by (name)`),
 		ask("default/queue_consumer_lag?partition in (0,2),name!=mail", `{name="print"}=5@instant`, `sum(queue_consumer_lag{name!="mail",partition=~"0|2",namespace="default"}) by (name)`),
@@ -96,11 +83,11 @@ func TestExternalRuleFiles(t *testing.T) {
 	)
 	// Its first rule has no label for namespaces: an error there, too (500), which
 	// does not say so.
-	tryExternalRuleFile(t, "docs-sample-config", queues,
+	r.tryExternal("docs-sample-config", queues,
 		ask("default/queue_depth", `{name="my-sample-queue"}=57@instant`, `sum(queue_depth{}) by (name)`),
 		ask("default/queue_consumer_lag", "404 … no label for namespaces"),
 	)
-	tryExternalRuleFile(t, "chart-external", []string{
+	r.tryExternal("chart-external", []string{
 		`some_metric_count{namespace="default",pod="web-1"} 5x30`,
 		`some_metric_count{namespace="default",pod="web-2"} 6x30`,
 	},
@@ -108,13 +95,13 @@ func TestExternalRuleFiles(t *testing.T) {
 		ask("default/my_external_metric?pod=web-1", "{}=5@instant", `sum(some_metric_count{pod="web-1",namespace="default"}) by ()`),
 		ask("default/some_metric_count", "404 … some_metric_count"),
 	)
-	tryExternalRuleFile(t, "pull-146-external-rate", []string{
+	r.tryExternal("pull-146-external-rate", []string{
 		`http_requests_total{namespace="default",pod="web-1"} 0+150x30`,
 		`http_requests_total{namespace="default",pod="web-2"} 0+300x30`,
 	},
 		ask("default/http_requests_per_second", "{}=30@120s", `sum(rate(http_requests_total{namespace="default"}[2m])) by ()`),
 	)
-	tryExternalRuleFile(t, "prometheus-engine", []string{
+	r.tryExternal("prometheus-engine", []string{
 		`logging_googleapis_com:byte_count{monitored_resource="k8s_cluster",cluster_name="a"} 0+1500x30`,
 		`logging_googleapis_com:byte_count{monitored_resource="k8s_cluster",cluster_name="b"} 0+3000x30`,
 	},
@@ -123,9 +110,9 @@ func TestExternalRuleFiles(t *testing.T) {
 	)
 }
 
-func TestExternalRuleFilesOfIssues(t *testing.T) {
+func (r ruleFiles) externalOfIssues() {
 	// The query leaves the namespace out, and answers in each.
-	tryExternalRuleFile(t, "issue-219-external-rabbitmq", []string{
+	r.tryExternal("issue-219-external-rabbitmq", []string{
 		`rabbitmq_queue_messages_published_total{namespace="mq",vhost="shop",queue="image"} 0+13.5x30`,
 		`rabbitmq_queue_messages_published_total{namespace="mq",vhost="shop",queue="mail"} 0+150x30`,
 	},
@@ -133,7 +120,7 @@ func TestExternalRuleFilesOfIssues(t *testing.T) {
 			`sum(rate(rabbitmq_queue_messages_published_total{queue=~".*", vhost=~".*"} [5m])) by (vhost, queue)`),
 	)
 	// A result that is a series as it is keeps its name among the labels.
-	tryExternalRuleFile(t, "issue-321-external-kafka", []string{
+	r.tryExternal("issue-321-external-kafka", []string{
 		`kafka_brokers{namespace="default",instance="kafka:9308",job="kafka"} 3x30`,
 		`kafka_consumergroup_lag{namespace="default",topic="orders",partition="0"} 40x30`,
 	},
@@ -143,20 +130,20 @@ func TestExternalRuleFilesOfIssues(t *testing.T) {
 			`kafka_consumergroup_lag{topic="orders",namespace="default"}`),
 	)
 	// Without a selector nothing stands before the comma.
-	tryExternalRuleFile(t, "issue-530-external-comma", []string{`queueSize{queue="my_queue_a",host="a"} 3x30`, `queueSize{queue="my_queue_b",host="a"} 4x30`},
+	r.tryExternal("issue-530-external-comma", []string{`queueSize{queue="my_queue_a",host="a"} 3x30`, `queueSize{queue="my_queue_b",host="a"} 4x30`},
 		ask("default/queueSize", `500 … sum(queueSize{, queue=~"my_queue_.*"}) by ()`, `sum(queueSize{, queue=~"my_queue_.*"}) by ()`),
 		ask("default/queueSize?host=a", "{}=7@instant", `sum(queueSize{host="a", queue=~"my_queue_.*"}) by ()`),
 	)
-	tryExternalRuleFile(t, "issue-578-external-labels", []string{`queue_length{queue_name="xyz"} 3x30`},
+	r.tryExternal("issue-578-external-labels", []string{`queue_length{queue_name="xyz"} 3x30`},
 		ask("default/queue_length", "404 … queue_length"),
 		ask(`default/<<index .LabelValuesByName "queue_name">>_queue_length`, "404 … no label for namespaces"),
 	)
-	tryExternalRuleFile(t, "issue-690-external-series", []string{`aws_kafka_sum_offset_lag_sum{topic="orders"} 12x30`},
+	r.tryExternal("issue-690-external-series", []string{`aws_kafka_sum_offset_lag_sum{topic="orders"} 12x30`},
 		ask("default/aws_kafka_sum_offset_lag_sum", `{__name__="aws_kafka_sum_offset_lag_sum", topic="orders"}=12@instant`, `aws_kafka_sum_offset_lag_sum`),
 		// Its query uses no matcher: the selector counts for nothing.
 		ask("other/aws_kafka_sum_offset_lag_sum?topic=none", `{__name__="aws_kafka_sum_offset_lag_sum", topic="orders"}=12@instant`, `aws_kafka_sum_offset_lag_sum`),
 	)
-	tryExternalRuleFile(t, "bjw-s-probes", []string{`probe_success{job="nfs_probe",namespace="observability"} 1x28 0 0`, `probe_success{job="other"} 0x30`},
+	r.tryExternal("bjw-s-probes", []string{`probe_success{job="nfs_probe",namespace="observability"} 1x28 0 0`, `probe_success{job="other"} 0x30`},
 		ask("default/probe_success?job=nfs_probe", `{job="nfs_probe", namespace="observability"}=1@60s`, `max_over_time(probe_success{job="nfs_probe"}[1m])`),
 	)
 }

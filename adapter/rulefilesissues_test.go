@@ -1,17 +1,15 @@
 package adapter
 
-import "testing"
-
 // Configurations from issue threads and public repositories.
-func TestRuleFilesOfIngressesAndMeshes(t *testing.T) {
-	tryRuleFile(t, "issue-153-istio-requests", []string{
+func (r ruleFiles) ofIngressesAndMeshes() {
+	r.try("issue-153-istio-requests", []string{
 		`istio_request_bytes_sum{destination_service_namespace="default",destination_service_name="web",response_code="200"} 0+1500x30`,
 		`istio_request_bytes_sum{destination_service_namespace="other",destination_service_name="web",response_code="200"} 0+3000x30`,
 	},
 		ask("default/services/web/istio_request_bytes_sum??response_code=200", "web=100@60s",
 			`sum(rate(istio_request_bytes_sum{response_code="200",destination_service_namespace="default",destination_service_name="web"}[1m])) by (destination_service_name)`),
 	)
-	tryRuleFile(t, "istio-p90", []string{
+	r.try("istio-p90", []string{
 		`istio_requests_total{reporter="destination",destination_service_namespace="default",destination_service_name="web",response_code="200"} 0+150x30`,
 		`istio_requests_total{reporter="destination",destination_service_namespace="default",destination_service_name="web",response_code="503"} 0+150x30`,
 		`istio_requests_total{reporter="source",destination_service_namespace="default",destination_service_name="web",response_code="200"} 0+150x30`,
@@ -28,7 +26,7 @@ func TestRuleFilesOfIngressesAndMeshes(t *testing.T) {
 			`round(sum(irate(istio_requests_total{reporter="destination",destination_service_namespace="default",response_code!~"5.*"}[5m])) by (destination_service_name), 0.001)`),
 	)
 	// Both reporters count, as the rule says it.
-	tryRuleFile(t, "issue-279-istio-reporter", []string{
+	r.try("issue-279-istio-reporter", []string{
 		`istio_requests_total{reporter="destination",namespace="default",pod="web-1"} 0+150x30`,
 		`istio_requests_total{reporter="source",namespace="default",pod="web-1"} 0+150x30`,
 	},
@@ -38,7 +36,7 @@ func TestRuleFilesOfIngressesAndMeshes(t *testing.T) {
 			`sum(rate(istio_requests_total{reporter="destination",namespace="default",pod="web-1"}[1m])) by (pod)`),
 	)
 	// The override is asked by although the template takes the label namespace.
-	tryRuleFile(t, "issue-186-nginx-ingress", []string{
+	r.try("issue-186-nginx-ingress", []string{
 		`nginx_ingress_controller_requests{namespace="ingress-nginx",exported_namespace="default",ingress="web",service="web",status="200"} 7x30`,
 		`nginx_ingress_controller_requests{namespace="ingress-nginx",exported_namespace="default",ingress="web",service="web",status="404"} 8x30`,
 	},
@@ -47,7 +45,7 @@ func TestRuleFilesOfIngressesAndMeshes(t *testing.T) {
 		ask("default/services/web/nginx_ingress_controller_requests??status=404", "web=8@instant",
 			`sum(nginx_ingress_controller_requests{status="404",exported_namespace="default",service="web"}) by (service)`),
 	)
-	tryRuleFile(t, "issue-493-nginx-rate", []string{
+	r.try("issue-493-nginx-rate", []string{
 		`nginx_ingress_controller_requests{namespace="default",ingress="web",service="web"} 0+1x30`,
 	},
 		ask("default/services/web/nginx_ingress_controller_requests_rate", "web=67m@60s",
@@ -58,9 +56,9 @@ func TestRuleFilesOfIngressesAndMeshes(t *testing.T) {
 }
 
 // Queries that leave out some of what the template offers.
-func TestRuleFilesWithLiteralQueries(t *testing.T) {
+func (r ruleFiles) withLiteralQueries() {
 	// Neither label of an object survives: a list of nothing, as there.
-	tryRuleFile(t, "issue-174-histogram-quantile", []string{
+	r.try("issue-174-histogram-quantile", []string{
 		`caddy_http_request_duration_seconds_bucket{namespace="default",pod="web-1",le="0.1"} 0+95x30`,
 		`caddy_http_request_duration_seconds_bucket{namespace="default",pod="web-1",le="+Inf"} 0+100x30`,
 	},
@@ -69,7 +67,7 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 		ask("default/pods/web-1/caddy_http_request_duration_seconds_95p", "404 … could not find the metric caddy_http_request_duration_seconds_95p for pods web-1",
 			`histogram_quantile(0.95, sum(irate(caddy_http_request_duration_seconds_bucket{namespace="default",pod="web-1"}[1m])) by (le))`),
 	)
-	tryRuleFile(t, "issue-180-node-exporter", []string{
+	r.try("issue-180-node-exporter", []string{
 		`node_load1{job="kubernetes-service-endpoints",system_name="node-1"} 2x30`,
 		`node_load1{job="kubernetes-service-endpoints",system_name="node-gone"} 3x30`,
 		`node_load5{job="other",system_name="node-1"} 1x30`,
@@ -78,20 +76,20 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 		ask("/nodes/node-1/load1", "node-1=2@30s", `avg_over_time(node_load1[30s])`),
 		ask("/nodes/node-1/load5", "404 … node_load5 has no series that rules[0] takes"),
 	)
-	tryRuleFile(t, "issue-345-division", []string{
+	r.try("issue-345-division", []string{
 		`redis_queue_length_workers{namespace="default"} 12x30`,
 		`celery_workers{namespace="default"} 4x30`,
 	},
 		ask("/namespaces/default/foo_k", "default=3@instant", `redis_queue_length_workers / celery_workers`),
 	)
-	tryRuleFile(t, "issue-347-queues", []string{
+	r.try("issue-347-queues", []string{
 		`mail_queue_length{namespace="default",queue="a"} 12x30`,
 		`mail_queue{namespace="default",queue="a"} 12x30`,
 	},
 		ask("/namespaces/default/mail_queue_length", "404 … could not find the metric mail_queue_length for namespaces default", `max(mail_queue_length{namespace="default"})`),
 		ask("/namespaces/default/mail_queue", "404 … could not find the metric mail_queue for namespaces default", `max(mail_queue{namespace="default"})`),
 	)
-	tryRuleFile(t, "issue-568-literal", []string{
+	r.try("issue-568-literal", []string{
 		`kube_pod_status_ready{namespace="default",pod="metrics-server-1",condition="true"} 1x30`,
 		`kube_pod_status_ready{namespace="default",pod="metrics-server-2",condition="true"} 1x30`,
 		`kube_pod_status_ready{namespace="default",pod="web-1",condition="true"} 1x30`,
@@ -101,7 +99,7 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 		// It is not about the pods of web, which the series names as well.
 		ask("default/deployments.apps/web/test", "404 … keeps no label deployment: aggregate by (<<.GroupBy>>)", `sum(kube_pod_status_ready{pod=~"metrics-server.*",condition="true"})by(deployment)`),
 	)
-	tryRuleFile(t, "issue-375-join", []string{
+	r.try("issue-375-join", []string{
 		`kube_deployment_labels{namespace="default",label_app="web",label_celeryQueueName="mail"} 1x30`,
 		`rabbitmq_queue_messages{queue="mail"} 5x30`,
 	},
@@ -111,8 +109,8 @@ func TestRuleFilesWithLiteralQueries(t *testing.T) {
 	)
 }
 
-func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
-	tryRuleFile(t, "deprecation-notice", []string{
+func (r ruleFiles) ofPodsAndWorkloads() {
+	r.try("deprecation-notice", []string{
 		`container_cpu_usage_seconds_total{namespace="default",team="default",pod="web-1",container="app",microservice="web"} 0+3x30`,
 		`container_cpu_usage_seconds_total{namespace="other",team="default",pod="web-2",container="app",microservice="web"} 0+3x30`,
 	},
@@ -121,7 +119,7 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 			"sum(\n  rate(\n    container_cpu_usage_seconds_total{\n      team=\"default\",microservice=\"web\",\n      pod=~\"\",\n      namespace=\"\"\n    }[2m]\n  )\n) by (microservice\n)\n"),
 	)
 	// Without a label for namespaces; with one, the same Service's counts by that.
-	tryRuleFile(t, "issue-311-outside-the-cluster", []string{
+	r.try("issue-311-outside-the-cluster", []string{
 		`api_request_count{servname="gateway",instance="192.0.2.1:80"} 0+150x30`,
 		`api_request_count{servname="orders",namespace="default"} 0+150x30`,
 	},
@@ -130,21 +128,21 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 		ask("default/statefulsets.apps/gateway/api_request_per_second", "404 … could not find the metric api_request_per_second for statefulsets.apps gateway",
 			`sum(rate(api_request_count{namespace="default",servname="gateway"}[30s])) by (servname)`),
 	)
-	tryRuleFile(t, "kube-prometheus-1551", []string{
+	r.try("kube-prometheus-1551", []string{
 		`container_network_transmit_bytes_total{id="/kubepods/a",namespace="default",pod="web-1",interface="eth0"} 0+1500x30`,
 		`container_network_transmit_bytes_total{id="/kubepods/b",namespace="default",pod="web-2",interface="eth0"} 0+3000x30`,
 	},
 		ask("default/pods/*/container_network_transmit_bytes_per_second", "web-1=100@120s web-2=200@120s",
 			`sum(rate(container_network_transmit_bytes_total{id=~".*.*",namespace="default",pod=~"web-1|web-2"}[2m])) by (pod)`),
 	)
-	tryRuleFile(t, "prometheus-engine", []string{
+	r.try("prometheus-engine", []string{
 		`http_requests_total{namespace="default",pod="web-1",code="200"} 0+150x30`,
 		`http_requests_total{namespace="default",pod="web-1",code="500"} 0+15x30`,
 	},
 		ask("default/pods/*/http_requests_per_second", "web-1=11@300s",
 			`sum(rate(http_requests_total{namespace="default",pod=~"web-1|web-2"}[5m])) by (pod)`),
 	)
-	tryRuleFile(t, "vllm", []string{
+	r.try("vllm", []string{
 		`vllm:num_requests_running{namespace="default",pod="web-1",model_name="llama"} 3x30`,
 		`vllm:num_requests_running{namespace="default",pod="web-1",model_name="gemma"} 2x30`,
 		`dcgm_fi_dev_gpu_util_relabelled{namespace="default",pod="web-1"} 91x30`,
@@ -154,7 +152,7 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 		ask("default/pods/*/gpu_utilization_percent", "web-1=91@instant",
 			`sum(dcgm_fi_dev_gpu_util_relabelled{namespace="default",pod=~"web-1|web-2"}) by (pod)`),
 	)
-	tryRuleFile(t, "dcgm-average", []string{
+	r.try("dcgm-average", []string{
 		`DCGM_FI_DEV_GPU_UTIL{exported_namespace="default",exported_pod="web-1",exported_container="web",namespace="gpu",pod="dcgm-a",gpu="0"} 90 91 90 91 90 91 90 91`,
 		`DCGM_FI_DEV_GPU_UTIL{exported_namespace="default",exported_pod="web-2",exported_container="web",namespace="gpu",pod="dcgm-b",gpu="0"} 20x7`,
 	},
@@ -167,8 +165,8 @@ func TestRuleFilesOfPodsAndWorkloads(t *testing.T) {
 }
 
 // A join answers for an object that only one of its sides names.
-func TestRuleFilesWithJoins(t *testing.T) {
-	tryRuleFile(t, "codefresh", []string{
+func (r ruleFiles) withJoins() {
+	r.try("codefresh", []string{
 		`kube_service_info{namespace="default",service="cf-cfapi"} 1x70`,
 		`kube_deployment_spec_replicas{namespace="default",deployment="cf-cfapi-base"} 4x70`,
 		`nginx_ingress_controller_requests{namespace="default",service="cf-cfapi",status="200"} 0+150x70`,
@@ -197,8 +195,8 @@ func TestRuleFilesWithJoins(t *testing.T) {
 	)
 }
 
-func TestRuleFileOfOddities(t *testing.T) {
-	tryRuleFile(t, "oddities", []string{
+func (r ruleFiles) ofOddities() {
+	r.try("oddities", []string{
 		`app_jobs_total{namespace="default",pod="web-1"} 0+150x30`,
 		`app_bytes_sum{namespace="default",pod="web-1"} 0+1500x30`,
 		`app_internal_jobs_total{namespace="default",pod="web-1"} 0+150x30`,

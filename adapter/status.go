@@ -8,11 +8,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/values"
 )
 
 // apiStatus chooses the API status of an error, here and nowhere else. What is not there
-// is 404 with the reason, as in prometheus-adapter; everything else is a fault, 500.
+// is 404 with the reason, as in prometheus-adapter; an engine behind a URL that cannot be
+// asked is 503; everything else is a fault, 500.
 // kubectl describe hpa shows the message.
 func apiStatus(err error, metric, object string) error {
 	var status apierrors.APIStatus
@@ -26,6 +28,9 @@ func apiStatus(err error, metric, object string) error {
 			Reason:  metav1.StatusReasonNotFound,
 			Message: fmt.Sprintf("the server could not find the metric %s for %s: %v", metric, object, err),
 		}}
+	}
+	if failed, ok := errors.AsType[*engine.Error](err); ok && failed.Unavailable {
+		return apierrors.NewServiceUnavailable(fmt.Sprintf("metric %s for %s: %v", metric, object, err))
 	}
 	return apierrors.NewInternalError(fmt.Errorf("metric %s for %s: %w", metric, object, err))
 }

@@ -44,6 +44,9 @@ type Query struct {
 	Interval time.Duration
 	// LongestInterval is the longest Interval of any source: how far before its window a rate may read.
 	LongestInterval time.Duration
+	// Warned is called for each warning of the engine, such as about a rate of what is no counter. Nil: they are
+	// dropped.
+	Warned func(warning string)
 }
 
 // Vector is the result of an instant query, in the order in which the engine gave it.
@@ -115,6 +118,11 @@ func (db *DB) instant(ctx context.Context, e *epoch, q Query) (Vector, error) {
 	result := query.Exec(ctx)
 	if result.Err != nil {
 		return nil, result.Err
+	}
+	if q.Warned != nil {
+		for _, warning := range result.Warnings.AsErrors() {
+			q.Warned(warning.Error())
+		}
 	}
 	return v.vector(result.Value)
 }

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -10,21 +9,17 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/storage"
 
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/tsdb"
 )
 
-// SeriesMaxAge is how far back a series counts as one that exists.
-const SeriesMaxAge = 5 * time.Minute
-
 // Catalog knows which metrics the rules make of the series that targets expose or that are
-// stored.
+// in an Index.
 type Catalog struct {
-	queryable storage.Queryable
-	exposed   func(known uint64) ([]Exposed, uint64) // may be nil
-	now       func() time.Time
+	index   Index
+	exposed func(known uint64) ([]Exposed, uint64) // may be nil
+	now     func() time.Time
 
 	refreshing chan struct{} // holds one while a view is made
 
@@ -83,11 +78,11 @@ func (m Mapping) SeriesMatchers() []*labels.Matcher {
 	return matchers
 }
 
-// New returns a catalog of the series in a database and of those that targets expose.
+// New returns a catalog of the series in an index and of those that targets expose.
 // exposed returns their names, and a version that changes with them; nil names when the
 // version is still the known one. It may be nil.
-func New(queryable storage.Queryable, exposed func(known uint64) (names []Exposed, version uint64), now func() time.Time) *Catalog {
-	return &Catalog{queryable: queryable, exposed: exposed, now: now, refreshing: make(chan struct{}, 1), view: &view{types: &typeTable{}}}
+func New(index Index, exposed func(known uint64) (names []Exposed, version uint64), now func() time.Time) *Catalog {
+	return &Catalog{index: index, exposed: exposed, now: now, refreshing: make(chan struct{}, 1), view: &view{types: &typeTable{}}}
 }
 
 // SetRules replaces the rules.
@@ -205,30 +200,9 @@ func (c *Catalog) note(m Mapping, groupBy, expr string) (q Query) {
 }
 
 // LabelNames returns the label names of a mapping's series, none when no series satisfy
-// the rule and the matchers.
+// the rule and the matchers, as far as the Index knows.
 func (c *Catalog) LabelNames(ctx context.Context, m Mapping, more ...*labels.Matcher) ([]string, error) {
-	q, err := c.querier()
-	if err != nil {
-		return nil, err
-	}
-	names, _, err := q.LabelNames(ctx, nil, append(m.SeriesMatchers(), more...)...)
-	names = slices.Clone(names) // it is the querier's
-	if closeErr := q.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read labels of %s: %w", m.Series, err)
-	}
-	return names, nil
-}
-
-func (c *Catalog) querier() (storage.Querier, error) {
-	now := c.now()
-	q, err := c.queryable.Querier(now.Add(-SeriesMaxAge).UnixMilli(), now.UnixMilli())
-	if err != nil {
-		return nil, fmt.Errorf("read the index: %w", err)
-	}
-	return q, nil
+	return c.index.LabelNames(ctx, m, more...)
 }
 
 // Exposure is what targets expose, as of a moment ago.

@@ -39,7 +39,7 @@ func TestAnswersWhileRefreshing(t *testing.T) {
 		}
 		return []Exposed{{Name: "jobs"}}, 1
 	}
-	c := New(storage.QueryableFunc(func(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil }), exposed, func() time.Time { return now })
+	c := New(Stored{storage.QueryableFunc(func(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil }), time.Now}, exposed, func() time.Time { return now })
 	c.SetRules(compiled)
 	jobs := rules.Metric{API: rules.CustomAPI, Name: "jobs"}
 	first, err := c.Mappings(t.Context())

@@ -1,6 +1,6 @@
 // Package catalog knows which metrics the rules make of the series that exist.
 //
-// A [Catalog] joins the series names in the database with those that targets expose
+// A [Catalog] joins the series names of an [Index] with those that targets expose
 // ([Exposed]), whether they are stored or not, and applies the rules to them. The
 // results are [Mapping]s: a rule and a series name that together make a metric. Default
 // rules go by the types of series, which are known by namespace, from the jobs that can

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/common/model"
-
 	"github.com/promlet/promlet/adapter/rules"
 )
 
@@ -27,8 +25,8 @@ const (
 
 // view is what is known of the names of series at one time. It never changes.
 type view struct {
-	names          []string // stored
-	all            []string // stored or exposed, sorted
+	names          []string // of the index
+	all            []string // of the index, or exposed; sorted
 	exposedVersion uint64
 	labels         map[string][]string // of what targets expose, by series name
 	types          *typeTable          // likewise
@@ -102,7 +100,7 @@ func (c *Catalog) younger(than time.Duration) bool {
 
 // nextView returns the view after the last, which is the last if nothing has changed.
 func (c *Catalog) nextView(ctx context.Context, last *view, compiled []*rules.Compiled, rulesVersion uint64) (*view, error) {
-	names, err := c.storedNames(ctx)
+	names, err := c.index.Names(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,20 +117,6 @@ func (c *Catalog) nextView(ctx context.Context, last *view, compiled []*rules.Co
 	next.version++
 	next.mappings, err = mappingsOf(ctx, compiled, next.all, next.types)
 	return &next, err
-}
-
-// storedNames returns the names of the series that are stored.
-func (c *Catalog) storedNames(ctx context.Context) ([]string, error) {
-	q, err := c.querier()
-	if err != nil {
-		return nil, err
-	}
-	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
-	names = slices.Clone(names) // they are the querier's
-	if closeErr := q.Close(); err == nil {
-		err = closeErr
-	}
-	return names, err
 }
 
 // readExposed reports whether targets expose other names than before, and puts them into v.

@@ -39,7 +39,7 @@ func newFixture(t *testing.T, opts Options, exposed ...string) *fixture {
 	f.expose(exposed...)
 	clock := func() time.Time { return f.now }
 	nothing := storage.QueryableFunc(func(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
-	c := catalog.New(nothing, func(uint64) ([]catalog.Exposed, uint64) { return f.exposed, uint64(len(f.exposed)) }, clock)
+	c := catalog.New(catalog.Stored{Queryable: nothing, Now: clock}, func(uint64) ([]catalog.Exposed, uint64) { return f.exposed, uint64(len(f.exposed)) }, clock)
 	compiled, _, err := rules.Set{}.Compile(objects.NewKinds(nil, clock))
 	require.NoError(t, err)
 	c.SetRules(compiled)

@@ -22,6 +22,8 @@ type chain struct {
 	name string // of the object
 	told Explanation
 
+	reasonOnly bool // of the explanation, only Reason is wanted
+
 	pods    []string          // behind the object
 	reach   Reach             // of the object, or else of its pods
 	byPods  bool              // reach is of the pods
@@ -70,8 +72,13 @@ func (c *chain) one(ctx context.Context, name string) {
 	}
 	c.findJobs()
 	c.autoscalers()
-	found, err := c.x.values.Values(ctx, c.req)
+	trace := &values.Trace{}
+	found, err := c.x.values.Values(values.WithTrace(ctx, trace), c.req)
 	v, ok := found[name]
+	if trace.By != nil && trace.By.Engine != nil {
+		c.oneByEngine(ctx, trace, v, ok, err)
+		return
+	}
 	absent, isAbsent := errors.AsType[*values.Absence](err)
 	switch {
 	case ok && v.Err == nil:
@@ -157,7 +164,12 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.req.Kind, c.req.Names = objects.Namespace(), []string{req.Namespace}
 	c.findJobs()
 	c.autoscalers()
-	found, err := c.x.values.External(ctx, req)
+	trace := &values.Trace{}
+	found, err := c.x.values.External(values.WithTrace(ctx, trace), req)
+	if trace.By != nil && trace.By.Engine != nil {
+		c.byEngine(ctx, trace, found, err)
+		return
+	}
 	absent, isAbsent := errors.AsType[*values.Absence](err)
 	switch {
 	case isAbsent && absent.Complete:

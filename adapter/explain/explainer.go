@@ -8,6 +8,7 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -24,6 +25,11 @@ type Options struct {
 	NotStored func(job string) string
 	// OtherShards returns the targets that other shards of promlet scrape. It may be nil.
 	OtherShards func() []values.Target
+	// EngineTargets returns what an engine behind a URL says of the targets of pods, none where it does not. It may
+	// be nil.
+	EngineTargets func(ctx context.Context, namespace string, pods []string) []engine.Target
+	// ListProblem returns why the list of an engine's series is missing or old, "" if it is neither. It may be nil.
+	ListProblem func() string
 	// Problems returns what keeps promlet from knowing the objects, such as a missing
 	// permission. It may be nil.
 	Problems func() []string
@@ -126,10 +132,10 @@ func (x *Explainer) Value(ctx context.Context, req values.Request, name string) 
 func (x *Explainer) External(ctx context.Context, req values.Request) ([]values.Value, error) {
 	found, err := x.values.External(ctx, req)
 	absent, ok := errors.AsType[*values.Absence](err)
-	if !ok || absent.Outcome == values.OutcomeStarting || x.opts.Service == nil {
+	if !ok || absent.Outcome == values.OutcomeStarting || !x.knowsMore() {
 		return found, err
 	}
-	c := &chain{x: x}
+	c := &chain{x: x, reasonOnly: true}
 	c.external(ctx, req)
 	return found, c.absence(absent)
 }
@@ -138,12 +144,18 @@ func (x *Explainer) External(ctx context.Context, req values.Request) ([]values.
 // says more. Other errors than an Absence stay.
 func (x *Explainer) Why(ctx context.Context, req values.Request, name string, found error) error {
 	absent, ok := errors.AsType[*values.Absence](found)
-	if !ok || x.opts.Service == nil { // nothing more is known
+	if !ok || !x.knowsMore() {
 		return found
 	}
-	c := &chain{x: x, req: req}
+	c := &chain{x: x, req: req, reasonOnly: true}
 	c.one(ctx, name)
 	return c.absence(absent)
+}
+
+// knowsMore reports whether there is more to find out than evaluation has: by the monitors that select an object, or
+// from an engine behind a URL.
+func (x *Explainer) knowsMore() bool {
+	return x.opts.Service != nil || x.values.Engine != nil || x.values.Next != nil
 }
 
 // absence returns what was found, with the reason of the explanation if it has one.

@@ -59,6 +59,7 @@ const (
 	LinkMonitor    Link = "monitor"
 	LinkEndpoints  Link = "endpoints"
 	LinkTargets    Link = "targets"
+	LinkQuery      Link = "query" // of an engine behind a URL
 	LinkSeries     Link = "series"
 	LinkSamples    Link = "samples"
 	LinkValue      Link = "value"

@@ -223,9 +223,7 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 		Expr: expr, At: v.Now(), Grouping: known.Grouping, Lookback: max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest),
 		Source: v.Source, Object: e.object, Interval: v.Targets.Interval, LongestInterval: e.targets.longest,
 	}
-	start := time.Now()
-	vector, err := v.DB.Instant(ctx, query)
-	v.Evaluated(start, len(vector), err)
+	vector, err := v.instant(ctx, query)
 	if err != nil {
 		return "", nil, err // it names the expression
 	}
@@ -238,6 +236,22 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 	}
 	e.brief = 0
 	return expr, slices.DeleteFunc(kept, e.isBrief), nil
+}
+
+// instant evaluates a query, and notes what came of it.
+func (v *Evaluator) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
+	trace, traced := traceOf(ctx), TracedQuery{Of: v, Expr: q.Expr}
+	if trace != nil {
+		q.Warned = func(warning string) { traced.Warnings = append(traced.Warnings, warning) }
+	}
+	start := time.Now()
+	vector, err := v.Querier.Instant(ctx, q)
+	v.Evaluated(start, len(vector), err)
+	if trace != nil {
+		traced.Results, traced.Err = len(vector), err
+		trace.Queries = append(trace.Queries, traced)
+	}
+	return vector, err
 }
 
 // object reports since when the pod that a series is about has existed, and whether that
@@ -281,6 +295,9 @@ func (e *Evaluation) tooBrief() error {
 func (e *Evaluation) value(sample tsdb.Sample) Value {
 	q, err := quantity(sample.Value)
 	v := Value{Quantity: q, Last: sample.Last, Window: sample.Window, Labels: sample.Labels, Err: err}
+	if e.evaluator.Engine != nil {
+		v.Window = e.Mapping.Rule.Window // how much of it has been observed, only the engine knows
+	}
 	if v.Last.IsZero() {
 		v.Last = e.evaluator.Now() // computed from no sample, as vector(1) is
 	}

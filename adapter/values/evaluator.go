@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/demand"
@@ -16,9 +17,22 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// Evaluator answers requests. All fields are required.
+// Querier evaluates queries: *tsdb.DB does so itself, *engine.Engine asks an engine behind a URL.
+type Querier interface {
+	// Instant evaluates a query. The error names the expression.
+	Instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error)
+}
+
+// Evaluator answers requests from one place where samples are. All fields without a note are required.
 type Evaluator struct {
-	DB      *tsdb.DB
+	Querier Querier
+	// DB holds the samples. Nil where an engine has them.
+	DB storage.Queryable
+	// Engine names the engine behind a URL that has the samples. Nil for DB.
+	Engine func() string
+	// Next answers what has no series here. Nil: nothing does.
+	Next *Evaluator
+
 	Objects objects.Reader
 	Kinds   *objects.Kinds
 	Catalog *catalog.Catalog
@@ -93,7 +107,7 @@ func (v *Evaluator) mappedAlike(ctx context.Context, req Request) (groups [][]st
 
 // ofMappedAlike returns the values of names that have the same mappings.
 func (v *Evaluator) ofMappedAlike(ctx context.Context, req Request) (values map[string]Value, err error) {
-	err = v.firstMapping(ctx, req, func(e *Evaluation) (bool, error) {
+	err = v.firstEvaluator(ctx, req, func(e *Evaluation) (bool, error) {
 		values, err = e.values(ctx)
 		return len(values) > 0, err
 	})
@@ -106,11 +120,28 @@ func (v *Evaluator) ofMappedAlike(ctx context.Context, req Request) (values map[
 // External returns the values of an external metric, one for each result of the query with
 // its labels; an Absence when there is none.
 func (v *Evaluator) External(ctx context.Context, req Request) (values []Value, err error) {
-	err = v.firstMapping(ctx, req, func(e *Evaluation) (bool, error) {
+	err = v.firstEvaluator(ctx, req, func(e *Evaluation) (bool, error) {
 		values, err = e.external(ctx)
 		return err == nil, err
 	})
 	return values, err
+}
+
+// firstEvaluator asks the next Evaluator when there are no series of the metric here: no rule makes it of any, or
+// none of them can be the objects'. What has series here is answered here.
+func (v *Evaluator) firstEvaluator(ctx context.Context, req Request, try func(*Evaluation) (answered bool, err error)) error {
+	err := v.firstMapping(ctx, req, try)
+	answeredBy(ctx, v)
+	absent, ok := errors.AsType[*Absence](err)
+	if v.Next == nil || !ok || absent.Complete || absent.Outcome != OutcomeNoMetric && absent.Outcome != OutcomeNoSeries {
+		return err
+	}
+	nextErr := v.Next.firstEvaluator(ctx, req, try)
+	if OutcomeOf(nextErr) == OutcomeNoMetric && absent.Outcome == OutcomeNoSeries { // here it is known better
+		answeredBy(ctx, v)
+		return err
+	}
+	return nextErr
 }
 
 // firstMapping tries the mappings of a metric until one answers. When none does, the

@@ -116,7 +116,7 @@ func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slo
 	if err != nil {
 		return nil, nil, err
 	}
-	source := clustersource.New(clients, clustersource.Options{Logger: logger, Registerer: registry})
+	source := clustersource.New(clients, clustersource.Options{Logger: logger, Registerer: registry, NoMonitors: !o.scrape})
 	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)

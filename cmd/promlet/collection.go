@@ -3,20 +3,59 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
 
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/scrape/seriesroom"
 	"github.com/promlet/promlet/tsdb"
 	"github.com/promlet/promlet/tsdb/remotewrite"
 )
 
 // tendEvery is the time between two looks at the clock and at the disk.
 const tendEvery = time.Second
+
+func (o *options) storage(room *seriesroom.Room, registry prometheus.Registerer, logger *slog.Logger) tsdb.Options {
+	options := tsdb.Options{
+		Dir:            o.dataDir,
+		Logger:         logger.With("component", "tsdb"),
+		Registerer:     registry,
+		Retention:      o.retention,
+		RetentionBytes: int64(o.retentionSize),
+		Boot:           tsdb.SystemBoot,
+		CountStarts:    true,
+		MaxSamples:     o.queryMaxSamples,
+		QueryTimeout:   o.queryTimeout,
+		MaxConcurrency: o.queryMaxConcurrency,
+	}
+	if room != nil {
+		options.SeriesCallback = func() promtsdb.SeriesLifecycleCallback { return room.Storage() }
+	}
+	return options
+}
+
+// temporaryData makes the data directory a temporary one if nothing is scraped and none was named: a database is open
+// all the same, and the container's root may be read-only. remove removes it.
+func (o *options) temporaryData(asked *engine.Engine) (remove func() error, err error) {
+	o.scrape = o.scrape || asked == nil
+	if o.scrape || o.parsed.Changed("data-dir") {
+		return func() error { return nil }, nil
+	}
+	dir, err := os.MkdirTemp("", "promlet-")
+	if err != nil {
+		return nil, fmt.Errorf("make a data directory: %w: name one with --data-dir", err)
+	}
+	o.dataDir = dir
+	return func() error { return os.RemoveAll(dir) }, nil
+}
 
 // collection is what is scraped and stored. When the clock is set, or the disk stays full, it begins anew, as a restart
 // with an empty data directory does.

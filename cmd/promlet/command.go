@@ -21,6 +21,9 @@ import (
 // completionName is what kubectl runs to complete the arguments of its plugin.
 const completionName = "kubectl_complete-promlet"
 
+// adapterCommand is the first argument that prometheus-adapter's Helm chart gives; prometheus-adapter ignores it.
+const adapterCommand = "/adapter"
+
 // commandFor returns the command of a process by the name that it was started with.
 func commandFor(args []string, defaults func() *options) *cobra.Command {
 	var root *cobra.Command
@@ -48,6 +51,9 @@ Without a command it serves.`).Command
 		for _, cmd := range commands(defaults) {
 			root.AddCommand(cmd.Command)
 		}
+	}
+	if len(args) > 0 && args[0] == adapterCommand {
+		args = args[1:]
 	}
 	// main prints the error.
 	root.SilenceErrors, root.SilenceUsage = true, true

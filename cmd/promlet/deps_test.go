@@ -69,6 +69,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/rules", module, "rules are compiled without a database, and know kinds only"},
 		{"adapter/rules", "k8s.io/apiserver", "rules are checked without serving anything"},
 		{"adapter/catalog", module, "the catalog knows what rules make of series, not who reads them"},
+		{"adapter/engine", module, "an engine lists what rules select, and evaluates; who asks it is not known to it"},
 		{"adapter/demand", module, "values note demand; demand evaluates nothing"},
 		{"adapter/values", module, "explanations and the Provider stand on values"},
 		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
@@ -80,6 +81,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/boundedtemplate", module, "templates need nothing of promlet"},
 		{"scrape/destination", module, "addresses need nothing of promlet"},
 		{"scrape/seriesroom", module, "room is divided among owners, whoever they are"},
+		{"cmd/promlet/connection", module + "scrape", "an engine is reached without scraping"},
 		{"cmd/promlet/client", module + "scrape", "the commands ask a running promlet"},
 		{"cmd/promlet/client", module + "cmd/promlet/web", "the commands ask the API that every metrics server has"},
 		{"cmd/promlet/client", module + "tsdb/httpapi", "the commands ask the API that every metrics server has"},
@@ -97,15 +99,16 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		"scrape/internal/names": {"scrape/internal/budget", "scrape/internal/reason"},
 		"adapter/rules":         {"adapter/objects", "adapter/boundedtemplate", "tsdb/querycost"},
 		"adapter/catalog":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "tsdb", "tsdb/querycost"},
+		"adapter/engine":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
 		"adapter/demand":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
 		"adapter/values":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "tsdb", "tsdb/querycost"},
-		"adapter/explain":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "tsdb", "tsdb/querycost"},
+		"adapter/explain":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
 		"adapter/autoscalers": {
-			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
+			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/explain",
 			"adapter/replicas", "tsdb", "tsdb/querycost",
 		},
 		"adapter/apiserver": {
-			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
+			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/explain",
 			"adapter/connlimit", "tsdb", "tsdb/querycost",
 		},
 	}
@@ -138,7 +141,7 @@ func listDeps(t *testing.T, pkg string) []string {
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
 		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
-		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/explain",
+		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "adapter/explain",
 		"adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
 	} {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/cmd/promlet/connection"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape/destination"
@@ -49,6 +50,9 @@ type options struct {
 	shardText                string
 	shard                    monitors.Shard // of it
 
+	engine connection.Flags
+	scrape bool // also what monitors select; always without an engine
+
 	ingest           string
 	demandTTL        time.Duration
 	seriesLimit      int
@@ -70,6 +74,7 @@ type options struct {
 
 	webListenAddress string
 	profiling        bool
+	verbosity        int
 	logLevel         string
 	logFormat        string
 
@@ -129,6 +134,9 @@ func (f bytesFlag) Set(text string) (err error) {
 // Type implements pflag.Value.
 func (bytesFlag) Type() string { return "bytes" }
 
+// debugVerbosity is that of --v at which prometheus-adapter logs its requests to Prometheus.
+const debugVerbosity = 6
+
 // Values of --ingest.
 const (
 	ingestDemand = "demand"
@@ -160,7 +168,7 @@ func (o *options) addFlags() {
 	source := o.sections.FlagSet("source")
 	source.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
 	source.StringVar(&o.manifests, "manifests", "", "Directory of YAML or JSON files used in place of a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and the Secrets and ConfigMaps of monitors. Changes are picked up. The API listens on loopback only and does not authenticate.")
-	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, keep, a list of regular expressions of series names, and remoteWrite, engines to ship samples to. Empty: the default rules.")
+	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, keep, a list of regular expressions of series names, query, an engine that answers questions, and remoteWrite, engines to ship samples to. Empty: the default rules.")
 
 	monitored := o.sections.FlagSet("monitors")
 	monitored.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
@@ -184,6 +192,10 @@ func (o *options) addFlags() {
 	scrape.StringSliceVar(&o.allowedNetworks, "scrape-allowed-networks", nil, "Networks, such as 127.0.0.0/8, that scrapes, their proxies and token endpoints may connect to. By default loopback, link-local and cloud metadata addresses are refused. With --manifests every address is allowed.")
 	scrape.StringSliceVar(&o.refusedNetworks, "scrape-refused-networks", nil, "Networks to which scrapes, their proxies and token endpoints may not connect, whatever --scrape-allowed-networks says.")
 	scrape.DurationVar(&o.rateWindow, "rate-window", rules.DefaultRateWindow, "Window over which the default rules compute rates.")
+
+	byURL := o.sections.FlagSet("queries by URL")
+	o.engine.AddTo(byURL)
+	byURL.BoolVar(&o.scrape, "scrape", false, "With --prometheus-url, also scrape what monitors select: metrics that are scraped here are answered from here, all others by the engine.")
 
 	ingestion := o.sections.FlagSet("ingestion")
 	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
@@ -214,9 +226,23 @@ func (o *options) addFlags() {
 	web.StringVar(&o.logLevel, "log-level", "info", "Minimum level of log messages. One of debug, info, warn, error.")
 	web.StringVar(&o.logFormat, "log-format", "text", "Format of log messages. One of text, json.")
 
+	o.addAdapterFlags(o.sections.FlagSet("prometheus-adapter's arguments"))
+
 	o.serving.AddFlags(o.sections.FlagSet("API serving"))
 	o.authentication.AddFlags(o.sections.FlagSet("API authentication"))
 	o.authorization.AddFlags(o.sections.FlagSet("API authorization"))
+}
+
+// addAdapterFlags adds what prometheus-adapter's arguments have and promlet does not need, so that they start it.
+func (o *options) addAdapterFlags(set *pflag.FlagSet) {
+	set.StringVar(&o.kubeconfig, "lister-kubeconfig", "", "As --kubeconfig.")
+	set.IntVar(&o.verbosity, "v", 0, "6 and more is as --log-level=debug.")
+	for _, name := range []string{"logtostderr", "alsologtostderr"} {
+		set.Bool(name, false, "Ignored: logs go to stderr.")
+	}
+	for _, name := range []string{"stderrthreshold", "vmodule", "log-flush-frequency", "discovery-interval", "client-qps", "client-burst"} {
+		set.String(name, "", "Ignored.")
+	}
 }
 
 // validate reports all mistakes at once, and fills in values that depend on other flags.
@@ -264,6 +290,10 @@ func (o *options) validate() error {
 	check(err == nil, "scrape-refused-networks", strings.Join(o.refusedNetworks, ","), network)
 	o.shard, err = monitors.ParseShard(o.shardText)
 	check(err == nil, "shard", o.shardText, fmt.Sprintf("%v: give INDEX/COUNT, such as 0/4 for the first of four", err))
+	errs = append(errs, o.engine.Validate()...)
+	if o.verbosity >= debugVerbosity {
+		o.logLevel = slog.LevelDebug.String()
+	}
 	o.scrapeTimeout = min(o.scrapeTimeout, o.scrapeInterval)
 	if o.podName == "" {
 		if o.podName, err = os.Hostname(); err != nil {

@@ -26,9 +26,11 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/servingcert"
 	clustersource "github.com/promlet/promlet/discovery/cluster"
 	"github.com/promlet/promlet/discovery/objects"
+	"github.com/promlet/promlet/tsdb"
 )
 
 // metricsReference is written by this test: go test ./cmd/promlet -run TestMetricsReference -args update
@@ -75,7 +77,7 @@ func ownFamilies(t *testing.T) (own, others map[string]*dto.MetricFamily) {
 	return own, others
 }
 
-// clusterFamilies are those that there are in a cluster only.
+// clusterFamilies are those that there are in a cluster, or with an engine behind a URL, only.
 func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -89,13 +91,18 @@ func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	source := clustersource.New(clustersource.Clients{
 		Kubernetes: kube, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
 	}, clustersource.Options{Registerer: registry})
+	asked, err := engine.New(engine.Options{Connection: engine.Connection{URL: "http://127.0.0.1:1"}, Registerer: registry})
+	require.NoError(t, err)
+	_, err = asked.Instant(t.Context(), tsdb.Query{Expr: "x"})
+	require.Error(t, err)
+	require.NoError(t, asked.Close())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- source.Run(ctx, objects.NewStore(), func() {}) }()
 	var gathered []*dto.MetricFamily
 	require.Eventually(t, func() bool {
 		gathered, err = registry.Gather()
-		return err == nil && len(gathered) == 2
+		return err == nil && len(gathered) == 6
 	}, patience, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, <-done)

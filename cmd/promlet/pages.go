@@ -116,7 +116,7 @@ func (a *app) configuration() web.Configuration {
 func (o *options) shownFlags() (given []web.Flag) {
 	var others []web.Flag
 	o.parsed.VisitAll(func(f *pflag.Flag) {
-		flag := web.Flag{Name: f.Name, Value: f.Value.String(), Set: f.Changed, Usage: f.Usage}
+		flag := web.Flag{Name: f.Name, Value: shownValue(f), Set: f.Changed, Usage: f.Usage}
 		if f.Changed {
 			given = append(given, flag)
 		} else {
@@ -124,6 +124,24 @@ func (o *options) shownFlags() (given []web.Flag) {
 		}
 	})
 	return append(given, others...)
+}
+
+// shownValue returns the value of a flag without credentials.
+func shownValue(f *pflag.Flag) string {
+	switch value := f.Value.String(); f.Name {
+	case "prometheus-header":
+		if f.Changed {
+			return "<hidden>"
+		}
+		return value
+	case "prometheus-url":
+		if at, err := url.Parse(value); err != nil || at.User != nil || at.RawQuery != "" {
+			return "<hidden>"
+		}
+		return value
+	default:
+		return value
+	}
 }
 
 // versions returns the versions of the components that decide how promlet behaves.

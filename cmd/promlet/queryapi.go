@@ -31,7 +31,7 @@ func (a *app) queryAPI() (*httpapi.API, error) {
 // queries returns what the API port serves of the API. Without a cluster it is nil: the API port authenticates nobody
 // then, and the web port has the whole API.
 func (a *app) queries(api *httpapi.API) http.Handler {
-	if a.cluster == nil {
+	if a.cluster == nil || !a.opts.scrape {
 		return nil
 	}
 	return api.Queries(apiserver.Caller)
@@ -59,6 +59,6 @@ func (a *app) exposedNames() []string {
 // flagValues returns the flags in force, by name.
 func (o *options) flagValues() map[string]string {
 	values := map[string]string{}
-	o.parsed.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	o.parsed.VisitAll(func(f *pflag.Flag) { values[f.Name] = shownValue(f) })
 	return values
 }

@@ -1,27 +1,83 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/discovery/reach"
 	"github.com/promlet/promlet/scrape"
 )
 
+// newEngine returns the engine that the flags or the file name, nil for none.
+func (o *options) newEngine(file configfile.File, registry prometheus.Registerer, logger *slog.Logger) (*engine.Engine, error) {
+	connection, ok, err := o.engine.Connection(file.Query, o.config, "promlet/"+buildVersion())
+	if err != nil || !ok {
+		return nil, err
+	}
+	if o.shard.Partial() {
+		return nil, fmt.Errorf("--shard=%s: leave it out: a shard gives no values, so it asks no engine", o.shardText)
+	}
+	return engine.New(engine.Options{
+		Connection:     connection,
+		Timeout:        o.queryTimeout,
+		MaxConcurrency: o.queryMaxConcurrency,
+		RelistInterval: o.engine.RelistInterval,
+		MaxAge:         o.engine.MaxAge,
+		Logger:         logger.With("component", "engine"),
+		Registerer:     registry,
+	})
+}
+
+// reconnection returns what reaches the engine as a changed file says. The error is that of a file that is wrong.
+func (a *app) reconnection(file configfile.File) (reconnect func() error, err error) {
+	connection, ok, err := a.opts.engine.Connection(file.Query, a.opts.config, "promlet/"+buildVersion())
+	switch {
+	case err != nil:
+		return nil, err
+	case ok != (a.engine != nil):
+		return nil, errors.New("query has come or gone: restart promlet")
+	case !ok || file.Query.Same(a.query.Load()):
+		return func() error { return nil }, nil
+	}
+	if err := connection.Check(); err != nil {
+		return nil, fmt.Errorf("query: %w", err)
+	}
+	return func() error {
+		a.query.Store(file.Query)
+		return a.engine.Connect(connection)
+	}, nil
+}
+
 // explaining returns what explanations read.
 func (a *app) explaining() explain.Options {
-	return explain.Options{
-		Service: func(namespace, name string) explain.Reach {
-			return adapterReach(a.discoverer.ReachService(namespace, name))
-		},
-		Pod: func(namespace, name string) explain.Reach {
-			return adapterReach(a.discoverer.ReachPod(namespace, name))
-		},
-		ExposedBy:   func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) },
-		NotStored:   a.notStored,
-		OtherShards: a.otherShards,
-		Problems:    a.source.Problems,
+	options := explain.Options{Problems: a.source.Problems, OtherShards: a.otherShards}
+	if a.engine != nil {
+		options.EngineTargets, options.ListProblem = a.engine.Targets, a.engine.ListProblem
 	}
+	if a.opts.scrape {
+		a.explainScraping(&options)
+	}
+	return options
+}
+
+// explainScraping adds what explanations read about monitors and targets.
+func (a *app) explainScraping(options *explain.Options) {
+	options.Service = func(namespace, name string) explain.Reach {
+		return adapterReach(a.discoverer.ReachService(namespace, name))
+	}
+	options.Pod = func(namespace, name string) explain.Reach {
+		return adapterReach(a.discoverer.ReachPod(namespace, name))
+	}
+	options.ExposedBy = func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) }
+	options.NotStored = a.notStored
 }
 
 func adapterReach(r reach.Report) explain.Reach {

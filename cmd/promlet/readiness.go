@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/server/healthz"
 
 	"github.com/promlet/promlet/scrape"
@@ -37,7 +40,9 @@ type readiness struct {
 	synced   func() error // nil once targets are known
 	targets  func() map[string][]*promscrape.Target
 	observed func() map[*promscrape.Target]scrape.Observation
-	others   func() bool // reports whether another replica answers
+	others   func() bool  // reports whether another replica answers
+	listed   func() error // why the series of an engine are not known yet; nil without one
+	started  time.Time
 	logger   *slog.Logger
 	now      func() time.Time
 
@@ -49,6 +54,72 @@ type readiness struct {
 	last    error
 }
 
+func (a *app) newReadiness() *readiness {
+	r := &readiness{
+		unfit:    a.db.Unfit,
+		storing:  a.db.Storing,
+		synced:   a.synced,
+		targets:  a.scraper.TargetsActive,
+		observed: a.scraper.Observed,
+		others:   a.otherReplicaAnswers,
+		logger:   a.logger,
+		now:      time.Now,
+		started:  time.Now(),
+	}
+	if a.engine != nil {
+		r.listed = a.engine.Listed
+	}
+	return r
+}
+
+// otherReplicaAnswers reports whether promlet's Service has a ready endpoint that is not
+// this Pod.
+func (a *app) otherReplicaAnswers() bool {
+	if a.cluster == nil {
+		return false
+	}
+	slices, ok := a.objects.Lister(discoveryv1.Resource("endpointslices"))
+	if !ok {
+		return false
+	}
+	ofService := apilabels.SelectorFromSet(apilabels.Set{discoveryv1.LabelServiceName: a.opts.serviceName})
+	found, err := slices.ByNamespace(a.cluster.namespace).List(ofService)
+	if err != nil {
+		return false // a cache has no errors
+	}
+	for _, object := range found {
+		slice, ok := object.(*discoveryv1.EndpointSlice)
+		if !ok {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil && e.TargetRef.Name != a.opts.podName {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// synced returns why the targets are not known yet, nil when they are.
+func (a *app) synced() error {
+	reason := "waiting for the list of objects to scrape"
+	switch {
+	case a.opts.scrape && a.discoverer.HasSynced(), !a.opts.scrape && a.source.HasSynced():
+		return nil
+	case !a.opts.scrape:
+		reason = "waiting for the list of objects"
+	}
+	problems := a.source.Problems()
+	if len(problems) == 0 {
+		return errors.New(reason)
+	}
+	return &notReady{
+		public:  fmt.Sprintf("%s (problems: %d, named in promlet's log and at /-/ready of its web port)", reason, len(problems)),
+		details: ": " + strings.Join(problems, "; "),
+	}
+}
+
 // ready returns why others should be asked: promlet cannot answer, or soon will not be able
 // to. Anybody may read the reason.
 func (r *readiness) ready() error {
@@ -57,6 +128,11 @@ func (r *readiness) ready() error {
 	}
 	if err := r.storing(); err != nil {
 		return fmt.Errorf("samples are not stored: %w", err)
+	}
+	if r.listed != nil && r.now().Sub(r.started) < maxReadinessWait {
+		if err := r.listed(); err != nil {
+			return &notReady{public: "waiting for the first list of the engine's series", details: ": " + err.Error()}
+		}
 	}
 	return nil
 }

@@ -7,24 +7,20 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"golang.org/x/sync/errgroup"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/apiserver"
+	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/cmd/promlet/web"
@@ -44,6 +40,16 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		return fmt.Errorf("--config=%s: %w", opts.config, err)
 	}
 	registry := newRegistry()
+	asked, err := opts.newEngine(file, registry, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, asked.Close()) }()
+	removeData, err := opts.temporaryData(asked)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeData()) }()
 
 	room := opts.seriesRoom()
 	db, err := tsdb.Open(opts.storage(room, registry, logger))
@@ -53,21 +59,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	defer func() { err = errors.Join(err, db.Close()) }()
 	writer := opts.remoteWriter(registry, logger)
 	defer func() { err = errors.Join(err, writer.Close()) }()
-	scraper, err := scrape.NewManager(scrape.Options{
-		Appendable:    db,
-		Logger:        logger.With("component", "scrape"),
-		Registerer:    registry,
-		UserAgent:     "promlet/" + buildVersion(),
-		DialContext:   opts.dialTarget,
-		OnDemand:      opts.ingest == ingestDemand,
-		Namespace:     opts.enforcement().Namespace,
-		NoCompression: !opts.scrapeCompression,
-		SampleLimit:   opts.sampleLimit(),
-		SeriesRoom:    room,
-		ScrapeMemory:  partOfMemory(scrapeShare),
-		NameMemory:    partOfMemory(namesShare),
-		Owner:         discovery.Owner,
-	})
+	scraper, err := scrape.NewManager(opts.scraping(db, room, registry, logger))
 	if err != nil {
 		return err
 	}
@@ -95,10 +87,11 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	discoverer := discovery.New(store, opts.discovery(file, events, registry, logger))
 	app := &app{
 		opts: opts, logger: logger, registry: registry, db: db, room: room, writer: writer, scraper: scraper,
-		discoverer: discoverer, objects: store, source: source, cluster: cluster, keeper: keeper, events: events,
+		engine: asked, discoverer: discoverer, objects: store, source: source, cluster: cluster, keeper: keeper, events: events,
 	}
 	app.targetsVersion.Store(1)
 	app.jobs.Store(&[]*config.ScrapeConfig{})
+	app.query.Store(file.Query)
 	app.readiness = app.newReadiness()
 	app.provider, err = app.newProvider(mapper, file)
 	if err = errors.Join(err, app.ship(file)); err != nil {
@@ -107,51 +100,6 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	app.reloader = newReloader(opts.config, data, app.configure, opts.reload, registry, logger)
 	registerProblems(registry, app.problems)
 	return app.run(ctx)
-}
-
-func (o *options) storage(room *seriesroom.Room, registry prometheus.Registerer, logger *slog.Logger) tsdb.Options {
-	options := tsdb.Options{
-		Dir:            o.dataDir,
-		Logger:         logger.With("component", "tsdb"),
-		Registerer:     registry,
-		Retention:      o.retention,
-		RetentionBytes: int64(o.retentionSize),
-		Boot:           tsdb.SystemBoot,
-		CountStarts:    true,
-		MaxSamples:     o.queryMaxSamples,
-		QueryTimeout:   o.queryTimeout,
-		MaxConcurrency: o.queryMaxConcurrency,
-	}
-	if room != nil {
-		options.SeriesCallback = func() promtsdb.SeriesLifecycleCallback { return room.Storage() }
-	}
-	return options
-}
-
-func (o *options) discovery(file configfile.File, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
-	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
-	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
-	if o.shard.Index > 0 {
-		events = nil // those on monitors are the same in all shards
-	}
-	return discovery.Options{
-		Logger:                   logger.With("component", "discovery"),
-		ScrapeInterval:           o.scrapeInterval,
-		ScrapeTimeout:            o.scrapeTimeout,
-		ServiceMonitors:          file.ServiceMonitors,
-		PodMonitors:              file.PodMonitors,
-		MonitorSelector:          monitorSelector,
-		MonitorNamespaceSelector: monitorNamespaceSelector,
-		FileAccess:               o.monitorFileAccess,
-		Enforcement:              o.enforcement(),
-		IgnoreNamespaceSelectors: o.ignoreNamespaceSelectors,
-		Events:                   events,
-		Registerer:               registry,
-		Annotations:              o.scrapeAnnotations,
-		MonitorTargetLimit:       o.monitorTargetLimit,
-		NamespaceTargetLimit:     o.namespaceTargetLimit,
-		Shard:                    o.shard,
-	}
 }
 
 // app holds the running parts of one promlet.
@@ -163,6 +111,7 @@ type app struct {
 	room       *seriesroom.Room // nil without a limit
 	writer     *remotewrite.Writer
 	scraper    *scrape.Manager
+	engine     *engine.Engine // nil for none
 	discoverer *discovery.Discoverer
 	objects    *objects.Store
 	source     discovery.Source
@@ -177,30 +126,35 @@ type app struct {
 	scraped        scraped
 	others         scraped // by other shards
 	jobs           atomic.Pointer[[]*config.ScrapeConfig]
-	targetsVersion atomic.Uint64 // counts changes of the targets; never 0
+	query          atomic.Pointer[configfile.Query] // of the file; nil for none
+	targetsVersion atomic.Uint64                    // counts changes of the targets; never 0
 }
 
 func (a *app) newProvider(mapper meta.RESTMapper, file configfile.File) (*adapter.Provider, error) {
-	return adapter.NewProvider(adapter.Options{
-		DB:         a.db,
+	options := adapter.Options{
+		Engine:     a.engine,
 		Objects:    a.objects.Lister,
 		Mapper:     mapper,
 		Rules:      file.AdapterRules(a.opts.rateWindow),
-		Exposed:    a.exposed,
-		Demand:     a.opts.demand(),
-		Targets:    a.targets,
-		Source:     a.sourceOf,
 		Ready:      a.whole,
-		Collecting: a.scraper.Collecting,
 		Explain:    a.explaining(),
 		Interval:   a.opts.scrapeInterval,
 		Logger:     a.logger.With("component", "adapter"),
 		Registerer: a.registry,
-	})
+	}
+	if a.opts.scrape {
+		options.DB, options.Exposed, options.Targets, options.Source = a.db, a.exposed, a.targets, a.sourceOf
+		options.Demand, options.Collecting = a.opts.demand(), a.scraper.Collecting
+	}
+	return adapter.NewProvider(options)
 }
 
 // configure applies a changed configuration. After an error the old one stays.
 func (a *app) configure(file configfile.File) error {
+	reconnect, err := a.reconnection(file)
+	if err != nil {
+		return err
+	}
 	queues, err := file.Queues(a.opts.config)
 	if err == nil {
 		err = queues.Check()
@@ -212,7 +166,7 @@ func (a *app) configure(file configfile.File) error {
 		return err
 	}
 	a.discoverer.SetInline(file.ServiceMonitors, file.PodMonitors)
-	return a.writer.Apply(queues)
+	return errors.Join(reconnect(), a.writer.Apply(queues))
 }
 
 // run serves until ctx is done. Everything else stops once the last request is answered.
@@ -241,8 +195,13 @@ func (a *app) run(ctx context.Context) error {
 		return server.Run(answering)
 	})
 	group.Go(func() error { return a.collection().run(background) })
-	group.Go(func() error { return a.discoverer.Run(background, a.source, a.apply) })
-	group.Go(func() error { return a.provider.Demand.Run(background, a.wanted) })
+	group.Go(func() error { return a.discover(background) })
+	if a.opts.scrape {
+		group.Go(func() error { return a.provider.Demand.Run(background, a.wanted) })
+	}
+	if a.engine != nil {
+		group.Go(func() error { return a.engine.Run(background) })
+	}
 	if !a.opts.shard.Partial() { // which knows neither values nor what no rule matches
 		group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
 		group.Go(func() error { return a.unmatchedEvents().run(background) })
@@ -267,12 +226,14 @@ func (a *app) run(ctx context.Context) error {
 // servers returns the API server and that of the web port, once the series that were read
 // before a restart are known.
 func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, error) {
-	demand, err := a.provider.Demand.Current(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("find out which series are read: %w", err)
-	}
-	if err := a.wanted(ctx, demand); err != nil {
-		return nil, nil, err
+	if a.opts.scrape {
+		demand, err := a.provider.Demand.Current(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find out which series are read: %w", err)
+		}
+		if err := a.wanted(ctx, demand); err != nil {
+			return nil, nil, err
+		}
 	}
 	ready := a.readiness.ready
 	api, err := a.queryAPI()
@@ -314,46 +275,12 @@ func (a *app) server(ctx context.Context, ready func() error, queries http.Handl
 	return server, nil
 }
 
-func (a *app) newReadiness() *readiness {
-	return &readiness{
-		unfit:    a.db.Unfit,
-		storing:  a.db.Storing,
-		synced:   a.synced,
-		targets:  a.scraper.TargetsActive,
-		observed: a.scraper.Observed,
-		others:   a.otherReplicaAnswers,
-		logger:   a.logger,
-		now:      time.Now,
+// discover watches the objects, and scrapes what monitors select of them, if anything is scraped.
+func (a *app) discover(ctx context.Context) error {
+	if a.opts.scrape {
+		return a.discoverer.Run(ctx, a.source, a.apply)
 	}
-}
-
-// otherReplicaAnswers reports whether promlet's Service has a ready endpoint that is not
-// this Pod.
-func (a *app) otherReplicaAnswers() bool {
-	if a.cluster == nil {
-		return false
-	}
-	slices, ok := a.objects.Lister(discoveryv1.Resource("endpointslices"))
-	if !ok {
-		return false
-	}
-	ofService := apilabels.SelectorFromSet(apilabels.Set{discoveryv1.LabelServiceName: a.opts.serviceName})
-	found, err := slices.ByNamespace(a.cluster.namespace).List(ofService)
-	if err != nil {
-		return false // a cache has no errors
-	}
-	for _, object := range found {
-		slice, ok := object.(*discoveryv1.EndpointSlice)
-		if !ok {
-			continue
-		}
-		for _, e := range slice.Endpoints {
-			if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil && e.TargetRef.Name != a.opts.podName {
-				return true
-			}
-		}
-	}
-	return false
+	return a.source.Run(ctx, a.objects, func() {})
 }
 
 // apply scrapes what was discovered.
@@ -377,6 +304,9 @@ func (a *app) problems() []string {
 	if a.keeper != nil {
 		problems = append(problems, a.keeper.Problems()...)
 	}
+	if a.engine != nil {
+		problems = append(problems, a.engine.Problems()...)
+	}
 	problems = append(problems, configfile.Rejected(a.discoverer.Monitors())...)
 	if err := a.db.Damage(); err != nil {
 		problems = append(problems, fmt.Sprintf("data directory: earlier samples are set aside: %v", err))
@@ -385,20 +315,4 @@ func (a *app) problems() []string {
 		problems = append(problems, fmt.Sprintf("data directory: samples are not stored: %v", err))
 	}
 	return problems
-}
-
-// synced returns why the targets are not known yet, nil when they are.
-func (a *app) synced() error {
-	if a.discoverer.HasSynced() {
-		return nil
-	}
-	const reason = "waiting for the list of objects to scrape"
-	problems := a.source.Problems()
-	if len(problems) == 0 {
-		return errors.New(reason)
-	}
-	return &notReady{
-		public:  fmt.Sprintf("%s (problems: %d, named in promlet's log and at /-/ready of its web port)", reason, len(problems)),
-		details: ": " + strings.Join(problems, "; "),
-	}
 }

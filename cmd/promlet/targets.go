@@ -2,15 +2,21 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter/values"
+	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/scrape/seriesroom"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -104,6 +110,50 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) va
 	})
 	target.Discovered = builder.Labels()
 	return target
+}
+
+func (o *options) scraping(db *tsdb.DB, room *seriesroom.Room, registry prometheus.Registerer, logger *slog.Logger) scrape.Options {
+	return scrape.Options{
+		Appendable:    db,
+		Logger:        logger.With("component", "scrape"),
+		Registerer:    registry,
+		UserAgent:     "promlet/" + buildVersion(),
+		DialContext:   o.dialTarget,
+		OnDemand:      o.ingest == ingestDemand,
+		Namespace:     o.enforcement().Namespace,
+		NoCompression: !o.scrapeCompression,
+		SampleLimit:   o.sampleLimit(),
+		SeriesRoom:    room,
+		ScrapeMemory:  partOfMemory(scrapeShare),
+		NameMemory:    partOfMemory(namesShare),
+		Owner:         discovery.Owner,
+	}
+}
+
+func (o *options) discovery(file configfile.File, events record.EventRecorder, registry prometheus.Registerer, logger *slog.Logger) discovery.Options {
+	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
+	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
+	if o.shard.Index > 0 {
+		events = nil // those on monitors are the same in all shards
+	}
+	return discovery.Options{
+		Logger:                   logger.With("component", "discovery"),
+		ScrapeInterval:           o.scrapeInterval,
+		ScrapeTimeout:            o.scrapeTimeout,
+		ServiceMonitors:          file.ServiceMonitors,
+		PodMonitors:              file.PodMonitors,
+		MonitorSelector:          monitorSelector,
+		MonitorNamespaceSelector: monitorNamespaceSelector,
+		FileAccess:               o.monitorFileAccess,
+		Enforcement:              o.enforcement(),
+		IgnoreNamespaceSelectors: o.ignoreNamespaceSelectors,
+		Events:                   events,
+		Registerer:               registry,
+		Annotations:              o.scrapeAnnotations,
+		MonitorTargetLimit:       o.monitorTargetLimit,
+		NamespaceTargetLimit:     o.namespaceTargetLimit,
+		Shard:                    o.shard,
+	}
 }
 
 func (o *options) enforcement() monitors.Enforcement {

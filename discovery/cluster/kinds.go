@@ -28,11 +28,13 @@ type kind struct {
 	targets   bool // a change may change targets
 }
 
-// indispensable reports whether no targets can be known without a kind.
-func indispensable(resource string) bool {
+// indispensable reports whether no targets can be known without a kind, or no values.
+func (s *Source) indispensable(resource string) bool {
 	switch resource {
-	case "namespaces", "pods", "services", "endpointslices":
+	case "namespaces", "pods", "services":
 		return true
+	case "endpointslices":
+		return s.scrapes
 	}
 	return false
 }

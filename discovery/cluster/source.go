@@ -26,6 +26,9 @@ type Options struct {
 	// CRDPoll is how often to look whether the CRDs of the monitors are there.
 	// Zero or negative means DefaultCRDPoll.
 	CRDPoll time.Duration
+	// NoMonitors leaves out ServiceMonitors, PodMonitors and what they refer to: nothing is scraped. Then a forbidden
+	// list of EndpointSlices is not waited for either.
+	NoMonitors bool
 	// Registerer has promlet_discovery_request_errors_total while Run runs. Nil: it is
 	// not exported.
 	Registerer prometheus.Registerer
@@ -35,6 +38,7 @@ type Options struct {
 type Source struct {
 	clients  Clients
 	crdPoll  time.Duration
+	scrapes  bool // monitors count
 	problems *objects.Problems
 
 	registerer    prometheus.Registerer // nil for none
@@ -71,6 +75,7 @@ func New(clients Clients, opts Options) *Source {
 	return &Source{
 		clients:  clients,
 		crdPoll:  opts.CRDPoll,
+		scrapes:  !opts.NoMonitors,
 		problems: objects.NewProblems(logger, "trouble with the API server"),
 		state:    map[string]kindState{},
 
@@ -115,6 +120,14 @@ func (s *Source) Run(ctx context.Context, store *objects.Store, changed func()) 
 		}
 		wg.Go(func() { <-watching.done })
 	}
+	if !s.scrapes {
+		s.mtx.Lock()
+		s.crds = true
+		s.mtx.Unlock()
+		s.updateSynced(changed)
+		<-ctx.Done()
+		return nil
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.followCRDs(ctx, store, changed) })
 	group.Go(func() error { return s.followReferences(ctx, store, changed) })
@@ -147,7 +160,7 @@ func (s *Source) updateSynced(changed func()) {
 	before := s.synced
 	settled := true
 	for name, state := range s.state {
-		settled = settled && (state == listed || state == refused && !indispensable(name))
+		settled = settled && (state == listed || state == refused && !s.indispensable(name))
 	}
 	s.synced = s.synced || s.crds && settled
 	after := s.synced

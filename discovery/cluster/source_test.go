@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
 	"github.com/promlet/promlet/discovery"
@@ -140,6 +141,26 @@ func TestWithoutPermission(t *testing.T) {
 		require.Empty(t, src.Problems())
 		require.Equal(t, 1, log.Count(`level=WARN msg="trouble with the API server" problem="list pods"`))
 		require.Equal(t, 1, log.Count(`level=INFO msg="trouble with the API server is over" problem="list pods"`))
+	})
+	t.Run("without monitors neither their CRDs nor EndpointSlices are", func(t *testing.T) {
+		c := newFakeCluster(t, samples.Web, samples.WebMonitor())
+		c.setCRDs("servicemonitors")
+		c.setCRDError(errors.New("etcd is away"))
+		refuse(&c.kube.Fake, "list", "endpointslices")
+		store := objects.NewStore()
+		src := New(c.clients(), Options{NoMonitors: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- src.Run(ctx, store, func() {}) }()
+		runtest.Eventually(t, src.HasSynced)
+		require.Equal(t, []string{"list endpointslices: endpointslices is forbidden: no RBAC rule"}, src.Problems())
+		pods, ok := store.Lister(corev1.Resource("pods"))
+		require.True(t, ok)
+		found, err := pods.List(labels.Everything())
+		require.NoError(t, err)
+		require.NotEmpty(t, found)
+		cancel()
+		require.NoError(t, <-done)
 	})
 	t.Run("the others are not", func(t *testing.T) {
 		c := newFakeCluster(t, samples.Web, samples.WebMonitor(), samples.PodMonitor(`{selector: {}, podMetricsEndpoints: []}`))

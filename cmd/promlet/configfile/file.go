@@ -33,6 +33,10 @@ type File struct {
 	// ExternalLabels are added to all series that RemoteWrite sends and that do not have them, as those of Prometheus's
 	// global section.
 	ExternalLabels map[string]string `json:"externalLabels,omitempty"`
+	// Query is a Prometheus, Thanos, Mimir or VictoriaMetrics that answers questions, as --prometheus-url names one: its
+	// url, and beside it what Prometheus's own configuration has for HTTP clients, such as basic_auth, authorization,
+	// tls_config, http_headers and proxy_url. A change is applied at once, except that it comes or goes.
+	Query *Query `json:"query,omitempty"`
 
 	withDefaults bool // the default rules come before Rules
 }

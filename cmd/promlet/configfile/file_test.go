@@ -55,6 +55,11 @@ serviceMonitors:
 	f("remoteWrite: [{url: 'http://a'}, {url: 'http://b', urll: x}]", "remoteWrite[1]: field urll not found")
 	f("externalLabels: {a: [b]}", "externalLabels")
 	f("rules: {", "line 1")
+	f("query: {url: 'http://a', basic_auth: {usernme: x}, tls_confg: {}}", `unknown field "query.basic_auth.usernme"`)
+	f("query: {url: 'http://a', tls_confg: {}}", `unknown field "query.tls_confg"`)
+	f("query: {}", "query.url: give the engine's URL, such as http://prometheus.monitoring.svc:9090")
+	f("query: {url: 'http://a', bearer_token: x, basic_auth: {username: x}}", "query: at most one of basic_auth, oauth2, bearer_token")
+	f("query: {url: [a]}", "query: cannot unmarshal")
 	_, _, err = Load(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml: no such file or directory")
 }

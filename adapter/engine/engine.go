@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// Defaults of Options.
+const (
+	// DefaultRelistInterval is prometheus-adapter's.
+	DefaultRelistInterval = 10 * time.Minute
+	// DefaultMaxConcurrency bounds the queries that an engine gets at the same time: as many as promlet's own
+	// evaluates.
+	DefaultMaxConcurrency = tsdb.DefaultMaxConcurrency
+)
+
+// Options of an Engine.
+type Options struct {
+	// Connection says how to reach the engine. Required.
+	Connection Connection
+	// Timeout bounds each request. 0 is tsdb.DefaultQueryTimeout.
+	Timeout time.Duration
+	// MaxConcurrency is how many queries are asked at the same time. 0 is DefaultMaxConcurrency.
+	MaxConcurrency int
+	// RelistInterval is the time between two lists of series. 0 is DefaultRelistInterval.
+	RelistInterval time.Duration
+	// MaxAge is how far back series are listed. 0 is RelistInterval.
+	MaxAge time.Duration
+	// Logger; nil is silent.
+	Logger *slog.Logger
+	// Registerer receives promlet_engine_*, for good. Nil: they are not exported.
+	Registerer prometheus.Registerer
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = tsdb.DefaultQueryTimeout
+	}
+	if o.MaxConcurrency <= 0 {
+		o.MaxConcurrency = DefaultMaxConcurrency
+	}
+	if o.RelistInterval <= 0 {
+		o.RelistInterval = DefaultRelistInterval
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = o.RelistInterval
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Engine is a Prometheus-compatible engine.
+type Engine struct {
+	opts    Options
+	metrics *metrics
+	series  *series
+
+	link    atomic.Pointer[link]
+	flights singleflight.Group
+	slots   chan struct{} // holds one for each query that is being asked
+
+	closing context.Context // ends when Close begins
+	cancel  context.CancelFunc
+	once    sync.Once
+	mu      sync.Mutex // guards closed, and that nothing is added to asking after
+	closed  bool
+	asking  sync.WaitGroup // requests under way
+}
+
+// link is a connection in use. It is replaced as a whole.
+type link struct {
+	name    string // the URL without credentials
+	api     v1.API
+	client  *http.Client
+	breaker *breaker
+}
+
+// New returns an Engine. It connects when it is first asked.
+func New(opts Options) (*Engine, error) {
+	opts = opts.withDefaults()
+	e := &Engine{opts: opts, metrics: newMetrics(), slots: make(chan struct{}, opts.MaxConcurrency)}
+	e.series = newSeries(e)
+	e.closing, e.cancel = context.WithCancel(context.Background())
+	if err := e.Connect(opts.Connection); err != nil {
+		e.cancel()
+		return nil, err
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(e.metrics.all); err != nil {
+			e.cancel()
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// Connect reaches the engine in another way from now on. After an error the connection stays as it is.
+func (e *Engine) Connect(c Connection) error {
+	next, err := newLink(c, e.metrics, e.opts.Now)
+	if err != nil {
+		return err
+	}
+	if last := e.link.Swap(next); last != nil {
+		last.client.CloseIdleConnections()
+		e.series.wake()
+	}
+	return nil
+}
+
+// Name returns the engine's URL, without credentials.
+func (e *Engine) Name() string { return e.link.Load().name }
+
+// Close ends what is being asked, and waits for it. Nil has nothing to end.
+func (e *Engine) Close() error {
+	if e == nil {
+		return nil
+	}
+	e.once.Do(func() {
+		e.mu.Lock()
+		e.closed = true
+		e.mu.Unlock()
+		e.cancel()
+		e.asking.Wait()
+		e.link.Load().client.CloseIdleConnections()
+	})
+	return nil
+}
+
+// errClosed is why an Engine no longer asks.
+var errClosed = errors.New("promlet is stopping")
+
+// begin notes that a request begins; done ends it.
+func (e *Engine) begin() (done func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, errClosed
+	}
+	e.asking.Add(1)
+	return e.asking.Done, nil
+}
+
+// ask runs one request with the engine's timeout, unless the engine is left alone now.
+func (e *Engine) ask(ctx context.Context, request func(context.Context, v1.API) error) error {
+	done, err := e.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	l := e.link.Load()
+	if err := l.breaker.allow(); err != nil {
+		return &Error{Engine: l.name, Reason: err.Error(), Unavailable: true}
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
+	defer cancel()
+	defer context.AfterFunc(e.closing, cancel)()
+	err = request(ctx, l.api)
+	failed := newError(l.name, err, e.opts.Timeout)
+	switch {
+	case err == nil:
+		if was, reason := l.breaker.succeeded(); was {
+			e.opts.Logger.Info("the engine answers again", "engine", l.name, "was", reason)
+		}
+		return nil
+	case errors.Is(err, context.Canceled): // nobody waits any more: that says nothing of the engine
+		l.breaker.undecided()
+	default:
+		if l.breaker.failed(failed) {
+			e.opts.Logger.Warn("the engine does not answer", "engine", l.name, "reason", failed.Reason, "err", failed.detail)
+		} else {
+			e.opts.Logger.Debug("a request failed", "engine", l.name, "reason", failed.Reason, "err", failed.detail)
+		}
+	}
+	return failed
+}
+
+// Problems returns a line for each thing that keeps the engine from answering, none when all is well.
+func (e *Engine) Problems() []string {
+	var problems []string
+	name := e.Name()
+	if reason := e.link.Load().breaker.reason(); reason != "" {
+		problems = append(problems, fmt.Sprintf("queries: %s does not answer: %s", name, reason))
+	}
+	if problem := e.series.problem(); problem != "" {
+		problems = append(problems, fmt.Sprintf("queries: %s", problem))
+	}
+	return problems
+}

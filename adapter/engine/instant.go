@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+const (
+	// maxWarnings and maxWarning bound what of the engine's warnings is shown.
+	maxWarnings = 5
+	maxWarning  = 300
+)
+
+// answer is the result of a query. It is shared: read only.
+type answer struct {
+	vector   tsdb.Vector
+	warnings []string
+}
+
+// Instant evaluates Expr at the time At of a query; the engine decides the rest, and calls the query's Warned for
+// each of its warnings. The results' time is that of the evaluation. Errors are wrapped with the expression: an
+// [*Error], tsdb.ErrNotVector or tsdb.ErrHistogram. The result is shared with others: read only.
+func (e *Engine) Instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
+	// One caller that gives up does not fail the others: a request has a time limit of its own.
+	shared := e.flights.DoChan(e.Name()+"\x00"+q.Expr, func() (any, error) {
+		done, err := e.begin()
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		return e.instant(context.WithoutCancel(ctx), q.Expr, q.At)
+	})
+	select {
+	case <-ctx.Done():
+		err := newError(e.Name(), ctx.Err(), e.opts.Timeout)
+		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr, maxDetail), err)
+	case result := <-shared:
+		if result.Err != nil {
+			return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr, maxDetail), result.Err)
+		}
+		got, _ := result.Val.(answer)
+		if q.Warned != nil {
+			for _, warning := range got.warnings {
+				q.Warned(warning)
+			}
+		}
+		return got.vector, nil
+	}
+}
+
+func (e *Engine) instant(ctx context.Context, expr string, at time.Time) (got answer, err error) {
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-e.closing.Done():
+		return answer{}, errClosed
+	case <-time.After(e.opts.Timeout):
+		return answer{}, &Error{Engine: e.Name(), Reason: fmt.Sprintf("%d other queries are being asked", cap(e.slots)), Unavailable: true}
+	}
+	var value model.Value
+	var warnings v1.Warnings
+	err = e.ask(ctx, func(ctx context.Context, api v1.API) (err error) {
+		value, warnings, err = api.Query(ctx, expr, at)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	got.warnings = bounded(warnings)
+	got.vector, err = vectorOf(value)
+	return got, err
+}
+
+// bounded returns the first warnings, shortened.
+func bounded(warnings v1.Warnings) (short []string) {
+	for _, warning := range warnings[:min(len(warnings), maxWarnings)] {
+		short = append(short, clip(warning, maxWarning))
+	}
+	return short
+}
+
+// vectorOf turns a result into one of tsdb.
+func vectorOf(value model.Value) (tsdb.Vector, error) {
+	switch value := value.(type) {
+	case *model.Scalar:
+		return tsdb.Vector{{Value: float64(value.Value), Last: value.Timestamp.Time()}}, nil
+	case model.Vector:
+		vector := make(tsdb.Vector, 0, len(value))
+		builder := labels.NewScratchBuilder(0)
+		for _, s := range value {
+			of := labelsOf(&builder, s.Metric)
+			if s.Histogram != nil {
+				return nil, fmt.Errorf("%s: %w", of, tsdb.ErrHistogram)
+			}
+			vector = append(vector, tsdb.Sample{Labels: of, Value: float64(s.Value), Last: s.Timestamp.Time()})
+		}
+		return vector, nil
+	case nil:
+		return nil, errors.New(malformed)
+	default:
+		return nil, fmt.Errorf("%w but a %s", tsdb.ErrNotVector, value.Type())
+	}
+}
+
+func labelsOf(b *labels.ScratchBuilder, metric model.Metric) labels.Labels {
+	b.Reset()
+	for name, value := range metric {
+		b.Add(string(name), string(value))
+	}
+	b.Sort()
+	return b.Labels()
+}

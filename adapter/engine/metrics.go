@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// metrics count what an Engine is asked. They exist without a registerer as well.
+type metrics struct {
+	all      *prometheus.Registry
+	requests *prometheus.CounterVec
+	took     prometheus.Histogram // seconds
+	listed   prometheus.Gauge
+	names    prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	all := prometheus.NewRegistry()
+	with := promauto.With(all)
+	return &metrics{
+		all: all,
+		requests: with.NewCounterVec(prometheus.CounterOpts{
+			Name: "promlet_engine_requests_total",
+			Help: "Requests to the engine of --prometheus-url, by the HTTP code of the answer, or error where there was none.",
+		}, []string{"code"}),
+		took: with.NewHistogram(prometheus.HistogramOpts{
+			Name:    "promlet_engine_request_duration_seconds",
+			Help:    "How long requests to the engine of --prometheus-url took until the answer began.",
+			Buckets: []float64{.002, .01, .05, .25, 1, 5, 10},
+		}),
+		listed: with.NewGauge(prometheus.GaugeOpts{
+			Name: "promlet_engine_last_relist_success_timestamp_seconds",
+			Help: "Timestamp of the last complete list of the engine's series, 0 before the first.",
+		}),
+		names: with.NewGauge(prometheus.GaugeOpts{
+			Name: "promlet_engine_series_names",
+			Help: "Names of series of the engine that rules make metrics of, as of the last list.",
+		}),
+	}
+}
+
+func (m *metrics) asked(start time.Time, code string) {
+	m.requests.WithLabelValues(code).Inc()
+	m.took.Observe(time.Since(start).Seconds())
+}
