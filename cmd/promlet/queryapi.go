@@ -28,7 +28,7 @@ func (a *app) queryAPI() (*httpapi.API, error) {
 	})
 }
 
-// queries returns what the API port serves of the API. Without a cluster it is nil: the API port authenticates nobody
+// queries returns what the API port serves of the API, nil if nothing is stored, and without a cluster: the API port authenticates nobody
 // then, and the web port has the whole API.
 func (a *app) queries(api *httpapi.API) http.Handler {
 	if a.cluster == nil || !a.opts.scrape {

@@ -36,7 +36,7 @@ func TestRemoteWrite(t *testing.T) {
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
 externalLabels: {replica: a}
 remoteWrite:
-- name: engine
+- name: receiver
   url: %q
   queue_config: {batch_send_deadline: 200ms, max_backoff: 500ms}
 `, receiver.url+"/api/v1/write"), 0o600))
@@ -57,7 +57,7 @@ remoteWrite:
 	time.Sleep(3 * time.Second)
 	_, metrics, err := p.get(p.web + "/metrics")
 	require.NoError(t, err)
-	require.Contains(t, string(metrics), `prometheus_remote_storage_samples_pending{remote_name="engine"`)
+	require.Contains(t, string(metrics), `prometheus_remote_storage_samples_pending{remote_name="receiver"`)
 	receiver.refusing.Store(true)
 	require.Eventually(t, func() bool {
 		_, page, err := p.get(p.web + "/")
@@ -80,11 +80,11 @@ remoteWrite:
 	require.Greater(t, scrapes, 15, "samples of a series")
 }
 
-// eventuallySent waits until the engine has samples of the last moments.
-func (p *process) eventuallySent(engine string) {
+// eventuallySent waits until the receiver has samples of the last moments.
+func (p *process) eventuallySent(receiver string) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
-		_, body, err := p.get(engine + "/api/v1/query?query=" + url.QueryEscape("time() - min(timestamp(up)) < 3"))
+		_, body, err := p.get(receiver + "/api/v1/query?query=" + url.QueryEscape("time() - min(timestamp(up)) < 3"))
 		return err == nil && strings.Contains(string(body), `"value"`)
 	}, patience, 200*time.Millisecond, "%s", p.log)
 }
@@ -103,8 +103,8 @@ func countingTarget(t *testing.T, n int) string {
 	return server.Listener.Addr().String()
 }
 
-// engine is a real Prometheus that is stopped and started behind one URL.
-type engine struct {
+// receiver is a real Prometheus that is stopped and started behind one URL.
+type receiver struct {
 	t           *testing.T
 	binary, dir string
 	config      string
@@ -114,9 +114,9 @@ type engine struct {
 	end         func()
 }
 
-func startReceiver(t *testing.T, binary string) *engine {
+func startReceiver(t *testing.T, binary string) *receiver {
 	t.Helper()
-	e := &engine{t: t, binary: binary, dir: t.TempDir(), config: filepath.Join(t.TempDir(), "prometheus.yml")}
+	e := &receiver{t: t, binary: binary, dir: t.TempDir(), config: filepath.Join(t.TempDir(), "prometheus.yml")}
 	require.NoError(t, os.WriteFile(e.config, nil, 0o600))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if proxy := e.behind.Load(); proxy != nil {
@@ -136,7 +136,7 @@ func startReceiver(t *testing.T, binary string) *engine {
 	return e
 }
 
-func (e *engine) start() {
+func (e *receiver) start() {
 	e.t.Helper()
 	address, end, err := prometheusbinary.Start(e.t.Context(), e.binary, e.config, e.dir, "--web.enable-remote-write-receiver")
 	require.NoError(e.t, err)
@@ -147,7 +147,7 @@ func (e *engine) start() {
 }
 
 // stop kills it.
-func (e *engine) stop() {
+func (e *receiver) stop() {
 	if e.behind.Swap(nil) != nil {
 		e.end()
 	}
