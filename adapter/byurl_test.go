@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 // testEngine is an engine that tests write series to, and ask.
 type testEngine struct {
 	url, write string // the second takes remote writes
+	flush      string // makes what was written visible; empty where it is at once
 	stop       func()
 	next       time.Time // the start of the next case's series
 }
@@ -47,9 +49,22 @@ func startPrometheus(t *testing.T) *testEngine {
 	return &testEngine{url: url, write: url + "/api/v1/write", stop: stop, next: time.Now().Truncate(time.Minute).Add(-100 * caseGap)}
 }
 
+// startVictoriaMetrics starts a real VictoriaMetrics without samples. By default it does not answer with those of the
+// last half minute.
+func startVictoriaMetrics(t *testing.T) *testEngine {
+	t.Helper()
+	binary, err := upstream.BuildVictoriaMetrics(t.Context(), "../bench/victoriametrics")
+	require.NoError(t, err)
+	url, stop, err := upstream.StartVictoriaMetrics(t.Context(), binary, t.TempDir(), "-search.latencyOffset=0s", "-search.disableCache")
+	require.NoError(t, err)
+	stop = sync.OnceFunc(stop)
+	t.Cleanup(stop)
+	return &testEngine{url: url, write: url + "/api/v1/write", flush: url + "/internal/force_flush", stop: stop, next: time.Now().Truncate(time.Minute).Add(-100 * caseGap)}
+}
+
 // The rule files' questions have the same answers when a real engine has the series.
 func TestRuleFilesByURL(t *testing.T) {
-	for name, start := range map[string]func(*testing.T) *testEngine{"Prometheus": startPrometheus} {
+	for name, start := range map[string]func(*testing.T) *testEngine{"Prometheus": startPrometheus, "VictoriaMetrics": startVictoriaMetrics} {
 		t.Run(name, func(t *testing.T) { ruleFiles{t: t, engine: start(t)}.all() })
 	}
 }
@@ -102,15 +117,23 @@ func (f *fixture) send(descriptions ...string) {
 	require.NoError(f.t, err)
 	require.NoError(f.t, answer.Body.Close())
 	require.Equal(f.t, http.StatusNoContent, answer.StatusCode)
+	if f.remote.flush != "" {
+		answer, err := http.Post(f.remote.flush, "", http.NoBody)
+		require.NoError(f.t, err)
+		require.NoError(f.t, answer.Body.Close())
+	}
 	require.NoError(f.t, f.engine.Relist(f.t.Context()))
 }
+
+// nameLabel is the series name among a result's labels: VictoriaMetrics keeps it in results of max_over_time and others.
+var nameLabel = regexp.MustCompile(`__name__="[^"]*", `)
 
 // requireSameValues compares answers: the same objects, with the same windows, and values that differ by a milli-unit at
 // most.
 func requireSameValues(t testing.TB, want, got, question string) {
 	t.Helper()
 	names := func(answer string) (names []string, values []resource.Quantity) {
-		for _, item := range strings.Fields(answer) {
+		for _, item := range strings.Fields(nameLabel.ReplaceAllString(answer, "")) {
 			at := strings.LastIndex(item, "=")
 			value, window, ok := strings.Cut(item[at+1:], "@")
 			quantity, err := resource.ParseQuantity(value)

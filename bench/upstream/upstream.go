@@ -1,5 +1,5 @@
-// Package upstream builds a real Prometheus to compare with, of the version in bench/prometheus, and runs it. Tests
-// use it; promlet does not.
+// Package upstream builds real engines to compare with, and runs them: the Prometheus of bench/prometheus and the
+// VictoriaMetrics of bench/victoriametrics. Tests use it; promlet does not.
 package upstream
 
 import (
@@ -34,7 +34,11 @@ func Build(ctx context.Context, module string) (Binaries, error) {
 // compile builds without the assets of Prometheus's web pages, which are not in its module.
 func compile(ctx context.Context, module, dir string) error {
 	const commands = "github.com/prometheus/prometheus/cmd/"
-	cmd := exec.CommandContext(ctx, "go", "-C", module, "build", "-ldflags", "-s -w", "-o", dir+string(filepath.Separator), commands+"prometheus", commands+"promtool")
+	return goBuild(ctx, module, dir, commands+"prometheus", commands+"promtool")
+}
+
+func goBuild(ctx context.Context, module, dir string, programs ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"-C", module, "build", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
@@ -42,15 +46,21 @@ func compile(ctx context.Context, module, dir string) error {
 	return nil
 }
 
-// startTime is how long a Prometheus may take to be ready.
-const startTime = time.Minute
-
 // Start runs a Prometheus with a configuration file, a data directory and more flags, and returns its URL once it is
 // ready. It listens on loopback, at a port of its choice. stop ends it.
 func Start(ctx context.Context, binary, config, dir string, flags ...string) (url string, stop func(), err error) {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, append([]string{
+	return start(ctx, regexp.MustCompile(`Listening on.* address=(\S+)`), "/-/ready", binary, append([]string{
 		"--config.file=" + config, "--storage.tsdb.path=" + dir, "--web.listen-address=127.0.0.1:0",
 	}, flags...)...)
+}
+
+// startTime is how long a program may take to be ready.
+const startTime = time.Minute
+
+// start runs a program that logs its address, and returns its URL once a path of it answers.
+func start(ctx context.Context, listening *regexp.Regexp, ready, binary string, flags ...string) (url string, stop func(), err error) {
+	name := filepath.Base(binary)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, flags...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return "", nil, err
@@ -61,7 +71,6 @@ func Start(ctx context.Context, binary, config, dir string, flags ...string) (ur
 	address, read := make(chan string, 1), make(chan struct{})
 	go func() {
 		defer close(read)
-		listening := regexp.MustCompile(`Listening on.* address=(\S+)`)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			if m := listening.FindStringSubmatch(lines.Text()); m != nil && len(address) == 0 {
 				address <- "http://" + m[1]
@@ -77,17 +86,17 @@ func Start(ctx context.Context, binary, config, dir string, flags ...string) (ur
 	case url = <-address:
 	case <-time.After(startTime):
 		stop()
-		return "", nil, errors.New("start Prometheus: it does not listen")
+		return "", nil, fmt.Errorf("start %s: it does not listen", name)
 	}
-	if err := waitReady(ctx, url); err != nil {
+	if err := waitReady(ctx, url+ready); err != nil {
 		stop()
-		return "", nil, err
+		return "", nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return url, stop, nil
 }
 
 func waitReady(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/-/ready", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -100,5 +109,5 @@ func waitReady(ctx context.Context, url string) error {
 			return nil
 		}
 	}
-	return errors.New("start Prometheus: it does not get ready")
+	return errors.New("it does not get ready")
 }
