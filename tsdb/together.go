@@ -28,6 +28,7 @@ const (
 // member is a target that is part of a sum.
 type member struct {
 	alive, failing bool
+	ended          int64 // when it left, if it is not alive
 	old            bool  // one of its series is older than the window
 	joined         int64 // first sample, where none is older than the window
 }
@@ -113,7 +114,11 @@ func (v *view) join(sums map[uint64]*sum, sel *selection, s *seriesIn) {
 	if s.state == left && s.target.Ended.IsZero() {
 		in.changed(v.at, sel)
 	}
-	m.alive = m.alive || s.state != left
+	if s.state == left {
+		m.ended = max(m.ended, v.ended(s))
+	} else {
+		m.alive = true
+	}
 	m.failing = m.failing || !s.target.FailingSince.IsZero()
 	switch first := v.samples[s.from].t; {
 	case s.isOld(sel) || v.appeared(sel, s):
@@ -171,8 +176,8 @@ func (v *view) choose(s *sum) {
 	}
 }
 
-// readTwice reports whether all targets of a sum were read twice in [begin, end). If that is before scraping began, or
-// begins before, it takes all that there are now.
+// readTwice reports whether all targets of a sum that were there in [begin, end), to its end, were read twice in it. If
+// that is before scraping began, or begins before, it takes all that there are now.
 func (v *view) readTwice(s *sum, begin, end int64) bool {
 	twice := make(map[uint64]bool, len(s.members))
 	for _, one := range s.series {
@@ -183,7 +188,8 @@ func (v *view) readTwice(s *sum, begin, end int64) bool {
 	}
 	for id, m := range s.members {
 		there := m.old || m.joined < max(begin, s.first)+joinSlack || begin < s.begun
-		if there && m.alive && !m.failing && !twice[id] {
+		stayed := m.alive || m.ended >= end
+		if there && stayed && !m.failing && !twice[id] {
 			return false
 		}
 	}
