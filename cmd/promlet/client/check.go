@@ -62,9 +62,9 @@ func (o *checkOptions) flags() cliflag.NamedFlagSets {
 	flags := sets.FlagSet("check")
 	flags.BoolVar(&o.strict, "strict", false, "Exit with status 1 if there are warnings.")
 	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
-	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "As of promlet serve.")
-	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", defaultScrapeInterval, "As of promlet serve. Rules whose windows are too short for it are warned of.")
-	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "As of promlet serve. Rules that look back further are warned of.")
+	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "The flag of promlet serve.")
+	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", defaultScrapeInterval, "The flag of promlet serve. Warnings name rules whose windows are too short for it.")
+	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "The flag of promlet serve. Warnings name rules that look back further.")
 	return sets
 }
 

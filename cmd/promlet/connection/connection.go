@@ -29,17 +29,17 @@ type Flags struct {
 
 // AddTo adds the flags to a set.
 func (f *Flags) AddTo(set *pflag.FlagSet) {
-	set.StringVar(&f.URL, "prometheus-url", "", "URL of a Prometheus, Thanos, Mimir or VictoriaMetrics that answers questions, without /api/v1. Then promlet scrapes nothing, unless --scrape is given. See also query in --config.")
-	set.BoolVar(&f.AuthInCluster, "prometheus-auth-incluster", false, "Use the Pod's ServiceAccount for --prometheus-url: its token, and the cluster's CA.")
-	set.StringVar(&f.AuthConfig, "prometheus-auth-config", "", "Path to a kubeconfig file whose credentials and CA are used for --prometheus-url.")
-	set.StringVar(&f.CAFile, "prometheus-ca-file", "", "Path to the CA certificates for --prometheus-url. Read again when they change, as all files of these flags.")
+	set.StringVar(&f.URL, "prometheus-url", "", "URL of a Prometheus, Thanos, Mimir or VictoriaMetrics to query, without /api/v1. promlet then scrapes nothing unless --scrape is given. See also query in --config.")
+	set.BoolVar(&f.AuthInCluster, "prometheus-auth-incluster", false, "Use the Pod's ServiceAccount for --prometheus-url: its token, and the cluster's CA. Ignored with --prometheus-ca-file.")
+	set.StringVar(&f.AuthConfig, "prometheus-auth-config", "", "Path to a kubeconfig file with the credentials and the CA for --prometheus-url. Read once. Ignored with --prometheus-ca-file.")
+	set.StringVar(&f.CAFile, "prometheus-ca-file", "", "Path to the CA certificates for --prometheus-url. Read again when they change, like the client certificate, its key and the token.")
 	set.StringVar(&f.CertFile, "prometheus-client-tls-cert-file", "", "Path to the client certificate for --prometheus-url.")
-	set.StringVar(&f.KeyFile, "prometheus-client-tls-key-file", "", "Path to the client certificate's key for --prometheus-url.")
+	set.StringVar(&f.KeyFile, "prometheus-client-tls-key-file", "", "Path to the key of the client certificate for --prometheus-url.")
 	set.StringVar(&f.TokenFile, "prometheus-token-file", "", "Path to a bearer token for --prometheus-url.")
 	set.StringArrayVar(&f.Headers, "prometheus-header", nil, "Header of requests to --prometheus-url, such as X-Scope-OrgID=tenant. May be given several times.")
 	set.StringVar(&f.Verb, "prometheus-verb", http.MethodGet, "HTTP verb of queries to --prometheus-url. One of GET, POST. POST allows longer queries.")
-	set.DurationVar(&f.RelistInterval, "metrics-relist-interval", engine.DefaultRelistInterval, "Time between two lists of the series of --prometheus-url. A new metric is known after that long.")
-	set.DurationVar(&f.MaxAge, "metrics-max-age", 0, "How far back the series of --prometheus-url are listed. 0: as --metrics-relist-interval.")
+	set.DurationVar(&f.RelistInterval, "metrics-relist-interval", engine.DefaultRelistInterval, "Time between two lists of the series of --prometheus-url. A new metric is served after that time at most.")
+	set.DurationVar(&f.MaxAge, "metrics-max-age", 0, "How far back the series of --prometheus-url are listed. 0: the same as --metrics-relist-interval.")
 }
 
 // Validate reports all mistakes at once, and fills in values that depend on other flags.
