@@ -229,7 +229,7 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error
 	}
 	of := s.hpa.Spec.ScaleTargetRef
 	if s.atZero() {
-		return fmt.Errorf("%s/%s has no pods, and a metric of its own pods cannot wake it: scale on an Object or External metric, such as the length of a queue, as well", of.Kind, of.Name)
+		return fmt.Errorf("%s/%s has no pods, so a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue", of.Kind, of.Name)
 	}
 	return fmt.Errorf("no pod that has started is owned by %s %s", of.Kind, of.Name)
 }

@@ -64,13 +64,13 @@ func newLink(c Connection, m *metrics, now func() time.Time) (*link, error) {
 	client := &http.Client{Transport: c.Transport}
 	if c.Transport == nil {
 		if client, err = config.NewClientFromConfig(c.HTTP, "engine", config.WithUserAgent(c.UserAgent)); err != nil {
-			return nil, fmt.Errorf("make a client of the engine: %w", err)
+			return nil, fmt.Errorf("make a client for the engine: %w", err)
 		}
 	}
 	client.Transport = &transport{next: client.Transport, metrics: m}
 	caller, err := api.NewClient(api.Config{Address: c.URL, Client: client})
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the engine: %w", err)
+		return nil, fmt.Errorf("make a client for the engine: %w", err)
 	}
 	if c.Verb == http.MethodGet {
 		caller = getter{caller}

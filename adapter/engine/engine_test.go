@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 	f(says(http.StatusOK, `{"status":"success","data":{"resultType":"`+secret+`","result":1}}`), false, malformed)
 	f(says(http.StatusOK, ""), false, malformed)
 	f(says(http.StatusNoContent, ""), false, malformed)
-	f(says(http.StatusOK, large), false, "its answer is too large: let the query give fewer results")
+	f(says(http.StatusOK, large), false, "its answer is too large: change the query to return fewer results")
 	f(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, "the connection ended early")
 	f(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")

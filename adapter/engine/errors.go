@@ -60,7 +60,7 @@ func newError(engine string, err error, timeout time.Duration) *Error {
 	var netErr net.Error
 	switch {
 	case errors.Is(err, errTooLarge):
-		e.Reason = "its answer is too large: let the query give fewer results"
+		e.Reason = "its answer is too large: change the query to return fewer results"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		e.Reason, e.slow, e.Unavailable = fmt.Sprintf("no answer within %s", timeout), true, true
 	case errors.Is(err, context.Canceled):
@@ -75,7 +75,7 @@ func newError(engine string, err error, timeout time.Duration) *Error {
 	return e
 }
 
-const malformed = "its answer is not one of Prometheus's HTTP API"
+const malformed = "its answer is not in the format of Prometheus's HTTP API"
 
 // connectionFault says what kind of fault of the connection an error is, "" for none.
 func connectionFault(err error) string {

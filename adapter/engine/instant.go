@@ -63,7 +63,7 @@ func (e *Engine) instant(ctx context.Context, expr string, at time.Time) (got an
 	case <-e.closing.Done():
 		return answer{}, errClosed
 	case <-time.After(e.opts.Timeout):
-		return answer{}, &Error{Engine: e.Name(), Reason: fmt.Sprintf("%d other queries are being asked", cap(e.slots)), Unavailable: true}
+		return answer{}, &Error{Engine: e.Name(), Reason: fmt.Sprintf("%d other queries are under way", cap(e.slots)), Unavailable: true}
 	}
 	var value model.Value
 	var warnings v1.Warnings

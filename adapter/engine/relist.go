@@ -238,7 +238,7 @@ func (r *relister) readTypes(ctx context.Context) {
 		return err
 	})
 	if err != nil {
-		r.engine.opts.Logger.Debug("the engine does not tell types of metrics", "engine", r.engine.Name(), "err", err)
+		r.engine.opts.Logger.Debug("could not read the types of the engine's metrics", "engine", r.engine.Name(), "err", err)
 		return
 	}
 	r.types = make(map[string]model.MetricType, len(found))

@@ -68,9 +68,9 @@ func (s *series) problem() string {
 	case s.failing == "":
 		return ""
 	case s.listed == nil:
-		return "no series are known: they could not be listed: " + s.failing
+		return "no series are known, because listing failed: " + s.failing
 	default:
-		return fmt.Sprintf("the list of series is of %s: they could not be listed since %s: %s",
+		return fmt.Sprintf("the list of series is from %s; listing has failed since %s: %s",
 			s.listed.at.UTC().Format(time.TimeOnly), s.failedAt.UTC().Format(time.TimeOnly), s.failing)
 	}
 }

@@ -182,7 +182,7 @@ func TestListThatFails(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b", "c"}, names)
 	require.Len(t, e.Problems(), 1)
-	require.Contains(t, e.Problems()[0], `queries: the list of series is of 00:00:00: they could not be listed since 00:00:00: seriesQuery {job!=""}: `)
+	require.Contains(t, e.Problems()[0], `queries: the list of series is from 00:00:00; listing has failed since 00:00:00: seriesQuery {job!=""}: `)
 	f.set(func() { f.broken = nil })
 	require.NoError(t, e.Relist(t.Context()))
 
@@ -205,7 +205,7 @@ func TestListThatFails(t *testing.T) {
 	changed := compiled(t, `c`)
 	e.SetRules(changed)
 	_, err = e.LabelNames(t.Context(), catalog.Mapping{Rule: changed[0], Series: "c"})
-	require.ErrorContains(t, err, "they could not be listed since")
+	require.ErrorContains(t, err, "listing has failed since")
 }
 
 // Run lists at once, when the rules change and after a failure.

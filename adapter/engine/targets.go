@@ -28,7 +28,7 @@ func (e *Engine) Targets(ctx context.Context, namespace string, pods []string) (
 		return err
 	})
 	if err != nil {
-		e.opts.Logger.Debug("the engine does not tell its targets", "engine", e.Name(), "err", err)
+		e.opts.Logger.Debug("could not list the engine's targets", "engine", e.Name(), "err", err)
 		return nil
 	}
 	builder := labels.NewScratchBuilder(0)

@@ -126,7 +126,7 @@ func (c *chain) queried(q *values.TracedQuery) {
 		c.note(LinkQuery, "%s fails", expr)
 		return
 	}
-	c.ok(LinkQuery, "%s gives %d %s, says %s", expr, q.Results, plural(q.Results, "result", "results"), q.Of.Engine())
+	c.ok(LinkQuery, "%s returns %d %s from %s", expr, q.Results, plural(q.Results, "result", "results"), q.Of.Engine())
 	for _, warning := range q.Warnings {
 		c.note(LinkQuery, "warning: %s", warning)
 	}
@@ -193,7 +193,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 			return
 		}
 		if own == 0 {
-			c.broken(LinkSeries, "of the %d series of %s that %s has%s none names %s by its label %s", all, m.Series, v.Engine(), values.InNamespace(c.req.Within()), names, of.Name)
+			c.broken(LinkSeries, "%s has %d series of %s%s, but none names %s in its label %s", v.Engine(), all, m.Series, values.InNamespace(c.req.Within()), names, of.Name)
 			return
 		}
 		all = own
@@ -201,10 +201,10 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	if taken, ok := counted(c.req.Matchers...); !ok {
 		return
 	} else if taken == 0 {
-		c.broken(LinkSeries, "of its %d series of %s none matches the metric selector", all, m.Series)
+		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", all, m.Series)
 		return
 	}
-	c.ok(LinkSeries, "%s has %d of %s for it", v.Engine(), all, m.Series)
+	c.ok(LinkSeries, "%s has %d series of %s for it", v.Engine(), all, m.Series)
 	needs := ""
 	if m.Rule.Window > 0 {
 		needs = fmt.Sprintf(": a rate needs two samples within its range, the longest of which is %s", model.Duration(m.Rule.Window))

@@ -175,7 +175,7 @@ func (c *chain) samples(found storedSeries) {
 	age := now.Sub(found.newest)
 	switch {
 	case found.matched == 0:
-		c.broken(LinkSeries, "of its %d series of %s none matches the metric selector", found.series, name)
+		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", found.series, name)
 	case found.newest.IsZero():
 		c.broken(LinkSamples, "%s has no current sample for it", name)
 	case age > tsdb.FreshIntervals*found.interval:

@@ -64,7 +64,7 @@ func (c *Compiled) oddResources() (odd []string) {
 	if c.API == CustomAPI && c.template != nil {
 		const job = "job" // the label that scraping adds to every series
 		if k, ok := c.Kind(job); ok && c.kindOf[job].GroupResource != k.GroupResource {
-			odd = append(odd, fmt.Sprintf("resources.template %q: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: overrides in its place name just the labels you mean", c.Config.Resources.Template, k.GroupResource))
+			odd = append(odd, fmt.Sprintf("resources.template %q: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: use overrides in its place, with only the labels you mean", c.Config.Resources.Template, k.GroupResource))
 		}
 	}
 	return append(odd, oddBraces("resources.template", c.Config.Resources.Template)...)
@@ -76,7 +76,7 @@ func oddBraces(field, template string) []string {
 	if found == "" {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s: %s is taken as it is written: fields are between << and >>", field, found)}
+	return []string{fmt.Sprintf("%s: %s is not replaced: write fields between << and >>", field, found)}
 }
 
 var (
@@ -92,7 +92,7 @@ var (
 func (c *Compiled) oddName() (odd []string) {
 	as := c.Config.Name.As
 	if bare := bareGroup.FindStringSubmatch(as); bare != nil {
-		odd = append(odd, fmt.Sprintf("name.as %q: %s is taken as it is written: write $%s for the group", as, bare[1], bare[1]))
+		odd = append(odd, fmt.Sprintf("name.as %q: %s is not replaced: write $%s for the group", as, bare[1], bare[1]))
 	}
 	for _, found := range groupName.FindAllStringSubmatch(strings.ReplaceAll(as, "$$", ""), -1) {
 		name := found[1] + found[2]
@@ -118,7 +118,7 @@ func (c *Compiled) oddQuery() (odd []string) {
 	x, errX := c.Expand("placeholder", []Matcher{Equal("placeholder", "x")}, "placeholder")
 	y, errY := c.Expand("placeholder", []Matcher{Equal("placeholder", "y")}, "placeholder")
 	if errX == nil && errY == nil && x == y && !strings.Contains(c.Config.MetricsQuery, ".LabelValuesByName") {
-		odd = append(odd, "metricsQuery has no <<.LabelMatchers>>: it reads the same series, of all namespaces, whatever is asked for")
+		odd = append(odd, "metricsQuery has no <<.LabelMatchers>>, so every request reads the same series, of all namespaces: add it")
 	}
 	if c.API == ExternalAPI {
 		return append(odd, c.oddWithoutSelector()...)

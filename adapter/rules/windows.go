@@ -84,11 +84,11 @@ func (c *Compiled) described() string {
 func OddWindows(compiled []*Compiled, interval, retention time.Duration) []string {
 	return eachRule(compiled, func(c *Compiled) (odd []string) {
 		if c.Narrowest > 0 && c.Narrowest < windowIntervals*interval {
-			odd = append(odd, fmt.Sprintf("metricsQuery: [%s] is shorter than %d scrape intervals of %s: where fewer than two samples are inside, a rate also takes those before it",
+			odd = append(odd, fmt.Sprintf("metricsQuery: [%s] is shorter than %d scrape intervals of %s: with fewer than two samples in it, a rate also uses those before it",
 				model.Duration(c.Narrowest), windowIntervals, model.Duration(interval)))
 		}
 		if c.reach > retention {
-			odd = append(odd, fmt.Sprintf("metricsQuery reads samples of the last %s, but they are kept for %s: see --retention", model.Duration(c.reach), model.Duration(retention)))
+			odd = append(odd, fmt.Sprintf("metricsQuery reads samples of the last %s, but they are kept for %s: raise --retention", model.Duration(c.reach), model.Duration(retention)))
 		}
 		return odd
 	})

@@ -63,13 +63,13 @@ func TestByURLWithTheArgumentsOfTheChart(t *testing.T) {
 	got, _ := p.metric("pods/app-1/dept")
 	require.Contains(t, got, "no rule makes a metric called dept of the series of "+url+" (closest metric: depth)")
 	p.eventuallyOn("/", "rules[1]")
-	require.Contains(t, p.page("/explain?metric=depth&resource=pods&name=app-1&namespace=default"), `sum(queue_depth{namespace="default",pod="app-1"}) by (pod) gives 1 result, says `+url)
+	require.Contains(t, p.page("/explain?metric=depth&resource=pods&name=app-1&namespace=default"), `sum(queue_depth{namespace="default",pod="app-1"}) by (pod) returns 1 result from `+url)
 	require.NotContains(t, p.page("/configuration"), "s3cr3t")
 	require.False(t, scraped.Load(), "nothing is scraped")
 
 	broken.Store(true)
 	p.eventually("pods/app-1/depth", fmt.Sprintf(`Internal error occurred: metric depth for pods app-1: evaluate sum(queue_depth{namespace="default",pod="app-1"}) by (pod): %s: it answers 500 Internal Server Error`, url))
-	p.eventuallyOn("/", "could not be listed")
+	p.eventuallyOn("/", "listing has failed")
 	broken.Store(false)
 	p.eventually("pods/app-1/depth", "app-1=5")
 	require.NoError(t, p.terminate())
@@ -102,6 +102,6 @@ func TestByURLBesideScraping(t *testing.T) {
 	file.replace(other)
 	p.eventually("pods/*/elsewhere", "app-1=6")
 	file.replace("{}")
-	p.eventuallyOn("/", "query has come or gone: restart promlet")
+	p.eventuallyOn("/", "query was added or removed: restart promlet")
 	require.NoError(t, p.terminate())
 }

@@ -43,7 +43,7 @@ annotations, scrapes their /metrics into an embedded TSDB, and serves
 custom.metrics.k8s.io from it. With --manifests it does the same for a directory of
 YAML files, without a cluster.
 
-Without a command it serves.`).Command
+Without a command promlet runs serve.`).Command
 		root.Args = nil // cobra suggests a command for an unknown one
 		root.Version = versionLine()
 		root.SetVersionTemplate("{{.Version}}\n")

@@ -23,7 +23,7 @@ func (o *options) newEngine(file configfile.File, registry prometheus.Registerer
 		return nil, err
 	}
 	if o.shard.Partial() {
-		return nil, fmt.Errorf("--shard=%s: leave it out: a shard gives no values, so it asks no engine", o.shardText)
+		return nil, fmt.Errorf("--shard=%s: a shard serves no values, so it queries no engine: leave out --shard or the engine", o.shardText)
 	}
 	return engine.New(engine.Options{
 		Connection:     connection,
@@ -43,7 +43,7 @@ func (a *app) reconnection(file configfile.File) (reconnect func() error, err er
 	case err != nil:
 		return nil, err
 	case ok != (a.engine != nil):
-		return nil, errors.New("query has come or gone: restart promlet")
+		return nil, errors.New("query was added or removed: restart promlet")
 	case !ok || file.Query.Same(a.query.Load()):
 		return func() error { return nil }, nil
 	}

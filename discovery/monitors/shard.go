@@ -37,7 +37,7 @@ func ParseShard(text string) (Shard, error) {
 		return Shard{}, fmt.Errorf("%q is not INDEX/COUNT", text)
 	}
 	if index >= count {
-		return Shard{}, fmt.Errorf("there is no shard %d of %d: they are numbered from 0", index, count)
+		return Shard{}, fmt.Errorf("there is no shard %d of %d: shards are numbered from 0", index, count)
 	}
 	return Shard{Index: int(index), Count: int(count)}, nil
 }

@@ -59,7 +59,7 @@ func (q *queriesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !servedToQueries(path) {
 		err := notServed(r.URL.Path)
 		if err == nil {
-			err = fmt.Errorf("%s is not served here: an administrator can ask for it on the web port, through kubectl port-forward", path)
+			err = fmt.Errorf("%s is served on the web port only: use kubectl port-forward", path)
 		}
 		respondError(w, http.StatusNotFound, "not_found", err)
 		return
@@ -69,7 +69,7 @@ func (q *queriesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w.Header().Set("Retry-After", "1")
 		respondError(w, http.StatusTooManyRequests, "unavailable",
-			fmt.Errorf("too many requests at once: at most %d of a caller, and %d of all callers: send fewer", maxOfCaller, maxOfCallers))
+			fmt.Errorf("too many requests at once: a caller may have %d, and all callers together %d: send fewer", maxOfCaller, maxOfCallers))
 		return
 	}
 	defer q.leave(name, caller)
@@ -82,7 +82,7 @@ func (q *queriesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.api.ServeHTTP(w, r)
 	case <-ctx.Done():
 		respondError(w, http.StatusServiceUnavailable, "timeout",
-			fmt.Errorf("too many requests of yours at once: %d are worked on, none ended within %s", q.each, q.api.db.QueryTimeout()))
+			fmt.Errorf("too many of your requests at once: %d were running, and none ended within %s", q.each, q.api.db.QueryTimeout()))
 	}
 }
 

@@ -161,7 +161,7 @@ func (q *queue) report(err error) {
 	q.problem = problem
 	q.mu.Unlock()
 	if changed && err != nil {
-		q.logger.Error("remote write cannot read the log", "queue", q.title, "err", err)
+		q.logger.Error("could not read the write-ahead log for remote write", "queue", q.title, "err", err)
 	}
 }
 

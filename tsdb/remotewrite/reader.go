@@ -51,7 +51,7 @@ func (q *queue) seek() error {
 			q.mu.Lock()
 			q.lost = time.Now()
 			q.mu.Unlock()
-			q.logger.Error("remote write has lost samples: they were removed before they were sent", "queue", q.title)
+			q.logger.Error("samples were removed before remote write sent them", "queue", q.title)
 		}
 		q.at = first
 	} else if err != nil {

@@ -113,7 +113,7 @@ func (w *Writer) report(err error) {
 		problem = err.Error()
 	}
 	if *w.problem.Swap(&problem) != problem && err != nil {
-		w.logger.Error("the log is not held for remote write", "err", err)
+		w.logger.Error("could not keep the write-ahead log for remote write", "err", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func (w *Writer) tend(now time.Time) error {
 	if err != nil || bytes <= w.opts.HeldBytes && (w.opts.Retention <= 0 || age <= w.opts.Retention) {
 		return err
 	}
-	w.logger.Error("Samples that are not sent are removed", "bytes", bytes, "oldest", age)
+	w.logger.Error("removing samples that have not been sent", "bytes", bytes, "oldest", age)
 	return w.log.releaseAll()
 }
 
@@ -271,7 +271,7 @@ func (q *queue) problems(now time.Time, retention time.Duration) (lines []string
 	behind := now.Sub(q.caughtUp).Round(time.Second)
 	switch {
 	case q.problem != "":
-		add("the log is not read: %s", q.problem)
+		add("cannot read the write-ahead log: %s", q.problem)
 	case denied:
 		add("the engine does not let promlet write: %s: correct its credentials or its url; samples are kept for up to %s", failing, retention)
 	case behind > behindAfter && failing != "":
@@ -280,10 +280,10 @@ func (q *queue) problems(now time.Time, retention time.Duration) (lines []string
 		add("samples have been waiting for %s: sending is slower than storing: raise max_shards in its queue_config", behind)
 	}
 	if refused != "" {
-		add("the engine refused samples, which are not sent again: %s", refused)
+		add("the engine refused samples, and they are not sent again: %s", refused)
 	}
 	if now.Sub(q.lost) < lostFor {
-		add("samples were lost at %s: they had not been sent for longer than %s, or took too much room", q.lost.UTC().Format(time.RFC3339), retention)
+		add("samples were lost at %s: they were unsent for longer than %s, or took too much room", q.lost.UTC().Format(time.RFC3339), retention)
 	}
 	return lines
 }

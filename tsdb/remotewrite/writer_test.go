@@ -235,7 +235,7 @@ func TestEngineThatRefuses(t *testing.T) {
 	}
 	e.status.Store(http.StatusBadRequest)
 	s.scrape(1, 1)
-	problem("the engine refused samples, which are not sent again: server returned HTTP status 400 Bad Request: not now")
+	problem("the engine refused samples, and they are not sent again: server returned HTTP status 400 Bad Request: not now")
 }
 
 func TestProblemsOfWaiting(t *testing.T) {

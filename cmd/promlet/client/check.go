@@ -31,13 +31,13 @@ func newCheckCommand() Command {
 	return NewCommand(&cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check configuration files, and print what they serve",
-		Long: `Check configurations and print a line for each rule: the series that it takes, the metric
-that it makes of them, the objects that have the metric, and how its value is computed.
+		Long: `Check configurations and print a line for each rule: the series that it selects, the metric
+that it serves, the objects that have the metric, and how the value is computed.
 No cluster is needed.
 
 A FILE may be a file for --config, the manifest of a ConfigMap that holds one, a List or the
 output of helm template, or the values of prometheus-adapter's Helm chart. Monitors among
-the manifests are checked as well. - is standard input.
+the manifests are checked as well. Use - for standard input.
 
 Errors and warnings name the rule and the field. The exit status is 1 if promlet would
 reject a file, or with --strict if there are warnings; otherwise it is 0.`,

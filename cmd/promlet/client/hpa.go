@@ -30,8 +30,8 @@ func newHPACommand() Command {
 value that the metrics API answers now, the target, and the replicas. Those that cannot scale
 come first, then those above a target; below the table are the reasons.
 
-"promlet explain hpa/NAME" shows how a value comes about, or where it is lost. Values of
-metrics-server are those that the HPA's status shows.`,
+"promlet explain hpa/NAME" shows how each value is computed, or why there is none. Values
+from metrics-server are those in the HPA's status.`,
 		Example: `  # Display the HorizontalPodAutoscalers of a namespace
   promlet hpa -n default
 

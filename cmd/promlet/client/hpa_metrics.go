@@ -274,7 +274,7 @@ func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTar
 		}
 	}
 	if m.now == nil {
-		m.reason = fmt.Sprintf("%s of %s: the controller has no value of metrics-server", name, of)
+		m.reason = fmt.Sprintf("%s of %s: the controller has no value from metrics-server", name, of)
 	}
 	return m
 }

@@ -49,7 +49,7 @@ func parseHelmValues(asJSON []byte) (File, error) {
 	}
 	v := values.Rules
 	if v.Existing != nil && *v.Existing != "" {
-		return File{}, errors.New("rules.existing: the rules are in the ConfigMap " + *v.Existing + ": give that")
+		return File{}, errors.New("rules.existing: the rules are in the ConfigMap " + *v.Existing + ": use that ConfigMap")
 	}
 	file := File{withDefaults: v.Default == nil || *v.Default}
 	file.Rules, file.ExternalRules, file.ResourceRules = v.Custom, v.External, v.Resource

@@ -67,7 +67,7 @@ func (f *Flags) Validate() []error {
 }
 
 // ErrTwice is returned when both a flag and the file name an engine.
-var ErrTwice = errors.New("the engine is named by --prometheus-url as well as by query of --config: leave one of them out")
+var ErrTwice = errors.New("both --prometheus-url and query in --config name an engine: leave one of them out")
 
 // Connection returns how to reach the engine that the flags or the file of a path name; ok is false for none.
 func (f *Flags) Connection(file *configfile.Query, path, userAgent string) (c engine.Connection, ok bool, err error) {
