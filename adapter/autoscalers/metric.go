@@ -139,7 +139,7 @@ func (s *scaling) total(m *Metric, target autoscalingv2.MetricTarget, milli int6
 	m.Value = &milli
 }
 
-// atZero reports whether there are no replicas because none are needed.
+// atZero reports whether the controller has scaled the target to zero replicas.
 func (s *scaling) atZero() bool {
 	least := s.hpa.Spec.MinReplicas
 	return s.current == 0 && least != nil && *least == 0

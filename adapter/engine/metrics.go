@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics count what an Engine is asked. They exist without a registerer as well.
+// metrics count the requests of an Engine. They also exist without a registerer.
 type metrics struct {
 	all      *prometheus.Registry
 	requests *prometheus.CounterVec

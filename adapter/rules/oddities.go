@@ -15,15 +15,15 @@ import (
 	"github.com/promlet/promlet/adapter/objects"
 )
 
-// Oddities returns warnings about rules that load. One that several rules deserve names
-// them all.
+// Oddities returns warnings about valid rules. A warning about several rules names them all.
 func Oddities(compiled []*Compiled) []string {
 	return append(eachRule(compiled, func(c *Compiled) []string {
 		return slices.Concat(c.oddResources(), c.oddName(), c.oddQuery())
 	}), shadowed(compiled)...)
 }
 
-// eachRule collects warnings about single rules, in order, each once.
+// eachRule collects the warnings about single rules in order. Equal warnings are one that names
+// all its rules.
 func eachRule(compiled []*Compiled, warnings func(*Compiled) []string) []string {
 	var texts []string
 	about := map[string][]string{}
@@ -41,7 +41,7 @@ func eachRule(compiled []*Compiled, warnings func(*Compiled) []string) []string 
 	return texts
 }
 
-// oddResources returns what is odd about the objects that labels name.
+// oddResources returns warnings about the rule's resources.
 func (c *Compiled) oddResources() (odd []string) {
 	hasNamespace := c.Label(objects.Namespace()) != ""
 	switch {
@@ -70,7 +70,7 @@ func (c *Compiled) oddResources() (odd []string) {
 	return append(odd, oddBraces("resources.template", c.Config.Resources.Template)...)
 }
 
-// oddBraces warns of fields between the braces that Helm and Go have.
+// oddBraces warns of fields between braces, as in Helm and Go templates.
 func oddBraces(field, template string) []string {
 	found := regexp.MustCompile(`\{\{-?\s*\.\w*.*?\}\}`).FindString(template)
 	if found == "" {
@@ -82,13 +82,13 @@ func oddBraces(field, template string) []string {
 var (
 	// bareGroup matches a group's number in braces without a dollar sign.
 	bareGroup = regexp.MustCompile(`(?:^|[^$])(\{\d+\})`)
-	// groupName matches what regexp.Expand takes for the name of a group.
+	// groupName matches the name of a group as regexp.Expand reads it.
 	groupName = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
-	// numberFirst matches a group's number that the rest of the name follows without braces.
+	// numberFirst matches a group's number that is followed by other characters without braces.
 	numberFirst = regexp.MustCompile(`^(\d+)(\D\w*)$`)
 )
 
-// oddName returns what is odd about the metric's name.
+// oddName returns warnings about the rule's name.
 func (c *Compiled) oddName() (odd []string) {
 	as := c.Config.Name.As
 	if bare := bareGroup.FindStringSubmatch(as); bare != nil {
@@ -112,7 +112,7 @@ func (c *Compiled) oddName() (odd []string) {
 	return odd
 }
 
-// oddQuery returns what is odd about the query.
+// oddQuery returns warnings about the rule's metricsQuery.
 func (c *Compiled) oddQuery() (odd []string) {
 	odd = oddBraces("metricsQuery", c.Config.MetricsQuery)
 	x, errX := c.Expand("placeholder", []Matcher{Equal("placeholder", "x")}, "placeholder")
@@ -129,7 +129,7 @@ func (c *Compiled) oddQuery() (odd []string) {
 	return odd
 }
 
-// oddWithoutSelector warns of an external query that needs a metric selector.
+// oddWithoutSelector warns of an external query that is invalid without a metric selector.
 func (c *Compiled) oddWithoutSelector() []string {
 	var scope []Matcher
 	if label := c.Label(objects.Namespace()); c.Namespaced() && label != "" {
@@ -145,7 +145,7 @@ func (c *Compiled) oddWithoutSelector() []string {
 	return []string{fmt.Sprintf("metricsQuery gives no PromQL for an HPA without a metric selector: %v (it gives %s)", err, expr)}
 }
 
-// lostLabels returns the labels of objects that no result of the query can have.
+// lostLabels returns the labels for objects that no result of the query can have.
 func (c *Compiled) lostLabels() (lost []string) {
 	for _, label := range slices.Sorted(maps.Keys(c.kindOf)) {
 		if c.labelOf[c.kindOf[label].GroupResource] != label {
