@@ -51,7 +51,7 @@ type options struct {
 	shard                    monitors.Shard // of it
 
 	engine connection.Flags
-	scrape bool // also what monitors select; always without an engine
+	scrape bool // whether to scrape; always true without an engine
 
 	ingest           string
 	demandTTL        time.Duration
@@ -134,7 +134,7 @@ func (f bytesFlag) Set(text string) (err error) {
 // Type implements pflag.Value.
 func (bytesFlag) Type() string { return "bytes" }
 
-// debugVerbosity is that of --v at which prometheus-adapter logs its requests to Prometheus.
+// debugVerbosity is the value of --v at which prometheus-adapter logs its requests to Prometheus.
 const debugVerbosity = 6
 
 // Values of --ingest.
@@ -233,7 +233,7 @@ func (o *options) addFlags() {
 	o.authorization.AddFlags(o.sections.FlagSet("API authorization"))
 }
 
-// addAdapterFlags adds what prometheus-adapter's arguments have and promlet does not need, so that they start it.
+// addAdapterFlags adds the flags of prometheus-adapter that promlet does not need, so that its arguments are valid.
 func (o *options) addAdapterFlags(set *pflag.FlagSet) {
 	set.StringVar(&o.kubeconfig, "lister-kubeconfig", "", "The same as --kubeconfig.")
 	set.IntVar(&o.verbosity, "v", 0, "6 and more is the same as --log-level=debug.")

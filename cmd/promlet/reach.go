@@ -36,7 +36,7 @@ func (o *options) newEngine(file configfile.File, registry prometheus.Registerer
 	})
 }
 
-// reconnection returns what reaches the engine as a changed file says. The error is that of a file that is wrong.
+// reconnection returns a function that applies the engine of a changed file. The error says what is invalid in the file.
 func (a *app) reconnection(file configfile.File) (reconnect func() error, err error) {
 	connection, ok, err := a.opts.engine.Connection(file.Query, a.opts.config, "promlet/"+buildVersion())
 	switch {
@@ -56,7 +56,7 @@ func (a *app) reconnection(file configfile.File) (reconnect func() error, err er
 	}, nil
 }
 
-// explaining returns what explanations read.
+// explaining returns the options of explanations.
 func (a *app) explaining() explain.Options {
 	options := explain.Options{Problems: a.source.Problems, OtherShards: a.otherShards}
 	if a.engine != nil {
@@ -68,7 +68,7 @@ func (a *app) explaining() explain.Options {
 	return options
 }
 
-// explainScraping adds what explanations read about monitors and targets.
+// explainScraping adds the options of explanations about monitors and targets.
 func (a *app) explainScraping(options *explain.Options) {
 	options.Service = func(namespace, name string) explain.Reach {
 		return adapterReach(a.discoverer.ReachService(namespace, name))

@@ -68,10 +68,10 @@ func (o *checkOptions) flags() cliflag.NamedFlagSets {
 	return sets
 }
 
-// checked is what was found out about a configuration.
+// checked is the result for a configuration.
 type checked struct {
 	File     string          `json:"file"`
-	In       string          `json:"in,omitempty"` // where in the file, if it holds other things as well
+	In       string          `json:"in,omitempty"` // the place in the file, if the file has other content
 	Rules    []rules.Summary `json:"rules"`
 	Warnings []string        `json:"warnings"`
 	Error    string          `json:"error,omitempty"`
@@ -112,7 +112,7 @@ func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
 	return errors.Join(errs...)
 }
 
-// check returns what it finds out about each configuration of a file.
+// check returns a result for each configuration in a file.
 func (o *checkOptions) check(stdin io.Reader, path string) []checked {
 	data, err := read(stdin, path)
 	var found []configfile.Found
@@ -156,7 +156,7 @@ func (o *checkOptions) print(out io.Writer, all []checked) error {
 	return nil
 }
 
-// print prints the rules, the warnings, and what the file holds if it is valid.
+// print prints the rules and the warnings. If the configuration is valid, it also prints the number of its parts.
 func (c *checked) print(out io.Writer) error {
 	var lines []string
 	for _, r := range c.Rules {

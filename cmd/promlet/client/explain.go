@@ -126,7 +126,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	return withoutValue(explanation, err)
 }
 
-// ErrReported is returned when there is no value, and the output has said why.
+// ErrReported is returned when there is no value and the output has the reason.
 var ErrReported = errors.New("there is no value")
 
 func withoutValue(explanation *explain.Explanation, err error) error {

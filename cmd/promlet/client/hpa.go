@@ -85,7 +85,7 @@ func (o *hpaOptions) run(cmd *cobra.Command, args []string) error {
 	})
 }
 
-// print writes a table, the HPAs that need attention first, and below it why they do.
+// print writes a table with the HPAs that need attention first, and the reasons below it.
 func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
 	slices.SortStableFunc(hpas, func(a, b readHPA) int {
 		return cmp.Or(cmp.Compare(a.state(), b.state()), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

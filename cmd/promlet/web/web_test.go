@@ -265,7 +265,7 @@ func TestTargetsOfAnnotatedObjects(t *testing.T) {
 	require.Equal(t, []string{"Pod b 10.0.0.2:80/metrics", "Pod a 10.0.0.1:80/metrics", "Pod a 10.0.0.1:81/metrics", "Service a 10.0.0.2:82/metrics"}, got)
 }
 
-// What another shard scrapes is not missing.
+// A monitor whose targets are in other shards is not shown as one without targets.
 func TestTargetsOfOtherShards(t *testing.T) {
 	opts := nothing(t)
 	opts.Monitors = func() []monitors.Status {
