@@ -200,7 +200,7 @@ func TestAutoscalersOfUnknownPods(t *testing.T) {
 	require.Equal(t, []string{"HPA default/rollout"}, u.Readers("http_requests_total"), "to look is not to read")
 }
 
-// What is at zero replicas is woken by what others do.
+// At zero replicas only metrics of other objects scale a target up.
 func TestAutoscalersAtZero(t *testing.T) {
 	f := scenario(t)
 	pods := podsMetric("queue_depth")

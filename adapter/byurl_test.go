@@ -47,7 +47,7 @@ func startPrometheus(t *testing.T) *testEngine {
 	return &testEngine{url: url, write: url + "/api/v1/write", stop: stop, next: time.Now().Truncate(time.Minute).Add(-100 * caseGap)}
 }
 
-// The rule files' questions have the same answers when a real engine has the series.
+// The rule files give the same answers if a real engine has the series.
 func TestRuleFilesByURL(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) *testEngine{"Prometheus": startPrometheus} {
 		t.Run(name, func(t *testing.T) { ruleFiles{t: t, engine: start(t)}.all() })
@@ -130,7 +130,7 @@ func requireSameValues(t testing.TB, want, got, question string) {
 	}
 }
 
-// Where an engine has no value, the answer says how far it got.
+// If the engine has no value, the answer names the step that failed.
 func TestExplainByURL(t *testing.T) {
 	e := startPrometheus(t)
 	rate := aRule("http_requests_total", func(r *rules.Rule) {

@@ -64,7 +64,7 @@ func TestOddities(t *testing.T) {
 	require.ErrorContains(t, err, "keep[0]: ")
 }
 
-// What prometheus-adapter's users have written and wondered about.
+// Mistakes in the configurations of prometheus-adapter's users.
 func TestMistakesOfReports(t *testing.T) {
 	f := func(change func(*Rule), want ...string) {
 		t.Helper()

@@ -15,7 +15,7 @@ import (
 )
 
 // engineOf serves a Prometheus HTTP API in which the pod app-1 has gauges with one value each. While it is broken, it
-// answers 500 with a text that is for nobody's eyes.
+// answers 500 with a text that no caller may see.
 func engineOf(t *testing.T, value string, broken *atomic.Bool, gauges ...string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +79,7 @@ func TestByURLWithTheArgumentsOfTheChart(t *testing.T) {
 	require.Empty(t, left, "the temporary data directory is removed")
 }
 
-// With --scrape, what is scraped here answers first. The engine of the file may change while promlet runs.
+// With --scrape, scraped series answer first. The engine in the file can change while promlet runs.
 func TestByURLBesideScraping(t *testing.T) {
 	manifests := t.TempDir()
 	writeManifests(t, manifests, map[string]string{"app-1": counting(t, 1)})

@@ -26,7 +26,7 @@ func TestHelpIsGrouped(t *testing.T) {
 	}
 }
 
-// The first thing that a newcomer reads fits a terminal.
+// The help of promlet fits a terminal.
 func TestHelpIsShort(t *testing.T) {
 	out, err := execute(t, "--help")
 	require.NoError(t, err)

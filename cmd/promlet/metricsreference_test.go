@@ -77,7 +77,7 @@ func ownFamilies(t *testing.T) (own, others map[string]*dto.MetricFamily) {
 	return own, others
 }
 
-// clusterFamilies are those that there are in a cluster, or with an engine behind a URL, only.
+// clusterFamilies are the metrics that exist only in a cluster, or with an engine behind a URL.
 func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewRegistry()

@@ -156,7 +156,7 @@ func (e *receiver) stop() {
 // storedSamples returns all samples in a data directory, by their series with more labels.
 func storedSamples(t *testing.T, dir string, more labels.Labels) map[string][]string {
 	t.Helper()
-	// What others keep in the directory is no part of the log.
+	// Other files in the directory are not part of the log.
 	db, err := promtsdb.Open(dir, nil, nil, promtsdb.DefaultOptions(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()

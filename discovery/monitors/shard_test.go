@@ -29,8 +29,7 @@ func TestParseShard(t *testing.T) {
 	}
 }
 
-// A job of all shards has all rules but the one that keeps the shard's targets. A rule of the monitor's own that looks the
-// same stays.
+// OfAllShards removes only the rule that keeps the shard's targets. An equal rule of the monitor stays.
 func TestJobOfAllShards(t *testing.T) {
 	shard := Shard{Index: 1, Count: 2}
 	rules := shard.relabelings()

@@ -66,7 +66,7 @@ data:
 	require.Error(t, err)
 }
 
-// Whatever people have a configuration in.
+// check reads each kind of file that may have a configuration.
 func TestCheckOfManifests(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
