@@ -179,7 +179,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	case !ok:
 		return
 	case all == 0:
-		c.broken(LinkSeries, "%s has no current series of %s%s that %s takes", v.Engine(), m.Series, values.InNamespace(c.within()), m.Rule.Origin())
+		c.broken(LinkSeries, "%s has no current series of %s%s that %s selects", v.Engine(), m.Series, values.InNamespace(c.within()), m.Rule.Origin())
 		return
 	}
 	if c.req.Metric.API != rules.ExternalAPI && !isNamespace {
@@ -207,7 +207,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	c.ok(LinkSeries, "%s has %d series of %s for it", v.Engine(), all, m.Series)
 	needs := ""
 	if m.Rule.Window > 0 {
-		needs = fmt.Sprintf(": a rate needs two samples within its range, the longest of which is %s", model.Duration(m.Rule.Window))
+		needs = fmt.Sprintf(": a rate needs two samples within its range (at most %s)", model.Duration(m.Rule.Window))
 	}
 	c.broken(LinkSamples, "the query of %s returns nothing for it%s", m.Rule.Origin(), needs)
 }

@@ -106,7 +106,7 @@ func (e *Evaluation) LabelNames(ctx context.Context) ([]string, error) {
 	}
 	names, err := e.evaluator.Catalog.LabelNames(ctx, m, rules.Plain(known)...)
 	if err == nil && len(names) == 0 {
-		err = Absent(OutcomeNoSeries, "%s has no series%s that %s takes", m.Series, InNamespace(namespace), m.Rule)
+		err = Absent(OutcomeNoSeries, "%s has no series%s that %s selects", m.Series, InNamespace(namespace), m.Rule)
 	}
 	return names, err
 }

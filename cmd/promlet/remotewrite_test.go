@@ -24,7 +24,7 @@ import (
 	prometheusbinary "github.com/promlet/promlet/bench/upstream"
 )
 
-// TestRemoteWrite ships to a real Prometheus while promlet is killed again and again and Prometheus is away for a while,
+// TestRemoteWrite sends to a real Prometheus while promlet is killed again and again and Prometheus is away for a while,
 // and compares every sample that either has in the end.
 func TestRemoteWrite(t *testing.T) {
 	built, err := prometheusbinary.Build(t.Context(), filepath.Join("..", "..", "bench", "prometheus"))

@@ -39,7 +39,7 @@ func TestServeShards(t *testing.T) {
 		}
 		message, items := p.metric("pods/*/queue_depth")
 		require.Empty(t, items)
-		require.Contains(t, message, fmt.Sprintf("this promlet scrapes shard %d of %d only (--shard): ask the engine that all shards write to", shard, busy))
+		require.Contains(t, message, fmt.Sprintf("this promlet scrapes shard %d of %d only (--shard): query the engine that all shards write to", shard, busy))
 		var page struct {
 			Monitors []struct{ All, OtherShards int }
 		}
