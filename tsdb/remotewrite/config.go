@@ -30,7 +30,7 @@ type Config struct{ queues []queueConfig }
 type queueConfig struct {
 	// id identifies the queue when its other settings change. It is its name, or its URL if it has none.
 	id string
-	// hash changes with every setting. A queue with another hash is a new one.
+	// hash changes with every setting. A queue is restarted when its hash changes.
 	hash  string
 	index int
 	// conf has only this entry and the external labels.
