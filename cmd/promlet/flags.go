@@ -48,7 +48,7 @@ type options struct {
 	monitorTargetLimit       int
 	namespaceTargetLimit     int
 	shardText                string
-	shard                    monitors.Shard // of it
+	shard                    monitors.Shard // parsed from shardText
 
 	engine connection.Flags
 	scrape bool // whether to scrape; always true without an engine
