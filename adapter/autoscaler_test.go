@@ -200,7 +200,7 @@ func TestAutoscalersOfUnknownPods(t *testing.T) {
 	require.Equal(t, []string{"HPA default/rollout"}, u.Readers("http_requests_total"), "to look is not to read")
 }
 
-// What is at zero replicas is woken by what others do.
+// At zero replicas only metrics of other objects scale a target up.
 func TestAutoscalersAtZero(t *testing.T) {
 	f := scenario(t)
 	pods := podsMetric("queue_depth")
@@ -211,7 +211,7 @@ func TestAutoscalersAtZero(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, all[0].AtZero)
 	require.Equal(t, "Deployment/consumer 0-10 has 0 asks 3; services/sample http_requests: 30000 of 10000 asks 3; "+
-		"pods queue_depth: none (Deployment/consumer has no pods, and a metric of its own pods cannot wake it: scale on an Object or External metric, such as the length of a queue, as well)", told(&all[0]))
+		"pods queue_depth: none (Deployment/consumer has no pods, so a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue)", told(&all[0]))
 }
 
 func TestRunAutoscalers(t *testing.T) {

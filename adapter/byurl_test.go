@@ -62,7 +62,7 @@ func startVictoriaMetrics(t *testing.T) *testEngine {
 	return &testEngine{url: url, write: url + "/api/v1/write", flush: url + "/internal/force_flush", stop: stop, next: time.Now().Truncate(time.Minute).Add(-100 * caseGap)}
 }
 
-// The rule files' questions have the same answers when a real engine has the series.
+// The rule files give the same answers if a real engine has the series.
 func TestRuleFilesByURL(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) *testEngine{"Prometheus": startPrometheus, "VictoriaMetrics": startVictoriaMetrics} {
 		t.Run(name, func(t *testing.T) { ruleFiles{t: t, engine: start(t)}.all() })
@@ -153,7 +153,7 @@ func requireSameValues(t testing.TB, want, got, question string) {
 	}
 }
 
-// Where an engine has no value, the answer says how far it got.
+// If the engine has no value, the answer names the step that failed.
 func TestExplainByURL(t *testing.T) {
 	e := startPrometheus(t)
 	rate := aRule("http_requests_total", func(r *rules.Rule) {
@@ -180,10 +180,10 @@ func TestExplainByURL(t *testing.T) {
 	}
 	require.Equal(t, "web-1=10@120s", f.ask("default/pods/*/rate"))
 	reason("default/pods/web-1/rat", "404: the server could not find the metric rat for pods web-1: no rule makes a metric called rat of the series of "+e.url+" (closest metric: rate)")
-	reason("default/pods/web-2/rate", "the query of rules[0] gives nothing for it: a rate needs two samples within its range, the longest of which is 2m")
-	reason("default/pods/web-3/rate", "of the 2 series of http_requests_total that "+e.url+" has in namespace default none names its pods by its label pod")
-	reason("default/pods/web-1/rate??code=500", "of its 1 series of http_requests_total none matches the metric selector")
-	reason("/namespaces/empty/rate", e.url+" has no current series of http_requests_total in namespace empty that rules[0] takes")
+	reason("default/pods/web-2/rate", "the query of rules[0] returns nothing for it: a rate needs two samples within its range (at most 2m)")
+	reason("default/pods/web-3/rate", e.url+" has 2 series of http_requests_total in namespace default, but none names its pods in its label pod")
+	reason("default/pods/web-1/rate??code=500", "none of its 1 series of http_requests_total matches the metric selector")
+	reason("/namespaces/empty/rate", e.url+" has no current series of http_requests_total in namespace empty that rules[0] selects")
 	reason("default/pods/web-1/bad", "500: Internal error occurred: metric bad for pods web-1: evaluate sum(http_requests_total{namespace=\"default\",pod=\"web-1\"}) by (pod) / on () group_right ()")
 	reason("default/pods/web-1/bad", e.url+": execution: ")
 	reason("default/pods/gone/rate", "there is no pod gone in namespace default")
@@ -197,7 +197,7 @@ func TestExplainByURL(t *testing.T) {
 	require.Equal(t, []string{
 		"object ok pod web-1 exists",
 		"rule ok made by rules[0] of http_requests_total",
-		`query ok sum(rate(http_requests_total{namespace="default",pod="web-1"}[2m])) by (pod) gives 1 result, says ` + e.url,
+		`query ok sum(rate(http_requests_total{namespace="default",pod="web-1"}[2m])) by (pod) returns 1 result from ` + e.url,
 		"value ok 10, over 2m, evaluated 0s ago by " + e.url,
 	}, steps)
 

@@ -210,7 +210,7 @@ func TestExplanationsOfRequests(t *testing.T) {
 	f("default/services/shop/queue_dept", "is up, but exposes no queue_dept or queue_dept_total (closest metric: queue_depth)")
 	f("default/services/shop/http_requests_total", "for services shop: http_requests_total is served as http_requests, per second: use that name")
 	f("default/pods/*/http_requests_total", "for pods: http_requests_total is served as http_requests, per second: use that name")
-	f("default/services/shop/queue_depth??code=5", "of its 1 series of queue_depth none matches the metric selector")
+	f("default/services/shop/queue_depth??code=5", "none of its 1 series of queue_depth matches the metric selector")
 	f("default/deployments.apps/shops/queue_depth", "no series names it, and it owns no pods in namespace default")
 	f("default/pods/*/queue_depths", "is up, but exposes no queue_depths")
 	th.now = th.now.Add(time.Second)

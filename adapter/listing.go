@@ -12,10 +12,10 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// UnmatchedRules returns each rule of the configuration that takes no series name that
-// targets expose or that is stored, nor any of Options.Engine. It returns none before every
-// target has been scraped once, and the engine's series have been listed once, since the
-// rules came into force; nor where neither Options.Targets nor Options.Engine is set.
+// UnmatchedRules returns each rule of the configuration that selects no series name: none
+// that targets expose, none that is stored, and none of Options.Engine. It returns no rules
+// until every target has been scraped and the engine's series have been listed since the
+// rules came into force. It returns none without Options.Targets and Options.Engine.
 func (p *Provider) UnmatchedRules() []rules.Unmatched {
 	var found []rules.Unmatched
 	for v := p.values; v != nil; v = v.Next {
@@ -33,7 +33,8 @@ func (p *Provider) UnmatchedRules() []rules.Unmatched {
 	return found
 }
 
-// seenSince returns what reports whether all series have been seen since a time.
+// seenSince returns a function that reports whether all series names have been read since a
+// time.
 func (p *Provider) seenSince(v *values.Evaluator) func(time.Time) bool {
 	if v.Engine != nil {
 		return p.engine.ListedSince
@@ -41,11 +42,11 @@ func (p *Provider) seenSince(v *values.Evaluator) func(time.Time) bool {
 	return v.Targets.ScrapedSince
 }
 
-// Shadowed returns the metrics that several rules make for the same objects out of series
-// that exist: only one of them answers.
+// Shadowed returns a text for each metric that several rules make for the same objects from
+// existing series: only one of the rules answers.
 func (p *Provider) Shadowed() []string { return p.listing().Shadowed }
 
-// listing returns what there is here and in Options.Engine.
+// listing returns the metrics of Options.DB and of Options.Engine.
 func (p *Provider) listing() *catalog.Listing {
 	listed := listingOf(p.values)
 	if p.values.Next == nil {

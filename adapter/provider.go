@@ -28,8 +28,8 @@ import (
 type Options struct {
 	// DB holds the series. Required without Engine.
 	DB *tsdb.DB
-	// Engine is an engine behind a URL that answers what has no series in DB; without DB, everything. Run is the
-	// caller's. It may be nil.
+	// Engine is an engine behind a URL. It answers requests for metrics without series in DB; without DB it answers
+	// all. The caller calls its Run. It may be nil.
 	Engine *engine.Engine
 	// Objects gives the current objects. Required: values are for objects that exist.
 	Objects objects.Lister
@@ -73,7 +73,7 @@ type Options struct {
 
 const defaultInterval = 30 * time.Second
 
-// Provider serves metrics out of a tsdb.DB, or an engine behind a URL.
+// Provider serves metrics from a tsdb.DB, from an engine behind a URL, or from both.
 type Provider struct {
 	// Demand knows who reads which series.
 	Demand *demand.Tracker
@@ -82,7 +82,7 @@ type Provider struct {
 	// Autoscalers shows what HPAs are told.
 	Autoscalers *autoscalers.Autoscalers
 
-	values  *values.Evaluator         // of DB, and then of Engine
+	values  *values.Evaluator         // that of DB precedes that of Engine
 	engine  *engine.Engine            // nil for none
 	rules   atomic.Pointer[rules.Set] // in force
 	metrics *metrics
@@ -132,7 +132,7 @@ func (opts Options) withDefaults() Options {
 	return opts
 }
 
-// evaluators returns the Evaluator of Options.DB, the next one of which is that of Options.Engine, or the only one.
+// evaluators returns the first Evaluator: that of Options.DB, followed by that of Options.Engine, or the only one.
 func (p *Provider) evaluators(opts Options) *values.Evaluator {
 	common := values.Evaluator{
 		Source: opts.Source, Logger: opts.Logger, Now: opts.Now, Ready: opts.Ready, Collecting: opts.Collecting,

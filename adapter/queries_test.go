@@ -13,8 +13,8 @@ import (
 	"github.com/promlet/promlet/adapter/apiserver"
 )
 
-// Queries are authorised by their path and method, with the caller's name. What system:discovery allows to every
-// ServiceAccount does not lead to them.
+// Queries are authorised by their path and method, with the caller's name. The ClusterRole
+// system:discovery, which every ServiceAccount has, does not allow them.
 func TestQueriesAreAuthorised(t *testing.T) {
 	authentication, authorization := reviewer(t, func(asked authorizationv1.SubjectAccessReviewSpec) bool {
 		path := asked.NonResourceAttributes

@@ -74,7 +74,7 @@ func (r ruleFiles) withLiteralQueries() {
 	},
 		ask("/nodes/*/load1", "node-1=2@30s", `avg_over_time(node_load1[30s])`),
 		ask("/nodes/node-1/load1", "node-1=2@30s", `avg_over_time(node_load1[30s])`),
-		ask("/nodes/node-1/load5", "404 … node_load5 has no series that rules[0] takes"),
+		ask("/nodes/node-1/load5", "404 … node_load5 has no series that rules[0] selects"),
 	)
 	r.try("issue-345-division", []string{
 		`redis_queue_length_workers{namespace="default"} 12x30`,

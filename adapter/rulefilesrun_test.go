@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// ruleFiles tries the published configurations: what is asked, answered and evaluated.
+// ruleFiles tests the published configurations: their requests, answers and evaluated queries.
 type ruleFiles struct {
 	t      *testing.T
 	engine *testEngine // has the series; nil: promlet does
@@ -54,7 +54,7 @@ func (r ruleFiles) check(f *fixture, request asked, got string, queries []string
 	switch {
 	case fails:
 		require.Equal(f.t, code+": ", got[:min(len(got), len(code)+2)], "%s: %s", request.path, got)
-		if r.engine != nil { // the engine's reasons are others
+		if r.engine != nil { // an engine has other reasons
 			return
 		}
 		require.Contains(f.t, got, part, request.path)

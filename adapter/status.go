@@ -12,9 +12,9 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// apiStatus chooses the API status of an error, here and nowhere else. What is not there
-// is 404 with the reason, as in prometheus-adapter; an engine behind a URL that cannot be
-// asked is 503; everything else is a fault, 500.
+// apiStatus chooses the API status of an error, here and nowhere else. A missing value is
+// 404 with the reason, as in prometheus-adapter. An engine behind a URL that is unavailable
+// is 503. Every other error is 500.
 // kubectl describe hpa shows the message.
 func apiStatus(err error, metric, object string) error {
 	var status apierrors.APIStatus

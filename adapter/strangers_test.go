@@ -23,8 +23,8 @@ import (
 	"github.com/promlet/promlet/adapter/apiserver"
 )
 
-// reviewer is a kube-apiserver that knows one token, whose bearer may do what allowed says. It returns the options of a
-// server that asks it.
+// reviewer starts a kube-apiserver that accepts one token. allowed decides what the token's user may do. reviewer returns
+// the options of a server that uses this kube-apiserver.
 func reviewer(t *testing.T, allowed func(authorizationv1.SubjectAccessReviewSpec) bool) (*genericoptions.DelegatingAuthenticationOptions, *genericoptions.DelegatingAuthorizationOptions) {
 	answer := func(w http.ResponseWriter, r *http.Request, review any, decide func()) {
 		if err := json.NewDecoder(r.Body).Decode(review); err != nil {

@@ -38,7 +38,7 @@ func typed(t *testing.T, theirs string) *fixture {
 	return f
 }
 
-// What default rules make of a namespace's series depends on the types of its own jobs.
+// Default rules serve a namespace's series by the types of its own jobs.
 func TestTypesOfOtherNamespaces(t *testing.T) {
 	f := typed(t, "theirs")
 	require.Equal(t, "mine=10@120s", f.ask("/namespaces/mine/orders"))
@@ -52,7 +52,7 @@ func TestTypesOfOtherNamespaces(t *testing.T) {
 	require.Contains(t, f.ask("/namespaces/theirs/depth_total"), "404: ")
 	require.Contains(t, f.ask("/namespaces/*/depths"), "404: ")
 
-	// Through a namespace, too.
+	// So do requests through the namespace.
 	require.Equal(t, "mine=10@120s", f.ask("mine/namespaces/mine/orders"))
 	require.Equal(t, "n=10@120s", f.ask("mine/nodes/n/orders"))
 	require.Equal(t, "n=1k@instant", f.ask("theirs/nodes/n/orders"))
@@ -73,7 +73,7 @@ func TestTypesOfOtherNamespaces(t *testing.T) {
 	require.Empty(t, told.Value)
 }
 
-// Where a job may write series of any namespace, types that differ are not known in any.
+// If a job may write series of any namespace, differing types are unknown in all namespaces.
 func TestTypesOfJobsThatWriteAnyNamespace(t *testing.T) {
 	f := typed(t, "")
 	require.Equal(t, "mine=2400@instant", f.ask("/namespaces/mine/orders"))

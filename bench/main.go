@@ -1,7 +1,7 @@
 // Command bench prints what promlet costs, beside Prometheus where that does the same:
 //
 //	go run ./bench process     a whole promlet and a whole Prometheus
-//	go run ./bench shipping    what both ship to another engine
+//	go run ./bench shipping    what both send to another engine by remote write
 //	go run ./bench discovery   from informers to scrape loops
 //	go run ./bench scraping    one scrape
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers

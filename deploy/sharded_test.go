@@ -18,7 +18,7 @@ import (
 	"github.com/promlet/promlet/adapter/apiserver"
 )
 
-// Shards scrape, and are no endpoints of the Service that the API server asks; the Deployment asks the engine.
+// Shards scrape, and are not endpoints of the Service of the APIServices. The Deployment queries the engine.
 func TestSharded(t *testing.T) {
 	objects := overlay(t, withComponents("high-availability", "sharded"), nil)
 	shards := find[appsv1.StatefulSet](t, objects, "StatefulSet promlet/promlet-shard")
@@ -38,7 +38,7 @@ func TestSharded(t *testing.T) {
 	require.Zero(t, shards.Spec.Ordinals, "the first is 0")
 	require.Equal(t, asking.Containers[0].Image, container.Image)
 
-	// As restricted, probed and prioritised as the Deployment's.
+	// The pods have the same restrictions, probes and priority as the Deployment's.
 	other := asking.Containers[0]
 	require.Equal(t, asking.SecurityContext, pod.SecurityContext)
 	require.Equal(t, other.SecurityContext, container.SecurityContext)
@@ -48,7 +48,7 @@ func TestSharded(t *testing.T) {
 	require.Equal(t, asking.PriorityClassName, pod.PriorityClassName)
 	require.Equal(t, "promlet-shard", pod.ServiceAccountName)
 
-	// Nothing selects the pods of both.
+	// No selector matches the pods of both.
 	require.Equal(t, shards.Spec.Selector.MatchLabels, find[corev1.Service](t, objects, "Service promlet/"+shards.Spec.ServiceName).Spec.Selector)
 	require.Equal(t, shards.Spec.Selector, find[policyv1.PodDisruptionBudget](t, objects, "PodDisruptionBudget promlet/promlet-shard").Spec.Selector)
 	require.Equal(t, *shards.Spec.Selector, find[networkingv1.NetworkPolicy](t, objects, "NetworkPolicy promlet/promlet-shard").Spec.PodSelector)
@@ -78,7 +78,7 @@ func TestSharded(t *testing.T) {
 	require.NotEmpty(t, file.RemoteWrite[0].URL)
 }
 
-// What shards may do, and what the Deployment may do beside them.
+// The permissions of the shards, and those of the Deployment with them.
 func TestPermissionsOfShardsAreTheLeast(t *testing.T) {
 	of := map[string][]*unstructured.Unstructured{} // roles, and the bindings of an account
 	for _, o := range overlay(t, withComponents("sharded"), nil) {

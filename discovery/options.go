@@ -53,7 +53,7 @@ type Options struct {
 	// the files of tlsConfig. Whoever may write a monitor can then have any such file
 	// sent to a server of theirs.
 	FileAccess bool
-	// Shard is the part of the targets that is scraped here. The zero value is all of them.
+	// Shard is the part of the targets that is scraped. The zero value is all of them.
 	Shard monitors.Shard
 	// Events gets an Event on each rejected monitor. nil means none.
 	Events record.EventRecorder

@@ -226,7 +226,7 @@ func TestErrorsOfWhatIsWanted(t *testing.T) {
 	for range 2 {
 		l.scrape(time.Now())
 	}
-	require.EqualError(t, l.target.LastError(), `line 5: "x" is no number, in "c x"`)
+	require.EqualError(t, l.target.LastError(), `line 5: "x" is not a number, in "c x"`)
 	// Parse errors in skipped lines are not reported.
 	l.scrape(time.Now())
 	require.NoError(t, l.target.LastError())

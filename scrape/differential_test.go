@@ -199,7 +199,7 @@ var saidDifferently = [][2]*regexp.Regexp{
 	{regexp.MustCompile(`^body size limit exceeded$`), regexp.MustCompile(`^body_size_limit exceeded`)},
 	{regexp.MustCompile(`^sample limit exceeded$`), regexp.MustCompile(`^sample_limit exceeded`)},
 	{regexp.MustCompile(`^histogram bucket limit exceeded$`), regexp.MustCompile(`^native_histogram_bucket_limit exceeded`)},
-	{regexp.MustCompile(`^strconv\.Parse`), regexp.MustCompile(`is no number|is out of range`)},
+	{regexp.MustCompile(`^strconv\.Parse`), regexp.MustCompile(`is not a number|is out of range`)},
 	{regexp.MustCompile(`^received a zstd-compressed response`), regexp.MustCompile(`^content encoding "zstd" was not asked for`)},
 }
 

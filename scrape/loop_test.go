@@ -159,7 +159,7 @@ func TestStateIsLoggedWhenItChanges(t *testing.T) {
 	require.Equal(t, []string{
 		"", "",
 		`WARN msg="target is down" err="server returned HTTP status 500 Internal Server Error"`, "",
-		`WARN msg="target is down" err="line 2: \"x123\" is no number, in \"b x123\""`, "",
+		`WARN msg="target is down" err="line 2: \"x123\" is not a number, in \"b x123\""`, "",
 		`INFO msg="target is up again"`,
 		`WARN msg="samples rejected" out_of_bounds=2`, "",
 		"",

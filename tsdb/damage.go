@@ -27,15 +27,15 @@ const (
 	// every night does not fill its disk.
 	asideDir = "corrupt"
 
-	// heldDir is HeldDir's.
+	// heldDir is the name of HeldDir.
 	heldDir = "unsent"
 )
 
-// LogDir returns the write-ahead log in a data directory.
+// LogDir returns the directory of the write-ahead log in a data directory.
 func LogDir(dir string) string { return filepath.Join(dir, walDir) }
 
-// HeldDir returns the directory inside a data directory where others may keep links to the log, which the storage removes
-// beside. When the disk is full, the DB removes it with what was set aside.
+// HeldDir returns the directory inside a data directory where other packages may keep links to segments of the write-ahead
+// log after the storage has removed them. When the disk is full, the DB removes it, like the samples that were set aside.
 func HeldDir(dir string) string { return filepath.Join(dir, heldDir) }
 
 // checkData returns what is damaged in a data directory, except at the end of the log.

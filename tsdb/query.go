@@ -44,8 +44,7 @@ type Query struct {
 	Interval time.Duration
 	// LongestInterval is the longest Interval of any source: how far before its window a rate may read.
 	LongestInterval time.Duration
-	// Warned is called for each warning of the engine, such as about a rate of what is no counter. Nil: they are
-	// dropped.
+	// Warned is called for each warning of the engine, such as one about a rate of a gauge. Nil: warnings are dropped.
 	Warned func(warning string)
 }
 

@@ -118,7 +118,7 @@ func probe(dir string) error {
 	return errors.Join(os.WriteFile(path, make([]byte, probeSize), 0o600), os.Remove(path))
 }
 
-// removeAside removes what was set aside, and the log that others hold, if there is anything.
+// removeAside removes the samples that were set aside, and HeldDir. It reports whether there were any.
 func removeAside(dir string) (removed bool, err error) {
 	for _, name := range []string{asideDir, heldDir} {
 		aside := filepath.Join(dir, name)

@@ -213,7 +213,7 @@ func TestBlocksBeyondRetentionBytes(t *testing.T) {
 	require.Zero(t, stored(t, db, "made", 0)[0])
 }
 
-// The log that others hold is removed before any sample.
+// HeldDir is removed before any samples.
 func TestHeldLogIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	openIn(t, dir)

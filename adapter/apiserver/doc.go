@@ -5,8 +5,8 @@
 // uses, k8s.io/apiserver: routes, authentication and authorization by the cluster, and
 // certificates are the library's. What is added: a discovery document that lists the
 // metrics of the moment, readiness and bad selectors answered with reasons, the parameter
-// explain, /metrics beside the library's own, queries below /prometheus, and clients that are sent to other replicas
-// when the server shuts down.
+// explain, /metrics beside the library's own, queries below /prometheus, and clients that
+// are sent to other replicas when the server shuts down.
 //
 // Without authentication it listens on loopback only. [Server.Run] serves until its context
 // is done; the caller owns that goroutine, and the library those of its requests. The

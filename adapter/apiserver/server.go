@@ -59,8 +59,8 @@ type Options struct {
 	// ShutdownDelay is how long Run goes on serving after its context is done, no longer
 	// ready: until the clients have noticed. Zero: not at all.
 	ShutdownDelay time.Duration
-	// Queries answers the requests below QueryPrefix+"/api/v1/", with the prefix removed, to
-	// those who may get or post these paths. Nil: there are none.
+	// Queries answers requests below QueryPrefix+"/api/v1/" from users who may get or post
+	// these paths. It sees paths without the prefix. Nil: these paths are not served.
 	Queries http.Handler
 	// Registry receives the Server's own metrics, promlet_serving_certificate_*, for good.
 	// All of its metrics are served at /metrics beside the library's own, to those who may

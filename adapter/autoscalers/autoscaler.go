@@ -28,7 +28,7 @@ type Autoscaler struct {
 	// Replicas are the current ones: as the HPA's status says, or else the pods that the
 	// target owns.
 	Replicas int `json:"replicas"`
-	// AtZero: there are no replicas because none are needed.
+	// AtZero reports whether the controller has scaled the target to zero replicas.
 	AtZero bool `json:"atZero,omitempty"`
 	// Asks is how many the controller would ask for now by the metrics that have a value;
 	// 0 when none has, or AtZero.
@@ -157,8 +157,8 @@ func (s *scaling) autoscaler(ctx context.Context) Autoscaler {
 	return a
 }
 
-// Stuck returns why the controller scales nothing, from the conditions that it sets. A
-// condition about a metric without a value is not meant.
+// Stuck returns why the controller scales nothing, from the conditions that it sets. It
+// ignores conditions about metrics without a value.
 func Stuck(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	for i := range hpa.Status.Conditions {
 		c := &hpa.Status.Conditions[i]

@@ -139,7 +139,7 @@ func (s *scaling) total(m *Metric, target autoscalingv2.MetricTarget, milli int6
 	m.Value = &milli
 }
 
-// atZero reports whether there are no replicas because none are needed.
+// atZero reports whether the controller has scaled the target to zero replicas.
 func (s *scaling) atZero() bool {
 	least := s.hpa.Spec.MinReplicas
 	return s.current == 0 && least != nil && *least == 0
@@ -229,7 +229,7 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error
 	}
 	of := s.hpa.Spec.ScaleTargetRef
 	if s.atZero() {
-		return fmt.Errorf("%s/%s has no pods, and a metric of its own pods cannot wake it: scale on an Object or External metric, such as the length of a queue, as well", of.Kind, of.Name)
+		return fmt.Errorf("%s/%s has no pods, so a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue", of.Kind, of.Name)
 	}
 	return fmt.Errorf("no pod that has started is owned by %s %s", of.Kind, of.Name)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// Catalog knows which metrics the rules make of the series that targets expose or that are
+// Catalog knows which metrics the rules make of the series that targets expose and of those
 // in an Index.
 type Catalog struct {
 	index   Index
@@ -49,9 +49,9 @@ type Exposed struct {
 	// Type is the one that the targets tell; a series of a histogram or summary has the
 	// type of the whole. Empty where it is not known.
 	Type model.MetricType
-	// Only is the one namespace whose series the job of the targets can write, by the label
-	// namespace; "" where it may write those of any. Its types do not count in other
-	// namespaces.
+	// Only is the namespace that the job of the targets is limited to: all its series have
+	// this label namespace. "" means that it may write series of any namespace. The types of
+	// a limited job do not count in other namespaces.
 	Only string
 }
 
@@ -104,15 +104,15 @@ func (c *Catalog) Rules() []*rules.Compiled {
 	return c.rules
 }
 
-// TypeOf returns the type of the series of a name in a namespace, "" for all together. It is
-// the one that all jobs tell that expose the name and can write series of the namespace;
-// empty or unknown where they differ or none of them tells it.
+// TypeOf returns the type of the series with a name in a namespace, "" for all namespaces. All
+// jobs count that expose the name and can write series of the namespace. The type is empty or
+// unknown if they differ or expose none.
 func (c *Catalog) TypeOf(series, namespace string) model.MetricType {
 	return c.types().of(series, namespace)
 }
 
-// MetricName returns the name of the metric that a rule makes of a series name in some
-// namespace, and whether it takes the name at all.
+// MetricName returns the name of the metric that a rule makes of a series name in any
+// namespace, and whether the rule selects the name.
 func (c *Catalog) MetricName(r *rules.Compiled, series string) (string, bool) {
 	return c.types().metricName(r, series)
 }
@@ -123,8 +123,8 @@ func (c *Catalog) types() *typeTable {
 	return c.view.types
 }
 
-// MappingsOf returns those that make a metric of the series of a namespace, best first; ""
-// stands for all namespaces together.
+// MappingsOf returns the mappings of a metric for the series of a namespace, best first. ""
+// means all namespaces together.
 func (c *Catalog) MappingsOf(ctx context.Context, metric rules.Metric, namespace string) ([]Mapping, error) {
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
@@ -139,8 +139,8 @@ func (c *Catalog) MappingsOf(ctx context.Context, metric rules.Metric, namespace
 	return slices.DeleteFunc(slices.Clone(all), differs), nil
 }
 
-// Mappings returns those of every metric in any namespace, best first: the later rule wins,
-// as in prometheus-adapter, and then the earlier series name.
+// Mappings returns the mappings of every metric in any namespace, best first. The later rule
+// precedes the earlier one, as in prometheus-adapter. Series names of one rule are sorted.
 func (c *Catalog) Mappings(ctx context.Context) (map[rules.Metric][]Mapping, error) {
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
@@ -199,8 +199,8 @@ func (c *Catalog) note(m Mapping, groupBy, expr string) (q Query) {
 	return q
 }
 
-// LabelNames returns the label names of a mapping's series, none when no series satisfy
-// the rule and the matchers, as far as the Index knows.
+// LabelNames returns the label names of a mapping's series from the Index, none when it has
+// no series that satisfy the rule and the matchers.
 func (c *Catalog) LabelNames(ctx context.Context, m Mapping, more ...*labels.Matcher) ([]string, error) {
 	return c.index.LabelNames(ctx, m, more...)
 }

@@ -110,8 +110,8 @@ func (c *Catalog) listedLabels(ctx context.Context, m Mapping) ([]string, error)
 	return names, nil
 }
 
-// shadows reports whether a mapping of the same metric that comes later may not answer.
-// Default rules that take one series by different types answer in different namespaces.
+// shadows reports whether m keeps a later mapping of the same metric from answering. It does
+// not if both are default rules of one series: they answer in different namespaces, by type.
 func (m Mapping) shadows(other Mapping) bool {
 	return m.Rule != other.Rule && (m.Series != other.Series || !other.Rule.ByDefault())
 }

@@ -14,12 +14,12 @@ import (
 // SeriesMaxAge is how far back a series of a database counts as one that exists.
 const SeriesMaxAge = 5 * time.Minute
 
-// Index knows which series exist: those of a database ([Stored]), or of an engine behind a URL (package engine).
+// Index lists the series that exist, in a database ([Stored]) or in an engine behind a URL (package engine).
 type Index interface {
 	// Names returns the names of the series that exist. The caller may change the slice.
 	Names(ctx context.Context) ([]string, error)
 	// LabelNames returns the label names of a mapping's series, none when no series satisfy the rule.
-	// An index of single series also heeds the other matchers.
+	// An index that knows single series also applies the other matchers.
 	LabelNames(ctx context.Context, m Mapping, more ...*labels.Matcher) ([]string, error)
 }
 
@@ -36,7 +36,7 @@ func (s Stored) Names(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	names, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
-	names = slices.Clone(names) // they are the querier's
+	names = slices.Clone(names) // they belong to the querier
 	if closeErr := q.Close(); err == nil {
 		err = closeErr
 	}
@@ -50,7 +50,7 @@ func (s Stored) LabelNames(ctx context.Context, m Mapping, more ...*labels.Match
 		return nil, err
 	}
 	names, _, err := q.LabelNames(ctx, nil, append(m.SeriesMatchers(), more...)...)
-	names = slices.Clone(names) // it is the querier's
+	names = slices.Clone(names) // they belong to the querier
 	if closeErr := q.Close(); err == nil {
 		err = closeErr
 	}

@@ -8,18 +8,18 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// typeTable has the types of the names that targets expose. The types of a job that can
-// write series of one namespace only do not count in others. It never changes.
+// typeTable has the types of the names that targets expose. The types of a job that is
+// limited to one namespace do not count in others. A typeTable never changes.
 type typeTable struct {
-	common map[string]model.MetricType // by series name; unknown where jobs differ
-	// differing has the names whose type is not the same in all jobs, with every type that
-	// such a name has in some namespace, or in all together.
+	common map[string]model.MetricType // by series name; unknown if jobs differ
+	// differing has the names with different types in different jobs. Its values are all
+	// types that the name has in any namespace, or in all together.
 	differing map[string][]model.MetricType
-	// within has the types of these names in the namespaces that jobs are bound to, and
-	// under "" in all others.
+	// within has the types of these names in the namespaces that jobs are limited to. The
+	// namespace "" stands for all others.
 	within map[seriesIn]model.MetricType
-	// only has the namespace of names that no job of another exposes. It has just the names
-	// with characters that metrics cannot have: thousands of these may be one metric.
+	// only has the namespace of names that only jobs of one namespace expose. It has only
+	// names with characters that metrics cannot have: thousands of these may be one metric.
 	only map[string]string
 }
 
@@ -69,7 +69,8 @@ func (t *typeTable) noteOnly(exposed []Exposed) {
 	}
 }
 
-// agree adds a type. It reports false if another one was known; then the type is unknown.
+// agree adds a type and returns true. If another type was known, it sets the type to unknown
+// and returns false.
 func agree[K comparable](types map[K]model.MetricType, of K, typ model.MetricType) bool {
 	known, ok := types[of]
 	if ok && known != typ {
@@ -91,7 +92,7 @@ func (t *typeTable) of(series, namespace string) model.MetricType {
 	return t.within[seriesIn{series, ""}]
 }
 
-// metricName returns the name of the metric that a rule makes of a series in some namespace.
+// metricName returns the name of the metric that a rule makes of a series in any namespace.
 func (t *typeTable) metricName(r *rules.Compiled, series string) (name string, ok bool) {
 	types, differ := t.differing[series]
 	if !differ {
@@ -105,7 +106,7 @@ func (t *typeTable) metricName(r *rules.Compiled, series string) (name string, o
 	return name, ok
 }
 
-// holds reports whether a mapping of some namespace is one of this namespace.
+// holds reports whether a mapping is valid in a namespace.
 func (t *typeTable) holds(m Mapping, namespace string) bool {
 	if only := t.only[m.Series]; only != "" && namespace != "" && only != namespace {
 		return false

@@ -41,7 +41,7 @@ func TestTypesInNamespaces(t *testing.T) {
 	f(":counter :gauge", map[string]model.MetricType{"": unknown, "a": unknown})
 }
 
-// A tenant's thousand spellings of a metric's name make no other namespace's request try them.
+// Requests about other namespaces do not try a tenant's thousand spellings of a metric's name.
 func TestNamesOfOneNamespace(t *testing.T) {
 	types := newTypeTable([]Exposed{
 		{Name: "http.requests", Only: "b"}, {Name: "http-requests", Only: "a"}, {Name: "http-requests", Only: "b"}, {Name: "http requests"}, {Name: "http_requests", Only: "b"},

@@ -25,8 +25,8 @@ const (
 
 // view is what is known of the names of series at one time. It never changes.
 type view struct {
-	names          []string // of the index
-	all            []string // of the index, or exposed; sorted
+	names          []string // in the index
+	all            []string // in the index, or exposed; sorted
 	exposedVersion uint64
 	labels         map[string][]string // of what targets expose, by series name
 	types          *typeTable          // likewise

@@ -67,8 +67,8 @@ func (d *Demand) add(on []*labels.Matcher, r readers) {
 	d.selectors = append(d.selectors, selectorReaders{on, r})
 }
 
-// readersOf yields those who read the series of a name, of which a rule makes what metricName
-// returns.
+// readersOf yields the readers of the series with a name. metricName returns the metric that a
+// rule makes of the name.
 func (d *Demand) readersOf(series string, metricName func(r *rules.Compiled, series string) (string, bool)) iter.Seq[readers] {
 	return func(yield func(readers) bool) {
 		for _, r := range d.names[series] {
@@ -103,8 +103,8 @@ func (d *Demand) Wanted(series string) bool {
 	return false
 }
 
-// withoutType returns the name of the metric that a rule makes of a series name. Names whose
-// type matters are among Demand.names once they are exposed.
+// withoutType returns the name of the metric that a rule makes of a series name without a
+// type. If the type of a name matters, the name is in Demand.names once it is exposed.
 func withoutType(r *rules.Compiled, series string) (string, bool) {
 	return r.MetricName(series, model.MetricTypeUnknown)
 }

@@ -7,29 +7,30 @@ import (
 )
 
 const (
-	// firstPause and longestPause bound how long an engine that cannot be reached is left alone. HPAs ask every 15 s.
+	// firstPause and longestPause bound the time without requests to an engine that cannot be reached. HPAs read
+	// metrics every 15 s.
 	firstPause   = time.Second
 	longestPause = 15 * time.Second
-	// slowAnswers is how many requests in a row must have been without an answer in time: one may be
-	// an expensive query.
+	// slowAnswers is the number of requests in a row without an answer in time that start a pause. A single one may
+	// be an expensive query.
 	slowAnswers = 3
 )
 
-// breaker remembers that an engine cannot be reached, so that nobody waits for it in vain. After a pause it lets one
-// request through, which decides.
+// breaker pauses requests to an engine that cannot be reached, so that callers do not wait for it. After a pause it
+// allows one request. The result of that request ends the pause or starts a longer one.
 type breaker struct {
 	now func() time.Time
 
 	mu     sync.Mutex
 	slow   int           // requests without an answer in time, in a row
-	pause  time.Duration // 0: the engine is thought to be up
-	since  time.Time     // when it stopped answering
-	next   time.Time     // when a request may try again
-	trying bool          // one is
-	why    string        // it does not answer
+	pause  time.Duration // 0: the engine is considered up
+	since  time.Time     // when the engine stopped answering
+	next   time.Time     // when the next request is allowed
+	trying bool          // that request is under way
+	why    string        // the reason for the pause
 }
 
-// allow returns why no request may be made now.
+// allow returns an error with the reason if no request is allowed now. After nil the caller reports the result.
 func (b *breaker) allow() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +46,7 @@ func (b *breaker) allow() error {
 	return nil
 }
 
-// succeeded notes an answer. It reports whether the engine was down before, and why.
+// succeeded notes an answer. It reports whether the engine was considered down before, and why.
 func (b *breaker) succeeded() (was bool, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,14 +55,14 @@ func (b *breaker) succeeded() (was bool, reason string) {
 	return was, reason
 }
 
-// undecided notes that a request ended for another reason.
+// undecided notes that a request ended without a result about the engine.
 func (b *breaker) undecided() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trying = false
 }
 
-// failed notes a fault. It reports whether the engine was thought to be up before, and is not now.
+// failed notes a failed request. It reports whether the engine was considered up until now.
 func (b *breaker) failed(err *Error) (isNew bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,7 +85,7 @@ func (b *breaker) failed(err *Error) (isNew bool) {
 	return isNew
 }
 
-// reason returns why the engine is thought to be down, "" if it is not.
+// reason returns why the engine is considered down, "" if it is not.
 func (b *breaker) reason() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

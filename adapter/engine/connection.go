@@ -15,22 +15,22 @@ import (
 	"github.com/prometheus/common/config"
 )
 
-// Connection is how to reach an engine.
+// Connection says how to reach an engine.
 type Connection struct {
-	// URL is that of the engine, without /api/v1, such as http://prometheus:9090 or
+	// URL is the engine's URL without /api/v1, such as http://prometheus:9090 or
 	// https://mimir/prometheus. Required.
 	URL string
-	// HTTP has credentials, TLS, proxies and headers, as everywhere in Prometheus's configuration.
+	// HTTP has credentials, TLS, proxies and headers, as in Prometheus's configuration.
 	HTTP config.HTTPClientConfig
-	// Transport is used in place of HTTP, if it is set.
+	// Transport replaces HTTP if it is set.
 	Transport http.RoundTripper
 	// Verb is GET (also when empty) or POST.
 	Verb string
-	// UserAgent of requests; empty is Go's.
+	// UserAgent is the User-Agent header of requests; empty is Go's.
 	UserAgent string
 }
 
-// Check reports what is wrong with a connection, without connecting.
+// Check returns an error if the connection is invalid. It does not connect.
 func (c Connection) Check() error {
 	made, err := newLink(c, newMetrics(), time.Now)
 	if err == nil {
@@ -40,9 +40,9 @@ func (c Connection) Check() error {
 }
 
 const (
-	// maxAnswer bounds the bytes of an answer: some ten thousand results.
+	// maxAnswer is the maximum size of an answer in bytes: some ten thousand results.
 	maxAnswer = 4 << 20
-	// maxList bounds those of a list of names, and of what the metrics' types come with.
+	// maxList is the maximum size of a list of names, types or targets in bytes.
 	maxList = 32 << 20
 )
 
@@ -64,13 +64,13 @@ func newLink(c Connection, m *metrics, now func() time.Time) (*link, error) {
 	client := &http.Client{Transport: c.Transport}
 	if c.Transport == nil {
 		if client, err = config.NewClientFromConfig(c.HTTP, "engine", config.WithUserAgent(c.UserAgent)); err != nil {
-			return nil, fmt.Errorf("make a client of the engine: %w", err)
+			return nil, fmt.Errorf("make a client for the engine: %w", err)
 		}
 	}
 	client.Transport = &transport{next: client.Transport, metrics: m}
 	caller, err := api.NewClient(api.Config{Address: c.URL, Client: client})
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the engine: %w", err)
+		return nil, fmt.Errorf("make a client for the engine: %w", err)
 	}
 	if c.Verb == http.MethodGet {
 		caller = getter{caller}
@@ -79,7 +79,7 @@ func newLink(c Connection, m *metrics, now func() time.Time) (*link, error) {
 	return &link{name: name.String(), api: v1.NewAPI(caller), client: client, breaker: &breaker{now: now}}, nil
 }
 
-// getter asks with GET what client_golang would ask with POST.
+// getter sends requests with GET that client_golang would send with POST.
 type getter struct{ api.Client }
 
 // Do implements api.Client.
@@ -93,18 +93,18 @@ func (g getter) Do(ctx context.Context, req *http.Request) (*http.Response, []by
 	}
 	get := req.Clone(ctx)
 	get.Method, get.Body, get.GetBody, get.ContentLength = http.MethodGet, nil, nil, 0
-	get.URL.RawQuery = string(form) // which has the URL's own parameters
+	get.URL.RawQuery = string(form) // it includes the URL's own parameters
 	get.Header.Del("Content-Type")
 	return g.Client.Do(ctx, get)
 }
 
-// errTransport is wrapped by all errors of the connection.
+// errTransport is wrapped in all errors of the connection.
 var errTransport = errors.New("transport")
 
 // listKey marks the context of requests whose answers may be as large as maxList.
 type listKey struct{}
 
-// transport counts requests and bounds their answers.
+// transport counts requests and limits the size of their answers.
 type transport struct {
 	next    http.RoundTripper
 	metrics *metrics
@@ -134,7 +134,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// boundedBody gives errTooLarge in place of more bytes than left.
+// boundedBody returns errTooLarge after more than left bytes.
 type boundedBody struct {
 	io.ReadCloser
 	left int64

@@ -1,17 +1,17 @@
-// Package engine asks a Prometheus-compatible engine behind a URL: Prometheus, Thanos, Mimir, VictoriaMetrics.
+// Package engine queries a Prometheus-compatible engine behind a URL: Prometheus, Thanos, Mimir or VictoriaMetrics.
 //
 // An [Engine] evaluates queries as *tsdb.DB does ([Engine.Instant]), and is the catalog.Index of the engine's series.
-// Which series there are is listed every [Options.RelistInterval] by [Engine.Run], so that discovery and the choice of
-// a rule never wait for the engine. Listing asks for the names that the rules' seriesQuery select, and for the label
-// names of each, not for series: the memory it takes does not depend on how many series there are.
+// [Engine.Run] lists the series every [Options.RelistInterval], so that discovery and the choice of a rule never wait
+// for the engine. It reads the names that the rules' seriesQuery select, and the label names of each. It does not read
+// series: its memory does not depend on their number.
 //
-// A fault of the engine hurts one answer. The error is an [*Error], which names the engine without credentials and
-// says in a few words what happened; what the engine sent is only logged, except for errors that it reports as
-// Prometheus does. Concurrent equal queries are asked once. An engine that cannot be reached is left alone for a
-// while that doubles, up to 15 s: queries fail at once meanwhile.
+// A failed request fails only its own answer. The error is an [*Error], which names the engine without credentials and
+// has a short reason. The engine's own text is only logged, except errors and warnings in Prometheus's format. Concurrent
+// equal queries are sent once. When the engine cannot be reached, requests pause: queries fail at once. The pause
+// doubles, up to 15 s.
 //
-// The time of an answer is that of the evaluation: Prometheus's HTTP API does not tell that of the samples behind a
-// result. The engine's own look-back applies.
+// The time of an answer is that of the evaluation: Prometheus's HTTP API does not return the time of the samples behind
+// a result. The engine's own look-back applies.
 //
 // An Engine is safe for concurrent use.
 package engine

@@ -21,8 +21,7 @@ import (
 const (
 	// DefaultRelistInterval is prometheus-adapter's.
 	DefaultRelistInterval = 10 * time.Minute
-	// DefaultMaxConcurrency bounds the queries that an engine gets at the same time: as many as promlet's own
-	// evaluates.
+	// DefaultMaxConcurrency is the maximum number of concurrent queries to an engine, the same as for promlet's own.
 	DefaultMaxConcurrency = tsdb.DefaultMaxConcurrency
 )
 
@@ -32,15 +31,15 @@ type Options struct {
 	Connection Connection
 	// Timeout bounds each request. 0 is tsdb.DefaultQueryTimeout.
 	Timeout time.Duration
-	// MaxConcurrency is how many queries are asked at the same time. 0 is DefaultMaxConcurrency.
+	// MaxConcurrency is the maximum number of concurrent queries. 0 is DefaultMaxConcurrency.
 	MaxConcurrency int
-	// RelistInterval is the time between two lists of series. 0 is DefaultRelistInterval.
+	// RelistInterval is the time between two lists of the series. 0 is DefaultRelistInterval.
 	RelistInterval time.Duration
-	// MaxAge is how far back series are listed. 0 is RelistInterval.
+	// MaxAge is how far back in time series are listed. 0 is RelistInterval.
 	MaxAge time.Duration
-	// Logger; nil is silent.
+	// Logger receives changes of state; nil is silent.
 	Logger *slog.Logger
-	// Registerer receives promlet_engine_*, for good. Nil: they are not exported.
+	// Registerer receives promlet_engine_*; they are never unregistered. Nil: they are not exported.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -68,7 +67,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Engine is a Prometheus-compatible engine.
+// Engine queries a Prometheus-compatible engine and lists its series.
 type Engine struct {
 	opts    Options
 	metrics *metrics
@@ -76,12 +75,12 @@ type Engine struct {
 
 	link    atomic.Pointer[link]
 	flights singleflight.Group
-	slots   chan struct{} // holds one for each query that is being asked
+	slots   chan struct{} // holds one for each query under way
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
 	once    sync.Once
-	mu      sync.Mutex // guards closed, and that nothing is added to asking after
+	mu      sync.Mutex // guards closed; nothing is added to asking once closed is set
 	closed  bool
 	asking  sync.WaitGroup // requests under way
 }
@@ -94,7 +93,7 @@ type link struct {
 	breaker *breaker
 }
 
-// New returns an Engine. It connects when it is first asked.
+// New returns an Engine. It connects with the first request.
 func New(opts Options) (*Engine, error) {
 	opts = opts.withDefaults()
 	e := &Engine{opts: opts, metrics: newMetrics(), slots: make(chan struct{}, opts.MaxConcurrency)}
@@ -113,7 +112,7 @@ func New(opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// Connect reaches the engine in another way from now on. After an error the connection stays as it is.
+// Connect replaces the connection. After an error the old one stays.
 func (e *Engine) Connect(c Connection) error {
 	next, err := newLink(c, e.metrics, e.opts.Now)
 	if err != nil {
@@ -129,7 +128,7 @@ func (e *Engine) Connect(c Connection) error {
 // Name returns the engine's URL, without credentials.
 func (e *Engine) Name() string { return e.link.Load().name }
 
-// Close ends what is being asked, and waits for it. Nil has nothing to end.
+// Close cancels the requests under way and waits for them. A nil Engine is closed already.
 func (e *Engine) Close() error {
 	if e == nil {
 		return nil
@@ -145,10 +144,10 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// errClosed is why an Engine no longer asks.
+// errClosed is returned by requests after Close.
 var errClosed = errors.New("promlet is stopping")
 
-// begin notes that a request begins; done ends it.
+// begin adds a request to those that Close waits for; done removes it.
 func (e *Engine) begin() (done func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -159,7 +158,7 @@ func (e *Engine) begin() (done func(), err error) {
 	return e.asking.Done, nil
 }
 
-// ask runs one request with the engine's timeout, unless the engine is left alone now.
+// ask runs one request with the engine's timeout, unless requests pause.
 func (e *Engine) ask(ctx context.Context, request func(context.Context, v1.API) error) error {
 	done, err := e.begin()
 	if err != nil {
@@ -181,7 +180,7 @@ func (e *Engine) ask(ctx context.Context, request func(context.Context, v1.API) 
 			e.opts.Logger.Info("the engine answers again", "engine", l.name, "was", reason)
 		}
 		return nil
-	case errors.Is(err, context.Canceled): // nobody waits any more: that says nothing of the engine
+	case errors.Is(err, context.Canceled): // nobody waits any more; the engine may be fine
 		l.breaker.undecided()
 	default:
 		if l.breaker.failed(failed) {
@@ -193,7 +192,7 @@ func (e *Engine) ask(ctx context.Context, request func(context.Context, v1.API) 
 	return failed
 }
 
-// Problems returns a line for each thing that keeps the engine from answering, none when all is well.
+// Problems returns a line for each reason why the engine does not answer, none when it does.
 func (e *Engine) Problems() []string {
 	var problems []string
 	name := e.Name()

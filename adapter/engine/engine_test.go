@@ -77,7 +77,7 @@ func TestResults(t *testing.T) {
 		"evaluate x: {}: the result is a native histogram: take a number from it with histogram_quantile, histogram_avg or histogram_count")
 }
 
-// Each fault is one answer's, says what it is, and has nothing of what the engine sent.
+// An error fails one answer. It has a short reason, and nothing that the engine sent.
 func TestFaults(t *testing.T) {
 	const secret = "s3cr3t"
 	large := `{"status":"success","data":{"resultType":"vector","result":[` + strings.Repeat(`{"metric":{"a":"`+strings.Repeat("b", 1000)+`"},"value":[1,"1"]},`, 10_000)
@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 	f(says(http.StatusOK, `{"status":"success","data":{"resultType":"`+secret+`","result":1}}`), false, malformed)
 	f(says(http.StatusOK, ""), false, malformed)
 	f(says(http.StatusNoContent, ""), false, malformed)
-	f(says(http.StatusOK, large), false, "its answer is too large: let the query give fewer results")
+	f(says(http.StatusOK, large), false, "its answer is too large: change the query to return fewer results")
 	f(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, "the connection ended early")
 	f(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
@@ -146,14 +146,14 @@ func TestSlowEngine(t *testing.T) {
 		_, err := instant(e, "x")
 		require.EqualError(t, err, "evaluate x: "+server.URL+": no answer within 50ms")
 	}
-	// Then nobody waits any more.
+	// After that nobody waits.
 	start := time.Now()
 	_, err := instant(e, "y")
 	require.ErrorContains(t, err, "no answer within 50ms; it has not answered for 0s and is tried again in 1s")
 	require.Less(t, time.Since(start), 40*time.Millisecond)
 }
 
-// An engine that is down is left alone for a while that doubles, and then one request tries it.
+// While an engine is down, requests pause. After the pause, which doubles, one request is allowed.
 func TestBackoff(t *testing.T) {
 	var up atomic.Bool
 	var asked atomic.Int64
@@ -181,7 +181,7 @@ func TestBackoff(t *testing.T) {
 	_, err = instant(e, "x")
 	require.ErrorContains(t, err, "it has not answered for 2s and is tried again in 1s")
 	require.EqualValues(t, 2, asked.Load())
-	for at := int64(3); at < 100; at++ { // however long it lasts, an HPA's next question tries it
+	for at := int64(3); at < 100; at++ { // a pause is never longer than the time between two requests of an HPA
 		now.Store(at)
 		_, _ = instant(e, "x") // it is down
 	}
@@ -194,7 +194,7 @@ func TestBackoff(t *testing.T) {
 	require.InDelta(t, 1, testutil.ToFloat64(e.metrics.requests.WithLabelValues("200")), 0)
 }
 
-// A fault of one query does not keep others from being asked.
+// A failed query does not stop the others.
 func TestFaultsOfOneQuery(t *testing.T) {
 	server := serving(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("query") == "bad" {
@@ -213,7 +213,7 @@ func TestFaultsOfOneQuery(t *testing.T) {
 	require.Empty(t, e.Problems())
 }
 
-// Equal questions at the same time are one request; a caller that gives up does not fail the others.
+// Equal queries at the same time are one request. A caller that gives up does not fail the others.
 func TestEqualQuestionsAreAskedOnce(t *testing.T) {
 	var asked atomic.Int64
 	release := make(chan struct{})
@@ -247,7 +247,7 @@ func TestEqualQuestionsAreAskedOnce(t *testing.T) {
 	require.EqualValues(t, 1, asked.Load())
 }
 
-// Close ends what is being asked.
+// Close cancels the queries under way.
 func TestClose(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	server := serving(t, func(http.ResponseWriter, *http.Request) { close(begun); <-release })

@@ -19,32 +19,32 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 )
 
-// Error is why an engine gave no answer. Its text is for anybody: it has nothing of what the engine sent, except
-// an error that it reports as Prometheus does.
+// Error says why an engine gave no answer. Anybody may read its text: it contains nothing that the engine sent, except
+// an error in Prometheus's format.
 type Error struct {
 	Engine string // its URL without credentials
 	Reason string
-	// Unavailable reports that the engine could not be asked, or asks to come back later.
+	// Unavailable reports whether the engine could not be reached, or answered that the request should be sent later.
 	Unavailable bool
 
-	down, slow bool   // it cannot be reached; it took too long
+	down, slow bool   // the engine cannot be reached; the answer took too long
 	detail     string // for the log
 }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Engine + ": " + e.Reason }
 
-// errTooLarge is returned by the body of an answer that is longer than it may be.
+// errTooLarge is returned when an answer is larger than its limit.
 var errTooLarge = errors.New("the answer is too large")
 
 const (
-	// maxReported bounds an error that the engine reports.
+	// maxReported is the maximum size, in bytes, of an error that the engine reports.
 	maxReported = 300
-	// maxDetail bounds what of an answer is logged.
+	// maxDetail is the maximum size, in bytes, of the part of an answer that is logged.
 	maxDetail = 1 << 10
 )
 
-// newError returns an Error about what a request ended with, nil for none.
+// newError returns the Error for the error of a request, nil for nil.
 func newError(engine string, err error, timeout time.Duration) *Error {
 	if err == nil {
 		return nil
@@ -60,7 +60,7 @@ func newError(engine string, err error, timeout time.Duration) *Error {
 	var netErr net.Error
 	switch {
 	case errors.Is(err, errTooLarge):
-		e.Reason = "its answer is too large: let the query give fewer results"
+		e.Reason = "its answer is too large: change the query to return fewer results"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		e.Reason, e.slow, e.Unavailable = fmt.Sprintf("no answer within %s", timeout), true, true
 	case errors.Is(err, context.Canceled):
@@ -75,9 +75,9 @@ func newError(engine string, err error, timeout time.Duration) *Error {
 	return e
 }
 
-const malformed = "its answer is not one of Prometheus's HTTP API"
+const malformed = "its answer is not in the format of Prometheus's HTTP API"
 
-// connectionFault says what kind of fault of the connection an error is, "" for none.
+// connectionFault describes an error of the connection. It returns "" for other errors.
 func connectionFault(err error) string {
 	var (
 		dns       *net.DNSError
@@ -104,7 +104,7 @@ func connectionFault(err error) string {
 	return ""
 }
 
-// reported fills in what client_golang makes of an answer that is an error.
+// reported sets the reason from an error answer, as client_golang returns it.
 func (e *Error) reported(err *v1.Error) {
 	e.detail = clip(err.Error()+" "+err.Detail, maxDetail)
 	switch err.Type {
@@ -112,7 +112,7 @@ func (e *Error) reported(err *v1.Error) {
 		e.Reason = malformed
 		return
 	case v1.ErrClient, v1.ErrServer:
-		// Prometheus's own errors have such codes, too.
+		// Prometheus's own errors also have 4xx and 5xx codes.
 		var body struct{ ErrorType, Error string }
 		if json.Unmarshal([]byte(err.Detail), &body) == nil && body.Error != "" {
 			e.Reason = clip(body.ErrorType+": "+body.Error, maxReported)
@@ -125,7 +125,7 @@ func (e *Error) reported(err *v1.Error) {
 	}
 }
 
-// byCode fills in an answer of which only the code is known, by a message such as "server error: 502".
+// byCode sets the reason from the status code in a message such as "server error: 502".
 func (e *Error) byCode(msg string) {
 	_, number, _ := strings.Cut(msg, ": ")
 	code, _ := strconv.Atoi(number) // 0 has no text
@@ -142,7 +142,7 @@ func (e *Error) byCode(msg string) {
 	}
 }
 
-// clip shortens a text for a message.
+// clip shortens a text to most bytes and marks that with an ellipsis.
 func clip(text string, most int) string {
 	if len(text) <= most {
 		return text

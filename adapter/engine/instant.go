@@ -14,22 +14,22 @@ import (
 )
 
 const (
-	// maxWarnings and maxWarning bound what of the engine's warnings is shown.
+	// maxWarnings and maxWarning limit the number and the size, in bytes, of the engine's warnings that are shown.
 	maxWarnings = 5
 	maxWarning  = 300
 )
 
-// answer is the result of a query. It is shared: read only.
+// answer is the result of a query. Callers share it and must not change it.
 type answer struct {
 	vector   tsdb.Vector
 	warnings []string
 }
 
-// Instant evaluates Expr at the time At of a query; the engine decides the rest, and calls the query's Warned for
-// each of its warnings. The results' time is that of the evaluation. Errors are wrapped with the expression: an
-// [*Error], tsdb.ErrNotVector or tsdb.ErrHistogram. The result is shared with others: read only.
+// Instant evaluates a query's Expr at its time At, and calls its Warned for each warning. Other fields of the query have
+// no effect. The time of the results is that of the evaluation. Errors wrap an [*Error], tsdb.ErrNotVector or
+// tsdb.ErrHistogram, and name the expression. Callers share the result and must not change it.
 func (e *Engine) Instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
-	// One caller that gives up does not fail the others: a request has a time limit of its own.
+	// The request has its own timeout: a caller that gives up does not fail the others.
 	shared := e.flights.DoChan(e.Name()+"\x00"+q.Expr, func() (any, error) {
 		done, err := e.begin()
 		if err != nil {
@@ -63,7 +63,7 @@ func (e *Engine) instant(ctx context.Context, expr string, at time.Time) (got an
 	case <-e.closing.Done():
 		return answer{}, errClosed
 	case <-time.After(e.opts.Timeout):
-		return answer{}, &Error{Engine: e.Name(), Reason: fmt.Sprintf("%d other queries are being asked", cap(e.slots)), Unavailable: true}
+		return answer{}, &Error{Engine: e.Name(), Reason: fmt.Sprintf("%d other queries are under way", cap(e.slots)), Unavailable: true}
 	}
 	var value model.Value
 	var warnings v1.Warnings
@@ -79,7 +79,7 @@ func (e *Engine) instant(ctx context.Context, expr string, at time.Time) (got an
 	return got, err
 }
 
-// bounded returns the first warnings, shortened.
+// bounded returns the first maxWarnings warnings, shortened.
 func bounded(warnings v1.Warnings) (short []string) {
 	for _, warning := range warnings[:min(len(warnings), maxWarnings)] {
 		short = append(short, clip(warning, maxWarning))
@@ -87,7 +87,7 @@ func bounded(warnings v1.Warnings) (short []string) {
 	return short
 }
 
-// vectorOf turns a result into one of tsdb.
+// vectorOf converts a result to a tsdb.Vector.
 func vectorOf(value model.Value) (tsdb.Vector, error) {
 	switch value := value.(type) {
 	case *model.Scalar:

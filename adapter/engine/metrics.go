@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics count what an Engine is asked. They exist without a registerer as well.
+// metrics count the requests of an Engine. They also exist without a registerer.
 type metrics struct {
 	all      *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -23,11 +23,11 @@ func newMetrics() *metrics {
 		all: all,
 		requests: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "promlet_engine_requests_total",
-			Help: "Requests to the engine of --prometheus-url, by the HTTP code of the answer, or error where there was none.",
+			Help: "Requests to the engine of --prometheus-url, by the HTTP code of the answer, or error without an answer.",
 		}, []string{"code"}),
 		took: with.NewHistogram(prometheus.HistogramOpts{
 			Name:    "promlet_engine_request_duration_seconds",
-			Help:    "How long requests to the engine of --prometheus-url took until the answer began.",
+			Help:    "Time from a request to the engine of --prometheus-url to the first byte of the answer.",
 			Buckets: []float64{.002, .01, .05, .25, 1, 5, 10},
 		}),
 		listed: with.NewGauge(prometheus.GaugeOpts{
@@ -36,7 +36,7 @@ func newMetrics() *metrics {
 		}),
 		names: with.NewGauge(prometheus.GaugeOpts{
 			Name: "promlet_engine_series_names",
-			Help: "Names of series of the engine that rules make metrics of, as of the last list.",
+			Help: "Number of series names of the engine that rules serve, as of the last list.",
 		}),
 	}
 }

@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	// listConcurrency is how many requests for label names are made at the same time.
+	// listConcurrency is the number of concurrent requests for label names.
 	listConcurrency = 4
-	// labelsLists is how many lists the label names of a series name may be old: a part of them is asked for
-	// anew with each list, and all of those that are new.
+	// labelsLists is the maximum age of a series name's label names, in lists. Each list reads the label names of all
+	// new series names, and of a part of the others.
 	labelsLists = 10
-	// leastLabels is how many are asked for anew at least.
+	// leastLabels is the minimum size of that part, in series names.
 	leastLabels = 64
 )
 
-// relister makes lists, and remembers label names from one to the next. It is used by one list at a time.
+// relister makes lists, and keeps label names from one list to the next. It makes one list at a time.
 type relister struct {
 	engine *Engine
 	known  map[labelsKey]knownLabels
@@ -36,11 +36,11 @@ type relister struct {
 	intern map[string][]string
 }
 
-// labelsKey identifies the series of a name that matchers on other labels select.
+// labelsKey identifies the series with a name that matchers on other labels select.
 type labelsKey struct{ name, others string }
 
 type knownLabels struct {
-	names []string // sorted, none where there are no series
+	names []string // sorted; empty without series
 	at    time.Time
 }
 
@@ -54,11 +54,11 @@ type selection struct {
 	rules    []*rules.Compiled
 }
 
-// wanted are names of series, by the selector that found them.
+// wanted has the series names by the selector that found them.
 type wanted map[string][]labelsKey
 
-// list asks the engine for its series. Those of a selector that the engine refuses are as in the last list, which may
-// be nil. With any other error, or if all are refused for the first time, the list is nil.
+// list reads the names of the engine's series. If the engine refuses a selector, its series stay as in the last list,
+// which may be nil. The list is nil after any other error, and if the engine refuses all selectors of the first list.
 func (r *relister) list(ctx context.Context, compiled []*rules.Compiled, last *list) (*list, error) {
 	ctx = context.WithValue(ctx, listKey{}, true)
 	at := r.engine.opts.Now()
@@ -104,7 +104,7 @@ func (r *relister) list(ctx context.Context, compiled []*rules.Compiled, last *l
 	return newList(at, all, r.typeOf), err
 }
 
-// isUnavailable reports whether an error is about the engine, and not about one request.
+// isUnavailable reports whether an error concerns the engine and not only one request.
 func isUnavailable(err error) bool {
 	of, ok := errors.AsType[*Error](err)
 	return !ok || of.Unavailable
@@ -120,7 +120,7 @@ func (r *relister) names(ctx context.Context, at time.Time, s *selection) (keys 
 	}
 	var names model.LabelValues
 	if name, ok := rules.OneName(rules.OnName(s.matchers)); ok {
-		names = model.LabelValues{model.LabelValue(name)} // if it has no label names, there are no series of it
+		names = model.LabelValues{model.LabelValue(name)} // without series it has no label names
 	} else {
 		err = r.engine.ask(ctx, func(ctx context.Context, api v1.API) (err error) {
 			names, _, err = api.LabelValues(ctx, model.MetricNameLabel, []string{selectorText(s.matchers)}, at.Add(-r.engine.opts.MaxAge), at)
@@ -142,8 +142,8 @@ func selectorTexts(matchers []*labels.Matcher) string {
 	return strings.Trim(selectorText(matchers), "{}")
 }
 
-// readLabels asks for the label names of series that are not known, and of a part of the others. Names that the engine
-// refuses keep those that are known; one of them is returned as refused.
+// readLabels reads the label names of new series names, and of a part of the others. If the engine refuses a request,
+// the known label names stay; refused is the error of one such request.
 func (r *relister) readLabels(ctx context.Context, at time.Time, found wanted) (refused, err error) {
 	existing := map[labelsKey]bool{}
 	for _, keys := range found {
@@ -182,7 +182,7 @@ func (r *relister) readLabels(ctx context.Context, at time.Time, found wanted) (
 			return nil
 		})
 	}
-	err = group.Wait() // what has been read so far is known the next time
+	err = group.Wait() // label names that were read before an error stay known
 	return refused, err
 }
 
@@ -203,7 +203,7 @@ func (r *relister) askLabels(ctx context.Context, at time.Time, key labelsKey) (
 	return names, err
 }
 
-// interned returns the same slice for the same names: most series names share few sets of labels.
+// interned returns the same slice for the same names: most series names share a few sets of label names.
 func (r *relister) interned(names []string) []string {
 	if len(r.intern) > 2*len(r.known)+leastLabels {
 		clear(r.intern)
@@ -215,7 +215,7 @@ func (r *relister) interned(names []string) []string {
 	return r.intern[key]
 }
 
-// labelsOf returns the label names of what was found. Names without series are left out.
+// labelsOf returns the label names by selector and series name. It omits names without series.
 func (r *relister) labelsOf(found wanted) map[string]map[string][]string {
 	all := make(map[string]map[string][]string, len(found))
 	for text, keys := range found {
@@ -229,8 +229,8 @@ func (r *relister) labelsOf(found wanted) map[string]map[string][]string {
 	return all
 }
 
-// readTypes asks for the types of metrics. Not every engine knows them, and some know few; without an answer the last
-// ones stay, so that a rule does not change with it.
+// readTypes reads the types of metrics. Some engines know none or few of them. After an error the last types stay, so
+// that rules select the same series.
 func (r *relister) readTypes(ctx context.Context) {
 	var found map[string][]v1.Metadata
 	err := r.engine.ask(ctx, func(ctx context.Context, api v1.API) (err error) {
@@ -238,7 +238,7 @@ func (r *relister) readTypes(ctx context.Context) {
 		return err
 	})
 	if err != nil {
-		r.engine.opts.Logger.Debug("the engine does not tell types of metrics", "engine", r.engine.Name(), "err", err)
+		r.engine.opts.Logger.Debug("could not read the types of the engine's metrics", "engine", r.engine.Name(), "err", err)
 		return
 	}
 	r.types = make(map[string]model.MetricType, len(found))

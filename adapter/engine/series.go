@@ -17,10 +17,10 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// series are the engine's, as of the last list.
+// series has the engine's series names as of the last list.
 type series struct {
 	engine *Engine
-	kick   chan struct{} // list now
+	kick   chan struct{} // makes Run list now
 
 	listing  sync.Mutex // held while a list is made
 	relister *relister
@@ -30,16 +30,16 @@ type series struct {
 	rulesAt  time.Time // when they came into force
 	listed   *list     // nil before the first
 	failing  string    // why the last attempt failed
-	failedAt time.Time // the first of the attempts that failed in a row
+	failedAt time.Time // of the first attempt that failed in a row
 }
 
-// list is what was found at one time. It does not change.
+// list has the series names of one time. It never changes.
 type list struct {
-	at      time.Time // when it was begun
+	at      time.Time // when it began
 	version uint64
 	names   []string // sorted
 	exposed []catalog.Exposed
-	// labels are the label names of series, by the selector that found them and by the series' name.
+	// labels has the label names by selector and series name.
 	labels map[string]map[string][]string
 }
 
@@ -60,7 +60,7 @@ func (s *series) last() *list {
 	return s.listed
 }
 
-// problem returns why the list is not as it should be, "" if it is.
+// problem returns why the list is missing or old, "" if it is neither.
 func (s *series) problem() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,14 +68,14 @@ func (s *series) problem() string {
 	case s.failing == "":
 		return ""
 	case s.listed == nil:
-		return "no series are known: they could not be listed: " + s.failing
+		return "no series are known, because listing failed: " + s.failing
 	default:
-		return fmt.Sprintf("the list of series is of %s: they could not be listed since %s: %s",
+		return fmt.Sprintf("the list of series is from %s; listing has failed since %s: %s",
 			s.listed.at.UTC().Format(time.TimeOnly), s.failedAt.UTC().Format(time.TimeOnly), s.failing)
 	}
 }
 
-// SetRules says whose series to list. Those of rules that select others than before are listed soon.
+// SetRules sets the rules whose series are listed. Run makes a new list soon after.
 func (e *Engine) SetRules(compiled []*rules.Compiled) {
 	s := e.series
 	s.mu.Lock()
@@ -84,7 +84,7 @@ func (e *Engine) SetRules(compiled []*rules.Compiled) {
 	s.wake()
 }
 
-// Listed returns why no series are known yet, nil once they have been listed.
+// Listed returns an error until the series have been listed once.
 func (e *Engine) Listed() error {
 	if e.series.last() != nil {
 		return nil
@@ -95,7 +95,7 @@ func (e *Engine) Listed() error {
 	return fmt.Errorf("the series of %s have not been listed yet", e.Name())
 }
 
-// ListedSince reports whether series have been listed since a time.
+// ListedSince reports whether the last list began after a time.
 func (e *Engine) ListedSince(since time.Time) bool {
 	last := e.series.last()
 	return last != nil && last.at.After(since)
@@ -104,7 +104,7 @@ func (e *Engine) ListedSince(since time.Time) bool {
 // ListProblem returns why the list of series is missing or old, "" if it is neither.
 func (e *Engine) ListProblem() string { return e.series.problem() }
 
-// Names implements catalog.Index: the names as they were last listed, none before.
+// Names implements catalog.Index. It returns the names of the last list, none before the first.
 func (e *Engine) Names(context.Context) ([]string, error) {
 	if last := e.series.last(); last != nil {
 		return slices.Clone(last.names), nil
@@ -112,8 +112,8 @@ func (e *Engine) Names(context.Context) ([]string, error) {
 	return nil, nil
 }
 
-// LabelNames implements catalog.Index by what was last listed, whatever the other matchers are. Series of a rule that
-// have not been listed are an [*Error].
+// LabelNames implements catalog.Index from the last list. It ignores the other matchers. It returns an [*Error] if the
+// series of the rule have not been listed.
 func (e *Engine) LabelNames(_ context.Context, m catalog.Mapping, _ ...*labels.Matcher) ([]string, error) {
 	if last := e.series.last(); last != nil {
 		if found, ok := last.labels[selectorText(m.Rule.Matchers)]; ok {
@@ -124,8 +124,8 @@ func (e *Engine) LabelNames(_ context.Context, m catalog.Mapping, _ ...*labels.M
 	return nil, &Error{Engine: e.Name(), Reason: reason, Unavailable: true}
 }
 
-// Exposed returns the series names with their labels and types, and a version that changes with them; nil names
-// when the version is still the known one.
+// Exposed returns the series names with their labels and types, and a version that changes with them. It returns nil
+// names if the version is the known one.
 func (e *Engine) Exposed(known uint64) ([]catalog.Exposed, uint64) {
 	last := e.series.last()
 	if last == nil || last.version == known {
@@ -134,11 +134,11 @@ func (e *Engine) Exposed(known uint64) ([]catalog.Exposed, uint64) {
 	return last.exposed, last.version
 }
 
-// firstRetry and lastRetry bound the pause after a list that failed.
+// firstRetry and lastRetry are the shortest and the longest pause after a failed list.
 const firstRetry, lastRetry = time.Second, 30 * time.Second
 
-// Run lists the engine's series, at once and then every [Options.RelistInterval], sooner after a failure, until ctx
-// is done. A list that fails leaves the last one in place.
+// Run lists the engine's series until ctx is done: at once, then every [Options.RelistInterval], and sooner after a
+// failure. After a failed list the last one stays.
 func (e *Engine) Run(ctx context.Context) error {
 	var retry time.Duration
 	for {
@@ -161,7 +161,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// Relist lists the engine's series once.
+// Relist lists the engine's series once. Without rules it does nothing.
 func (e *Engine) Relist(ctx context.Context) error {
 	s := e.series
 	s.listing.Lock()
@@ -177,7 +177,7 @@ func (e *Engine) Relist(ctx context.Context) error {
 	return err
 }
 
-// replace replaces the list by the next one, nil for none, and notes what went wrong.
+// replace sets the list to the next one, unless that is nil, and notes the error.
 func (s *series) replace(ctx context.Context, next *list, err error) {
 	e := s.engine
 	s.mu.Lock()
@@ -219,7 +219,7 @@ func sameExposed(a, b []catalog.Exposed) bool {
 	})
 }
 
-// newList makes a list of the label names that each selector found, by series name.
+// newList makes a list from label names by selector and series name.
 func newList(at time.Time, found map[string]map[string][]string, typeOf func(string) model.MetricType) *list {
 	l := &list{at: at, labels: found}
 	all := map[string][]string{}
@@ -241,7 +241,7 @@ func newList(at time.Time, found map[string]map[string][]string, typeOf func(str
 	return l
 }
 
-// selectorText is the same for the same matchers, and PromQL.
+// selectorText returns matchers in PromQL. The same matchers in another order give the same text.
 func selectorText(matchers []*labels.Matcher) string {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {

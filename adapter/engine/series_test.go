@@ -18,7 +18,7 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// fakeEngine has series, in PromQL's notation, and answers what a list asks for.
+// fakeEngine has series in PromQL's notation, and answers the requests of a list.
 type fakeEngine struct {
 	mu     sync.Mutex
 	series []string
@@ -128,7 +128,7 @@ func TestList(t *testing.T) {
 	require.Equal(t, []string{"__name__", "job"}, labelNames(1, "other"))
 	require.Empty(t, labelNames(2, "missing"))
 
-	// What is known is not asked for again by every list, and a new name is.
+	// A list does not read all known label names again. It reads those of a new name.
 	f.set(func() { f.series = append(f.series, `new{namespace="x"}`) })
 	require.NoError(t, e.Relist(t.Context()))
 	names, err = e.Names(t.Context())
@@ -172,7 +172,7 @@ func TestListThatFails(t *testing.T) {
 	require.NoError(t, e.Relist(t.Context()))
 	require.Empty(t, e.Problems())
 
-	// Of one seriesQuery that the engine refuses, the last names stay.
+	// If the engine refuses a seriesQuery, its last names stay.
 	f.set(func() {
 		f.broken = map[string]int{`values {job`: http.StatusUnprocessableEntity}
 		f.series = append(f.series, `c{namespace="x"}`, `d{job="y"}`)
@@ -182,11 +182,11 @@ func TestListThatFails(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b", "c"}, names)
 	require.Len(t, e.Problems(), 1)
-	require.Contains(t, e.Problems()[0], `queries: the list of series is of 00:00:00: they could not be listed since 00:00:00: seriesQuery {job!=""}: `)
+	require.Contains(t, e.Problems()[0], `queries: the list of series is from 00:00:00; listing has failed since 00:00:00: seriesQuery {job!=""}: `)
 	f.set(func() { f.broken = nil })
 	require.NoError(t, e.Relist(t.Context()))
 
-	// So do the labels of one name.
+	// If it refuses a name, the labels of that name stay.
 	f.set(func() { f.broken = map[string]int{`__name__="a"`: http.StatusUnprocessableEntity} })
 	require.Error(t, e.Relist(t.Context()))
 	require.Contains(t, e.Problems()[0], "labels of a: ")
@@ -201,11 +201,11 @@ func TestListThatFails(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c", "d"}, names)
 	require.Len(t, e.Problems(), 2)
 
-	// Of a rule that has come since, nothing is known.
+	// The series of a new rule are not known yet.
 	changed := compiled(t, `c`)
 	e.SetRules(changed)
 	_, err = e.LabelNames(t.Context(), catalog.Mapping{Rule: changed[0], Series: "c"})
-	require.ErrorContains(t, err, "they could not be listed since")
+	require.ErrorContains(t, err, "listing has failed since")
 }
 
 // Run lists at once, when the rules change and after a failure.

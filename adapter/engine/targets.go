@@ -13,14 +13,14 @@ import (
 // Target is a target that the engine scrapes.
 type Target struct {
 	Address string // host, port and path
-	Up      bool   // why it is not, only the engine's own pages tell: the reason may hold what the target sent
+	Up      bool   // the reason is on the engine's own pages only: it may contain what the target sent
 }
 
-// maxTargets bounds what is returned.
+// maxTargets is the maximum number of targets that Targets returns.
 const maxTargets = 100
 
-// Targets returns the engine's active targets of pods, as far as the engine has any: none after a fault, and none of
-// one whose labels do not name the pod.
+// Targets returns the engine's active targets of pods. It omits targets without a label for the pod. After an error it
+// returns none.
 func (e *Engine) Targets(ctx context.Context, namespace string, pods []string) (found []Target) {
 	var all v1.TargetsResult
 	err := e.ask(context.WithValue(ctx, listKey{}, true), func(ctx context.Context, api v1.API) (err error) {
@@ -28,7 +28,7 @@ func (e *Engine) Targets(ctx context.Context, namespace string, pods []string) (
 		return err
 	})
 	if err != nil {
-		e.opts.Logger.Debug("the engine does not tell its targets", "engine", e.Name(), "err", err)
+		e.opts.Logger.Debug("could not list the engine's targets", "engine", e.Name(), "err", err)
 		return nil
 	}
 	builder := labels.NewScratchBuilder(0)
@@ -39,7 +39,7 @@ func (e *Engine) Targets(ctx context.Context, namespace string, pods []string) (
 			continue
 		}
 		target := Target{Up: t.Health == v1.HealthGood, Address: of.Get(model.InstanceLabel)}
-		if at, err := url.Parse(t.ScrapeURL); err == nil { // its parameters may be secrets
+		if at, err := url.Parse(t.ScrapeURL); err == nil { // without parameters, which may be secrets
 			target.Address = at.Host + at.Path
 		}
 		if found = append(found, target); len(found) >= maxTargets {

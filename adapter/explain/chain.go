@@ -22,7 +22,7 @@ type chain struct {
 	name string // of the object
 	told Explanation
 
-	reasonOnly bool // of the explanation, only Reason is wanted
+	reasonOnly bool // the caller uses only the explanation's Reason
 
 	pods    []string          // behind the object
 	reach   Reach             // of the object, or else of its pods

@@ -19,10 +19,10 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// maxQueryText bounds a query in a step.
+// maxQueryText is the maximum size, in bytes, of a query in a step.
 const maxQueryText = 1 << 10
 
-// oneByEngine is byEngine for the value of one object.
+// oneByEngine calls byEngine for the value of one object.
 func (c *chain) oneByEngine(ctx context.Context, trace *values.Trace, v values.Value, ok bool, err error) {
 	switch {
 	case ok && v.Err != nil:
@@ -33,8 +33,8 @@ func (c *chain) oneByEngine(ctx context.Context, trace *values.Trace, v values.V
 	c.byEngine(ctx, trace, []values.Value{v}, err)
 }
 
-// byEngine follows the chain of a request that an engine behind a URL answers: rule, queries, series, value. found
-// are the values, and err why there are none.
+// byEngine adds the steps of a request that an engine behind a URL answers: rule, queries, series, value. found has the
+// values, and err says why there are none.
 func (c *chain) byEngine(ctx context.Context, trace *values.Trace, found []values.Value, err error) {
 	absent, isAbsent := errors.AsType[*values.Absence](err)
 	if isAbsent && absent.Outcome == values.OutcomeStarting { // no series are known yet
@@ -63,7 +63,7 @@ func (c *chain) byEngine(ctx context.Context, trace *values.Trace, found []value
 	c.engineTargets(ctx)
 }
 
-// engineRule reports which rule makes the metric of the series that the engine lists.
+// engineRule adds the step about the rules that make the metric of the engine's series. It returns the first of them.
 func (c *chain) engineRule(ctx context.Context, v *values.Evaluator) (first catalog.Mapping, ok bool) {
 	of, err := v.Catalog.MappingsOf(ctx, c.req.Metric, c.req.TypesWithin())
 	var all map[rules.Metric][]catalog.Mapping
@@ -84,7 +84,7 @@ func (c *chain) engineRule(ctx context.Context, v *values.Evaluator) (first cata
 	return of[0], true
 }
 
-// noEngineRule says that no rule makes the metric, and what may be meant. It returns false.
+// noEngineRule adds a step that no rule makes the metric, with the closest name. It returns false.
 func (c *chain) noEngineRule(v *values.Evaluator, known []rules.Metric) bool {
 	metric := c.req.Metric
 	if _, exists := v.Catalog.Exposure().Labels[metric.Name]; exists {
@@ -116,17 +116,17 @@ func (c *chain) noEngineRule(v *values.Evaluator, known []rules.Metric) bool {
 	return c.broken(LinkRule, "no %s makes a metric called %s of the series of %s%s%s", what, metric.Name, v.Engine(), closest, problem)
 }
 
-// queried adds a step about a query that was asked.
+// queried adds a step about a query that was sent to the engine.
 func (c *chain) queried(q *values.TracedQuery) {
 	expr := q.Expr
 	if len(expr) > maxQueryText {
 		expr = strings.ToValidUTF8(expr[:maxQueryText], "") + "…"
 	}
-	if q.Err != nil { // the error names the query, and ends the chain
+	if q.Err != nil { // a later step has the error
 		c.note(LinkQuery, "%s fails", expr)
 		return
 	}
-	c.ok(LinkQuery, "%s gives %d %s, says %s", expr, q.Results, plural(q.Results, "result", "results"), q.Of.Engine())
+	c.ok(LinkQuery, "%s returns %d %s from %s", expr, q.Results, plural(q.Results, "result", "results"), q.Of.Engine())
 	for _, warning := range q.Warnings {
 		c.note(LinkQuery, "warning: %s", warning)
 	}
@@ -153,8 +153,8 @@ func (c *chain) engineValues(v *values.Evaluator, found []values.Value) {
 	c.told.Value = strings.Join(texts, ", ")
 }
 
-// engineSeries counts the engine's series to find out why there is no value: those that the rule takes, of them those
-// of the object, and of them those that the metric selector takes.
+// engineSeries counts the engine's series to find out why there is no value. It counts the series that the rule selects,
+// then those of the object among them, and then those that match the metric selector.
 func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog.Mapping, absent *values.Absence) {
 	e, err := v.Evaluation(c.req, m)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	}
 	matchers := append(m.SeriesMatchers(), rules.Plain(e.Scope)...)
 	isNamespace := c.req.Metric.API == rules.CustomAPI && c.req.Kind.IsNamespace()
-	if label := m.Rule.Label(objects.Namespace()); isNamespace && len(e.Scope) == 0 && label != "" { // others are not counted
+	if label := m.Rule.Label(objects.Namespace()); isNamespace && len(e.Scope) == 0 && label != "" { // count only this namespace
 		matchers = append(matchers, rules.Equal(label, c.name).Matcher)
 	}
 	counted := func(more ...rules.Matcher) (n int, ok bool) {
@@ -179,7 +179,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	case !ok:
 		return
 	case all == 0:
-		c.broken(LinkSeries, "%s has no current series of %s%s that %s takes", v.Engine(), m.Series, values.InNamespace(c.within()), m.Rule.Origin())
+		c.broken(LinkSeries, "%s has no current series of %s%s that %s selects", v.Engine(), m.Series, values.InNamespace(c.within()), m.Rule.Origin())
 		return
 	}
 	if c.req.Metric.API != rules.ExternalAPI && !isNamespace {
@@ -193,7 +193,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 			return
 		}
 		if own == 0 {
-			c.broken(LinkSeries, "of the %d series of %s that %s has%s none names %s by its label %s", all, m.Series, v.Engine(), values.InNamespace(c.req.Within()), names, of.Name)
+			c.broken(LinkSeries, "%s has %d series of %s%s, but none names %s in its label %s", v.Engine(), all, m.Series, values.InNamespace(c.req.Within()), names, of.Name)
 			return
 		}
 		all = own
@@ -201,19 +201,19 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	if taken, ok := counted(c.req.Matchers...); !ok {
 		return
 	} else if taken == 0 {
-		c.broken(LinkSeries, "of its %d series of %s none matches the metric selector", all, m.Series)
+		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", all, m.Series)
 		return
 	}
-	c.ok(LinkSeries, "%s has %d of %s for it", v.Engine(), all, m.Series)
+	c.ok(LinkSeries, "%s has %d series of %s for it", v.Engine(), all, m.Series)
 	needs := ""
 	if m.Rule.Window > 0 {
-		needs = fmt.Sprintf(": a rate needs two samples within its range, the longest of which is %s", model.Duration(m.Rule.Window))
+		needs = fmt.Sprintf(": a rate needs two samples within its range (at most %s)", model.Duration(m.Rule.Window))
 	}
-	c.broken(LinkSamples, "the query of %s gives nothing for it%s", m.Rule.Origin(), needs)
+	c.broken(LinkSamples, "the query of %s returns nothing for it%s", m.Rule.Origin(), needs)
 }
 
-// naming returns the matcher by which series are the object's, or its pods', and what it names; none where they
-// carry no such label.
+// naming returns the matcher that selects the series of the object, or of its pods, and a word for what it matches. The
+// matcher is empty if the rule has no label for either.
 func (c *chain) naming(rule *rules.Compiled) (of rules.Matcher, names string) {
 	if label := rule.Label(objects.Pod()); label != "" && len(c.pods) > 0 && !rule.AllPods {
 		return rules.OneOf(label, c.pods), "its pods"
@@ -224,7 +224,7 @@ func (c *chain) naming(rule *rules.Compiled) (of rules.Matcher, names string) {
 	return rules.Matcher{}, ""
 }
 
-// countSeries asks how many series the engine has now.
+// countSeries returns the number of the engine's current series that match.
 func countSeries(ctx context.Context, v *values.Evaluator, matchers []*labels.Matcher) (int, error) {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {
@@ -237,7 +237,7 @@ func countSeries(ctx context.Context, v *values.Evaluator, matchers []*labels.Ma
 	return int(vector[0].Value), nil
 }
 
-// engineTargets notes what the engine says of the targets of the object's pods, where it has any.
+// engineTargets adds a step about the engine's targets of the object's pods, if it has any.
 func (c *chain) engineTargets(ctx context.Context) {
 	if c.x.opts.EngineTargets == nil || len(c.pods) == 0 || c.reasonOnly {
 		return

@@ -25,8 +25,8 @@ type Options struct {
 	NotStored func(job string) string
 	// OtherShards returns the targets that other shards of promlet scrape. It may be nil.
 	OtherShards func() []values.Target
-	// EngineTargets returns what an engine behind a URL says of the targets of pods, none where it does not. It may
-	// be nil.
+	// EngineTargets returns the targets of pods that an engine behind a URL scrapes, none if they are not known. It
+	// may be nil.
 	EngineTargets func(ctx context.Context, namespace string, pods []string) []engine.Target
 	// ListProblem returns why the list of an engine's series is missing or old, "" if it is neither. It may be nil.
 	ListProblem func() string
@@ -152,8 +152,8 @@ func (x *Explainer) Why(ctx context.Context, req values.Request, name string, fo
 	return c.absence(absent)
 }
 
-// knowsMore reports whether there is more to find out than evaluation has: by the monitors that select an object, or
-// from an engine behind a URL.
+// knowsMore reports whether an explanation can find more than the evaluation: from monitors, or from an engine behind a
+// URL.
 func (x *Explainer) knowsMore() bool {
 	return x.opts.Service != nil || x.values.Engine != nil || x.values.Next != nil
 }

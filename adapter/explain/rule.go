@@ -48,8 +48,8 @@ func (c *chain) rule(ctx context.Context) bool {
 	return true
 }
 
-// servedAs is what to ask for where the metric has the name of a series that the object's
-// targets expose, and a rule serves that under another name; "" where it is not so.
+// servedAs names the metric to use if the requested name is that of a series that the object's
+// targets expose and a rule serves under another name. Otherwise it returns "".
 func (c *chain) servedAs() string {
 	for _, e := range c.exposedBy(c.ownJobs()) {
 		if e.Name != c.req.Metric.Name {
@@ -68,8 +68,8 @@ func (c *chain) servedAs() string {
 	return ""
 }
 
-// findSources returns the series that rules could make the metric of, by names that the
-// rules or the metric suggest; or else those that are known.
+// findSources returns the series that rules could make the metric of. It tries names that the
+// rules or the metric suggest, and otherwise returns the known ones.
 func (c *chain) findSources(known []catalog.Mapping) (sources []catalog.Mapping) {
 	cat := c.x.values.Catalog
 	add := func(r *rules.Compiled, series string) {
@@ -112,8 +112,8 @@ func (c *chain) exposedMetrics() (metrics []string) {
 	return metrics
 }
 
-// closestMetric names the metric of the object's targets that comes nearest to the one wanted,
-// if any comes near.
+// closestMetric returns a text with the metric of the object's targets whose name is closest to
+// the requested one, "" if none is close.
 func (c *chain) closestMetric() string {
 	if nearest := rules.Closest(c.exposedMetrics(), c.req.Metric.Name); nearest != "" {
 		return fmt.Sprintf(" (closest metric: %s)", nearest)
@@ -121,7 +121,7 @@ func (c *chain) closestMetric() string {
 	return ""
 }
 
-// closestOf names the nearest of names to the one wanted, if any comes near.
+// closestOf returns a text with the name that is closest to the wanted one, "" if none is close.
 func closestOf(names []string, wanted string) string {
 	if nearest := rules.Closest(names, wanted); nearest != "" {
 		return fmt.Sprintf(" (closest: %s)", nearest)

@@ -175,7 +175,7 @@ func (c *chain) samples(found storedSeries) {
 	age := now.Sub(found.newest)
 	switch {
 	case found.matched == 0:
-		c.broken(LinkSeries, "of its %d series of %s none matches the metric selector", found.series, name)
+		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", found.series, name)
 	case found.newest.IsZero():
 		c.broken(LinkSamples, "%s has no current sample for it", name)
 	case age > tsdb.FreshIntervals*found.interval:
@@ -194,6 +194,6 @@ func (c *chain) samples(found storedSeries) {
 		c.broken(LinkSamples, "the query of %s looks back over %s only, and %s is scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
 			rule.Origin(), model.Duration(rule.Narrowest), name, model.Duration(found.interval))
 	default:
-		c.broken(LinkSamples, "the query of %s gives nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)
+		c.broken(LinkSamples, "the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)
 	}
 }

@@ -70,7 +70,7 @@ func (c *chain) targetsOf(name string) (of []values.Target) {
 	return c.ofObject(c.allTargets(), name)
 }
 
-// ofObject returns those of all targets that are of the object.
+// ofObject returns the targets of the object among all targets.
 func (c *chain) ofObject(all []values.Target, name string) (of []values.Target) {
 	namespace := c.within()
 	for _, target := range all {

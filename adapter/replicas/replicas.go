@@ -20,7 +20,7 @@ func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalin
 	switch {
 	case target.Value != nil && target.Type == autoscalingv2.ValueMetricType:
 		ratio = float64(milli) / float64(target.Value.MilliValue())
-		if current == 0 { // there are no pods to multiply, and nothing is tolerated
+		if current == 0 { // the controller multiplies no pods, and has no tolerance
 			return Clamp(spec, math.Ceil(ratio))
 		}
 		replicas = math.Ceil(ratio * float64(ready))

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// mayKeep reports whether results of an expression may have a label. It is false only where
-// none can.
+// mayKeep reports whether results of an expression may have a label. It returns false only if
+// no result can have it.
 func mayKeep(expr parser.Expr, label string) bool {
 	switch e := expr.(type) {
 	case *parser.NumberLiteral, *parser.StringLiteral:

@@ -15,15 +15,15 @@ import (
 	"github.com/promlet/promlet/adapter/objects"
 )
 
-// Oddities returns warnings about rules that load. One that several rules deserve names
-// them all.
+// Oddities returns warnings about valid rules. A warning about several rules names them all.
 func Oddities(compiled []*Compiled) []string {
 	return append(eachRule(compiled, func(c *Compiled) []string {
 		return slices.Concat(c.oddResources(), c.oddName(), c.oddQuery())
 	}), shadowed(compiled)...)
 }
 
-// eachRule collects warnings about single rules, in order, each once.
+// eachRule collects the warnings about single rules in order. Equal warnings are one that names
+// all its rules.
 func eachRule(compiled []*Compiled, warnings func(*Compiled) []string) []string {
 	var texts []string
 	about := map[string][]string{}
@@ -41,7 +41,7 @@ func eachRule(compiled []*Compiled, warnings func(*Compiled) []string) []string 
 	return texts
 }
 
-// oddResources returns what is odd about the objects that labels name.
+// oddResources returns warnings about the rule's resources.
 func (c *Compiled) oddResources() (odd []string) {
 	hasNamespace := c.Label(objects.Namespace()) != ""
 	switch {
@@ -64,35 +64,35 @@ func (c *Compiled) oddResources() (odd []string) {
 	if c.API == CustomAPI && c.template != nil {
 		const job = "job" // the label that scraping adds to every series
 		if k, ok := c.Kind(job); ok && c.kindOf[job].GroupResource != k.GroupResource {
-			odd = append(odd, fmt.Sprintf("resources.template %q: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: overrides in its place name just the labels you mean", c.Config.Resources.Template, k.GroupResource))
+			odd = append(odd, fmt.Sprintf("resources.template %q: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: use overrides in its place, with only the labels you mean", c.Config.Resources.Template, k.GroupResource))
 		}
 	}
 	return append(odd, oddBraces("resources.template", c.Config.Resources.Template)...)
 }
 
-// oddBraces warns of fields between the braces that Helm and Go have.
+// oddBraces warns of fields between braces, as in Helm and Go templates.
 func oddBraces(field, template string) []string {
 	found := regexp.MustCompile(`\{\{-?\s*\.\w*.*?\}\}`).FindString(template)
 	if found == "" {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s: %s is taken as it is written: fields are between << and >>", field, found)}
+	return []string{fmt.Sprintf("%s: %s is not replaced: write fields between << and >>", field, found)}
 }
 
 var (
 	// bareGroup matches a group's number in braces without a dollar sign.
 	bareGroup = regexp.MustCompile(`(?:^|[^$])(\{\d+\})`)
-	// groupName matches what regexp.Expand takes for the name of a group.
+	// groupName matches the name of a group as regexp.Expand reads it.
 	groupName = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
-	// numberFirst matches a group's number that the rest of the name follows without braces.
+	// numberFirst matches a group's number that is followed by other characters without braces.
 	numberFirst = regexp.MustCompile(`^(\d+)(\D\w*)$`)
 )
 
-// oddName returns what is odd about the metric's name.
+// oddName returns warnings about the rule's name.
 func (c *Compiled) oddName() (odd []string) {
 	as := c.Config.Name.As
 	if bare := bareGroup.FindStringSubmatch(as); bare != nil {
-		odd = append(odd, fmt.Sprintf("name.as %q: %s is taken as it is written: write $%s for the group", as, bare[1], bare[1]))
+		odd = append(odd, fmt.Sprintf("name.as %q: %s is not replaced: write $%s for the group", as, bare[1], bare[1]))
 	}
 	for _, found := range groupName.FindAllStringSubmatch(strings.ReplaceAll(as, "$$", ""), -1) {
 		name := found[1] + found[2]
@@ -112,13 +112,13 @@ func (c *Compiled) oddName() (odd []string) {
 	return odd
 }
 
-// oddQuery returns what is odd about the query.
+// oddQuery returns warnings about the rule's metricsQuery.
 func (c *Compiled) oddQuery() (odd []string) {
 	odd = oddBraces("metricsQuery", c.Config.MetricsQuery)
 	x, errX := c.Expand("placeholder", []Matcher{Equal("placeholder", "x")}, "placeholder")
 	y, errY := c.Expand("placeholder", []Matcher{Equal("placeholder", "y")}, "placeholder")
 	if errX == nil && errY == nil && x == y && !strings.Contains(c.Config.MetricsQuery, ".LabelValuesByName") {
-		odd = append(odd, "metricsQuery has no <<.LabelMatchers>>: it reads the same series, of all namespaces, whatever is asked for")
+		odd = append(odd, "metricsQuery has no <<.LabelMatchers>>, so every request reads the same series, of all namespaces: add it")
 	}
 	if c.API == ExternalAPI {
 		return append(odd, c.oddWithoutSelector()...)
@@ -129,7 +129,7 @@ func (c *Compiled) oddQuery() (odd []string) {
 	return odd
 }
 
-// oddWithoutSelector warns of an external query that needs a metric selector.
+// oddWithoutSelector warns of an external query that is invalid without a metric selector.
 func (c *Compiled) oddWithoutSelector() []string {
 	var scope []Matcher
 	if label := c.Label(objects.Namespace()); c.Namespaced() && label != "" {
@@ -145,7 +145,7 @@ func (c *Compiled) oddWithoutSelector() []string {
 	return []string{fmt.Sprintf("metricsQuery gives no PromQL for an HPA without a metric selector: %v (it gives %s)", err, expr)}
 }
 
-// lostLabels returns the labels of objects that no result of the query can have.
+// lostLabels returns the labels for objects that no result of the query can have.
 func (c *Compiled) lostLabels() (lost []string) {
 	for _, label := range slices.Sorted(maps.Keys(c.kindOf)) {
 		if c.labelOf[c.kindOf[label].GroupResource] != label {

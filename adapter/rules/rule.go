@@ -53,7 +53,7 @@ type Compiled struct {
 	// Window is the longest range that the query looks back over, 0 for a query over
 	// instant values; Narrowest is the shortest.
 	Window, Narrowest time.Duration
-	reach             time.Duration // how old the oldest sample is that the query reads
+	reach             time.Duration // age of the oldest sample that the query reads
 
 	*association // between labels and kinds of objects
 
@@ -70,7 +70,7 @@ type nameFilter struct {
 	want bool
 }
 
-// String is where the configuration has the rule, such as rules[3], or default rule 1 to 4.
+// String returns the rule's place in the configuration, such as rules[3], or default rule 1.
 func (c *Compiled) String() string {
 	switch {
 	case c.ByDefault():

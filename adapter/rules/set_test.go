@@ -64,7 +64,7 @@ func TestOddities(t *testing.T) {
 	require.ErrorContains(t, err, "keep[0]: ")
 }
 
-// What prometheus-adapter's users have written and wondered about.
+// Mistakes in the configurations of prometheus-adapter's users.
 func TestMistakesOfReports(t *testing.T) {
 	f := func(change func(*Rule), want ...string) {
 		t.Helper()
@@ -75,15 +75,15 @@ func TestMistakesOfReports(t *testing.T) {
 	query := func(query string) func(*Rule) { return func(r *Rule) { r.MetricsQuery = query } }
 	named := func(matches, as string) func(*Rule) { return func(r *Rule) { r.Name = Name{Matches: matches, As: as} } }
 	f(query(`sum(rate(<<.Series>>{<<.LabelMatchers>>,instance="{{.Instance}}"}[2m])) by (<<.GroupBy>>)`),
-		"rules[0]: metricsQuery: {{.Instance}} is taken as it is written: fields are between << and >>")
+		"rules[0]: metricsQuery: {{.Instance}} is not replaced: write fields between << and >>")
 	f(query(`sum(rate(<<.Series>>{namespace="<<index .LabelValuesByName "namespace">>"}[2m])) by (<<.GroupBy>>)`))
 	f(query(`sum(rate(<<.Series>>[2m])) by (<<.GroupBy>>)`),
-		"rules[0]: metricsQuery has no <<.LabelMatchers>>: it reads the same series, of all namespaces, whatever is asked for")
+		"rules[0]: metricsQuery has no <<.LabelMatchers>>, so every request reads the same series, of all namespaces: add it")
 	f(query(`sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m]))`),
 		"rules[0]: metricsQuery keeps no label namespace or pod, so its objects have no value: aggregate by (<<.GroupBy>>)")
 	f(query(`sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (pod)`),
 		"rules[0]: metricsQuery keeps no label namespace, so its objects have no value: aggregate by (<<.GroupBy>>)")
-	f(named("^(.*)_total$", "{1}_per_second"), `rules[0]: name.as "{1}_per_second": {1} is taken as it is written: write ${1} for the group`)
+	f(named("^(.*)_total$", "{1}_per_second"), `rules[0]: name.as "{1}_per_second": {1} is not replaced: write ${1} for the group`)
 	f(named("^(.*)_total$", "$1_per_second"), `rules[0]: name.as "$1_per_second": name.matches "^(.*)_total$" has no group called 1_per_second: write ${1}_per_second`)
 	f(named("^(.*)_total$", "${2}"), `rules[0]: name.as "${2}": name.matches "^(.*)_total$" has no group called 2: name one of its groups`)
 	f(named("^(?P<what>.*)_total$", "${what}_per_second"))
@@ -92,7 +92,7 @@ func TestMistakesOfReports(t *testing.T) {
 		"rules[0]: resources.overrides: the labels kube_pod and pod both mean pods: queries use kube_pod")
 	f(func(r *Rule) { r.Resources.Template = "kube_<<.Resource>>" })
 	f(func(r *Rule) { r.Resources = Resources{Template: "<<.Resource>>"} },
-		`rules[0]: resources.template "<<.Resource>>": the label job, which all series have, means jobs.batch, so all of these metrics are listed for Jobs as well: overrides in its place name just the labels you mean`)
+		`rules[0]: resources.template "<<.Resource>>": the label job, which all series have, means jobs.batch, so all of these metrics are listed for Jobs as well: use overrides in its place, with only the labels you mean`)
 
 	no := false
 	compiled, _, err := Set{External: []Rule{aRule("a", query(`sum(<<.Series>>{<<.LabelMatchers>>,queue="x"})`), func(r *Rule) { r.Resources.Namespaced = &no })}, Custom: []Rule{}}.Compile(testKinds())
@@ -104,8 +104,8 @@ func TestMistakesOfReports(t *testing.T) {
 	compiled, _, err = Set{Custom: []Rule{aRule("a", window), aRule("b", window)}}.Compile(testKinds())
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"rules[0], rules[1]: metricsQuery: [1m] is shorter than 4 scrape intervals of 30s: where fewer than two samples are inside, a rate also takes those before it",
-		"rules[0], rules[1]: metricsQuery reads samples of the last 2h1m, but they are kept for 2h: see --retention",
+		"rules[0], rules[1]: metricsQuery: [1m] is shorter than 4 scrape intervals of 30s: with fewer than two samples in it, a rate also uses those before it",
+		"rules[0], rules[1]: metricsQuery reads samples of the last 2h1m, but they are kept for 2h: raise --retention",
 	}, OddWindows(compiled, 30*time.Second, 2*time.Hour))
 	require.Empty(t, OddWindows(compiled, 15*time.Second, 3*time.Hour))
 }

@@ -10,25 +10,26 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Summary is what a rule makes of which series.
+// Summary says which metric a rule makes of which series.
 type Summary struct {
-	// Rule is where the configuration has it, such as rules[3], or default rule 1.
+	// Rule is the rule's place in the configuration, such as rules[3], or default rule 1.
 	Rule string `json:"rule"`
-	// Series is the name of the series that the rule takes; where there may be several,
-	// seriesQuery.
+	// Series is the name of the series that the rule selects. If it may select several names,
+	// it is seriesQuery.
 	Series string `json:"series"`
-	// Example is a name that the rule takes, where there may be several. It is empty if none
+	// Example is a name that the rule selects, if it may select several. It is empty if none
 	// is known.
 	Example string `json:"example,omitempty"`
-	// Metric is what the series, or the example, is served as.
+	// Metric is the name of the metric that the rule makes of the series, or of the example.
 	Metric string `json:"metric,omitempty"`
-	// Objects have the metric: resources, or a template of labels. Empty for external metrics.
+	// Objects are the resources that have the metric, or a template of labels. Empty for
+	// external metrics.
 	Objects []string `json:"objects,omitempty"`
-	// Value says how it is computed, such as "rate over 2m".
+	// Value says how the value is computed, such as "rate over 2m".
 	Value string `json:"value"`
 }
 
-// String is the summary on one line.
+// String returns the summary on one line.
 func (s Summary) String() string {
 	series := s.Series
 	if s.Example != "" {
@@ -37,7 +38,7 @@ func (s Summary) String() string {
 	return fmt.Sprintf("%s: %s -> %s (%s), %s", s.Rule, series, cmp.Or(s.Metric, "no metric"), cmp.Or(strings.Join(s.Objects, ", "), "external"), s.Value)
 }
 
-// Summaries returns what each of the rules makes.
+// Summaries returns the Summary of each rule.
 func Summaries(compiled []*Compiled) []Summary {
 	all := make([]Summary, len(compiled))
 	for i, c := range compiled {

@@ -10,11 +10,11 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// windowIntervals is how many scrape intervals a window should last: a missed scrape then
-// leaves it with enough samples.
+// windowIntervals is the minimum length of a window in scrape intervals. A window of this
+// length has enough samples also after a missed scrape.
 const windowIntervals = 4
 
-// readWindows notes how far back the query looks.
+// readWindows sets Window, Narrowest and reach from the query.
 func (c *Compiled) readWindows(expr parser.Expr) {
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
 		switch n := node.(type) {
@@ -41,7 +41,7 @@ func (c *Compiled) readWindows(expr parser.Expr) {
 	})
 }
 
-// described says how the query computes its value, such as "rate over 2m".
+// described returns how the query computes its value, such as "rate over 2m".
 func (c *Compiled) described() string {
 	expr, err := c.Placeholder("placeholder")
 	if err != nil {
@@ -79,16 +79,16 @@ func (c *Compiled) described() string {
 	return strings.Join(over, " and ")
 }
 
-// OddWindows returns warnings about rules whose windows do not fit the time between two
-// scrapes, or for how long samples are kept.
+// OddWindows returns warnings about rules whose windows are too short for the scrape interval,
+// and about rules that read samples older than the retention.
 func OddWindows(compiled []*Compiled, interval, retention time.Duration) []string {
 	return eachRule(compiled, func(c *Compiled) (odd []string) {
 		if c.Narrowest > 0 && c.Narrowest < windowIntervals*interval {
-			odd = append(odd, fmt.Sprintf("metricsQuery: [%s] is shorter than %d scrape intervals of %s: where fewer than two samples are inside, a rate also takes those before it",
+			odd = append(odd, fmt.Sprintf("metricsQuery: [%s] is shorter than %d scrape intervals of %s: with fewer than two samples in it, a rate also uses those before it",
 				model.Duration(c.Narrowest), windowIntervals, model.Duration(interval)))
 		}
 		if c.reach > retention {
-			odd = append(odd, fmt.Sprintf("metricsQuery reads samples of the last %s, but they are kept for %s: see --retention", model.Duration(c.reach), model.Duration(retention)))
+			odd = append(odd, fmt.Sprintf("metricsQuery reads samples of the last %s, but they are kept for %s: raise --retention", model.Duration(c.reach), model.Duration(retention)))
 		}
 		return odd
 	})

@@ -8,7 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// Decimal prints a quantity for people: 137.95 for 137945m, and three digits of what is smaller than 1.
+// Decimal formats a quantity for people: with two decimals at most (137.95 for 137945m), or with three digits if it is
+// smaller than 1.
 func Decimal(q resource.Quantity) string {
 	v := q.AsApproximateFloat64()
 	if math.Abs(v) < 1 {
@@ -17,7 +18,7 @@ func Decimal(q resource.Quantity) string {
 	return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(v, 'f', 2, 64), "0"), ".")
 }
 
-// DecimalText is Decimal of a quantity's text. Other texts are returned as they are.
+// DecimalText formats the text of a quantity as Decimal does. It returns other texts unchanged.
 func DecimalText(text string) string {
 	q, err := resource.ParseQuantity(text)
 	if err != nil {

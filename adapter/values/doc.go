@@ -13,7 +13,7 @@
 //
 // The samples are in a database of this process, or in an engine behind a URL: see [Querier] and package engine. The
 // engine's values have the time of the evaluation, and the whole window of the rule. Evaluators may be chained: the
-// next one answers what has no series here.
+// next one answers requests without series in this one.
 //
 // An Evaluator is safe for concurrent use and starts no goroutines.
 package values

@@ -106,7 +106,7 @@ func (e *Evaluation) LabelNames(ctx context.Context) ([]string, error) {
 	}
 	names, err := e.evaluator.Catalog.LabelNames(ctx, m, rules.Plain(known)...)
 	if err == nil && len(names) == 0 {
-		err = Absent(OutcomeNoSeries, "%s has no series%s that %s takes", m.Series, InNamespace(namespace), m.Rule)
+		err = Absent(OutcomeNoSeries, "%s has no series%s that %s selects", m.Series, InNamespace(namespace), m.Rule)
 	}
 	return names, err
 }
@@ -238,7 +238,7 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 	return expr, slices.DeleteFunc(kept, e.isBrief), nil
 }
 
-// instant evaluates a query, and notes what came of it.
+// instant evaluates a query, and notes the result in the metrics and the Trace.
 func (v *Evaluator) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
 	trace, traced := traceOf(ctx), TracedQuery{Of: v, Expr: q.Expr}
 	if trace != nil {
@@ -296,7 +296,7 @@ func (e *Evaluation) value(sample tsdb.Sample) Value {
 	q, err := quantity(sample.Value)
 	v := Value{Quantity: q, Last: sample.Last, Window: sample.Window, Labels: sample.Labels, Err: err}
 	if e.evaluator.Engine != nil {
-		v.Window = e.Mapping.Rule.Window // how much of it has been observed, only the engine knows
+		v.Window = e.Mapping.Rule.Window // the engine does not return how much of it was observed
 	}
 	if v.Last.IsZero() {
 		v.Last = e.evaluator.Now() // computed from no sample, as vector(1) is

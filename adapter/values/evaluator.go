@@ -17,20 +17,20 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// Querier evaluates queries: *tsdb.DB does so itself, *engine.Engine asks an engine behind a URL.
+// Querier evaluates queries. *tsdb.DB evaluates them itself, *engine.Engine sends them to an engine behind a URL.
 type Querier interface {
 	// Instant evaluates a query. The error names the expression.
 	Instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error)
 }
 
-// Evaluator answers requests from one place where samples are. All fields without a note are required.
+// Evaluator answers requests from one database or engine. All fields without a note are required.
 type Evaluator struct {
 	Querier Querier
 	// DB holds the samples. Nil where an engine has them.
 	DB storage.Queryable
 	// Engine names the engine behind a URL that has the samples. Nil for DB.
 	Engine func() string
-	// Next answers what has no series here. Nil: nothing does.
+	// Next answers requests without series here. It may be nil.
 	Next *Evaluator
 
 	Objects objects.Reader
@@ -87,8 +87,8 @@ func (v *Evaluator) Values(ctx context.Context, req Request) (map[string]Value, 
 	return all, nil
 }
 
-// mappedAlike groups namespaces by the mappings that may answer, because a series name may
-// have another type in each.
+// mappedAlike groups namespaces by the mappings that may answer: a series name may have
+// another type in each namespace.
 func (v *Evaluator) mappedAlike(ctx context.Context, req Request) (groups [][]string, err error) {
 	var mappings [][]catalog.Mapping // of each group
 	for _, name := range req.Names {
@@ -112,7 +112,7 @@ func (v *Evaluator) ofMappedAlike(ctx context.Context, req Request) (values map[
 		return len(values) > 0, err
 	})
 	if err != nil {
-		return nil, err // also where those that were found cannot be right
+		return nil, err // values that were found may be wrong
 	}
 	return values, nil
 }
@@ -127,8 +127,8 @@ func (v *Evaluator) External(ctx context.Context, req Request) (values []Value, 
 	return values, err
 }
 
-// firstEvaluator asks the next Evaluator when there are no series of the metric here: no rule makes it of any, or
-// none of them can be the objects'. What has series here is answered here.
+// firstEvaluator calls the next Evaluator if there are no series of the metric here: no rule makes the metric of any
+// series, or no series belongs to the objects.
 func (v *Evaluator) firstEvaluator(ctx context.Context, req Request, try func(*Evaluation) (answered bool, err error)) error {
 	err := v.firstMapping(ctx, req, try)
 	answeredBy(ctx, v)
@@ -137,7 +137,7 @@ func (v *Evaluator) firstEvaluator(ctx context.Context, req Request, try func(*E
 		return err
 	}
 	nextErr := v.Next.firstEvaluator(ctx, req, try)
-	if OutcomeOf(nextErr) == OutcomeNoMetric && absent.Outcome == OutcomeNoSeries { // here it is known better
+	if OutcomeOf(nextErr) == OutcomeNoMetric && absent.Outcome == OutcomeNoSeries { // the reason here is more exact
 		answeredBy(ctx, v)
 		return err
 	}

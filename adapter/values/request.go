@@ -58,8 +58,8 @@ func (r *Request) Within() string {
 	return r.Namespace
 }
 
-// TypesWithin returns the namespace by whose types default rules take series, "" for all
-// together. Of a request about several namespaces it is the first.
+// TypesWithin returns the namespace with the types by which default rules select series, ""
+// for all namespaces together. For a request about several namespaces it is the first.
 func (r *Request) TypesWithin() string {
 	if r.Kind.IsNamespace() && r.Namespace == "" && len(r.Names) > 0 {
 		return r.Names[0]

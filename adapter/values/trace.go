@@ -2,15 +2,15 @@ package values
 
 import "context"
 
-// Trace collects what was evaluated for a request, for an explanation.
+// Trace collects the queries of a request, for an explanation.
 type Trace struct {
-	// By is the Evaluator whose answer the request got.
+	// By is the Evaluator that answered the request.
 	By *Evaluator
-	// Queries are those that were evaluated, in order.
+	// Queries has the evaluated queries in order.
 	Queries []TracedQuery
 }
 
-// TracedQuery is a query and what came of it.
+// TracedQuery is a query with its result.
 type TracedQuery struct {
 	Of       *Evaluator
 	Expr     string
@@ -21,18 +21,18 @@ type TracedQuery struct {
 
 type traceKey struct{}
 
-// WithTrace returns a context in which requests fill t, one at a time.
+// WithTrace returns a context whose requests fill t. They must not run concurrently.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// traceOf returns the Trace of a context, nil without one.
+// traceOf returns the Trace of a context, nil if it has none.
 func traceOf(ctx context.Context) *Trace {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
 	return t
 }
 
-// answeredBy notes whose answer a request got.
+// answeredBy notes the Evaluator that answered a request.
 func answeredBy(ctx context.Context, v *Evaluator) {
 	if t := traceOf(ctx); t != nil {
 		t.By = v

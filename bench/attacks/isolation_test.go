@@ -33,7 +33,7 @@ kind: ServiceMonitor
 metadata: {name: copying, namespace: `+tenant+`}
 spec: {selector: {matchLabels: {app: app}}, namespaceSelector: {any: true}, endpoints: [{port: web, metricRelabelings: [{targetLabel: namespace, replacement: `+tenant+`}]}]}
 `)
-	// The name of a metric of the shop, with another type. By the name alone it would be no counter.
+	// The attacker exposes a metric of the shop with another type. By its name it would not be a counter.
 	began := time.Now()
 	s.deploy(app{namespace: "shop", name: "till", addresses: s.listen(1, exposing(func(int) string {
 		now := time.Now().Truncate(time.Millisecond)

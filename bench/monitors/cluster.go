@@ -54,7 +54,7 @@ type Settings struct {
 	ExemptNamespaces      []string `json:"exemptNamespaces,omitempty"`
 	// IgnoreNamespaceSelectors confines monitors to their own namespace.
 	IgnoreNamespaceSelectors bool `json:"ignoreNamespaceSelectors,omitempty"`
-	// Shard is the one of Shards whose targets are compared. No Shards are one.
+	// Shard is the index of the shard to compare, of Shards. Zero Shards mean one.
 	Shard  int32 `json:"shard,omitempty"`
 	Shards int32 `json:"shards,omitempty"`
 }

@@ -38,7 +38,7 @@ type Target struct {
 }
 
 // The operator's own temporary labels: the job's name for relabelings to read, and
-// the number of the shard, which they are chosen by. They say nothing else of the target.
+// the number of the shard that they belong to. They say nothing else about the target.
 const (
 	jobNameLabel = "__tmp_prometheus_job_name"
 	shardLabel   = "__tmp_hash"

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestShardsOfRandomClusters compares each of three shards, with and without the namespace enforced. Together they have
-// the targets of the whole, each once.
+// TestShardsOfRandomClusters compares each of three shards with the operator's, with and without the enforced namespace.
+// Together the shards have each target once.
 func TestShardsOfRandomClusters(t *testing.T) {
 	const clusters, shards = 150, 3
 	g, err := NewGenerator()

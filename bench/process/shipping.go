@@ -20,13 +20,13 @@ import (
 )
 
 const (
-	// shippingSettling is until demand is known and every target has been scraped.
+	// shippingSettling is the time until demand is known and every target has been scraped.
 	shippingSettling = 3 * scrapeInterval
-	// shippingSteady is until every target has been scraped four times more.
+	// shippingSteady is the time in which every target is scraped four more times.
 	shippingSteady = 4 * scrapeInterval
 )
 
-// ShippingCommand measures what the same programs, with the same targets, ship by remote write.
+// ShippingCommand measures what the programs of the process benchmark send by remote write, with the same targets.
 func ShippingCommand() harness.Command {
 	promlet, prometheus := "bin/promlet", "bin/prometheus"
 	return harness.Command{
@@ -45,7 +45,7 @@ func ShippingCommand() harness.Command {
 	}
 }
 
-// shipped is what one program ships in a second.
+// shipped is what one program sends in a second.
 type shipped struct {
 	name                     string
 	bytes, samples, requests float64
@@ -104,7 +104,7 @@ func measureShipping(ctx context.Context, promlet, prometheus string) (results [
 	return results, nil
 }
 
-// startEngine takes all that is shipped, and forgets it.
+// startEngine starts a server that accepts all requests and drops the samples.
 func startEngine(ctx context.Context) (url string, stop func(), err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -123,12 +123,12 @@ func startEngine(ctx context.Context) (url string, stop func(), err error) {
 		_ = server.Serve(listener) // it ends with Close
 	}()
 	return "http://" + listener.Addr().String(), func() {
-		_ = server.Close() // nothing is to be kept
+		_ = server.Close() // there is nothing to keep
 		<-done
 	}, nil
 }
 
-// shippingSubjects are the subjects, told to ship to an engine.
+// shippingSubjects returns the subjects, configured to send to an engine.
 func shippingSubjects(dir, engine, promlet, prometheus string) ([]*subject, error) {
 	ours := filepath.Join(dir, "promlet.yaml")
 	if err := os.WriteFile(ours, fmt.Appendf(nil, "remoteWrite: [{name: engine, url: %q}]\n", engine), 0o600); err != nil {
@@ -149,7 +149,7 @@ func shippingSubjects(dir, engine, promlet, prometheus string) ([]*subject, erro
 	return all, nil
 }
 
-// add adds the program's counters, times a factor.
+// add adds the program's counters, multiplied by a factor.
 func (s *shipped) add(ctx context.Context, p *program, factor float64) error {
 	metrics, err := p.get(ctx, p.metrics)
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *shipped) add(ctx context.Context, p *program, factor float64) error {
 	return nil
 }
 
-// parseCounter reads the only series of a metric with labels.
+// parseCounter returns the value of a metric with one series.
 func parseCounter(metrics []byte, name string) (float64, error) {
 	for lines := bufio.NewScanner(bytes.NewReader(metrics)); lines.Scan(); {
 		if line, ok := strings.CutPrefix(lines.Text(), name+"{"); ok {
@@ -207,5 +207,6 @@ Expected of promlet on demand: at most a fiftieth of the samples that Prometheus
 	return err
 }
 
-// shippedExpected is the share of Prometheus's samples: one counter of a hundred, and five series about each target.
+// shippedExpected is the maximum share of Prometheus's samples. promlet sends one counter of a hundred, and five series
+// about each target.
 const shippedExpected = 0.02

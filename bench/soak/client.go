@@ -85,12 +85,12 @@ func (c *client) values(ctx context.Context, resource, metric string) (map[strin
 	return values, nil
 }
 
-// liveHeap is what the heap holds after a collection, in bytes.
+// liveHeap is the name of the heap's size after a garbage collection, in bytes.
 const liveHeap = "live heap"
 
-// own are promlet's own metrics that have no labels, by name, and liveHeap.
+// own has promlet's own metrics without labels, by name, and liveHeap.
 func (c *client) own(ctx context.Context) (map[string]float64, error) {
-	// What the heap holds is known right after a collection.
+	// The heap holds only live objects right after a garbage collection.
 	profile, err := c.get(ctx, c.web+"/debug/pprof/heap?gc=1&debug=1")
 	if err != nil {
 		return nil, err

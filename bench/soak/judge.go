@@ -19,9 +19,8 @@ const (
 	// from afterwards on.
 	grace      = 12 * time.Second
 	afterwards = 10 * time.Second
-	// aftermath is how long after kube-apiserver is back promlet may not know what has changed. Watches, also those of
-	// kube-controller-manager, which makes the EndpointSlices, are tried again after up to a minute, and its first
-	// EndpointSlices after a restart are written late.
+	// aftermath is how long promlet may not know changes after kube-apiserver is back. Clients restart their watches after
+	// up to a minute. So does kube-controller-manager, which then writes its first EndpointSlices late.
 	aftermath = 90 * time.Second
 )
 

@@ -15,7 +15,7 @@ import (
 )
 
 // engineOf serves a Prometheus HTTP API in which the pod app-1 has gauges with one value each. While it is broken, it
-// answers 500 with a text that is for nobody's eyes.
+// answers 500 with a text that no caller may see.
 func engineOf(t *testing.T, value string, broken *atomic.Bool, gauges ...string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,13 +63,13 @@ func TestByURLWithTheArgumentsOfTheChart(t *testing.T) {
 	got, _ := p.metric("pods/app-1/dept")
 	require.Contains(t, got, "no rule makes a metric called dept of the series of "+url+" (closest metric: depth)")
 	p.eventuallyOn("/", "rules[1]")
-	require.Contains(t, p.page("/explain?metric=depth&resource=pods&name=app-1&namespace=default"), `sum(queue_depth{namespace="default",pod="app-1"}) by (pod) gives 1 result, says `+url)
+	require.Contains(t, p.page("/explain?metric=depth&resource=pods&name=app-1&namespace=default"), `sum(queue_depth{namespace="default",pod="app-1"}) by (pod) returns 1 result from `+url)
 	require.NotContains(t, p.page("/configuration"), "s3cr3t")
 	require.False(t, scraped.Load(), "nothing is scraped")
 
 	broken.Store(true)
 	p.eventually("pods/app-1/depth", fmt.Sprintf(`Internal error occurred: metric depth for pods app-1: evaluate sum(queue_depth{namespace="default",pod="app-1"}) by (pod): %s: it answers 500 Internal Server Error`, url))
-	p.eventuallyOn("/", "could not be listed")
+	p.eventuallyOn("/", "listing has failed")
 	broken.Store(false)
 	p.eventually("pods/app-1/depth", "app-1=5")
 	require.NoError(t, p.terminate())
@@ -79,7 +79,7 @@ func TestByURLWithTheArgumentsOfTheChart(t *testing.T) {
 	require.Empty(t, left, "the temporary data directory is removed")
 }
 
-// With --scrape, what is scraped here answers first. The engine of the file may change while promlet runs.
+// With --scrape, scraped series answer first. The engine in the file can change while promlet runs.
 func TestByURLBesideScraping(t *testing.T) {
 	manifests := t.TempDir()
 	writeManifests(t, manifests, map[string]string{"app-1": counting(t, 1)})
@@ -102,6 +102,6 @@ func TestByURLBesideScraping(t *testing.T) {
 	file.replace(other)
 	p.eventually("pods/*/elsewhere", "app-1=6")
 	file.replace("{}")
-	p.eventuallyOn("/", "query has come or gone: restart promlet")
+	p.eventuallyOn("/", "query was added or removed: restart promlet")
 	require.NoError(t, p.terminate())
 }

@@ -42,8 +42,8 @@ func (o *options) storage(room *seriesroom.Room, registry prometheus.Registerer,
 	return options
 }
 
-// temporaryData makes the data directory a temporary one if nothing is scraped and none was named: a database is open
-// all the same, and the container's root may be read-only. remove removes it.
+// temporaryData creates a temporary data directory if nothing is scraped and no --data-dir is given. A database is open
+// also without scraping, and the container's root may be read-only. remove removes the directory.
 func (o *options) temporaryData(asked *engine.Engine) (remove func() error, err error) {
 	o.scrape = o.scrape || asked == nil
 	if o.scrape || o.parsed.Changed("data-dir") {
@@ -117,7 +117,7 @@ func (c *collection) report(err error) {
 	c.logger.Error("samples are not stored", "err", err)
 }
 
-// remoteWriter returns what ships the samples that are stored.
+// remoteWriter returns the Writer that sends stored samples to other engines.
 func (o *options) remoteWriter(registry prometheus.Registerer, logger *slog.Logger) *remotewrite.Writer {
 	return remotewrite.New(remotewrite.Options{
 		Log:        tsdb.LogDir(o.dataDir),
@@ -129,7 +129,7 @@ func (o *options) remoteWriter(registry prometheus.Registerer, logger *slog.Logg
 	})
 }
 
-// ship sends what is stored to the engines of a configuration.
+// ship sends stored samples to the engines of a configuration from now on.
 func (a *app) ship(file configfile.File) error {
 	queues, err := file.Queues(a.opts.config)
 	if err != nil {

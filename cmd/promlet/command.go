@@ -21,7 +21,7 @@ import (
 // completionName is what kubectl runs to complete the arguments of its plugin.
 const completionName = "kubectl_complete-promlet"
 
-// adapterCommand is the first argument that prometheus-adapter's Helm chart gives; prometheus-adapter ignores it.
+// adapterCommand is the first argument in prometheus-adapter's Helm chart. prometheus-adapter ignores it.
 const adapterCommand = "/adapter"
 
 // commandFor returns the command of a process by the name that it was started with.
@@ -43,7 +43,7 @@ annotations, scrapes their /metrics into an embedded TSDB, and serves
 custom.metrics.k8s.io from it. With --manifests it does the same for a directory of
 YAML files, without a cluster.
 
-Without a command it serves.`).Command
+Without a command promlet runs serve.`).Command
 		root.Args = nil // cobra suggests a command for an unknown one
 		root.Version = versionLine()
 		root.SetVersionTemplate("{{.Version}}\n")
@@ -116,7 +116,7 @@ func newVersionCommand() client.Command {
 	}, cliflag.NamedFlagSets{})
 }
 
-// versionLine is the version of promlet, of Go and of the platform.
+// versionLine returns the versions of promlet and Go, and the platform.
 func versionLine() string {
 	return fmt.Sprintf("promlet %s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

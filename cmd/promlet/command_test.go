@@ -26,7 +26,7 @@ func TestHelpIsGrouped(t *testing.T) {
 	}
 }
 
-// The first thing that a newcomer reads fits a terminal.
+// The help of promlet fits a terminal.
 func TestHelpIsShort(t *testing.T) {
 	out, err := execute(t, "--help")
 	require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		"--ingest=some: choose demand or all",
 		"--monitor-selector=a b: give a label selector, such as team=blue",
 		"--log-format=xml: choose text or json",
-		"--shard=4/4: there is no shard 4 of 4: they are numbered from 0: give INDEX/COUNT, such as 0/4 for the first of four",
+		"--shard=4/4: there is no shard 4 of 4: shards are numbered from 0: give INDEX/COUNT, such as 0/4 for the first of four",
 		"--secure-port 70000 must be between",
 		"--manifests=/does/not/exist: name an existing directory",
 		"--kubeconfig=x: leave it out",

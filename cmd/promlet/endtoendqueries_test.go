@@ -25,7 +25,7 @@ import (
 func (e *endToEnd) queries(t *testing.T) {
 	trigger := e.kedaExample(t)
 	client, address := e.apiPort(t)
-	_, token := e.userOf(t, "variants", "admin") // of a namespace: that is not enough
+	_, token := e.userOf(t, "variants", "admin") // an admin of one namespace, which is not enough
 	path := strings.TrimPrefix(trigger["serverAddress"], "https://promlet.promlet.svc")
 	scaler := &prometheusScaler{client: client, serverAddress: address + path, token: token}
 	query := strings.Replace(trigger["query"], "[2m]", "[20s]", 1) // as the rate window here
@@ -34,7 +34,7 @@ func (e *endToEnd) queries(t *testing.T) {
 	require.ErrorIs(t, err, errStatus(http.StatusForbidden))
 	_, err = (&prometheusScaler{client: client, serverAddress: scaler.serverAddress}).value(t.Context(), query)
 	require.ErrorIs(t, err, errStatus(http.StatusUnauthorized))
-	// Every ServiceAccount may get /api/*, which must not lead here.
+	// Every ServiceAccount may get /api/*. That must not allow queries.
 	_, err = (&prometheusScaler{client: client, serverAddress: address, token: token}).value(t.Context(), query)
 	require.ErrorIs(t, err, errStatus(http.StatusForbidden))
 
@@ -59,7 +59,7 @@ func (e *endToEnd) queries(t *testing.T) {
 		}
 		return nil
 	})
-	// Grafana asks by POST, and first what it talks to.
+	// Grafana queries with POST, and first reads the build information.
 	scaler.method = http.MethodPost
 	_, err = scaler.value(t.Context(), "vector(1)")
 	require.NoError(t, err)
@@ -106,7 +106,7 @@ func (e *endToEnd) kedaExample(t *testing.T) (trigger map[string]string) {
 	return trigger
 }
 
-// prometheusScaler asks as prometheusScaler.ExecutePromQuery of KEDA does, pkg/scalers/prometheus_scaler.go.
+// prometheusScaler queries as prometheusScaler.ExecutePromQuery of KEDA does, pkg/scalers/prometheus_scaler.go.
 type prometheusScaler struct {
 	client        *http.Client
 	serverAddress string
@@ -114,7 +114,7 @@ type prometheusScaler struct {
 	method        string // GET, as KEDA's, unless set
 }
 
-// errStatus is what the scaler makes of an answer that is not OK.
+// errStatus is the scaler's error for an answer with another status than 200.
 type errStatus int
 
 func (e errStatus) Error() string {

@@ -48,10 +48,10 @@ type options struct {
 	monitorTargetLimit       int
 	namespaceTargetLimit     int
 	shardText                string
-	shard                    monitors.Shard // of it
+	shard                    monitors.Shard // parsed from shardText
 
 	engine connection.Flags
-	scrape bool // also what monitors select; always without an engine
+	scrape bool // whether to scrape; always true without an engine
 
 	ingest           string
 	demandTTL        time.Duration
@@ -134,7 +134,7 @@ func (f bytesFlag) Set(text string) (err error) {
 // Type implements pflag.Value.
 func (bytesFlag) Type() string { return "bytes" }
 
-// debugVerbosity is that of --v at which prometheus-adapter logs its requests to Prometheus.
+// debugVerbosity is the value of --v at which prometheus-adapter logs its requests to Prometheus.
 const debugVerbosity = 6
 
 // Values of --ingest.
@@ -168,7 +168,7 @@ func (o *options) addFlags() {
 	source := o.sections.FlagSet("source")
 	source.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to a kubeconfig file. Empty: the Pod's own ServiceAccount.")
 	source.StringVar(&o.manifests, "manifests", "", "Directory of YAML or JSON files used in place of a cluster: Services, EndpointSlices, Endpoints, Pods, ServiceMonitors, PodMonitors, HorizontalPodAutoscalers, and the Secrets and ConfigMaps of monitors. Changes are picked up. The API listens on loopback only and does not authenticate.")
-	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors, podMonitors, keep, a list of regular expressions of series names, query, an engine that answers questions, and remoteWrite, engines to ship samples to. Empty: the default rules.")
+	source.StringVar(&o.config, "config", "", "Path to a file of rules in prometheus-adapter's format. It may also have serviceMonitors and podMonitors; keep, a list of regular expressions of series names; query, an engine to query; and remoteWrite, engines to send samples to. Empty: the default rules.")
 
 	monitored := o.sections.FlagSet("monitors")
 	monitored.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
@@ -182,7 +182,7 @@ func (o *options) addFlags() {
 	monitored.StringSliceVar(&o.exemptNamespaces, "enforcement-exempt-namespaces", nil, "Namespaces whose monitors may write series of other namespaces in spite of --enforce-namespace-label, such as that of kube-state-metrics.")
 	monitored.BoolVar(&o.ignoreNamespaceSelectors, "ignore-namespace-selectors", false, "Ignore the namespaceSelector of monitors: they select objects of their own namespace only.")
 
-	monitored.StringVar(&o.shardText, "shard", "", "Scrape only the targets of one shard, INDEX/COUNT, such as 0/4: those that the Prometheus operator gives to it, by a hash of the address or of the label __tmp_hash. Those with the label __tmp_disable_sharding are in every shard. Empty: scrape all targets.")
+	monitored.StringVar(&o.shardText, "shard", "", "Scrape only the targets of one shard, INDEX/COUNT, such as 0/4. Targets are divided as by the Prometheus operator: by a hash of the address or of the label __tmp_hash. Those with the label __tmp_disable_sharding are in every shard. Empty: scrape all targets.")
 
 	scrape := o.sections.FlagSet("scrape")
 	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own. At least 1s.")
@@ -195,7 +195,7 @@ func (o *options) addFlags() {
 
 	byURL := o.sections.FlagSet("queries by URL")
 	o.engine.AddTo(byURL)
-	byURL.BoolVar(&o.scrape, "scrape", false, "With --prometheus-url, also scrape what monitors select: metrics that are scraped here are answered from here, all others by the engine.")
+	byURL.BoolVar(&o.scrape, "scrape", false, "With --prometheus-url, also scrape what monitors select. Metrics with scraped series are answered from these, all others by the engine.")
 
 	ingestion := o.sections.FlagSet("ingestion")
 	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
@@ -233,10 +233,10 @@ func (o *options) addFlags() {
 	o.authorization.AddFlags(o.sections.FlagSet("API authorization"))
 }
 
-// addAdapterFlags adds what prometheus-adapter's arguments have and promlet does not need, so that they start it.
+// addAdapterFlags adds the flags of prometheus-adapter that promlet does not need, so that its arguments are valid.
 func (o *options) addAdapterFlags(set *pflag.FlagSet) {
-	set.StringVar(&o.kubeconfig, "lister-kubeconfig", "", "As --kubeconfig.")
-	set.IntVar(&o.verbosity, "v", 0, "6 and more is as --log-level=debug.")
+	set.StringVar(&o.kubeconfig, "lister-kubeconfig", "", "The same as --kubeconfig.")
+	set.IntVar(&o.verbosity, "v", 0, "6 and more is the same as --log-level=debug.")
 	for _, name := range []string{"logtostderr", "alsologtostderr"} {
 		set.Bool(name, false, "Ignored: logs go to stderr.")
 	}

@@ -77,7 +77,7 @@ func ownFamilies(t *testing.T) (own, others map[string]*dto.MetricFamily) {
 	return own, others
 }
 
-// clusterFamilies are those that there are in a cluster, or with an engine behind a URL, only.
+// clusterFamilies are the metrics that exist only in a cluster, or with an engine behind a URL.
 func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -112,7 +112,7 @@ func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 // upstream says whose the other metrics are, by the first word of their names.
 func upstream() [][2]string {
 	return [][2]string{
-		{"prometheus", "the TSDB's (`prometheus_tsdb_*`, among them `prometheus_tsdb_head_series`: the series stored) the PromQL engine's (`prometheus_engine_*`), and for each queue of `remoteWrite` those of Prometheus's remote write (`prometheus_remote_storage_*`), as Prometheus has them"},
+		{"prometheus", "the TSDB's (`prometheus_tsdb_*`, among them `prometheus_tsdb_head_series`: the series stored), the PromQL engine's (`prometheus_engine_*`), and those of each `remoteWrite` queue (`prometheus_remote_storage_*`), as Prometheus has them"},
 		{"go", "the Go runtime's"},
 		{"process", "the process's"},
 		{"apiserver", "the Kubernetes API server library's, on the API port only: requests (`apiserver_request_*`, by resource and code), TLS, audit"},

@@ -28,8 +28,8 @@ func (a *app) queryAPI() (*httpapi.API, error) {
 	})
 }
 
-// queries returns what the API port serves of the API, nil if nothing is stored, and without a cluster: the API port authenticates nobody
-// then, and the web port has the whole API.
+// queries returns the part of the API that the API port serves. It returns nil if nothing is scraped. It also returns nil
+// without a cluster: the API port then authenticates nobody, and the web port has the whole API.
 func (a *app) queries(api *httpapi.API) http.Handler {
 	if a.cluster == nil || !a.opts.scrape {
 		return nil

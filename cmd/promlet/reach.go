@@ -23,7 +23,7 @@ func (o *options) newEngine(file configfile.File, registry prometheus.Registerer
 		return nil, err
 	}
 	if o.shard.Partial() {
-		return nil, fmt.Errorf("--shard=%s: leave it out: a shard gives no values, so it asks no engine", o.shardText)
+		return nil, fmt.Errorf("--shard=%s: a shard serves no values, so it queries no engine: leave out --shard or the engine", o.shardText)
 	}
 	return engine.New(engine.Options{
 		Connection:     connection,
@@ -36,14 +36,14 @@ func (o *options) newEngine(file configfile.File, registry prometheus.Registerer
 	})
 }
 
-// reconnection returns what reaches the engine as a changed file says. The error is that of a file that is wrong.
+// reconnection returns a function that applies the engine of a changed file. The error says what is invalid in the file.
 func (a *app) reconnection(file configfile.File) (reconnect func() error, err error) {
 	connection, ok, err := a.opts.engine.Connection(file.Query, a.opts.config, "promlet/"+buildVersion())
 	switch {
 	case err != nil:
 		return nil, err
 	case ok != (a.engine != nil):
-		return nil, errors.New("query has come or gone: restart promlet")
+		return nil, errors.New("query was added or removed: restart promlet")
 	case !ok || file.Query.Same(a.query.Load()):
 		return func() error { return nil }, nil
 	}
@@ -56,7 +56,7 @@ func (a *app) reconnection(file configfile.File) (reconnect func() error, err er
 	}, nil
 }
 
-// explaining returns what explanations read.
+// explaining returns the options of explanations.
 func (a *app) explaining() explain.Options {
 	options := explain.Options{Problems: a.source.Problems, OtherShards: a.otherShards}
 	if a.engine != nil {
@@ -68,7 +68,7 @@ func (a *app) explaining() explain.Options {
 	return options
 }
 
-// explainScraping adds what explanations read about monitors and targets.
+// explainScraping adds the options of explanations about monitors and targets.
 func (a *app) explainScraping(options *explain.Options) {
 	options.Service = func(namespace, name string) explain.Reach {
 		return adapterReach(a.discoverer.ReachService(namespace, name))

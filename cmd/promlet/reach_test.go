@@ -10,7 +10,7 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// A job that the namespace is enforced on is bound to it.
+// A job with an enforced namespace is limited to it.
 func TestExposedIsBoundToNamespaces(t *testing.T) {
 	f := func(opts options, want ...string) {
 		t.Helper()

@@ -244,10 +244,10 @@ type notReady struct{ public, details string }
 // Error implements error.
 func (e *notReady) Error() string { return e.public + e.details }
 
-// whole returns why no value can be right: samples are missing, yet or always.
+// whole returns why no value can be right: samples are missing, until promlet is ready or always.
 func (a *app) whole() error {
 	if shard := a.opts.shard; shard.Partial() {
-		return fmt.Errorf("this promlet scrapes shard %d of %d only (--shard): ask the engine that all shards write to", shard.Index, shard.Count)
+		return fmt.Errorf("this promlet scrapes shard %d of %d only (--shard): query the engine that all shards write to", shard.Index, shard.Count)
 	}
 	return public(a.readiness.answerable())
 }

@@ -186,7 +186,7 @@ func (k *keys) walk(t *testing.T, typ reflect.Type, prefix string) {
 		path := prefix + name
 		i := len(k.all)
 		k.all = append(k.all, key{path, kind, text})
-		// What reads its own keys, as Prometheus does, says in its comment what they are.
+		// A type that parses its own keys, as Prometheus does, names them in its comment.
 		if inner.Kind() != reflect.Struct || reflect.PointerTo(inner).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 			continue
 		}

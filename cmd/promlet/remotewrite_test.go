@@ -24,7 +24,7 @@ import (
 	prometheusbinary "github.com/promlet/promlet/bench/upstream"
 )
 
-// TestRemoteWrite ships to a real Prometheus while promlet is killed again and again and Prometheus is away for a while,
+// TestRemoteWrite sends to a real Prometheus while promlet is killed again and again and Prometheus is away for a while,
 // and compares every sample that either has in the end.
 func TestRemoteWrite(t *testing.T) {
 	built, err := prometheusbinary.Build(t.Context(), filepath.Join("..", "..", "bench", "prometheus"))
@@ -156,7 +156,7 @@ func (e *receiver) stop() {
 // storedSamples returns all samples in a data directory, by their series with more labels.
 func storedSamples(t *testing.T, dir string, more labels.Labels) map[string][]string {
 	t.Helper()
-	// What others keep in the directory is no part of the log.
+	// Other files in the directory are not part of the log.
 	db, err := promtsdb.Open(dir, nil, nil, promtsdb.DefaultOptions(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()

@@ -202,7 +202,7 @@ func (a *app) run(ctx context.Context) error {
 	if a.engine != nil {
 		group.Go(func() error { return a.engine.Run(background) })
 	}
-	if !a.opts.shard.Partial() { // which knows neither values nor what no rule matches
+	if !a.opts.shard.Partial() { // a shard has no values, and does not know which rules match nothing
 		group.Go(func() error { return a.provider.Autoscalers.Run(background, a.noValueEvents().observe) })
 		group.Go(func() error { return a.unmatchedEvents().run(background) })
 	}
@@ -275,7 +275,7 @@ func (a *app) server(ctx context.Context, ready func() error, queries http.Handl
 	return server, nil
 }
 
-// discover watches the objects, and scrapes what monitors select of them, if anything is scraped.
+// discover watches the objects, and with scraping also resolves and scrapes their targets.
 func (a *app) discover(ctx context.Context) error {
 	if a.opts.scrape {
 		return a.discoverer.Run(ctx, a.source, a.apply)

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Shards scrape each target once, also where the namespace is enforced. One without targets is ready, too. What a shard
-// does not have it does not miss, and it gives no values of a part.
+// Shards scrape each target once, also with an enforced namespace. A shard without targets is ready. A shard does not
+// report the targets of other shards as missing, and serves no values.
 func TestServeShards(t *testing.T) {
 	const pods, busy, many = 6, 2, 50
 	manifests := t.TempDir()
@@ -39,7 +39,7 @@ func TestServeShards(t *testing.T) {
 		}
 		message, items := p.metric("pods/*/queue_depth")
 		require.Empty(t, items)
-		require.Contains(t, message, fmt.Sprintf("this promlet scrapes shard %d of %d only (--shard): ask the engine that all shards write to", shard, busy))
+		require.Contains(t, message, fmt.Sprintf("this promlet scrapes shard %d of %d only (--shard): query the engine that all shards write to", shard, busy))
 		var page struct {
 			Monitors []struct{ All, OtherShards int }
 		}

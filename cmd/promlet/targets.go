@@ -60,7 +60,7 @@ func (a *app) listTargets(version uint64) scraped {
 	return s
 }
 
-// otherShards returns the targets that other shards scrape, in no order.
+// otherShards returns the targets that other shards scrape, in any order.
 func (a *app) otherShards() (all []values.Target) {
 	if !a.opts.shard.Partial() {
 		return nil
@@ -134,7 +134,7 @@ func (o *options) discovery(file configfile.File, events record.EventRecorder, r
 	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
 	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
 	if o.shard.Index > 0 {
-		events = nil // those on monitors are the same in all shards
+		events = nil // shard 0 writes the Events on monitors
 	}
 	return discovery.Options{
 		Logger:                   logger.With("component", "discovery"),

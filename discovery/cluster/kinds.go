@@ -28,7 +28,7 @@ type kind struct {
 	targets   bool // a change may change targets
 }
 
-// indispensable reports whether no targets can be known without a kind, or no values.
+// indispensable reports whether promlet cannot know its targets, or answer, without a kind.
 func (s *Source) indispensable(resource string) bool {
 	switch resource {
 	case "namespaces", "pods", "services":

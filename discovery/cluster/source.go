@@ -26,8 +26,8 @@ type Options struct {
 	// CRDPoll is how often to look whether the CRDs of the monitors are there.
 	// Zero or negative means DefaultCRDPoll.
 	CRDPoll time.Duration
-	// NoMonitors leaves out ServiceMonitors, PodMonitors and what they refer to: nothing is scraped. Then a forbidden
-	// list of EndpointSlices is not waited for either.
+	// NoMonitors leaves out ServiceMonitors, PodMonitors and the objects that they name, because nothing is scraped. The
+	// Source is then also synced if it may not list EndpointSlices.
 	NoMonitors bool
 	// Registerer has promlet_discovery_request_errors_total while Run runs. Nil: it is
 	// not exported.
@@ -38,7 +38,7 @@ type Options struct {
 type Source struct {
 	clients  Clients
 	crdPoll  time.Duration
-	scrapes  bool // monitors count
+	scrapes  bool // monitors are watched
 	problems *objects.Problems
 
 	registerer    prometheus.Registerer // nil for none

@@ -32,7 +32,7 @@ type Options struct {
 	Enforcement Enforcement
 	// IgnoreNamespaceSelectors makes monitors select objects of their own namespace only.
 	IgnoreNamespaceSelectors bool
-	// Shard is the part of the targets that jobs keep.
+	// Shard is the part of the targets that jobs scrape. The zero value is all of them.
 	Shard Shard
 }
 

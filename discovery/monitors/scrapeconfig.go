@@ -50,8 +50,8 @@ func (c *Compiler) scrapeConfig(job, namespace string, ep *endpoint, limits *mon
 	if slices.ContainsFunc(out.RelabelConfigs, maySetInterval) {
 		out.RelabelConfigs = append(out.RelabelConfigs, raiseInterval())
 	}
-	// The operator has these after the rule that enforces the namespace, which neither reads nor writes what they do. The
-	// scraper takes the last rule for that one.
+	// The operator puts these rules after the one that enforces the namespace. The order makes no difference, because they
+	// use other labels. Here the last rule must be the one that enforces the namespace: the scraper looks for it there.
 	out.RelabelConfigs = append(out.RelabelConfigs, c.options.Shard.relabelings()...)
 	if namespace != "" && c.options.Enforcement.Applies(namespace) {
 		// Last, as in the operator: over whatever the monitor's own rules and honorLabels gave.

@@ -11,21 +11,21 @@ import (
 	"github.com/prometheus/prometheus/model/relabel"
 )
 
-// The labels by which relabelings have a say in sharding, as in the operator.
+// Labels that relabelings can set to control sharding, as in the operator.
 const (
-	// shardHashLabel is hashed instead of the address where it is set.
+	// shardHashLabel is hashed in place of the address if it is set.
 	shardHashLabel = "__tmp_hash"
-	// unshardedLabel, with any value, keeps a target in all shards.
+	// unshardedLabel puts a target into all shards if it has any value.
 	unshardedLabel = "__tmp_disable_sharding"
 )
 
-// Shard is the part of the targets that one of several promlets scrapes: the part that the Prometheus operator gives to
-// the shard of the same Index. The zero value is all targets.
+// Shard is the part of the targets that one of several promlets scrapes. The Prometheus operator's shard of the same
+// Index has the same part. The zero value is all targets.
 type Shard struct {
 	Index, Count int // Index is from 0 to Count-1
 }
 
-// ParseShard reads INDEX/COUNT, such as 0/4. Empty is all targets.
+// ParseShard reads INDEX/COUNT, such as 0/4. An empty text means all targets.
 func ParseShard(text string) (Shard, error) {
 	if text == "" {
 		return Shard{}, nil
@@ -37,15 +37,15 @@ func ParseShard(text string) (Shard, error) {
 		return Shard{}, fmt.Errorf("%q is not INDEX/COUNT", text)
 	}
 	if index >= count {
-		return Shard{}, fmt.Errorf("there is no shard %d of %d: they are numbered from 0", index, count)
+		return Shard{}, fmt.Errorf("there is no shard %d of %d: shards are numbered from 0", index, count)
 	}
 	return Shard{Index: int(index), Count: int(count)}, nil
 }
 
-// Partial reports whether other shards have targets, too.
+// Partial reports whether there are other shards.
 func (s Shard) Partial() bool { return s.Count > 1 }
 
-// relabelings are the operator's rules that keep the targets of the shard.
+// relabelings returns the operator's rules that keep only the targets of the shard.
 func (s Shard) relabelings() []*relabel.Config {
 	if !s.Partial() {
 		return nil

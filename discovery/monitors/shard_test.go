@@ -22,15 +22,14 @@ func TestParseShard(t *testing.T) {
 	f("", Shard{}, "")
 	f("0/1", Shard{Count: 1}, "")
 	f("3/4", Shard{Index: 3, Count: 4}, "")
-	f("4/4", Shard{}, "there is no shard 4 of 4: they are numbered from 0")
-	f("0/0", Shard{}, "there is no shard 0 of 0: they are numbered from 0")
+	f("4/4", Shard{}, "there is no shard 4 of 4: shards are numbered from 0")
+	f("0/0", Shard{}, "there is no shard 0 of 0: shards are numbered from 0")
 	for _, text := range []string{"4", "/4", "1/", "-1/4", "1/4/2", "$(POD_INDEX)/4", "1/99999999999", "a/b"} {
 		f(text, Shard{}, `"`+text+`" is not INDEX/COUNT`)
 	}
 }
 
-// A job of all shards has all rules but the one that keeps the shard's targets. A rule of the monitor's own that looks the
-// same stays.
+// OfAllShards removes only the rule that keeps the shard's targets. An equal rule of the monitor stays.
 func TestJobOfAllShards(t *testing.T) {
 	shard := Shard{Index: 1, Count: 2}
 	rules := shard.relabelings()

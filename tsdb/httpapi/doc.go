@@ -13,9 +13,9 @@
 //     dropped are not known. Exemplars are not stored. Nothing can be written, deleted or read remotely, and
 //     no page of another origin may read answers.
 //
-// [API.Queries] is for callers who may read samples and no more: it serves what they query with, and bounds what one
-// caller takes from others.
+// [API.Queries] is for callers who may only read samples. It serves the paths that they need for queries, and limits the
+// requests of each caller.
 //
-// [API] itself is for administrators. Targets and the configuration are shown as Prometheus shows
-// them: with the parameters of their URLs, which may be secrets.
+// [API] itself is for administrators. It shows targets and the configuration as Prometheus does: with the parameters of
+// their URLs, which may be secrets.
 package httpapi

@@ -20,8 +20,8 @@ const maxBody = 2 << 20
 // maxSelectors is how many parameters match[] a request may have. Grafana sends one.
 const maxSelectors = 100
 
-// API serves everything below Prefix, to whoever may see targets and flags. It bounds what requests can cost together,
-// and refuses those for what is not served.
+// API serves everything below Prefix to callers who may see targets and flags. It limits the cost of all requests
+// together, and refuses paths that are not served.
 type API struct {
 	db    *tsdb.DB
 	next  func() http.Handler

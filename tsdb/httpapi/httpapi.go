@@ -103,7 +103,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// New returns the API. The error is that of wrong Options.
+// New returns the API, or an error if the Options are invalid.
 func New(opts Options) (*API, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {

@@ -8,19 +8,20 @@ import (
 	"sync"
 )
 
-// How many requests one caller, and all callers together, may have under way at a time. A dashboard of Grafana sends one
-// for each panel at once. All together stay below what an API server answers at a time, so that requests for other
-// paths, such as those of autoscalers, are never refused for them.
+// maxOfCaller is the maximum number of requests of one caller under way, and maxOfCallers that of all callers together. A
+// Grafana dashboard sends one request for each panel at once. maxOfCallers is smaller than the number of requests that an
+// API server handles at once, so that queries never cause a refusal of other requests, such as those of autoscalers.
 const (
 	maxOfCaller  = 50
 	maxOfCallers = 150
 )
 
-// Queries serves the paths that clients query with, such as Grafana and KEDA. The others answer 404: they show targets,
-// flags, and the configuration, which may hold secrets. caller names who sent a request.
+// Queries serves the paths that clients such as Grafana and KEDA need for queries. Other paths answer 404: they show
+// targets, flags and the configuration, which may contain secrets. caller returns the name of the user who sent a
+// request.
 //
-// The requests of all callers share the turns of a, and one caller has at most half of these. Further requests of a
-// caller wait, and beyond 50 are refused.
+// The requests of all callers share the turns of a, and one caller gets at most half of them. Further requests of a
+// caller wait. A request answers 429 if its caller has 50 others under way, or all callers 150.
 func (a *API) Queries(caller func(*http.Request) string) http.Handler {
 	return &queriesHandler{api: a, caller: caller, each: max(1, cap(a.turns)/2), callers: map[string]*querying{}}
 }
@@ -29,7 +30,7 @@ func (a *API) Queries(caller func(*http.Request) string) http.Handler {
 type queriesHandler struct {
 	api    *API
 	caller func(*http.Request) string
-	each   int // how many requests of a caller are worked on at a time
+	each   int // maximum number of requests of a caller that run at a time
 
 	mtx     sync.Mutex
 	callers map[string]*querying // those that have requests under way
@@ -46,7 +47,7 @@ type querying struct {
 func servedToQueries(path string) bool {
 	switch path {
 	case "/query", "/query_range", "/query_exemplars", "/format_query", "/parse_query", "/series", "/labels", "/metadata",
-		"/rules", "/alerts", "/status/buildinfo": // what Grafana finds out first
+		"/rules", "/alerts", "/status/buildinfo": // Grafana reads these first
 		return true
 	}
 	label, ok := strings.CutPrefix(path, "/label/")
@@ -59,7 +60,7 @@ func (q *queriesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !servedToQueries(path) {
 		err := notServed(r.URL.Path)
 		if err == nil {
-			err = fmt.Errorf("%s is not served here: an administrator can ask for it on the web port, through kubectl port-forward", path)
+			err = fmt.Errorf("%s is served on the web port only: use kubectl port-forward", path)
 		}
 		respondError(w, http.StatusNotFound, "not_found", err)
 		return
@@ -69,11 +70,11 @@ func (q *queriesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w.Header().Set("Retry-After", "1")
 		respondError(w, http.StatusTooManyRequests, "unavailable",
-			fmt.Errorf("too many requests at once: at most %d of a caller, and %d of all callers: send fewer", maxOfCaller, maxOfCallers))
+			fmt.Errorf("too many requests at once: a caller may have %d, and all callers together %d: send fewer", maxOfCaller, maxOfCallers))
 		return
 	}
 	defer q.leave(name, caller)
-	// Before the body is read: a caller holds no more bodies than it has turns.
+	// The body is read afterwards: a caller has no more bodies in memory than turns.
 	ctx, cancel := context.WithTimeout(r.Context(), q.api.db.QueryTimeout())
 	defer cancel()
 	select {
@@ -82,11 +83,11 @@ func (q *queriesHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.api.ServeHTTP(w, r)
 	case <-ctx.Done():
 		respondError(w, http.StatusServiceUnavailable, "timeout",
-			fmt.Errorf("too many requests of yours at once: %d are worked on, none ended within %s", q.each, q.api.db.QueryTimeout()))
+			fmt.Errorf("too many of your requests at once: %d were running, and none ended within %s", q.each, q.api.db.QueryTimeout()))
 	}
 }
 
-// enter counts a request, and reports false when there would be too many.
+// enter counts a request. It returns false if there are too many.
 func (q *queriesHandler) enter(name string) (*querying, bool) {
 	q.mtx.Lock()
 	defer q.mtx.Unlock()
@@ -103,7 +104,7 @@ func (q *queriesHandler) enter(name string) (*querying, bool) {
 	return caller, true
 }
 
-// leave forgets a request, and its caller with the last one.
+// leave removes a request, and its caller after the last request.
 func (q *queriesHandler) leave(name string, caller *querying) {
 	q.mtx.Lock()
 	defer q.mtx.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// serveQueries gives the address of a server of Queries, whose callers name themselves.
+// serveQueries returns the address of a server of Queries. A header of the request names its caller.
 func serveQueries(t *testing.T, opts Options) string {
 	t.Helper()
 	api, err := New(opts)
@@ -23,12 +23,12 @@ func serveQueries(t *testing.T, opts Options) string {
 	server := httptest.NewServer(queries)
 	t.Cleanup(func() {
 		server.Close()
-		require.Empty(t, queries.(*queriesHandler).callers, "who has no request under way is forgotten")
+		require.Empty(t, queries.(*queriesHandler).callers, "callers without a request under way are removed")
 	})
 	return server.URL
 }
 
-// as asks for a path below Prefix as a caller.
+// as requests a path below Prefix as a caller.
 func as(t *testing.T, caller, server, path string) answer {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, server+Prefix+path, http.NoBody)
@@ -61,7 +61,7 @@ func TestQueriesShowNoTargetsAndFlags(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, get(t, server, "/label/..%2f..%2fstatus/config").code)
 }
 
-// A caller that asks for more than it gets keeps nobody else waiting.
+// A caller with too many requests does not make others wait.
 func TestCallersHaveTurnsOfTheirOwn(t *testing.T) {
 	db := openDB(t, func(o *tsdb.Options) { o.MaxConcurrency, o.QueryTimeout = 8, time.Second })
 	began, goOn := make(chan struct{}), make(chan struct{})
@@ -84,7 +84,7 @@ func TestCallersHaveTurnsOfTheirOwn(t *testing.T) {
 	for range 10 {
 		require.Equal(t, http.StatusOK, as(t, "modest", server, "/query?query=up").code)
 	}
-	// Those that have waited for too long are told so.
+	// Requests that wait too long get an error.
 	for range maxOfCaller - 1 {
 		require.Equal(t, http.StatusServiceUnavailable, <-codes)
 	}

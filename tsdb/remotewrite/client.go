@@ -13,19 +13,19 @@ import (
 	"github.com/prometheus/prometheus/storage/remote"
 )
 
-// client notes how sending goes.
+// client sends samples and notes the errors.
 type client struct {
 	remote.WriteClient
 
 	mu      sync.Mutex
 	failing string    // why the last request failed, "" if it did not
-	denied  bool      // it failed for who sent it, or where to
+	denied  bool      // it failed because of the credentials or the URL
 	refused string    // why samples were last refused for good
-	when    time.Time // that was
-	again   bool      // what is sent now may have been sent before
+	when    time.Time // of refused
+	again   bool      // samples may have been sent before
 }
 
-// newClient is upstream's client of an entry.
+// newClient returns upstream's client for an entry.
 func newClient(conf *config.RemoteWriteConfig) (*client, error) {
 	c, err := remote.NewWriteClient(conf.Name, &remote.ClientConfig{
 		URL:              conf.URL,
@@ -70,19 +70,19 @@ func (c *client) note(err error) {
 		return
 	}
 	if code := statusOf(err); c.again && (code == "400" || code == "409") {
-		return // engines refuse what they have
+		return // engines refuse samples that they have
 	}
 	c.refused, c.when = describe(err), time.Now()
 }
 
-// resending says that engines may refuse what is sent from now on because they have it.
+// resending sets whether samples that are sent from now on may have been sent before.
 func (c *client) resending(again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.again = again
 }
 
-// status returns why sending fails now, and why samples were refused since a time.
+// status returns why sending fails now, whether the engine denies access, and why it refused samples since a time.
 func (c *client) status(since time.Time) (failing string, denied bool, refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,8 +92,8 @@ func (c *client) status(since time.Time) (failing string, denied bool, refused s
 	return c.failing, c.denied, refused
 }
 
-// deniedError is an answer that says nothing about the samples: sending them again makes sense once the credentials or
-// the address are right. Prometheus drops the samples.
+// deniedError is an error about the credentials or the URL, and not about the samples. So they are sent again until these
+// are correct. Prometheus drops such samples.
 type deniedError struct{ error }
 
 // Unwrap makes upstream send again.
@@ -116,10 +116,10 @@ func statusOf(err error) string {
 	return ""
 }
 
-// requestURL is what net/http puts in front of its errors. Parameters of a URL may be secrets.
+// requestURL matches the prefix of net/http's errors. Parameters of the URL may be secrets.
 var requestURL = regexp.MustCompile(`^Post "[^"]*": `)
 
-// maxDescription bounds what an engine may write on promlet's pages, in bytes.
+// maxDescription is the maximum size, in bytes, of an engine's text on promlet's pages.
 const maxDescription = 200
 
 func describe(err error) string {

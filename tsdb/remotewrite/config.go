@@ -13,31 +13,32 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// Defaults of queue_config where the entry has none. Those of Prometheus are for servers of gigabytes.
+// Defaults of queue_config. Prometheus's defaults are for servers with gigabytes of memory.
 const (
-	// defaultMaxShards bounds connections and memory: a shard takes about 2 MB. Two of them send 40,000 samples a second
-	// to an engine that answers in 100 ms; Prometheus takes up to 50.
+	// defaultMaxShards limits connections and memory: a shard takes about 2 MB. Two shards send 40,000 samples a second
+	// to an engine that answers in 100 ms. Prometheus's default is 50.
 	defaultMaxShards = 2
-	// defaultCapacity is how many samples of a shard wait in memory. More is no use: what is not sent stays in the log.
+	// defaultCapacity is the number of samples that a shard keeps in memory. A larger one is useless: unsent samples stay
+	// in the write-ahead log.
 	defaultCapacity = 4000
 )
 
-// Config is a valid configuration. The zero value ships nothing.
+// Config is a valid configuration. The zero value has no queues.
 type Config struct{ queues []queueConfig }
 
 // queueConfig is one entry.
 type queueConfig struct {
-	// id tells the queue from others when its other settings change: its name, or else its URL.
+	// id identifies the queue when its other settings change. It is its name, or its URL if it has none.
 	id string
-	// hash changes with anything that needs another queue.
+	// hash changes with every setting. A queue is restarted when its hash changes.
 	hash  string
 	index int
-	// conf has this entry alone, and the external labels.
+	// conf has only this entry and the external labels.
 	conf *config.Config
 }
 
-// Parse reads entries of Prometheus's remote_write section, and external labels, which are added to each series
-// that does not have them. File names in them are relative to dir. Errors name the entry and the field.
+// Parse reads entries of Prometheus's remote_write section, and external labels. These are added to each series that does
+// not have them. File names in the entries are relative to dir. Errors name the entry and the field.
 func Parse(entries []map[string]any, externalLabels map[string]string, dir string) (Config, error) {
 	if _, err := load(nil, externalLabels); err != nil {
 		return Config{}, fmt.Errorf("externalLabels: %w", err)
@@ -83,7 +84,7 @@ func Parse(entries []map[string]any, externalLabels map[string]string, dir strin
 // Len returns the number of queues.
 func (c Config) Len() int { return len(c.queues) }
 
-// Check returns an error if a file that an entry names, such as a certificate, cannot be used.
+// Check returns an error if a file that an entry names, such as a certificate, is missing or invalid.
 func (c Config) Check() error {
 	for _, q := range c.queues {
 		if _, err := newClient(q.conf.RemoteWriteConfigs[0]); err != nil {
@@ -105,7 +106,7 @@ func withDefaults(entry map[string]any) (map[string]any, error) {
 	queue := map[string]any{
 		"max_shards": defaultMaxShards,
 		"capacity":   defaultCapacity,
-		// Prometheus drops what an engine has no time for.
+		// Prometheus drops the samples by default.
 		"retry_on_http_429": true,
 	}
 	if shards, ok := given["min_shards"].(int64); ok {
@@ -117,7 +118,7 @@ func withDefaults(entry map[string]any) (map[string]any, error) {
 	return entry, nil
 }
 
-// load has upstream read and check entries.
+// load reads and checks entries with upstream's code.
 func load(entries []map[string]any, externalLabels map[string]string) (*config.Config, error) {
 	written, err := yaml.Marshal(map[string]any{
 		"global":       map[string]any{"external_labels": externalLabels},
@@ -131,13 +132,13 @@ func load(entries []map[string]any, externalLabels map[string]string) (*config.C
 		return nil, plain(err)
 	}
 	for _, entry := range conf.RemoteWriteConfigs {
-		// Changing their number drops what is in them when the engine does not answer in time.
+		// A change of the number of shards drops their samples if the engine does not answer in time.
 		entry.QueueConfig.MinShards = entry.QueueConfig.MaxShards
 	}
 	return conf, nil
 }
 
-// upstreamNoise is what YAML errors say of the document that load writes, and of upstream's types.
+// upstreamNoise matches the parts of YAML errors about the document that load writes and about upstream's types.
 var upstreamNoise = regexp.MustCompile(`yaml: (unmarshal errors:\n\s*)?|line \d+: | in type [\w.]+`)
 
 func plain(err error) error { return errors.New(upstreamNoise.ReplaceAllString(err.Error(), "")) }

@@ -1,20 +1,21 @@
-// Package remotewrite ships what a tsdb.DB stores to other engines, by Prometheus's remote write.
+// Package remotewrite sends the samples that a tsdb.DB stores to other engines, with Prometheus's remote write.
 //
 //   - [Parse] reads entries of Prometheus's remote_write section.
 //   - A [Writer] runs one queue for each entry, and [Writer.Apply] changes them.
 //
-// Relabeling, batches, shards, retries, authentication and metrics are those of upstream's storage/remote. How samples
-// come into a queue is this package's: upstream's watcher of the log sends only samples that are newer than its own
-// start, so that a restart loses what was not sent, and it loses what the storage removes from the log before it was
-// read. Here
+// Upstream's storage/remote does relabeling, batches, shards, retries, authentication and metrics. This package reads the
+// write-ahead log and gives the samples to upstream's queues. Upstream's own watcher of the log sends only samples that
+// are newer than its start, so a restart loses unsent samples. It also loses samples that the storage removes from the
+// log before it has read them. This package loses neither:
 //
-//   - the position up to which an engine has taken everything is kept in a file (position.go), and reading goes on
-//     there (reader.go);
-//   - segments of the log stay until all queues have sent them, as hard links, which take no room as long as the
-//     storage has them too (heldlog.go).
+//   - A file has the position up to which an engine has received all samples (position.go). After a restart, reading
+//     continues there (reader.go).
+//   - Hard links keep the segments of the log until all queues have sent them (heldlog.go). A link takes no disk space
+//     while the storage has the segment too.
 //
-// What is guaranteed: every sample that was stored while its queue was configured is sent, in the order in which it was
-// stored, through kill -9, a full restart of the engine, and a database that begins anew. Samples may be sent twice
-// after a crash. Lost are, and [Writer.Problems] says so, samples that the engine refuses for what they are (400, 409,
-// 413, 422), and those that were held for longer than [Options.Retention] or beyond [Options.HeldBytes].
+// Every sample that is stored while its queue is configured is sent, in the order in which it was stored. This holds
+// through kill -9, a restart of the engine, and a database that starts empty. After a crash, samples may be sent twice.
+// Three kinds of samples are lost, and [Writer.Problems] says so: those that the engine refuses (400, 409, 413, 422);
+// those that were unsent for longer than [Options.Retention] or beyond [Options.HeldBytes]; and those in the held log
+// when a full disk makes the DB remove it.
 package remotewrite

@@ -14,23 +14,24 @@ import (
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
-// heldLog keeps the segments of a write-ahead log after the storage has removed them: a directory of hard links.
+// heldLog is a directory of hard links that keep the segments of a write-ahead log after the storage has removed them.
 //
-// It has a directory for each log that the storage has begun, a generation; the storage begins another log when it sets
-// its samples aside. A generation is a checkpoint, from which the labels of series come, and the segments after it.
+// It has a directory for each log of the storage, called a generation. The storage starts a new log when it sets its
+// samples aside. A generation has a checkpoint with the labels of series, and the segments after it.
 type heldLog struct {
 	wal string // the storage's log
 	dir string
 }
 
-// markerFile in the storage's log names its generation. It goes with the log when the storage sets that aside.
+// markerFile is a file in the storage's log with the name of its generation. The storage moves it with the log.
 const markerFile = "remote-write"
 
-// hold links what is new in the log. It is to be called every second or so: the storage keeps segments for minutes.
+// hold links new segments of the log. It must run more often than the storage removes segments, which it keeps for
+// minutes.
 func (l heldLog) hold() error {
 	generation, err := l.current()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the storage begins anew
+		return nil // the storage starts a new log
 	}
 	if err != nil {
 		return err
@@ -44,7 +45,7 @@ func (l heldLog) hold() error {
 		return err
 	}
 	if held >= 0 && first > held+1 {
-		// The storage removed segments while nobody held them.
+		// The storage removed segments that were not linked.
 		if err := os.RemoveAll(filepath.Join(l.dir, generation)); err != nil {
 			return err
 		}
@@ -76,7 +77,7 @@ func (l heldLog) hold() error {
 	return nil
 }
 
-// current returns the generation of the storage's log, and makes one if it has none.
+// current returns the generation of the storage's log. It creates one if the log has none.
 func (l heldLog) current() (string, error) {
 	marker := filepath.Join(l.wal, markerFile)
 	b, err := os.ReadFile(marker)
@@ -90,7 +91,7 @@ func (l heldLog) current() (string, error) {
 	if _, err := os.Stat(l.wal); err != nil {
 		return "", err
 	}
-	// Names grow with time, and with each other where the clock was set back.
+	// Names are in order of time, also if the clock was set back.
 	generation = time.Now().UTC().Format("20060102T150405.000")
 	if all, err := l.generations(); err != nil {
 		return "", err
@@ -103,7 +104,7 @@ func (l heldLog) current() (string, error) {
 	return generation, os.WriteFile(marker, []byte(generation), 0o600)
 }
 
-// generations returns those that are held, the oldest first.
+// generations returns the held generations, the oldest first.
 func (l heldLog) generations() ([]string, error) {
 	entries, err := os.ReadDir(l.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,7 +117,7 @@ func (l heldLog) generations() ([]string, error) {
 	return all, err
 }
 
-// link makes a copy of a checkpoint that shares its files.
+// link copies a checkpoint into a generation with hard links.
 func (l heldLog) link(checkpoint, generation string) error {
 	next := filepath.Join(l.dir, generation, "next")
 	if err := errors.Join(os.RemoveAll(next), os.MkdirAll(next, 0o777)); err != nil {
@@ -138,7 +139,7 @@ func (l heldLog) link(checkpoint, generation string) error {
 	return nil
 }
 
-// release removes what precedes a position and is not in the storage's log any more.
+// release removes segments that precede a position and are no longer in the storage's log.
 func (l heldLog) release(sent position) error {
 	all, err := l.generations()
 	if err != nil {
@@ -165,7 +166,7 @@ func (l heldLog) release(sent position) error {
 	return l.rebase(checkpoint, n, filepath.Join(l.dir, current))
 }
 
-// rebase makes a generation begin with the storage's last checkpoint.
+// rebase replaces the checkpoint of a generation with the storage's last one, and removes the segments before it.
 func (l heldLog) rebase(checkpoint string, n int, generation string) error {
 	if _, held, err := wlog.LastCheckpoint(generation); err == nil && held >= n {
 		return nil
@@ -188,7 +189,7 @@ func (l heldLog) rebase(checkpoint string, n int, generation string) error {
 	return nil
 }
 
-// alone returns how many bytes this log takes that the storage's does not, and how old the oldest of them are.
+// alone returns the size of the files that only this log has, and the age of the oldest segment among them.
 func (l heldLog) alone(now time.Time) (bytes int64, age time.Duration, err error) {
 	err = filepath.WalkDir(l.dir, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -217,7 +218,7 @@ func (l heldLog) alone(now time.Time) (bytes int64, age time.Duration, err error
 	return bytes, age, err
 }
 
-// first returns the oldest position that is held.
+// first returns the oldest held position.
 func (l heldLog) first() (position, error) {
 	all, err := l.generations()
 	if err != nil {
@@ -235,7 +236,7 @@ func (l heldLog) first() (position, error) {
 	return position{}, fmt.Errorf("the held log: %w", fs.ErrNotExist)
 }
 
-// end returns the position after everything that is stored.
+// end returns the position after the last stored record.
 func (l heldLog) end() (position, error) {
 	generation, err := l.current()
 	if err != nil {
@@ -259,7 +260,7 @@ func (l heldLog) end() (position, error) {
 	return p, segment.Close()
 }
 
-// exists returns an error if a segment is not held any more.
+// exists returns an error if the segment of a position is no longer held.
 func (l heldLog) exists(at position) error {
 	all, err := l.generations()
 	if err != nil {
@@ -277,8 +278,8 @@ func (l heldLog) exists(at position) error {
 	return fmt.Errorf("log %s: %w", at.Generation, fs.ErrNotExist)
 }
 
-// follows returns the segment after a position's: the next one of its generation, or else the first one of the next
-// generation. The position's segment grows no more if there is one.
+// follows returns the start of the segment after a position's: the next one of its generation, or the first one of the
+// next generation. It returns false if there is none yet. The position's segment no longer grows if there is one.
 func (l heldLog) follows(at position) (position, bool, error) {
 	if err := l.exists(at); err != nil {
 		return position{}, false, err

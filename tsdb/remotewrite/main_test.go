@@ -39,7 +39,7 @@ type engine struct {
 	*promtsdb.DB
 	server   *httptest.Server
 	status   atomic.Int64 // answered instead of storing, if not 0
-	requests atomic.Int64 // that were stored, or refused for what they are
+	requests atomic.Int64 // whose samples were stored or refused
 }
 
 func newEngine(t *testing.T) *engine {
@@ -66,7 +66,7 @@ func newEngine(t *testing.T) *engine {
 
 func list[T any](all ...T) []T { return all }
 
-// source is a database whose samples are shipped.
+// source is a database whose samples are sent to engines.
 type source struct {
 	t   *testing.T
 	dir string
@@ -126,7 +126,7 @@ func (s *source) histogram(series labels.Labels, i int64) {
 	require.NoError(s.t, app.Commit())
 }
 
-// writer ships a source.
+// writer returns a Writer for a source.
 func (s *source) writer(change ...func(*Options)) *Writer {
 	s.t.Helper()
 	opts := Options{Log: filepath.Join(s.dir, "wal"), Held: filepath.Join(s.dir, "unsent"), Dir: filepath.Join(s.dir, "remote-write"), Registerer: prometheus.NewRegistry()}
@@ -138,7 +138,7 @@ func (s *source) writer(change ...func(*Options)) *Writer {
 	return w
 }
 
-// parse reads a configuration file's part.
+// parse reads the remoteWrite part of a configuration file.
 func parse(t testing.TB, text string, args ...any) (Config, error) {
 	t.Helper()
 	asJSON, err := yaml.YAMLToJSONStrict(fmt.Appendf(nil, text, args...))
@@ -151,7 +151,7 @@ func parse(t testing.TB, text string, args ...any) (Config, error) {
 	return Parse(file.RemoteWrite, file.ExternalLabels, "/etc/promlet")
 }
 
-// apply ships to an engine, quickly.
+// apply configures engines, with short delays.
 func apply(t *testing.T, w *Writer, more string, engines ...*engine) {
 	t.Helper()
 	text := "remoteWrite:\n"
@@ -163,7 +163,7 @@ func apply(t *testing.T, w *Writer, more string, engines ...*engine) {
 	require.NoError(t, w.Apply(c))
 }
 
-// samples returns all that a storage has, and how many samples that is.
+// samples returns all samples of a storage by series, and their number.
 func samples(t *testing.T, db storage.Queryable) (all map[string][]string, n int) {
 	t.Helper()
 	q, err := db.Querier(math.MinInt64, math.MaxInt64)

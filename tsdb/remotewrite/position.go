@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// position is a place in the held log: before a record.
+// position is the place before a record in the held log.
 type position struct {
 	Generation string `json:"generation"`
 	Segment    int    `json:"segment"`
@@ -27,7 +27,7 @@ func (p position) before(q position) bool {
 	return p.Record < q.Record
 }
 
-// first returns the position that precedes the other.
+// first returns the earlier of two positions.
 func first(p, q position) position {
 	if q.before(p) {
 		return q
@@ -35,17 +35,17 @@ func first(p, q position) position {
 	return p
 }
 
-// progress is how far a queue has come.
+// progress says how far a queue has come.
 type progress struct {
 	// Queue names it for people who read the file.
 	Queue string `json:"queue"`
-	// Sent is the place up to which the engine has taken, or refused, everything.
+	// Sent is the position up to which the engine has accepted or refused all samples.
 	Sent position `json:"sent"`
-	// Tried is beyond everything that was ever given to the queue.
+	// Tried is a position after all records that were ever given to the queue.
 	Tried position `json:"tried"`
 }
 
-// readProgress returns an error that is fs.ErrNotExist if there is none.
+// readProgress reads a file of progress. The error wraps fs.ErrNotExist if the file is missing or invalid.
 func readProgress(path string) (p progress, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -57,7 +57,7 @@ func readProgress(path string) (p progress, err error) {
 	return p, nil
 }
 
-// write replaces a file, so that after a crash of the system it is there whole.
+// write replaces a file. After a crash of the system the file has either the old or the new content.
 func (p progress) write(path string) (err error) {
 	b, err := json.Marshal(p)
 	if err != nil {

@@ -17,20 +17,20 @@ import (
 const (
 	// poll is the time between two looks at the end of the log.
 	poll = 500 * time.Millisecond
-	// settleEvery is how often a queue waits, if it must, until all that it was given is sent: what was sent since is
-	// sent again after a crash. Waiting takes up to batch_send_deadline.
+	// settleEvery is the longest time between two moments at which all samples are sent. The queue waits for such a
+	// moment if none came by itself, up to batch_send_deadline. Samples sent after it are sent again after a crash.
 	settleEvery = 15 * time.Second
-	// writeEvery bounds how often the file of a queue's progress is written.
+	// writeEvery is the shortest time between two writes of a queue's progress.
 	writeEvery = 5 * time.Second
-	// reserved is how many records the file allows a queue to be given before it is written again.
+	// reserved is the number of records that the queue may get before the file of its progress is written again.
 	reserved = 500
-	// drainTime is how long a queue that stops may read what is in the log.
+	// drainTime is how long a queue that stops may read the rest of the log.
 	drainTime = 5 * time.Second
 	// retryEvery is the time between attempts to read the log.
 	retryEvery = time.Second
 )
 
-// errStopped is returned when a queue is to stop.
+// errStopped is returned when a queue stops.
 var errStopped = errors.New("the queue stops")
 
 // queue reads the held log and gives it to upstream's queue.
@@ -43,28 +43,28 @@ type queue struct {
 	client *client
 	logger *slog.Logger
 
-	finish chan struct{} // closed: send what there is, and stop
+	finish chan struct{} // closed: send the rest of the log, and stop
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	// These belong to the goroutine.
 	at        position // of the next record
-	doubtful  position // what precedes it may have been sent
+	doubtful  position // records before it may have been sent
 	batch     map[chunks.HeadSeriesRef]struct{}
 	collected int       // the checkpoint whose series are known
-	settledAt time.Time // when everything given was sent, last
+	settledAt time.Time // when all given samples were last sent
 	writtenAt time.Time
 	decoded   decoded
-	ended     bool // q.at is the end of the log, and stays so
+	ended     bool // q.at is the final end of the log
 
 	mu       sync.Mutex
 	progress progress
-	caughtUp time.Time // at that time all that was stored is sent
+	caughtUp time.Time // all samples stored before it are sent
 	lost     time.Time // when samples were last lost
-	problem  string    // reading the log
+	problem  string    // why the log is not read
 }
 
-// startQueue starts a queue where it was, or else at the end of the log.
+// startQueue starts a queue at its last position, or at the end of the log if it has none.
 func startQueue(conf queueConfig, log heldLog, path, emptyLog string, registerer prometheus.Registerer, logger *slog.Logger) (*queue, error) {
 	entry := conf.conf.RemoteWriteConfigs[0]
 	c, err := newClient(entry)
@@ -91,7 +91,7 @@ func startQueue(conf queueConfig, log heldLog, path, emptyLog string, registerer
 	return q, nil
 }
 
-// place decides where the queue begins.
+// place sets the position at which the queue starts.
 func (q *queue) place() {
 	end, endErr := q.log.end()
 	was, err := readProgress(q.path)
@@ -103,14 +103,14 @@ func (q *queue) place() {
 		q.report(err)
 	}
 	if endErr == nil {
-		// What comes after the end of the log was not tried by an earlier queue, whatever it had reserved. When the
-		// system crashed, the log may also have lost what was sent.
+		// An earlier queue may have reserved records after the end of the log, but it has not sent them. After a crash of
+		// the system the log may also have lost records that were sent.
 		was.Sent, was.Tried = first(was.Sent, end), first(was.Tried, end)
 	}
 	q.progress, q.at, q.doubtful = was, was.Sent, was.Tried
 }
 
-// stop ends the queue, after it has sent what there is if the engine takes it.
+// stop stops the queue. Unless sending fails, it first sends the rest of the log.
 func (q *queue) stop() error {
 	close(q.finish)
 	drain := drainTime
@@ -125,7 +125,7 @@ func (q *queue) stop() error {
 	began := time.Now()
 	err := q.to.storage.Close()
 	<-q.done
-	// Upstream sends what it has, and drops the rest at its deadline.
+	// Upstream sends the samples in its shards, and drops the rest at its deadline.
 	if q.ended && time.Since(began) < flushDeadline {
 		q.progress.Sent, q.progress.Tried = q.at, q.at
 	}
@@ -150,7 +150,7 @@ func (q *queue) run(ctx context.Context) {
 	}
 }
 
-// report notes why the log is not read, and logs it when it changes.
+// report notes why the log is not read, nil if it is, and logs a change.
 func (q *queue) report(err error) {
 	problem := ""
 	if err != nil {
@@ -161,15 +161,15 @@ func (q *queue) report(err error) {
 	q.problem = problem
 	q.mu.Unlock()
 	if changed && err != nil {
-		q.logger.Error("remote write cannot read the log", "queue", q.title, "err", err)
+		q.logger.Error("could not read the write-ahead log for remote write", "queue", q.title, "err", err)
 	}
 }
 
-// prepare is called before the record at q.at is given to upstream's queue, with the series in it.
+// prepare is called before the record at q.at is given to upstream's queue. refs are the series in the record.
 //
-// An engine may refuse a whole request for one sample that is older than the newest it has of the series. So of what may
-// have been sent before, a request has one sample of each series: then either all in it are new or equal to the newest,
-// or all were taken before.
+// An engine may refuse a whole request because of one sample that is older than the newest one of its series. So a request
+// with samples that may have been sent before has at most one sample of each series. Then either each sample is new or
+// equal to the newest one, or the engine has all of them.
 func (q *queue) prepare(ctx context.Context, refs []chunks.HeadSeriesRef) error {
 	if !q.at.before(q.progress.Tried) {
 		q.mu.Lock()
@@ -200,7 +200,7 @@ func (q *queue) prepare(ctx context.Context, refs []chunks.HeadSeriesRef) error 
 	return nil
 }
 
-// flush waits until all that was given to upstream's queue is sent.
+// flush waits until upstream's queue has sent all samples that it was given.
 func (q *queue) flush(ctx context.Context) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -214,8 +214,8 @@ func (q *queue) flush(ctx context.Context) error {
 	return nil
 }
 
-// settle notes that everything before q.at is sent, if it is. When that has not been so for long, it waits for it.
-// atEnd is when q.at was the end of the log; zero: it was not.
+// settle notes that all samples before q.at are sent, if they are. It waits for that if the last such moment was more than
+// settleEvery ago. atEnd is the time at which q.at was the end of the log; zero if it is not the end.
 func (q *queue) settle(ctx context.Context, atEnd time.Time) error {
 	late := time.Since(q.settledAt) > settleEvery
 	if atEnd.IsZero() && !late {
@@ -251,7 +251,7 @@ func (q *queue) write() error {
 	return p.write(q.path)
 }
 
-// sent returns the position up to which everything is sent.
+// sent returns the position up to which all samples are sent.
 func (q *queue) sent() position {
 	q.mu.Lock()
 	defer q.mu.Unlock()

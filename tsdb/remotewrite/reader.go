@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
-// follow reads the held log from q.at on. It returns errStopped, or why it cannot.
+// follow reads the held log from q.at on. It returns errStopped, or an error of reading.
 func (q *queue) follow(ctx context.Context) error {
 	if err := q.seek(); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (q *queue) follow(ctx context.Context) error {
 		sameLog := next.Generation == q.at.Generation
 		q.at = next
 		if !sameLog {
-			err = q.seek() // another log numbers its series anew
+			err = q.seek() // another log has other numbers for its series
 		} else {
 			err = q.collect()
 		}
@@ -40,7 +40,7 @@ func (q *queue) follow(ctx context.Context) error {
 	}
 }
 
-// seek moves q.at to what is held, and learns the labels of the series there.
+// seek moves q.at to the first held position if its own is no longer held, and reads the labels of the series there.
 func (q *queue) seek() error {
 	if err := q.log.exists(q.at); errors.Is(err, fs.ErrNotExist) {
 		first, err := q.log.first()
@@ -51,7 +51,7 @@ func (q *queue) seek() error {
 			q.mu.Lock()
 			q.lost = time.Now()
 			q.mu.Unlock()
-			q.logger.Error("remote write has lost samples: they were removed before they were sent", "queue", q.title)
+			q.logger.Error("samples were removed before remote write sent them", "queue", q.title)
 		}
 		q.at = first
 	} else if err != nil {
@@ -72,13 +72,13 @@ func (q *queue) seek() error {
 		if err != nil {
 			return err
 		}
-		// A torn end is what a killed process has left.
+		// A killed process may have left an incomplete record at the end.
 		_ = q.readSeries(wlog.NewSegmentBufReader(segment), start, q.to.StoreSeries)
 	}
 	return nil
 }
 
-// collect reads the series of a new checkpoint, and forgets those that ended before it.
+// collect reads the series of a new checkpoint, and removes those that ended before it.
 func (q *queue) collect() error {
 	checkpoint, n, err := wlog.LastCheckpoint(filepath.Join(q.log.dir, q.at.Generation))
 	if errors.Is(err, record.ErrNotFound) || err == nil && n <= q.collected {
@@ -130,7 +130,7 @@ func (q *queue) storeMetadata(decoder *record.Decoder, rec []byte) error {
 	return err
 }
 
-// readSegment reads the segment of q.at until another follows it, and returns where that begins.
+// readSegment reads the segment of q.at until another one follows it. It returns the start of that one.
 func (q *queue) readSegment(ctx context.Context) (next position, err error) {
 	segment, err := wlog.OpenReadSegment(wlog.SegmentName(filepath.Join(q.log.dir, q.at.Generation), q.at.Segment))
 	if err != nil {
@@ -160,7 +160,7 @@ func (q *queue) readSegment(ctx context.Context) (next position, err error) {
 		}
 		switch err := r.Err(); {
 		case complete:
-			// An error is the torn end that a killed process has left.
+			// An error is an incomplete record at the end, which a killed process has left.
 			return next, nil
 		case err != nil && !errors.Is(err, io.EOF):
 			return next, err
@@ -177,7 +177,7 @@ func (q *queue) readSegment(ctx context.Context) (next position, err error) {
 	}
 }
 
-// wait waits for more in the log. It reports whether the queue is to finish.
+// wait waits until the log may have more records. It reports whether the queue is to finish.
 func (q *queue) wait(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
@@ -197,7 +197,8 @@ type decoded struct {
 	floatHistograms []record.RefFloatHistogramSample
 }
 
-// give gives a record to upstream's queue; of one that was sent, only the series. It waits while the queue is full.
+// give gives a record to upstream's queue. If the record was sent, it gives only its series. It waits while the queue is
+// full.
 func (q *queue) give(ctx context.Context, decoder *record.Decoder, rec []byte, sent bool) (err error) {
 	kind := decoder.Type(rec)
 	switch kind {

@@ -18,18 +18,19 @@ import (
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
-// flushDeadline is how long upstream waits for what is in its shards when it stops. A Pod has longer by far to end.
+// flushDeadline is how long upstream sends the samples in its shards when it stops. It is much shorter than the
+// termination grace period of a Pod.
 const flushDeadline = 5 * time.Second
 
-// upstreamQueue is a queue of upstream's that is fed by this package.
+// upstreamQueue is upstream's queue. This package gives it the samples.
 type upstreamQueue struct {
 	*remote.QueueManager
 	storage *remote.WriteStorage
 	metrics *queueMetrics
 }
 
-// newUpstreamQueue starts the one queue of a configuration. Upstream makes a queue only together with its watcher of a
-// log; dir is an empty log for it to watch.
+// newUpstreamQueue starts the one queue of a configuration. Upstream creates a queue only together with a watcher of a
+// log. dir is a directory with an empty log for this watcher.
 func newUpstreamQueue(conf *config.Config, registerer prometheus.Registerer, dir string) (*upstreamQueue, error) {
 	empty := filepath.Join(dir, "wal")
 	if err := os.MkdirAll(empty, 0o777); err != nil {
@@ -39,7 +40,7 @@ func newUpstreamQueue(conf *config.Config, registerer prometheus.Registerer, dir
 		return nil, err
 	}
 	q := &upstreamQueue{metrics: &queueMetrics{Registerer: registerer}}
-	// Upstream logs each attempt, and URLs with their passwords: problems say what is wrong instead.
+	// Upstream logs each attempt, and URLs with their passwords. Problems has the errors in place of the log.
 	q.storage = remote.NewWriteStorage(slog.New(slog.DiscardHandler), q.metrics, dir, flushDeadline, nil, false)
 	err := q.storage.ApplyConfig(conf)
 	if err == nil {
@@ -51,8 +52,8 @@ func newUpstreamQueue(conf *config.Config, registerer prometheus.Registerer, dir
 	return q, nil
 }
 
-// managerOf returns the only queue of a WriteStorage, which has no method for it. That a queue goes on where it was is
-// an open issue of Prometheus: https://github.com/prometheus/prometheus/issues/8809.
+// managerOf returns the only queue of a WriteStorage, which has no method for it. Prometheus has an open issue about queues
+// that continue after a restart: https://github.com/prometheus/prometheus/issues/8809.
 func managerOf(s *remote.WriteStorage) (*remote.QueueManager, error) {
 	queues := reflect.ValueOf(s).Elem().FieldByName("queues")
 	if !queues.IsValid() || queues.Type() != reflect.TypeFor[map[string]*remote.QueueManager]() || queues.Len() != 1 {
@@ -63,8 +64,8 @@ func managerOf(s *remote.WriteStorage) (*remote.QueueManager, error) {
 	return (*remote.QueueManager)(of.Value().UnsafePointer()), nil
 }
 
-// pending returns how many samples were given to the queue and are neither sent nor refused. It is exact between two
-// calls of Append.
+// pending returns the number of samples that the queue was given and that are neither sent nor refused. It is exact between
+// two calls of Append.
 func (q *upstreamQueue) pending() int {
 	n := 0.
 	for _, gauge := range q.metrics.pending {
@@ -77,8 +78,8 @@ func (q *upstreamQueue) pending() int {
 	return int(n)
 }
 
-// queueMetrics registers the metrics of a queue, which are labelled by its name and URL, and leaves out the others:
-// those of the watcher are of an empty log, and those of all queues together would be there several times.
+// queueMetrics registers the metrics of a queue, which have its name and URL as labels. It omits the others: those of the
+// watcher are about an empty log, and each queue would register those of all queues again.
 type queueMetrics struct {
 	prometheus.Registerer // nil: none are registered
 	pending               []prometheus.Gauge
@@ -111,7 +112,7 @@ func (m *queueMetrics) Register(c prometheus.Collector) error {
 	return m.Registerer.Register(c)
 }
 
-// MustRegister implements prometheus.Registerer. Names of queues are unique, so that registering does not fail.
+// MustRegister implements prometheus.Registerer. It does not fail, because names of queues are unique.
 func (m *queueMetrics) MustRegister(all ...prometheus.Collector) {
 	for _, c := range all {
 		if err := m.Register(c); err != nil {

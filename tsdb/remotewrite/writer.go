@@ -21,47 +21,47 @@ import (
 )
 
 const (
-	// DefaultHeldBytes is room for two hours of 1,000 samples a second, and fits beside what the database may take into
-	// the emptyDir of 1 GiB that deploy/ gives promlet.
+	// DefaultHeldBytes is enough for two hours of 1,000 samples a second. Together with the database it fits into the
+	// emptyDir of 1 GiB of the Deployment.
 	DefaultHeldBytes = 100 << 20
 
 	// holdEvery is the time between two looks for new segments of the log.
 	holdEvery = time.Second
 
-	// behindAfter is how long samples may wait before that is a problem.
+	// behindAfter is how long samples may wait before Problems names the queue.
 	behindAfter = 2 * time.Minute
 
-	// refusedFor is how long refused samples are a problem, and lostFor how long lost ones.
+	// refusedFor is how long Problems names refused samples, and lostFor how long it names lost ones.
 	refusedFor = 10 * time.Minute
 	lostFor    = time.Hour
 )
 
-// Options says which log is shipped. Log, Held and Dir are required.
+// Options of a Writer. Log, Held and Dir are required.
 type Options struct {
-	// Log is the write-ahead log of the database.
+	// Log is the directory of the database's write-ahead log.
 	Log string
 
-	// Held is a directory for the part of the log that is not sent, on the same filesystem. All in it is removed when
-	// nothing is to be shipped. Others may remove it to make room; what was not sent is lost then.
+	// Held is a directory for the unsent part of the log, on the same filesystem. Apply removes it if there are no queues.
+	// Others may remove it to free disk space. Unsent samples are then lost.
 	Held string
 
 	// Dir is a directory for the progress of the queues.
 	Dir string
 
-	// Retention is how long the log is held. Zero or negative: for as long as HeldBytes allows.
+	// Retention is how long unsent samples are kept. Zero or negative: no limit but HeldBytes.
 	Retention time.Duration
 
-	// HeldBytes is how many bytes of the log may be held beside what the database keeps. 0: DefaultHeldBytes.
+	// HeldBytes is the maximum size of the unsent log that the database no longer keeps. 0: DefaultHeldBytes.
 	HeldBytes int64
 
-	// Registerer receives the metrics prometheus_remote_storage_* of each queue. nil: they are not to be had.
+	// Registerer receives the metrics prometheus_remote_storage_* of each queue. nil: they are not exported.
 	Registerer prometheus.Registerer
 
 	// Logger receives changes of state. nil: silent.
 	Logger *slog.Logger
 }
 
-// Writer ships what is stored. Its methods may be called at the same time.
+// Writer sends stored samples to other engines. It is safe for concurrent use.
 type Writer struct {
 	opts   Options
 	log    heldLog
@@ -75,7 +75,7 @@ type Writer struct {
 	problem atomic.Pointer[string] // of tend
 }
 
-// New returns a Writer that ships nothing until Apply. The database must be open.
+// New returns a Writer without queues: Apply adds them. The database must be open. The caller calls Close.
 func New(opts Options) *Writer {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -106,18 +106,18 @@ func (w *Writer) run(ctx context.Context) {
 	}
 }
 
-// report logs a problem when it is another one than before.
+// report logs an error of tend when it changes.
 func (w *Writer) report(err error) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()
 	}
 	if *w.problem.Swap(&problem) != problem && err != nil {
-		w.logger.Error("the log is not held for remote write", "err", err)
+		w.logger.Error("could not keep the write-ahead log for remote write", "err", err)
 	}
 }
 
-// tend holds what is new in the log, and releases what is sent or too old or too much.
+// tend links new segments of the log. It removes segments that are sent, too old or too large.
 func (w *Writer) tend(now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,11 +141,11 @@ func (w *Writer) tend(now time.Time) error {
 	if err != nil || bytes <= w.opts.HeldBytes && (w.opts.Retention <= 0 || age <= w.opts.Retention) {
 		return err
 	}
-	w.logger.Error("Samples that are not sent are removed", "bytes", bytes, "oldest", age)
+	w.logger.Error("removing samples that have not been sent", "bytes", bytes, "oldest", age)
 	return w.log.releaseAll()
 }
 
-// releaseAll removes what the storage does not have any more.
+// releaseAll removes all segments that the storage no longer has.
 func (l heldLog) releaseAll() error {
 	generation, err := l.current()
 	if err != nil {
@@ -161,8 +161,9 @@ func (l heldLog) releaseAll() error {
 	return l.release(begin)
 }
 
-// Apply makes the queues those of a configuration. Queues that do not change go on; one that changes goes on where it
-// was, and a new one begins with what is stored from now on. After an error the old configuration stays.
+// Apply replaces the queues with those of a configuration. Queues without a change continue. A queue with other settings
+// restarts at its position. A new queue starts with the samples that are stored from now on. If a file that the
+// configuration names is invalid, the old queues stay.
 func (w *Writer) Apply(c Config) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -203,7 +204,7 @@ func (w *Writer) Apply(c Config) error {
 	return errors.Join(err, w.forget(c))
 }
 
-// forget removes the progress of queues that are not configured, and all if there are none.
+// forget removes the progress of queues that are no longer configured. Without queues it also removes the held log.
 func (w *Writer) forget(c Config) error {
 	if len(c.queues) == 0 {
 		return errors.Join(os.RemoveAll(w.opts.Dir), os.RemoveAll(w.opts.Held))
@@ -221,7 +222,7 @@ func (w *Writer) progressFile(q queueConfig) string {
 	return filepath.Join(w.opts.Dir, hash([]byte(q.id))+".json")
 }
 
-// Close sends what is stored, for a few seconds at most, and stops. Calling it again does nothing.
+// Close sends the rest of the log, for ten seconds at most, and stops the queues. It may be called again.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	closed := w.closed
@@ -240,7 +241,7 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// stopAll stops queues side by side.
+// stopAll stops queues concurrently.
 func stopAll(queues []*queue) error {
 	errs := make([]error, len(queues))
 	var all sync.WaitGroup
@@ -251,7 +252,7 @@ func stopAll(queues []*queue) error {
 	return errors.Join(errs...)
 }
 
-// Problems returns a line for each reason why samples do not arrive.
+// Problems returns a line for each reason why samples do not reach an engine.
 func (w *Writer) Problems() []string {
 	var lines []string
 	if problem := *w.problem.Load(); problem != "" {
@@ -271,7 +272,7 @@ func (q *queue) problems(now time.Time, retention time.Duration) (lines []string
 	behind := now.Sub(q.caughtUp).Round(time.Second)
 	switch {
 	case q.problem != "":
-		add("the log is not read: %s", q.problem)
+		add("cannot read the write-ahead log: %s", q.problem)
 	case denied:
 		add("the engine does not let promlet write: %s: correct its credentials or its url; samples are kept for up to %s", failing, retention)
 	case behind > behindAfter && failing != "":
@@ -280,15 +281,15 @@ func (q *queue) problems(now time.Time, retention time.Duration) (lines []string
 		add("samples have been waiting for %s: sending is slower than storing: raise max_shards in its queue_config", behind)
 	}
 	if refused != "" {
-		add("the engine refused samples, which are not sent again: %s", refused)
+		add("the engine refused samples, and they are not sent again: %s", refused)
 	}
 	if now.Sub(q.lost) < lostFor {
-		add("samples were lost at %s: they had not been sent for longer than %s, or took too much room", q.lost.UTC().Format(time.RFC3339), retention)
+		add("samples were lost at %s: they were unsent for longer than %s, or took too much room", q.lost.UTC().Format(time.RFC3339), retention)
 	}
 	return lines
 }
 
-// withoutSecrets leaves out credentials and parameters.
+// withoutSecrets returns a URL without credentials and parameters.
 func withoutSecrets(u *config.URL) string {
 	return strings.TrimSuffix((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), "?")
 }

@@ -58,7 +58,7 @@ func TestGoesOnAfterRestart(t *testing.T) {
 	require.Empty(t, w.Problems())
 }
 
-// When the system crashes, the log may lose more than the file that says what was sent of it.
+// After a crash of the system, the log may have lost more than the file with the queue's position.
 func TestLogShorterThanNoted(t *testing.T) {
 	t.Parallel()
 	s, e := newSource(t), newEngine(t)
@@ -81,8 +81,8 @@ func TestLogShorterThanNoted(t *testing.T) {
 	e.arrives(t, s)
 }
 
-// What was sent shortly before a crash is sent again, and an engine that refuses a whole request for one old sample
-// still gets all that is new.
+// Samples sent shortly before a crash are sent again. An engine that refuses a whole request because of one old sample
+// still gets all new samples.
 func TestSentAgainAfterCrash(t *testing.T) {
 	t.Parallel()
 	s, e := newSource(t), newEngine(t)
@@ -98,7 +98,7 @@ func TestSentAgainAfterCrash(t *testing.T) {
 	require.NoError(t, err)
 	s.scrape(5, 50)
 	e.arrives(t, s)
-	s.scrape(3, 1) // of the last batch, the engine has got a part
+	s.scrape(3, 1) // the engine has a part of the last batch
 	e.arrives(t, s)
 	require.NoError(t, w.Close())
 	after, err := readProgress(file())
@@ -107,7 +107,7 @@ func TestSentAgainAfterCrash(t *testing.T) {
 	require.Equal(t, after.Sent, after.Tried)
 
 	s.now -= 3000
-	for i := 1; i < 50; i++ { // and the rest of it not
+	for i := 1; i < 50; i++ { // and not the rest
 		s.one(labels.FromStrings("__name__", "x", "i", "late"), float64(i))
 	}
 	s.now += 3000
@@ -141,7 +141,7 @@ func TestEngineAwayLongerThanTheLog(t *testing.T) {
 	e.arrives(t, s)
 	require.Empty(t, w.Problems())
 
-	// What is sent is released.
+	// Sent segments are removed.
 	require.Eventually(t, func() bool {
 		bytes, _, err := w.log.alone(time.Now())
 		return err == nil && bytes == 0
@@ -150,7 +150,7 @@ func TestEngineAwayLongerThanTheLog(t *testing.T) {
 	e.arrives(t, s)
 }
 
-// A database that begins anew numbers segments and series from the beginning.
+// A database that starts empty numbers segments and series from the beginning.
 func TestDatabaseBeginsAnew(t *testing.T) {
 	t.Parallel()
 	s, e := newSource(t), newEngine(t)
@@ -235,7 +235,7 @@ func TestEngineThatRefuses(t *testing.T) {
 	}
 	e.status.Store(http.StatusBadRequest)
 	s.scrape(1, 1)
-	problem("the engine refused samples, which are not sent again: server returned HTTP status 400 Bad Request: not now")
+	problem("the engine refused samples, and they are not sent again: server returned HTTP status 400 Bad Request: not now")
 }
 
 func TestProblemsOfWaiting(t *testing.T) {
@@ -276,13 +276,13 @@ func TestApply(t *testing.T) {
 	apply(t, w, "", first, second)
 	require.Same(t, unchanged, w.queue(0))
 
-	// What was stored before is not sent.
+	// Samples stored before are not sent.
 	s.scrape(1, 20)
 	for _, e := range []*engine{first, second} {
 		require.Eventually(t, func() bool { _, n := samples(t, e.DB); return n == 20 }, 10*time.Second, 20*time.Millisecond)
 	}
 
-	// The second is changed, while it does not answer: nothing is lost. What is noted as sent is not sent again.
+	// The second one changes while it does not answer, and loses nothing. Samples noted as sent are not sent again.
 	require.Eventually(t, func() bool {
 		end, err := w.log.end()
 		return err == nil && w.queue(1).sent() == end
@@ -302,7 +302,7 @@ remoteWrite:
 	all, _ := samples(t, second.DB)
 	require.Len(t, all[`{__name__="x", i="3", more="1"}`], 5)
 
-	// A file that is not there: all stays.
+	// With a missing file the old configuration stays.
 	bad, err := parse(t, `remoteWrite: [{url: "https://x/", tls_config: {ca_file: ca.pem}}]`)
 	require.NoError(t, err)
 	require.ErrorContains(t, w.Apply(bad), "remoteWrite[0]: unable to read CA cert: unable to read file /etc/promlet/ca.pem")

@@ -31,13 +31,13 @@ func newCheckCommand() Command {
 	return NewCommand(&cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check configuration files, and print what they serve",
-		Long: `Check configurations and print a line for each rule: the series that it takes, the metric
-that it makes of them, the objects that have the metric, and how its value is computed.
+		Long: `Check configurations and print a line for each rule: the series that it selects, the metric
+that it serves, the objects that have the metric, and how the value is computed.
 No cluster is needed.
 
 A FILE may be a file for --config, the manifest of a ConfigMap that holds one, a List or the
 output of helm template, or the values of prometheus-adapter's Helm chart. Monitors among
-the manifests are checked as well. - is standard input.
+the manifests are checked as well. Use - for standard input.
 
 Errors and warnings name the rule and the field. The exit status is 1 if promlet would
 reject a file, or with --strict if there are warnings; otherwise it is 0.`,
@@ -62,16 +62,16 @@ func (o *checkOptions) flags() cliflag.NamedFlagSets {
 	flags := sets.FlagSet("check")
 	flags.BoolVar(&o.strict, "strict", false, "Exit with status 1 if there are warnings.")
 	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
-	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "As of promlet serve.")
-	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", defaultScrapeInterval, "As of promlet serve. Rules whose windows are too short for it are warned of.")
-	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "As of promlet serve. Rules that look back further are warned of.")
+	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "The flag of promlet serve.")
+	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", defaultScrapeInterval, "The flag of promlet serve. Warnings name rules whose windows are too short for it.")
+	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "The flag of promlet serve. Warnings name rules that look back further.")
 	return sets
 }
 
-// checked is what was found out about a configuration.
+// checked is the result for a configuration.
 type checked struct {
 	File     string          `json:"file"`
-	In       string          `json:"in,omitempty"` // where in the file, if it holds other things as well
+	In       string          `json:"in,omitempty"` // the place in the file, if the file has other content
 	Rules    []rules.Summary `json:"rules"`
 	Warnings []string        `json:"warnings"`
 	Error    string          `json:"error,omitempty"`
@@ -112,7 +112,7 @@ func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
 	return errors.Join(errs...)
 }
 
-// check returns what it finds out about each configuration of a file.
+// check returns a result for each configuration in a file.
 func (o *checkOptions) check(stdin io.Reader, path string) []checked {
 	data, err := read(stdin, path)
 	var found []configfile.Found
@@ -156,7 +156,7 @@ func (o *checkOptions) print(out io.Writer, all []checked) error {
 	return nil
 }
 
-// print prints the rules, the warnings, and what the file holds if it is valid.
+// print prints the rules and the warnings. If the configuration is valid, it also prints the number of its parts.
 func (c *checked) print(out io.Writer) error {
 	var lines []string
 	for _, r := range c.Rules {

@@ -23,7 +23,7 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `rules[0]: a -> a (any that a label <<.Resource>> names), last values
 externalRules[0]: a -> a (external), last values
-warning: rules[0]: resources.template "<<.Resource>>": the label job, which all series have, means jobs.batch, so all of these metrics are listed for Jobs as well: overrides in its place name just the labels you mean
+warning: rules[0]: resources.template "<<.Resource>>": the label job, which all series have, means jobs.batch, so all of these metrics are listed for Jobs as well: use overrides in its place, with only the labels you mean
 `+path+" is valid: 1 rule, 1 external rule, 0 ServiceMonitors, 0 PodMonitors, 2 keep patterns\n", out)
 
 	out, err = f("keep: [x]\n")
@@ -66,7 +66,7 @@ data:
 	require.Error(t, err)
 }
 
-// Whatever people have a configuration in.
+// check reads each kind of file that may have a configuration.
 func TestCheckOfManifests(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
@@ -90,7 +90,7 @@ func TestCheckOfManifests(t *testing.T) {
 	_, err = execute(t, "check", write("wrong.yaml", "rules: {custom: [{seriesQuerry: x}]}"))
 	require.ErrorContains(t, err, `wrong.yaml: unknown field "rules.custom[0].seriesQuerry"`)
 	_, err = execute(t, "check", write("existing.yaml", "rules: {existing: mine}"))
-	require.ErrorContains(t, err, "rules.existing: the rules are in the ConfigMap mine: give that")
+	require.ErrorContains(t, err, "rules.existing: the rules are in the ConfigMap mine: use that ConfigMap")
 
 	manifests := `
 apiVersion: v1

@@ -31,8 +31,8 @@ func NewCommand(cmd *cobra.Command, sections cliflag.NamedFlagSets) Command {
 	return Command{cmd, sections}
 }
 
-// help is laid out as kubectl's, with the flags in sections as Kubernetes' servers print them. That of a command with
-// commands below it lists these in place of its flags.
+// help has the layout of kubectl's help, with the flags in sections as in Kubernetes' servers. For a command with
+// subcommands it lists these in place of the flags.
 func help(cmd *cobra.Command, sections cliflag.NamedFlagSets) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", cmd.Long)

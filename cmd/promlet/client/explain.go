@@ -50,9 +50,9 @@ func newExplainCommand() Command {
 		Use:   "explain (RESOURCE[/NAME] METRIC | hpa/NAME)",
 		Short: "Explain why an object has a value of a metric, or why it has none",
 		Long: `Explain why an object has a value of a metric, or why it has none. Each line is a step from
-the request to the value: object, autoscaler, rule, monitor, endpoints, targets, series and
-samples. The first step that failed is the reason for a missing value. Of hpa/NAME, every
-metric is explained that the HorizontalPodAutoscaler scales on.
+the request to the value: object, autoscaler, rule, monitor, endpoints, targets, query (with
+--prometheus-url), series and samples. The first step that failed is the reason for a missing
+value. With hpa/NAME it explains every metric that the HorizontalPodAutoscaler scales on.
 
 The exit status is 1 if there is no value.
 
@@ -126,7 +126,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	return withoutValue(explanation, err)
 }
 
-// ErrReported is returned when there is no value, and the output has said why.
+// ErrReported is returned when there is no value and the output has the reason.
 var ErrReported = errors.New("there is no value")
 
 func withoutValue(explanation *explain.Explanation, err error) error {

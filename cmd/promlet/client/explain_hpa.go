@@ -13,7 +13,7 @@ import (
 	"github.com/promlet/promlet/adapter/explain"
 )
 
-// hpaName returns NAME if the arguments are hpa/NAME.
+// hpaName returns NAME and true if the arguments are hpa/NAME.
 func hpaName(args []string) (string, bool) {
 	if len(args) != 1 {
 		return "", false
@@ -23,7 +23,7 @@ func hpaName(args []string) (string, bool) {
 	return name, named && slices.Contains([]string{"hpa", "hpas", "horizontalpodautoscaler", plural, plural + ".autoscaling"}, resource)
 }
 
-// explainedMetric is a metric of an HPA with its explanation, nil if promlet does not serve it.
+// explainedMetric is a metric of an HPA with its explanation. That is nil if promlet does not serve the metric.
 type explainedMetric struct {
 	readMetric
 
@@ -69,7 +69,7 @@ func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name stri
 	return nil
 }
 
-// printExplanations writes a JSON list.
+// printExplanations writes the explanations as a JSON list.
 func printExplanations(out io.Writer, explained []explainedMetric) error {
 	all := []*explain.Explanation{}
 	for _, m := range explained {
@@ -82,7 +82,7 @@ func printExplanations(out io.Writer, explained []explainedMetric) error {
 	return encoder.Encode(all)
 }
 
-// printHPA writes one explanation after the other.
+// printHPA writes the explanations of an HPA's metrics, one after the other.
 func printHPA(out io.Writer, h *readHPA, explained []explainedMetric) error {
 	for i, m := range explained {
 		if i > 0 {

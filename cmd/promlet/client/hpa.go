@@ -30,8 +30,8 @@ func newHPACommand() Command {
 value that the metrics API answers now, the target, and the replicas. Those that cannot scale
 come first, then those above a target; below the table are the reasons.
 
-"promlet explain hpa/NAME" shows how a value comes about, or where it is lost. Values of
-metrics-server are those that the HPA's status shows.`,
+"promlet explain hpa/NAME" shows how each value is computed, or why there is none. Values
+from metrics-server are those in the HPA's status.`,
 		Example: `  # Display the HorizontalPodAutoscalers of a namespace
   promlet hpa -n default
 
@@ -85,7 +85,7 @@ func (o *hpaOptions) run(cmd *cobra.Command, args []string) error {
 	})
 }
 
-// print writes a table, the HPAs that need attention first, and below it why they do.
+// print writes a table with the HPAs that need attention first, and the reasons below it.
 func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
 	slices.SortStableFunc(hpas, func(a, b readHPA) int {
 		return cmp.Or(cmp.Compare(a.state(), b.state()), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

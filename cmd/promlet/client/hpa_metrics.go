@@ -18,7 +18,7 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// hpaState is how an HPA, or one of its metrics, is. The first need attention first.
+// hpaState is the state of an HPA or of one of its metrics. The first states need attention first.
 type hpaState int
 
 const (
@@ -33,10 +33,10 @@ func (s hpaState) String() string {
 	return [...]string{"no value", "cannot scale", "above target", "at zero", "ok"}[s]
 }
 
-// tolerance is by which share a value may exceed its target before the controller acts.
+// tolerance is the share by which a value may exceed its target before the controller acts.
 const tolerance = 0.1
 
-// readHPA is an HPA with what its metrics are now.
+// readHPA is an HPA with the current values of its metrics.
 type readHPA struct {
 	autoscalingv2.HorizontalPodAutoscaler
 	stuck   string // why the controller scales nothing
@@ -49,7 +49,7 @@ func (h *readHPA) scales() string {
 	return h.Spec.ScaleTargetRef.Kind + "/" + h.Spec.ScaleTargetRef.Name
 }
 
-// replicas are the current ones, the wanted ones if they differ, and the bounds.
+// replicas returns the current replicas, the desired ones if they differ, and the bounds.
 func (h *readHPA) replicas() string {
 	least := int32(1)
 	if h.Spec.MinReplicas != nil {
@@ -62,7 +62,7 @@ func (h *readHPA) replicas() string {
 	return fmt.Sprintf("%s (%d-%d)", current, least, h.Spec.MaxReplicas)
 }
 
-// state is the worst of its metrics.
+// state returns the worst state of the HPA and its metrics.
 func (h *readHPA) state() hpaState {
 	state := stateOK
 	if h.stuck != "" {
@@ -74,14 +74,14 @@ func (h *readHPA) state() hpaState {
 	return state
 }
 
-// readMetric is a metric of an HPA as it is now.
+// readMetric is a metric of an HPA with its current value.
 type readMetric struct {
 	name, of string
 	path     string // of the metrics API; empty for a metric of metrics-server
 	question question
 	average  bool // value and target are for each pod
 	target   *resource.Quantity
-	percent  bool // value and target are of what the pods request
+	percent  bool // value and target are percentages of what the pods request
 	now      *resource.Quantity
 	with     string // how many pods have a value
 	state    hpaState
@@ -116,7 +116,7 @@ func (m *readMetric) text(q *resource.Quantity) string {
 	return text
 }
 
-// autoscalers returns the HPAs of a namespace ("": all), or the one of a name.
+// autoscalers returns the HPAs of a namespace, "" for all, or the one with a name.
 func (c *connection) autoscalers(ctx context.Context, namespace, name string) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
 	const prefix, plural = "/apis/autoscaling/v2", "horizontalpodautoscalers"
 	path := prefix + "/" + plural
@@ -149,7 +149,7 @@ func (c *connection) object(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(body, into)
 }
 
-// read asks for the metrics of HPAs.
+// read requests the metrics of HPAs.
 func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPodAutoscaler) []readHPA {
 	mapper := NewMapper(c.discovery)
 	all := make([]readHPA, len(hpas))
@@ -197,8 +197,8 @@ func (m *readMetric) judge(h *readHPA) hpaState {
 	return stateOK
 }
 
-// metricOf returns a metric without its value, unless that is of metrics-server. The error is
-// why it cannot be asked for.
+// metricOf returns a metric of an HPA. It has a value only if metrics-server serves it. The error
+// says why the metric cannot be requested.
 func (c *connection) metricOf(ctx context.Context, mapper meta.RESTMapper, h *readHPA, spec *autoscalingv2.MetricSpec) (readMetric, error) {
 	switch {
 	case spec.Object != nil:
@@ -250,7 +250,7 @@ func newReadMetric(of autoscalingv2.MetricIdentifier, object string, target *aut
 	return m, err
 }
 
-// ofMetricsServer returns a metric with the value in the HPA's status.
+// ofMetricsServer returns a metric that metrics-server serves, with the value in the HPA's status.
 func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTarget) readMetric {
 	m := readMetric{name: name, of: of, target: target.AverageValue, average: true}
 	if target.Type == autoscalingv2.UtilizationMetricType && target.AverageUtilization != nil {
@@ -274,7 +274,7 @@ func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTar
 		}
 	}
 	if m.now == nil {
-		m.reason = fmt.Sprintf("%s of %s: the controller has no value of metrics-server", name, of)
+		m.reason = fmt.Sprintf("%s of %s: the controller has no value from metrics-server", name, of)
 	}
 	return m
 }
@@ -301,8 +301,7 @@ func (c *connection) podSelector(ctx context.Context, mapper meta.RESTMapper, h 
 	return scale.Status.Selector, err
 }
 
-// readValue asks a metrics API for the value of a metric. The error is the reason where there
-// is none.
+// readValue requests the value of a metric from a metrics API. The error says why there is none.
 func (c *connection) readValue(ctx context.Context, h *readHPA, m *readMetric) error {
 	o := topOptions{question: m.question}
 	request := topRequest{namespace: h.Namespace, path: m.path}

@@ -104,7 +104,7 @@ fine     StatefulSet/sample   2 (2-10)        http_requests   services/sample   
 
 default/broken: the server could not find the metric nothing_such for services sample: no series has been collected that a rule serves under that name
 default/broken: http_requests of pods: spec.scaleTargetRef: it is not found
-default/broken: memory of pods: the controller has no value of metrics-server
+default/broken: memory of pods: the controller has no value from metrics-server
 default/stuck: the controller cannot read it
 `, out)
 	out, err = a.run("hpa", "busy", "--no-headers")

@@ -21,7 +21,7 @@ const (
 	minInterval = time.Second
 )
 
-// watching displays something once or, with --watch, over and over.
+// watching displays something once, or repeatedly with --watch.
 type watching struct {
 	watch    bool
 	interval time.Duration
@@ -39,9 +39,8 @@ func (w *watching) validate() error {
 	return nil
 }
 
-// run displays once, or until it is interrupted. What display has written is shown also where
-// it returns an error. After the first display only an error of another kind than
-// noValueError ends it.
+// run displays once, or until it is interrupted. It shows the output of display also when that
+// returns an error. After the first display, a noValueError does not end it.
 func (w *watching) run(cmd *cobra.Command, display func(ctx context.Context, out io.Writer) error) error {
 	ctx := cmd.Context()
 	for first := true; ; first = false {
@@ -70,8 +69,8 @@ func (w *watching) run(cmd *cobra.Command, display func(ctx context.Context, out
 	}
 }
 
-// show writes a display: in place of the one before on a terminal, otherwise after a blank
-// line.
+// show writes a display. On a terminal it replaces the one before; otherwise it follows it
+// after a blank line.
 func (w *watching) show(out io.Writer, display []byte, first bool) error {
 	const clear = "\x1b[H\x1b[2J"
 	switch {

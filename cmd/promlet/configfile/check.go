@@ -12,19 +12,19 @@ import (
 	discovered "github.com/promlet/promlet/discovery/objects"
 )
 
-// Collection is how promlet is to collect samples.
+// Collection has the flags of promlet serve that a check needs.
 type Collection struct {
 	RateWindow, ScrapeInterval, Retention time.Duration
 }
 
-// Report is what a file makes promlet serve.
+// Report says what promlet serves with a file.
 type Report struct {
 	Rules    []rules.Summary
 	Warnings []string
 }
 
-// Check returns what the file makes promlet serve, and what is odd about it. The error names
-// all that is wrong. Monitors are checked as in a cluster without Secrets and ConfigMaps.
+// Check returns what promlet serves with the file, and warnings. The error names everything
+// that is invalid. Monitors are checked as in a cluster without Secrets and ConfigMaps.
 func (f File) Check(c Collection) (Report, error) {
 	compiled, _, ruleErr := f.AdapterRules(c.RateWindow).Compile(objects.NewKinds(nil, time.Now))
 	discoverer := discovery.New(discovered.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})

@@ -17,17 +17,17 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Found is a configuration that a file holds.
+// Found is a configuration in a file.
 type Found struct {
-	// In is where in the file it is, such as ConfigMap monitoring/adapter; empty if the file
-	// holds nothing else.
+	// In is its place in the file, such as ConfigMap monitoring/adapter. It is empty if the file
+	// has no other content.
 	In   string
 	File File
 }
 
-// Find returns the configurations in a file: one, or those in the ConfigMaps among the
-// manifests that kubectl and helm template print, with a configuration of the monitors
-// among them. Other objects are passed over.
+// Find returns the configurations in a file. The file has one configuration, or manifests as
+// kubectl and helm template print them. Each ConfigMap with a configuration gives one, and all
+// monitors together give another one. Find ignores other objects.
 func Find(data []byte) ([]Found, error) {
 	documents, err := split(data)
 	if err != nil {
@@ -57,7 +57,7 @@ func Find(data []byte) ([]Found, error) {
 	return m.found, nil
 }
 
-// split returns the documents of YAML that are not empty, as JSON.
+// split returns the documents of YAML as JSON, without empty ones.
 func split(data []byte) (documents [][]byte, err error) {
 	reader := yamlstream.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for {
@@ -78,7 +78,7 @@ func split(data []byte) (documents [][]byte, err error) {
 	}
 }
 
-// head is what tells kinds of objects apart.
+// head has the fields that identify an object.
 type head struct {
 	Kind     string `json:"kind"`
 	Metadata struct {
@@ -88,7 +88,7 @@ type head struct {
 }
 
 func headOf(document []byte) (h head) {
-	_ = json.Unmarshal(document, &h) // what is no object has no kind
+	_ = json.Unmarshal(document, &h) // a document that is not an object has no kind
 	return h
 }
 
@@ -96,7 +96,7 @@ func kindOf(document []byte) string { return headOf(document).Kind }
 
 func isList(document []byte) bool { return headOf(document).Items != nil }
 
-// manifests are what is found among objects.
+// manifests collects the configurations and the monitors among objects.
 type manifests struct {
 	found    []Found
 	monitors File
@@ -139,7 +139,7 @@ func (m *manifests) add(document []byte) error {
 	return nil
 }
 
-// addConfigMap adds the configurations in a ConfigMap. Its other data is passed over.
+// addConfigMap adds the configurations in a ConfigMap, and ignores its other data.
 func (m *manifests) addConfigMap(name string, document []byte) error {
 	configMap, err := strict[corev1.ConfigMap](document)
 	if err != nil {

@@ -27,18 +27,17 @@ type File struct {
 	// Keep are regular expressions, anchored, of series names that are stored
 	// whether anybody reads them or not.
 	Keep []string `json:"keep,omitempty"`
-	// RemoteWrite is Prometheus's remote_write section, with the keys of its documentation. All that is stored is sent
-	// there.
+	// RemoteWrite has the keys of Prometheus's remote_write section. All stored samples are sent there.
 	RemoteWrite []map[string]any `json:"remoteWrite,omitempty"`
-	// ExternalLabels are added to all series that RemoteWrite sends and that do not have them, as those of Prometheus's
-	// global section.
+	// ExternalLabels are added to the series that RemoteWrite sends, unless they have these labels. They are
+	// external_labels of Prometheus's global section.
 	ExternalLabels map[string]string `json:"externalLabels,omitempty"`
-	// Query is a Prometheus, Thanos, Mimir or VictoriaMetrics that answers questions, as --prometheus-url names one: its
-	// url, and beside it what Prometheus's own configuration has for HTTP clients, such as basic_auth, authorization,
-	// tls_config, http_headers and proxy_url. A change is applied at once, except that it comes or goes.
+	// Query is a Prometheus, Thanos, Mimir or VictoriaMetrics to query, in place of --prometheus-url. It has a url and
+	// the settings of Prometheus's HTTP clients, such as basic_auth, authorization, tls_config, http_headers and
+	// proxy_url. A change is applied at once; adding or removing it needs a restart.
 	Query *Query `json:"query,omitempty"`
 
-	withDefaults bool // the default rules come before Rules
+	withDefaults bool // whether the default rules precede Rules
 }
 
 // Load returns the file and its bytes. An empty path is an empty file.

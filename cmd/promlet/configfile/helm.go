@@ -9,9 +9,9 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// helmValues are the values of prometheus-adapter's Helm chart as far as they are rules.
+// helmValues has the rules among the values of prometheus-adapter's Helm chart.
 type helmValues struct {
-	// Default adds the default rules before Custom; nil is true, as in the chart.
+	// Default adds the default rules before Custom. nil means true, as in the chart.
 	Default  *bool          `json:"default,omitempty"`
 	Custom   []rules.Rule   `json:"custom,omitempty"`
 	Existing *string        `json:"existing,omitempty"`
@@ -19,7 +19,7 @@ type helmValues struct {
 	Resource map[string]any `json:"resource,omitempty"`
 }
 
-// isHelmValues reports whether JSON is that of Helm values, whose rules are a map.
+// isHelmValues reports whether JSON has Helm values: their rules are a map.
 func isHelmValues(asJSON []byte) bool {
 	var outer struct {
 		Rules map[string]any `json:"rules"`
@@ -28,7 +28,7 @@ func isHelmValues(asJSON []byte) bool {
 }
 
 // parseHelmValues returns the configuration that prometheus-adapter's chart makes of its
-// values. It does not look at those beside rules.
+// values. It ignores all values but rules.
 func parseHelmValues(asJSON []byte) (File, error) {
 	var outer struct {
 		Rules json.RawMessage `json:"rules"`
@@ -49,7 +49,7 @@ func parseHelmValues(asJSON []byte) (File, error) {
 	}
 	v := values.Rules
 	if v.Existing != nil && *v.Existing != "" {
-		return File{}, errors.New("rules.existing: the rules are in the ConfigMap " + *v.Existing + ": give that")
+		return File{}, errors.New("rules.existing: the rules are in the ConfigMap " + *v.Existing + ": use that ConfigMap")
 	}
 	file := File{withDefaults: v.Default == nil || *v.Default}
 	file.Rules, file.ExternalRules, file.ResourceRules = v.Custom, v.External, v.Resource

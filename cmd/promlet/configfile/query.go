@@ -11,16 +11,16 @@ import (
 	"sigs.k8s.io/json"
 )
 
-// Query is a Prometheus-compatible engine that answers questions: its URL, and beside it what Prometheus's own
-// configuration has for HTTP clients, such as basic_auth, authorization, tls_config, http_headers and proxy_url.
+// Query is a Prometheus-compatible engine to query: its URL, and the settings of Prometheus's HTTP clients, such as
+// basic_auth, authorization, tls_config, http_headers and proxy_url.
 type Query struct {
 	URL  string                  `yaml:"url"`
 	HTTP config.HTTPClientConfig `yaml:",inline"`
 
-	text string // as JSON: the same for the same configuration
+	text string // the JSON; equal for equal configurations
 }
 
-// UnmarshalJSON reads it as Prometheus does, and rejects unknown keys.
+// UnmarshalJSON reads the settings as Prometheus does, and rejects unknown keys.
 func (q *Query) UnmarshalJSON(data []byte) error {
 	*q = Query{HTTP: config.DefaultHTTPClientConfig, text: string(data)}
 	type plain Query
@@ -36,7 +36,7 @@ func (q *Query) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Same reports whether two files ask the same engine in the same way; both may be nil.
+// Same reports whether two Queries are equal. Both may be nil.
 func (q *Query) Same(other *Query) bool {
 	if q == nil || other == nil {
 		return q == other
@@ -47,8 +47,8 @@ func (q *Query) Same(other *Query) bool {
 // unknownField finds the key in an error of yaml.
 var unknownField = regexp.MustCompile(`field (\S+) not found in type`)
 
-// unknownKeys returns an error with the paths of the keys that a type does not have, and other errors without the
-// number of the line: the text is not the user's.
+// unknownKeys returns an error with the paths of unknown keys. It removes the line numbers from other errors, because they
+// are not those of the user's file.
 func unknownKeys(data []byte, err error) error {
 	of, ok := errors.AsType[*yaml.TypeError](err)
 	if !ok {
@@ -70,7 +70,7 @@ func unknownKeys(data []byte, err error) error {
 	return errors.Join(errs...)
 }
 
-// pathOf returns the path of a key in a tree, or the key.
+// pathOf returns the path of a key in a tree, or the key if the tree does not have it.
 func pathOf(tree any, key string) string {
 	of, ok := tree.(map[string]any)
 	if !ok {

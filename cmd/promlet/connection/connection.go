@@ -1,5 +1,5 @@
-// Package connection has prometheus-adapter's flags about the engine that is asked by URL, and makes of them, or of
-// the configuration file, how to reach it.
+// Package connection has prometheus-adapter's flags for the engine behind a URL. It makes the engine's connection from
+// them, or from the configuration file.
 package connection
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/promlet/promlet/cmd/promlet/configfile"
 )
 
-// Flags are those about the engine.
+// Flags has the values of the flags for the engine.
 type Flags struct {
 	URL, AuthConfig, CAFile, CertFile, KeyFile, TokenFile, Verb string
 	AuthInCluster                                               bool
@@ -29,20 +29,20 @@ type Flags struct {
 
 // AddTo adds the flags to a set.
 func (f *Flags) AddTo(set *pflag.FlagSet) {
-	set.StringVar(&f.URL, "prometheus-url", "", "URL of a Prometheus, Thanos, Mimir or VictoriaMetrics that answers questions, without /api/v1. Then promlet scrapes nothing, unless --scrape is given. See also query in --config.")
-	set.BoolVar(&f.AuthInCluster, "prometheus-auth-incluster", false, "Use the Pod's ServiceAccount for --prometheus-url: its token, and the cluster's CA.")
-	set.StringVar(&f.AuthConfig, "prometheus-auth-config", "", "Path to a kubeconfig file whose credentials and CA are used for --prometheus-url.")
-	set.StringVar(&f.CAFile, "prometheus-ca-file", "", "Path to the CA certificates for --prometheus-url. Read again when they change, as all files of these flags.")
+	set.StringVar(&f.URL, "prometheus-url", "", "URL of a Prometheus, Thanos, Mimir or VictoriaMetrics to query, without /api/v1. promlet then scrapes nothing unless --scrape is given. See also query in --config.")
+	set.BoolVar(&f.AuthInCluster, "prometheus-auth-incluster", false, "Use the Pod's ServiceAccount for --prometheus-url: its token, and the cluster's CA. Ignored with --prometheus-ca-file.")
+	set.StringVar(&f.AuthConfig, "prometheus-auth-config", "", "Path to a kubeconfig file with the credentials and the CA for --prometheus-url. Read once. Ignored with --prometheus-ca-file.")
+	set.StringVar(&f.CAFile, "prometheus-ca-file", "", "Path to the CA certificates for --prometheus-url. Read again when they change, like the client certificate, its key and the token.")
 	set.StringVar(&f.CertFile, "prometheus-client-tls-cert-file", "", "Path to the client certificate for --prometheus-url.")
-	set.StringVar(&f.KeyFile, "prometheus-client-tls-key-file", "", "Path to the client certificate's key for --prometheus-url.")
+	set.StringVar(&f.KeyFile, "prometheus-client-tls-key-file", "", "Path to the key of the client certificate for --prometheus-url.")
 	set.StringVar(&f.TokenFile, "prometheus-token-file", "", "Path to a bearer token for --prometheus-url.")
 	set.StringArrayVar(&f.Headers, "prometheus-header", nil, "Header of requests to --prometheus-url, such as X-Scope-OrgID=tenant. May be given several times.")
 	set.StringVar(&f.Verb, "prometheus-verb", http.MethodGet, "HTTP verb of queries to --prometheus-url. One of GET, POST. POST allows longer queries.")
-	set.DurationVar(&f.RelistInterval, "metrics-relist-interval", engine.DefaultRelistInterval, "Time between two lists of the series of --prometheus-url. A new metric is known after that long.")
-	set.DurationVar(&f.MaxAge, "metrics-max-age", 0, "How far back the series of --prometheus-url are listed. 0: as --metrics-relist-interval.")
+	set.DurationVar(&f.RelistInterval, "metrics-relist-interval", engine.DefaultRelistInterval, "Time between two lists of the series of --prometheus-url. A new metric is served after that time at most.")
+	set.DurationVar(&f.MaxAge, "metrics-max-age", 0, "How far back the series of --prometheus-url are listed. 0: the same as --metrics-relist-interval.")
 }
 
-// Validate reports all mistakes at once, and fills in values that depend on other flags.
+// Validate returns all errors at once, and sets values that depend on other flags.
 func (f *Flags) Validate() []error {
 	var errs []error
 	check := func(ok bool, flag string, value any, mend string) {
@@ -67,9 +67,10 @@ func (f *Flags) Validate() []error {
 }
 
 // ErrTwice is returned when both a flag and the file name an engine.
-var ErrTwice = errors.New("the engine is named by --prometheus-url as well as by query of --config: leave one of them out")
+var ErrTwice = errors.New("both --prometheus-url and query in --config name an engine: leave one of them out")
 
-// Connection returns how to reach the engine that the flags or the file of a path name; ok is false for none.
+// Connection returns the connection of the engine that the flags or the file name. path is that of the file. ok is false
+// if neither names an engine.
 func (f *Flags) Connection(file *configfile.Query, path, userAgent string) (c engine.Connection, ok bool, err error) {
 	c = engine.Connection{URL: f.URL, Verb: f.Verb, UserAgent: userAgent}
 	switch {
@@ -89,12 +90,12 @@ func (f *Flags) Connection(file *configfile.Query, path, userAgent string) (c en
 	return c, true, err
 }
 
-// client returns what the flags make of a client.
+// client returns the settings of the HTTP client from the flags.
 func (f *Flags) client() (config.HTTPClientConfig, error) {
 	c := config.DefaultHTTPClientConfig
 	c.TLSConfig = config.TLSConfig{CAFile: f.CAFile, CertFile: f.CertFile, KeyFile: f.KeyFile}
 	headers := f.headers()
-	if given, ok := headers["Authorization"]; ok { // the library takes it in this way only
+	if given, ok := headers["Authorization"]; ok { // the library rejects it among the headers
 		kind, credentials, _ := strings.Cut(given.Values[0], " ")
 		user, password, isBasic := basicAuth(kind, credentials)
 		if isBasic {
@@ -106,7 +107,7 @@ func (f *Flags) client() (config.HTTPClientConfig, error) {
 	}
 	c.HTTPHeaders = &config.Headers{Headers: headers}
 	token := f.TokenFile
-	if f.AuthInCluster && f.CAFile == "" { // as in prometheus-adapter, a CA file is used in its place
+	if f.AuthInCluster && f.CAFile == "" { // a CA file overrides it, as in prometheus-adapter
 		cluster, err := rest.InClusterConfig()
 		if err != nil {
 			return c, fmt.Errorf("--prometheus-auth-incluster: %w", err)
@@ -125,7 +126,7 @@ func (f *Flags) client() (config.HTTPClientConfig, error) {
 	return c, nil
 }
 
-// basicAuth returns the user and the password of an Authorization header, if it is a basic one.
+// basicAuth returns the user and the password of a basic Authorization header.
 func basicAuth(kind, credentials string) (user, password string, ok bool) {
 	request := http.Request{Header: http.Header{"Authorization": {kind + " " + credentials}}}
 	return request.BasicAuth()
@@ -143,7 +144,7 @@ func (f *Flags) headers() map[string]config.Header {
 	return headers
 }
 
-// kubeconfig returns a transport with the credentials of a kubeconfig, and the headers and the token of the other
+// kubeconfig returns a transport with the credentials of a kubeconfig, and with the headers and the token of the other
 // flags.
 func (f *Flags) kubeconfig(userAgent string) (http.RoundTripper, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: f.AuthConfig}

@@ -49,7 +49,7 @@ type monitor struct {
 	Jobs        []string `json:"jobs,omitempty"`
 	Up          int      `json:"up"`
 	All         int      `json:"all"`
-	OtherShards int      `json:"otherShards,omitempty"` // targets that these scrape
+	OtherShards int      `json:"otherShards,omitempty"` // number of targets that other shards scrape
 	Targets     []Target `json:"targets,omitempty"`
 }
 

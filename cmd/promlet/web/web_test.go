@@ -265,7 +265,7 @@ func TestTargetsOfAnnotatedObjects(t *testing.T) {
 	require.Equal(t, []string{"Pod b 10.0.0.2:80/metrics", "Pod a 10.0.0.1:80/metrics", "Pod a 10.0.0.1:81/metrics", "Service a 10.0.0.2:82/metrics"}, got)
 }
 
-// What another shard scrapes is not missing.
+// A monitor whose targets are in other shards is not shown as one without targets.
 func TestTargetsOfOtherShards(t *testing.T) {
 	opts := nothing(t)
 	opts.Monitors = func() []monitors.Status {
@@ -285,9 +285,9 @@ func TestTargetsOfOtherShards(t *testing.T) {
 	}
 	page := get(t, opts, "/targets", http.StatusOK)
 	require.Equal(t, 2, strings.Count(page, "in other shards"), page)
-	require.Equal(t, 2, strings.Count(page, "1 target is kept by another shard"), page)
+	require.Equal(t, 2, strings.Count(page, "1 target is scraped by another shard"), page)
 	require.Contains(t, page, "1 of 1 up")
-	require.Contains(t, page, "3 targets are kept by other shards")
+	require.Contains(t, page, "3 targets are scraped by other shards")
 	require.NotContains(t, page, "no targets")
 	var twin targetsData
 	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/targets.json", http.StatusOK)), &twin))

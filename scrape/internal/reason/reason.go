@@ -60,7 +60,7 @@ func (e *ParseError) Error() string {
 	// The parser repeats what it has read of the entry; the excerpt shows more.
 	text, _, _ := strings.Cut(e.Err.Error(), " while parsing: ")
 	if number, ok := errors.AsType[*strconv.NumError](e.Err); ok {
-		text = fmt.Sprintf("%q is no number", number.Num)
+		text = fmt.Sprintf("%q is not a number", number.Num)
 		if errors.Is(number, strconv.ErrRange) {
 			text = fmt.Sprintf("%q is out of range", number.Num)
 		}

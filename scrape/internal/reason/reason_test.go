@@ -33,7 +33,7 @@ func TestReasons(t *testing.T) {
 	require.Equal(t, "server returned HTTP status 599", Public(errors.New("server returned HTTP status 599 secret")))
 	require.Equal(t, "timed out after 1s", Public(errors.New("timed out after 1s")))
 	_, err := strconv.ParseFloat("many", 64)
-	require.EqualError(t, &ParseError{Line: 3, Err: fmt.Errorf("%w while parsing: %q", err, "a many")}, `line 3: "many" is no number`)
+	require.EqualError(t, &ParseError{Line: 3, Err: fmt.Errorf("%w while parsing: %q", err, "a many")}, `line 3: "many" is not a number`)
 	kind := func(s string) string { return Kind(errors.New(s)) }
 	require.Equal(t, kind("read tcp 127.0.0.1:5678->10.0.0.1:80: reset"), kind("read tcp 127.0.0.1:1234->10.0.0.1:80: reset"))
 	require.Equal(t, kind(`line 7: bad "x\"y" here`), kind(`line 12: bad "z" here`))
