@@ -19,7 +19,7 @@ import (
 
 // follow reads the held log from q.at on. It returns errStopped, or why it cannot.
 func (q *queue) follow(ctx context.Context) error {
-	if err := q.seek(); err != nil {
+	if err := q.seek(ctx); err != nil {
 		return err
 	}
 	for {
@@ -30,7 +30,7 @@ func (q *queue) follow(ctx context.Context) error {
 		sameLog := next.Generation == q.at.Generation
 		q.at = next
 		if !sameLog {
-			err = q.seek() // another log numbers its series anew
+			err = q.seek(ctx) // another log numbers its series anew
 		} else {
 			err = q.collect()
 		}
@@ -40,8 +40,13 @@ func (q *queue) follow(ctx context.Context) error {
 	}
 }
 
-// seek moves q.at to what is held, and learns the labels of the series there.
-func (q *queue) seek() error {
+// seek moves q.at to what is held, and learns the labels of the series there. First it waits until all that was given
+// to upstream's queue is sent: a series that another log gives another number may come into another shard, which would
+// overtake.
+func (q *queue) seek(ctx context.Context) error {
+	if err := q.flush(ctx); err != nil {
+		return err
+	}
 	if err := q.log.exists(q.at); errors.Is(err, fs.ErrNotExist) {
 		first, err := q.log.first()
 		if err != nil {
