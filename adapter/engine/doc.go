@@ -7,8 +7,8 @@
 //
 // A fault of the engine hurts one answer. The error is an [*Error], which names the engine without credentials and
 // says in a few words what happened; what the engine sent is only logged, except for errors that it reports as
-// Prometheus does. Concurrent equal queries are asked once. An engine that cannot be reached is left alone for a
-// while that doubles, up to 15 s: queries fail at once meanwhile.
+// Prometheus does. Concurrent equal queries are asked once, and end when nobody waits for them. An engine that cannot be
+// reached is left alone for a while that doubles, up to 15 s: queries fail at once meanwhile.
 //
 // The time of an answer is that of the evaluation: Prometheus's HTTP API does not tell that of the samples behind a
 // result. The engine's own look-back applies.
