@@ -89,8 +89,8 @@ func (db *DB) Renew(reason error) error {
 	}
 	old := db.endEpoch()
 	full := isFull(reason)
-	if full {
-		// Closing writes to the log, too.
+	if full && tight(db.opts.Dir) {
+		// Closing writes to the log, too. This also empties what others hold of it.
 		if err := emptyLog(db.opts.Dir); err != nil {
 			db.opts.Logger.Debug("the log was not emptied", "err", err)
 		}

@@ -79,6 +79,12 @@ func freeBytes(dir string) (int64, error) {
 	return int64(disk.Bavail) * int64(disk.Bsize), nil //nolint:gosec,unconvert // The types differ between systems.
 }
 
+// tight reports whether hardly anything more can be written.
+func tight(dir string) bool {
+	free, err := freeBytes(dir)
+	return err != nil || free < minFree || probe(dir) != nil
+}
+
 // makeSpare makes the spare file.
 func makeSpare(dir string) error {
 	path := filepath.Join(dir, spareFile)

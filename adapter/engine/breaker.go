@@ -66,6 +66,7 @@ func (b *breaker) undecided() {
 func (b *breaker) failed(err *Error) (isNew bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	isTry := b.pause == 0 || b.trying
 	b.trying = false
 	if err.slow {
 		b.slow++
@@ -73,7 +74,7 @@ func (b *breaker) failed(err *Error) (isNew bool) {
 		b.slow, b.pause, b.why = 0, 0, ""
 		return false
 	}
-	if !err.down && b.slow < slowAnswers {
+	if !err.down && b.slow < slowAnswers || !isTry { // not a try: it was asked before the engine went down
 		return false
 	}
 	if isNew = b.pause == 0; isNew {

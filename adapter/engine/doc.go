@@ -7,8 +7,8 @@
 //
 // A failed request fails only its own answer. The error is an [*Error], which names the engine without credentials and
 // has a short reason. The engine's own text is only logged, except errors and warnings in Prometheus's format. Concurrent
-// equal queries are sent once. When the engine cannot be reached, requests pause: queries fail at once. The pause
-// doubles, up to 15 s.
+// equal queries are sent once, and end when nobody waits for them. When the engine cannot be reached, requests pause:
+// queries fail at once. The pause doubles, up to 15 s.
 //
 // The time of an answer is that of the evaluation: Prometheus's HTTP API does not return the time of the samples behind
 // a result. The engine's own look-back applies.

@@ -74,8 +74,9 @@ type Engine struct {
 	series  *series
 
 	link    atomic.Pointer[link]
-	flights singleflight.Group
-	slots   chan struct{} // holds one for each query under way
+	flights flights
+	lists   singleflight.Group // of targets
+	slots   chan struct{}      // holds one for each query under way
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
@@ -96,7 +97,7 @@ type link struct {
 // New returns an Engine. It connects with the first request.
 func New(opts Options) (*Engine, error) {
 	opts = opts.withDefaults()
-	e := &Engine{opts: opts, metrics: newMetrics(), slots: make(chan struct{}, opts.MaxConcurrency)}
+	e := &Engine{opts: opts, metrics: newMetrics(), flights: flights{byKey: map[flightKey]*flight{}}, slots: make(chan struct{}, opts.MaxConcurrency)}
 	e.series = newSeries(e)
 	e.closing, e.cancel = context.WithCancel(context.Background())
 	if err := e.Connect(opts.Connection); err != nil {

@@ -71,6 +71,8 @@ func TestResults(t *testing.T) {
 	}
 	f(`{"resultType":"vector","result":[{"metric":{"pod":"a","b":"c"},"value":[100,"7.5"]},{"metric":{},"value":[100,"NaN"]}]}`, `{b="c", pod="a"} 7.5 100, {} NaN 100`)
 	f(`{"resultType":"vector","result":[]}`, "")
+	f(`{"resultType":"vector","result":[null]}`, "evaluate x: "+malformed)
+	f(`{"resultType":"vector","result":[{"metric":{"pod":"a"}}]}`, "evaluate x: "+malformed)
 	f(`{"resultType":"scalar","result":[100,"+Inf"]}`, "{} +Inf 100")
 	f(`{"resultType":"matrix","result":[]}`, "evaluate x: the result is not an instant vector but a matrix")
 	f(`{"resultType":"vector","result":[{"metric":{},"histogram":[100,{"count":"1","sum":"2","buckets":[]}]}]}`,
@@ -194,19 +196,45 @@ func TestBackoff(t *testing.T) {
 	require.InDelta(t, 1, testutil.ToFloat64(e.metrics.requests.WithLabelValues("200")), 0)
 }
 
+// Requests that fail together are one fault: the pause does not double with each.
+func TestFaultsAtOnce(t *testing.T) {
+	var asked atomic.Int64
+	release := make(chan struct{})
+	server := serving(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		<-release
+		w.WriteHeader(http.StatusBadGateway)
+	})
+	e := newEngine(t, server.URL, func(o *Options) { o.Now = func() time.Time { return time.Unix(100, 0) } })
+	var wg sync.WaitGroup
+	for i := range 5 {
+		wg.Go(func() { _, _ = instant(e, fmt.Sprint(i)) }) // they fail
+	}
+	require.Eventually(t, func() bool { return asked.Load() == 5 }, 5*time.Second, time.Millisecond)
+	close(release)
+	wg.Wait()
+	_, err := instant(e, "x")
+	require.ErrorContains(t, err, "tried again in 1s")
+}
+
 // A failed query does not stop the others.
 func TestFaultsOfOneQuery(t *testing.T) {
 	server := serving(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.FormValue("query") == "bad" {
+		switch r.FormValue("query") {
+		case "bad":
 			says(http.StatusInternalServerError, "")(w, r)
-			return
+		case "expensive":
+			says(http.StatusGatewayTimeout, "")(w, r)
+		default:
+			says(http.StatusOK, oneResult)(w, r)
 		}
-		says(http.StatusOK, oneResult)(w, r)
 	})
 	e := newEngine(t, server.URL)
 	for range 5 {
 		_, err := instant(e, "bad")
 		require.Error(t, err)
+		_, err = instant(e, "expensive")
+		require.ErrorContains(t, err, "it answers 504 Gateway Timeout")
 		_, err = instant(e, "good")
 		require.NoError(t, err)
 	}
@@ -239,12 +267,42 @@ func TestEqualQuestionsAreAskedOnce(t *testing.T) {
 			}
 		})
 	}
+	require.Eventually(t, func() bool {
+		e.flights.mu.Lock()
+		defer e.flights.mu.Unlock()
+		return e.flights.byKey[flightKey{e.Name(), "x"}].waiting == 21
+	}, 5*time.Second, time.Millisecond)
 	giveUp()
 	require.ErrorContains(t, <-first, "the request was cancelled")
-	time.Sleep(20 * time.Millisecond) // for those that wait
 	close(release)
 	wg.Wait()
 	require.EqualValues(t, 1, asked.Load())
+}
+
+// A query that nobody waits for any more is not sent. Otherwise callers that give up would keep all others waiting.
+func TestAbandonedQuestions(t *testing.T) {
+	var asked atomic.Int64
+	release := make(chan struct{})
+	server := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		says(http.StatusOK, oneResult)(w, r)
+	})
+	e := newEngine(t, server.URL, func(o *Options) { o.Timeout, o.MaxConcurrency = 10*time.Second, 1 })
+	for i := range 20 {
+		ctx, giveUp := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		_, err := e.Instant(ctx, tsdb.Query{Expr: fmt.Sprint(i)})
+		giveUp()
+		require.Error(t, err)
+	}
+	close(release)
+	_, err := instant(e, "x")
+	require.NoError(t, err)
+	require.Empty(t, e.flights.byKey)
+	require.Empty(t, e.Problems(), "it says nothing of the engine")
 }
 
 // Close cancels the queries under way.

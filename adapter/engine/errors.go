@@ -137,8 +137,10 @@ func (e *Error) byCode(msg string) {
 		e.Reason += ": give --prometheus-verb=POST"
 	case http.StatusTooManyRequests:
 		e.Unavailable = true
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusBadGateway, http.StatusServiceUnavailable:
 		e.Unavailable, e.down = true, true
+	case http.StatusGatewayTimeout: // one query may be too expensive
+		e.Unavailable, e.slow = true, true
 	}
 }
 

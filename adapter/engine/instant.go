@@ -29,31 +29,27 @@ type answer struct {
 // no effect. The time of the results is that of the evaluation. Errors wrap an [*Error], tsdb.ErrNotVector or
 // tsdb.ErrHistogram, and name the expression. Callers share the result and must not change it.
 func (e *Engine) Instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
-	// The request has its own timeout: a caller that gives up does not fail the others.
-	shared := e.flights.DoChan(e.Name()+"\x00"+q.Expr, func() (any, error) {
-		done, err := e.begin()
-		if err != nil {
-			return nil, err
-		}
-		defer done()
-		return e.instant(context.WithoutCancel(ctx), q.Expr, q.At)
-	})
+	key := flightKey{e.Name(), q.Expr}
+	f, err := e.join(ctx, key, q.At)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr, maxDetail), err)
+	}
+	defer e.leave(key, f)
 	select {
 	case <-ctx.Done():
 		err := newError(e.Name(), ctx.Err(), e.opts.Timeout)
 		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr, maxDetail), err)
-	case result := <-shared:
-		if result.Err != nil {
-			return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr, maxDetail), result.Err)
-		}
-		got, _ := result.Val.(answer)
-		if q.Warned != nil {
-			for _, warning := range got.warnings {
-				q.Warned(warning)
-			}
-		}
-		return got.vector, nil
+	case <-f.done:
 	}
+	if f.err != nil {
+		return nil, fmt.Errorf("evaluate %s: %w", clip(q.Expr, maxDetail), f.err)
+	}
+	if q.Warned != nil {
+		for _, warning := range f.got.warnings {
+			q.Warned(warning)
+		}
+	}
+	return f.got.vector, nil
 }
 
 func (e *Engine) instant(ctx context.Context, expr string, at time.Time) (got answer, err error) {
@@ -62,6 +58,8 @@ func (e *Engine) instant(ctx context.Context, expr string, at time.Time) (got an
 		defer func() { <-e.slots }()
 	case <-e.closing.Done():
 		return answer{}, errClosed
+	case <-ctx.Done():
+		return answer{}, ctx.Err() // nobody waits
 	case <-time.After(e.opts.Timeout):
 		return answer{}, &Error{Engine: e.Name(), Reason: fmt.Sprintf("%d other queries are under way", cap(e.slots)), Unavailable: true}
 	}
@@ -96,6 +94,9 @@ func vectorOf(value model.Value) (tsdb.Vector, error) {
 		vector := make(tsdb.Vector, 0, len(value))
 		builder := labels.NewScratchBuilder(0)
 		for _, s := range value {
+			if s == nil || s.Timestamp == 0 {
+				return nil, errors.New(malformed) // it is null, or has no value
+			}
 			of := labelsOf(&builder, s.Metric)
 			if s.Histogram != nil {
 				return nil, fmt.Errorf("%s: %w", of, tsdb.ErrHistogram)

@@ -31,6 +31,7 @@ const (
 // relister makes lists, and keeps label names from one list to the next. It makes one list at a time.
 type relister struct {
 	engine *Engine
+	link   *link // that known is of
 	known  map[labelsKey]knownLabels
 	types  map[string]model.MetricType // by the name of the family
 	intern map[string][]string
@@ -62,6 +63,10 @@ type wanted map[string][]labelsKey
 func (r *relister) list(ctx context.Context, compiled []*rules.Compiled, last *list) (*list, error) {
 	ctx = context.WithValue(ctx, listKey{}, true)
 	at := r.engine.opts.Now()
+	if link := r.engine.link.Load(); link != r.link { // it may be another engine
+		r.link = link
+		clear(r.known)
+	}
 	r.readTypes(ctx)
 	selections := map[string]*selection{}
 	for _, c := range compiled {

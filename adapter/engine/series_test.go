@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,4 +236,29 @@ func TestTargets(t *testing.T) {
 	require.Equal(t, []Target{{Address: "10.0.0.1:80/metrics", Up: true}, {Address: "10.0.0.2:80/metrics"}},
 		newEngine(t, server.URL).Targets(t.Context(), "x", []string{"p", "q"}))
 	require.Empty(t, newEngine(t, serving(t, http.NotFound).URL).Targets(t.Context(), "x", []string{"p"}))
+}
+
+// The targets of a large engine take megabytes: explanations at the same time ask for them once.
+func TestTargetsAreListedOnce(t *testing.T) {
+	var asked atomic.Int64
+	release := make(chan struct{})
+	server := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-release
+		says(http.StatusOK, `{"status":"success","data":{"activeTargets":[{"labels":{"namespace":"x","pod":"p"},"scrapeUrl":"http://a/metrics","health":"up"}]}}`)(w, r)
+	})
+	e := newEngine(t, server.URL)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if found := e.Targets(t.Context(), "x", []string{"p"}); len(found) != 1 {
+				t.Errorf("%v", found)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return asked.Load() == 1 }, 5*time.Second, time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // for those that wait
+	close(release)
+	wg.Wait()
+	require.EqualValues(t, 1, asked.Load())
 }

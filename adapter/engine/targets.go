@@ -23,13 +23,17 @@ const maxTargets = 100
 // returns none.
 func (e *Engine) Targets(ctx context.Context, namespace string, pods []string) (found []Target) {
 	var all v1.TargetsResult
-	err := e.ask(context.WithValue(ctx, listKey{}, true), func(ctx context.Context, api v1.API) (err error) {
-		all, err = api.Targets(ctx)
-		return err
-	})
-	if err != nil {
-		e.opts.Logger.Debug("could not list the engine's targets", "engine", e.Name(), "err", err)
+	// The engine sends the targets of all namespaces: concurrent explanations share one list.
+	shared := e.lists.DoChan(e.Name(), func() (any, error) { return e.targets(context.WithoutCancel(ctx)) })
+	select {
+	case <-ctx.Done():
 		return nil
+	case result := <-shared:
+		if result.Err != nil {
+			e.opts.Logger.Debug("could not list the engine's targets", "engine", e.Name(), "err", result.Err)
+			return nil
+		}
+		all, _ = result.Val.(v1.TargetsResult)
 	}
 	builder := labels.NewScratchBuilder(0)
 	for i := range all.Active {
@@ -47,4 +51,13 @@ func (e *Engine) Targets(ctx context.Context, namespace string, pods []string) (
 		}
 	}
 	return found
+}
+
+// targets returns all of the engine's targets. They are shared: read only.
+func (e *Engine) targets(ctx context.Context) (all v1.TargetsResult, err error) {
+	err = e.ask(context.WithValue(ctx, listKey{}, true), func(ctx context.Context, api v1.API) (err error) {
+		all, err = api.Targets(ctx)
+		return err
+	})
+	return all, err
 }

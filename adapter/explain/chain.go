@@ -205,7 +205,8 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	}
 	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))
 	c.req.Names = names
-	found, _ := c.x.values.Values(ctx, c.req) // why one has none is found out below
+	trace := &values.Trace{}
+	found, _ := c.x.values.Values(values.WithTrace(ctx, trace), c.req) // why one has none is found out below
 	for _, name := range names {
 		if v, ok := found[name]; !ok || v.Err != nil {
 			c.note(LinkObject, "%d of %d have a value; %s has none:", len(found), len(names), name)
@@ -214,9 +215,13 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 		}
 	}
 	c.told.Value = fmt.Sprintf("%d values", len(names))
+	last := "last sample"
+	if trace.By != nil && trace.By.Engine != nil { // which does not tell the time of samples
+		last = "evaluated"
+	}
 	for _, name := range names {
 		v := found[name]
-		c.ok(LinkValue, "%s: %s, last sample %s ago", name, values.Decimal(v.Quantity), c.age(v))
+		c.ok(LinkValue, "%s: %s, %s %s ago", name, values.Decimal(v.Quantity), last, c.age(v))
 	}
 }
 

@@ -51,8 +51,11 @@ func (a *app) reconnection(file configfile.File) (reconnect func() error, err er
 		return nil, fmt.Errorf("query: %w", err)
 	}
 	return func() error {
+		if err := a.engine.Connect(connection); err != nil {
+			return fmt.Errorf("query: %w", err)
+		}
 		a.query.Store(file.Query)
-		return a.engine.Connect(connection)
+		return nil
 	}, nil
 }
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"regexp"
 
+	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
 	"go.yaml.in/yaml/v2"
 )
@@ -81,6 +83,17 @@ func Parse(entries []map[string]any, externalLabels map[string]string, dir strin
 	return all, nil
 }
 
+// labelled returns the configuration that upstream's queue is made with: it labels metrics by the name and the URL.
+// Parameters of a URL may be secrets, and queues that differ in secrets alone would have the same name.
+func (c queueConfig) labelled() *config.Config {
+	entry := *c.conf.RemoteWriteConfigs[0]
+	if entry.Name == "" {
+		entry.Name = c.hash[:6]
+	}
+	entry.URL = &commonconfig.URL{URL: &url.URL{Scheme: entry.URL.Scheme, Host: entry.URL.Host, Path: entry.URL.Path}}
+	return &config.Config{GlobalConfig: c.conf.GlobalConfig, RemoteWriteConfigs: []*config.RemoteWriteConfig{&entry}}
+}
+
 // Len returns the number of queues.
 func (c Config) Len() int { return len(c.queues) }
 
@@ -134,6 +147,8 @@ func load(entries []map[string]any, externalLabels map[string]string) (*config.C
 	for _, entry := range conf.RemoteWriteConfigs {
 		// A change of the number of shards drops their samples if the engine does not answer in time.
 		entry.QueueConfig.MinShards = entry.QueueConfig.MaxShards
+		// There is none to send, and upstream panics with a send_interval of 0.
+		entry.MetadataConfig.Send = false
 	}
 	return conf, nil
 }

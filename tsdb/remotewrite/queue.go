@@ -81,7 +81,7 @@ func startQueue(conf queueConfig, log heldLog, path, emptyLog string, registerer
 		batch: map[chunks.HeadSeriesRef]struct{}{}, collected: -1, caughtUp: time.Now(),
 	}
 	q.place()
-	if q.to, err = newUpstreamQueue(conf.conf, registerer, emptyLog); err != nil {
+	if q.to, err = newUpstreamQueue(conf.labelled(), registerer, emptyLog); err != nil {
 		return nil, err
 	}
 	q.to.SetClient(c)

@@ -19,7 +19,7 @@ import (
 
 // follow reads the held log from q.at on. It returns errStopped, or an error of reading.
 func (q *queue) follow(ctx context.Context) error {
-	if err := q.seek(); err != nil {
+	if err := q.seek(ctx); err != nil {
 		return err
 	}
 	for {
@@ -30,7 +30,7 @@ func (q *queue) follow(ctx context.Context) error {
 		sameLog := next.Generation == q.at.Generation
 		q.at = next
 		if !sameLog {
-			err = q.seek() // another log has other numbers for its series
+			err = q.seek(ctx) // another log has other numbers for its series
 		} else {
 			err = q.collect()
 		}
@@ -41,7 +41,12 @@ func (q *queue) follow(ctx context.Context) error {
 }
 
 // seek moves q.at to the first held position if its own is no longer held, and reads the labels of the series there.
-func (q *queue) seek() error {
+// First it waits until all that was given to upstream's queue has been sent: a series that another log gives another
+// number may be sent by another shard, which would overtake.
+func (q *queue) seek(ctx context.Context) error {
+	if err := q.flush(ctx); err != nil {
+		return err
+	}
 	if err := q.log.exists(q.at); errors.Is(err, fs.ErrNotExist) {
 		first, err := q.log.first()
 		if err != nil {

@@ -1,14 +1,17 @@
 package remotewrite
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/wlog"
@@ -150,9 +153,19 @@ func TestEngineAwayLongerThanTheLog(t *testing.T) {
 	e.arrives(t, s)
 }
 
-// A database that starts empty numbers segments and series from the beginning.
+// A database that starts empty numbers segments and series from the beginning. It sets its log aside, or removes it.
 func TestDatabaseBeginsAnew(t *testing.T) {
 	t.Parallel()
+	for name, reason := range map[string]error{"clock": tsdb.ErrClockSet, "size": syscall.EDQUOT} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beginsAnew(t, reason)
+		})
+	}
+}
+
+func beginsAnew(t *testing.T, reason error) {
+	t.Helper()
 	s, e := newSource(t), newEngine(t)
 	w := s.writer()
 	apply(t, w, "", e)
@@ -162,7 +175,7 @@ func TestDatabaseBeginsAnew(t *testing.T) {
 	s.one(labels.FromStrings("__name__", "before"), 1)
 	s.scrape(5, 50)
 	want, n := samples(t, s.db)
-	require.NoError(t, s.db.Renew(tsdb.ErrClockSet))
+	require.NoError(t, s.db.Renew(reason))
 	s.one(labels.FromStrings("__name__", "after"), 1)
 	s.scrape(5, 50)
 	more, m := samples(t, s.db)
@@ -317,4 +330,25 @@ remoteWrite:
 	require.Zero(t, shipped())
 	require.NoDirExists(t, filepath.Join(s.dir, "unsent"))
 	require.NoDirExists(t, filepath.Join(s.dir, "remote-write"))
+}
+
+// Metrics have none of a URL's secrets, and two queues that differ in these alone are two.
+func TestMetricsOfQueues(t *testing.T) {
+	t.Parallel()
+	s, e := newSource(t), newEngine(t)
+	registry := prometheus.NewRegistry()
+	w := s.writer(func(o *Options) { o.Registerer = registry })
+	c, err := parse(t, `
+remoteWrite:
+- {url: "%[1]s/?token=s3cr3t", authorization: {credentials: a}}
+- {url: "%[1]s/?token=s3cr3t", authorization: {credentials: b}, metadata_config: {send_interval: 0s}}
+`, e.server.URL)
+	require.NoError(t, err)
+	require.NoError(t, w.Apply(c))
+	n, err := testutil.GatherAndCount(registry, "prometheus_remote_storage_samples_pending")
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	all, err := registry.Gather()
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(all), "s3cr3t")
 }

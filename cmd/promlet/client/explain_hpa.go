@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -33,6 +34,9 @@ type explainedMetric struct {
 // explainHPA explains each metric of an HPA.
 func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name string) error {
 	ctx := cmd.Context()
+	if name == "" {
+		return errors.New("hpa/: name the HorizontalPodAutoscaler after the slash")
+	}
 	hpas, err := c.autoscalers(ctx, c.namespace, name)
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
+
+	"github.com/promlet/promlet/adapter/values"
 )
 
 // hpaOptions are the flags of promlet hpa.
@@ -79,7 +81,7 @@ func (o *hpaOptions) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		if len(hpas) == 0 {
-			return fmt.Errorf("there are no HorizontalPodAutoscalers in %s", cmp.Or("namespace "+namespace, "any namespace"))
+			return fmt.Errorf("there are no HorizontalPodAutoscalers%s", cmp.Or(values.InNamespace(namespace), " in any namespace"))
 		}
 		return o.print(out, c.read(ctx, hpas))
 	})

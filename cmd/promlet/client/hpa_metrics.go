@@ -297,7 +297,9 @@ func (c *connection) podSelector(ctx context.Context, mapper meta.RESTMapper, h 
 		} `json:"status"`
 	}
 	path := fmt.Sprintf("%s/%s/namespaces/%s/%s/%s/scale", group, mapping.Resource.Version, h.Namespace, mapping.Resource.Resource, of.Name)
-	err = c.object(ctx, path, &scale)
+	if err = c.object(ctx, path, &scale); err == nil && scale.Status.Selector == "" {
+		err = errors.New("its scale has no selector") // that of all pods
+	}
 	return scale.Status.Selector, err
 }
 

@@ -151,4 +151,6 @@ func TestExplainHPA(t *testing.T) {
 	require.Contains(t, out, "has no value: ")
 	_, err = a.run("explain", "hpa/broken")
 	require.EqualError(t, err, "spec.metrics[1]: http_requests of pods: spec.scaleTargetRef: it is not found")
+	_, err = a.run("explain", "hpa/", "-n", "empty")
+	require.EqualError(t, err, "hpa/: name the HorizontalPodAutoscaler after the slash")
 }

@@ -61,7 +61,9 @@ func (f *Flags) Validate() []error {
 	check(f.AuthConfig == "" || f.CertFile == "", "prometheus-client-tls-cert-file", f.CertFile, "leave it out, or --prometheus-auth-config")
 	for _, header := range f.Headers {
 		name, _, ok := strings.Cut(header, "=")
-		check(ok && name != "", "prometheus-header", name, "give NAME=VALUE")
+		// One that is written as in HTTP, with a colon, is not shown: it may be a secret.
+		shown := name[:strings.IndexAny(name+":", ": \t")]
+		check(ok && name != "" && shown == name, "prometheus-header", shown, "give NAME=VALUE")
 	}
 	return errs
 }

@@ -42,6 +42,7 @@ func TestValidate(t *testing.T) {
 	f("--prometheus-auth-config=x: leave it out, or --prometheus-auth-incluster", "--prometheus-auth-config=x", "--prometheus-auth-incluster")
 	f("--prometheus-client-tls-cert-file=x: give it together with --prometheus-client-tls-key-file", "--prometheus-client-tls-cert-file=x")
 	f("--prometheus-header=secret: give NAME=VALUE", "--prometheus-header=secret")
+	f("--prometheus-header=Authorization: give NAME=VALUE", "--prometheus-header=Authorization: Basic czNjcjN0Og==")
 }
 
 func TestConnection(t *testing.T) {
