@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ type engine struct {
 	server   *httptest.Server
 	status   atomic.Int64 // answered instead of storing, if not 0
 	requests atomic.Int64 // whose samples were stored or refused
+	// storing keeps reads and requests apart: Prometheus sorts its list of series in place when two requests add series at
+	// once, also while others read it.
+	storing sync.RWMutex
 }
 
 func newEngine(t *testing.T) *engine {
@@ -55,6 +59,8 @@ func newEngine(t *testing.T) *engine {
 			return
 		}
 		e.requests.Add(1)
+		e.storing.RLock()
+		defer e.storing.RUnlock()
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() {
@@ -193,6 +199,14 @@ func samples(t *testing.T, db storage.Queryable) (all map[string][]string, n int
 	return all, n
 }
 
+// samples returns all samples of an engine by series, and their number.
+func (e *engine) samples(t *testing.T) (all map[string][]string, n int) {
+	t.Helper()
+	e.storing.Lock()
+	defer e.storing.Unlock()
+	return samples(t, e.DB)
+}
+
 // arrives waits until an engine has every sample of a source, and no other.
 func (e *engine) arrives(t *testing.T, s *source) {
 	t.Helper()
@@ -206,7 +220,7 @@ func (e *engine) arrivesAll(t *testing.T, want map[string][]string, n int) {
 	got := map[string][]string{}
 	deadline := time.Now().Add(20 * time.Second)
 	for have := 0; have < n && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		got, have = samples(t, e.DB)
+		got, have = e.samples(t)
 	}
 	require.Equal(t, len(want), len(got), "series")
 	for series := range want {

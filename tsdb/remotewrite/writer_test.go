@@ -219,7 +219,7 @@ func TestHeldForTooLong(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(strings.Join(w.Problems(), "\n"), "samples were lost at") }, 20*time.Second, 50*time.Millisecond)
 	series := labels.FromStrings("__name__", "goes_on")
 	s.one(series, 1)
-	require.Eventually(t, func() bool { all, _ := samples(t, e.DB); return len(all[series.String()]) == 1 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { all, _ := e.samples(t); return len(all[series.String()]) == 1 }, 20*time.Second, 50*time.Millisecond)
 }
 
 // queue returns a running queue.
@@ -292,7 +292,7 @@ func TestApply(t *testing.T) {
 	// Samples stored before are not sent.
 	s.scrape(1, 20)
 	for _, e := range []*engine{first, second} {
-		require.Eventually(t, func() bool { _, n := samples(t, e.DB); return n == 20 }, 10*time.Second, 20*time.Millisecond)
+		require.Eventually(t, func() bool { _, n := e.samples(t); return n == 20 }, 10*time.Second, 20*time.Millisecond)
 	}
 
 	// The second one changes while it does not answer, and loses nothing. Samples noted as sent are not sent again.
