@@ -135,8 +135,9 @@ func TestFloods(t *testing.T) {
 			require.Less(t, peak, int64(memory+f.targets*(100<<10)))
 			require.GreaterOrEqual(t, len(scraped), 2*3)
 			for _, target := range m.TargetsActive()["bad/j"] {
-				if err := target.LastError(); f.reason != "" {
-					require.EqualError(t, err, f.reason)
+				if f.reason != "" {
+					require.Eventually(t, func() bool { return target.LastError() != nil }, time.Minute, 100*time.Millisecond)
+					require.EqualError(t, target.LastError(), f.reason)
 				}
 			}
 			begun := time.Now()
