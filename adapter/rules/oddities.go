@@ -72,7 +72,7 @@ func (c *Compiled) oddResources() (odd []string) {
 
 // oddBraces warns of fields between braces, as in Helm and Go templates.
 func oddBraces(field, template string) []string {
-	found := regexp.MustCompile(`\{\{-?\s*\.\w*.*?\}\}`).FindString(template)
+	found := helmField.FindString(template)
 	if found == "" {
 		return nil
 	}
@@ -80,6 +80,8 @@ func oddBraces(field, template string) []string {
 }
 
 var (
+	// helmField matches a field of a template between the braces of Helm and Go.
+	helmField = regexp.MustCompile(`\{\{-?\s*\.\w*.*?\}\}`)
 	// bareGroup matches a group's number in braces without a dollar sign.
 	bareGroup = regexp.MustCompile(`(?:^|[^$])(\{\d+\})`)
 	// groupName matches the name of a group as regexp.Expand reads it.
@@ -115,9 +117,7 @@ func (c *Compiled) oddName() (odd []string) {
 // oddQuery returns warnings about the rule's metricsQuery.
 func (c *Compiled) oddQuery() (odd []string) {
 	odd = oddBraces("metricsQuery", c.Config.MetricsQuery)
-	x, errX := c.Expand("placeholder", []Matcher{Equal("placeholder", "x")}, "placeholder")
-	y, errY := c.Expand("placeholder", []Matcher{Equal("placeholder", "y")}, "placeholder")
-	if errX == nil && errY == nil && x == y && !strings.Contains(c.Config.MetricsQuery, ".LabelValuesByName") {
+	if same, err := c.sameForAllValues("placeholder"); err == nil && same && !strings.Contains(c.Config.MetricsQuery, ".LabelValuesByName") {
 		odd = append(odd, "metricsQuery has no <<.LabelMatchers>>, so every request reads the same series, of all namespaces: add it")
 	}
 	if c.API == ExternalAPI {

@@ -53,6 +53,7 @@ type Compiled struct {
 	// Window is the longest range that the query looks back over, 0 for a query over
 	// instant values; Narrowest is the shortest.
 	Window, Narrowest time.Duration
+	over              []string      // functions and their windows, such as "rate over 2m"
 	reach             time.Duration // age of the oldest sample that the query reads
 
 	*association // between labels and kinds of objects
@@ -185,6 +186,12 @@ func (c *Compiled) sameForAll(k objects.Kind) (bool, error) {
 	if label == "" {
 		return false, nil
 	}
+	return c.sameForAllValues(label)
+}
+
+// sameForAllValues reports whether the query is the same for all values of a label that
+// objects are asked for by.
+func (c *Compiled) sameForAllValues(label string) (bool, error) {
 	x, err := c.Expand("placeholder", []Matcher{Equal(label, "x")}, "placeholder")
 	if err != nil {
 		return false, err

@@ -48,7 +48,7 @@ func Summaries(compiled []*Compiled) []Summary {
 }
 
 func (c *Compiled) summary() Summary {
-	s := Summary{Rule: c.String(), Value: c.described()}
+	s := Summary{Rule: c.String(), Value: cmp.Or(strings.Join(c.over, " and "), "last values")}
 	var one bool
 	if s.Series, one = OneName(OnName(c.Matchers)); one {
 		s.Metric, _ = c.MetricName(s.Series, model.MetricTypeUnknown)

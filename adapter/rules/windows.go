@@ -3,7 +3,6 @@ package rules
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -14,7 +13,7 @@ import (
 // length has enough samples also after a missed scrape.
 const windowIntervals = 4
 
-// readWindows sets Window, Narrowest and reach from the query.
+// readWindows sets Window, Narrowest, reach and over from the query.
 func (c *Compiled) readWindows(expr parser.Expr) {
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
 		switch n := node.(type) {
@@ -36,48 +35,31 @@ func (c *Compiled) readWindows(expr parser.Expr) {
 				}
 			}
 			c.reach = max(c.reach, reach)
+		case *parser.Call:
+			c.noteFunction(n)
 		}
 		return nil
 	})
 }
 
-// described returns how the query computes its value, such as "rate over 2m".
-func (c *Compiled) described() string {
-	expr, err := c.Placeholder("placeholder")
-	if err != nil {
-		return ""
-	}
-	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
-	if err != nil {
-		return ""
-	}
-	var over []string
-	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
-		call, ok := node.(*parser.Call)
-		if !ok {
-			return nil
+// noteFunction adds a function over a window to c.over.
+func (c *Compiled) noteFunction(call *parser.Call) {
+	for _, arg := range call.Args {
+		var window time.Duration
+		switch arg := arg.(type) {
+		case *parser.MatrixSelector:
+			window = arg.Range
+		case *parser.SubqueryExpr:
+			window = arg.Range
+		default:
+			continue
 		}
-		for _, arg := range call.Args {
-			var window time.Duration
-			switch arg := arg.(type) {
-			case *parser.MatrixSelector:
-				window = arg.Range
-			case *parser.SubqueryExpr:
-				window = arg.Range
-			default:
-				continue
-			}
-			if text := fmt.Sprintf("%s over %s", call.Func.Name, model.Duration(window)); !slices.Contains(over, text) {
-				over = append(over, text)
-			}
+		if text := fmt.Sprintf("%s over %s", call.Func.Name, model.Duration(window)); !slices.Contains(c.over, text) {
+			c.over = append(c.over, text)
 		}
-		return nil
-	})
-	if len(over) == 0 {
-		return "last values"
 	}
-	return strings.Join(over, " and ")
 }
+
 
 // OddWindows returns warnings about rules whose windows are too short for the scrape interval,
 // and about rules that read samples older than the retention.
