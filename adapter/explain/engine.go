@@ -88,10 +88,9 @@ func (c *chain) engineRule(ctx context.Context, v *values.Evaluator) (first cata
 func (c *chain) noEngineRule(v *values.Evaluator, known []rules.Metric) bool {
 	metric := c.req.Metric
 	if _, exists := v.Catalog.Exposure().Labels[metric.Name]; exists {
-		for _, r := range slices.Backward(v.Catalog.Rules()) {
-			if name, ok := v.Catalog.MetricName(r, metric.Name); ok && r.API == metric.API {
-				return c.broken(LinkRule, "%s is served as %s: use that name", metric.Name, name)
-			}
+		as := servedName(v.Catalog.Rules(), metric, func(r *rules.Compiled) (string, bool) { return v.Catalog.MetricName(r, metric.Name) })
+		if as != "" {
+			return c.broken(LinkRule, "%s", as)
 		}
 	}
 	what, problem := "rule", ""
@@ -109,11 +108,7 @@ func (c *chain) noEngineRule(v *values.Evaluator, known []rules.Metric) bool {
 			names = append(names, m.Name)
 		}
 	}
-	closest := ""
-	if nearest := rules.Closest(names, metric.Name); nearest != "" {
-		closest = fmt.Sprintf(" (closest metric: %s)", nearest)
-	}
-	return c.broken(LinkRule, "no %s makes a metric called %s of the series of %s%s%s", what, metric.Name, v.Engine(), closest, problem)
+	return c.broken(LinkRule, "no %s makes a metric called %s of the series of %s%s%s", what, metric.Name, v.Engine(), closestMetricOf(names, metric.Name), problem)
 }
 
 // queried adds a step about a query that was sent to the engine.

@@ -48,21 +48,27 @@ func (c *chain) rule(ctx context.Context) bool {
 	return true
 }
 
-// servedAs names the metric to use if the requested name is that of a series that the object's
-// targets expose and a rule serves under another name. Otherwise it returns "".
+// servedAs returns what to ask for if the metric has the name of a series that the object's
+// targets expose and that a rule serves under another name, "" otherwise.
 func (c *chain) servedAs() string {
 	for _, e := range c.exposedBy(c.ownJobs()) {
-		if e.Name != c.req.Metric.Name {
-			continue
+		if e.Name == c.req.Metric.Name {
+			return servedName(c.x.values.Catalog.Rules(), c.req.Metric, func(r *rules.Compiled) (string, bool) { return r.MetricName(e.Name, e.Type) })
 		}
-		for _, r := range slices.Backward(c.x.values.Catalog.Rules()) {
-			if name, ok := r.MetricName(e.Name, e.Type); ok && r.API == c.req.Metric.API {
-				rate := ""
-				if r.ByDefault() && r.Window > 0 {
-					rate = ", per second"
-				}
-				return fmt.Sprintf("%s is served as %s%s: use that name", e.Name, name, rate)
+	}
+	return ""
+}
+
+// servedName says under which name rules serve a series that is called as the metric, "" for
+// none. metricName returns the metric that a rule makes of the series.
+func servedName(inForce []*rules.Compiled, asked rules.Metric, metricName func(*rules.Compiled) (string, bool)) string {
+	for _, r := range slices.Backward(inForce) {
+		if name, ok := metricName(r); ok && r.API == asked.API {
+			rate := ""
+			if r.ByDefault() && r.Window > 0 {
+				rate = ", per second"
 			}
+			return fmt.Sprintf("%s is served as %s%s: use that name", asked.Name, name, rate)
 		}
 	}
 	return ""
@@ -112,10 +118,12 @@ func (c *chain) exposedMetrics() (metrics []string) {
 	return metrics
 }
 
-// closestMetric returns a text with the metric of the object's targets whose name is closest to
-// the requested one, "" if none is close.
-func (c *chain) closestMetric() string {
-	if nearest := rules.Closest(c.exposedMetrics(), c.req.Metric.Name); nearest != "" {
+// closestMetric names the metric of the object's targets that comes nearest to the one wanted,
+// if any comes near.
+func (c *chain) closestMetric() string { return closestMetricOf(c.exposedMetrics(), c.req.Metric.Name) }
+
+func closestMetricOf(metrics []string, wanted string) string {
+	if nearest := rules.Closest(metrics, wanted); nearest != "" {
 		return fmt.Sprintf(" (closest metric: %s)", nearest)
 	}
 	return ""
