@@ -166,6 +166,22 @@ func (l heldLog) release(sent position) error {
 	return l.rebase(checkpoint, n, filepath.Join(l.dir, current))
 }
 
+// releaseAll removes all segments that the storage no longer has.
+func (l heldLog) releaseAll() error {
+	generation, err := l.current()
+	if err != nil {
+		return err
+	}
+	begin := position{Generation: generation}
+	switch _, n, err := wlog.LastCheckpoint(l.wal); {
+	case err == nil:
+		begin.Segment = n + 1
+	case !errors.Is(err, record.ErrNotFound):
+		return err
+	}
+	return l.release(begin)
+}
+
 // rebase replaces the checkpoint of a generation with the storage's last one, and removes the segments before it.
 func (l heldLog) rebase(checkpoint string, n int, generation string) error {
 	if _, held, err := wlog.LastCheckpoint(generation); err == nil && held >= n {

@@ -16,8 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/config"
-	"github.com/prometheus/prometheus/tsdb/record"
-	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
 const (
@@ -143,22 +141,6 @@ func (w *Writer) tend(now time.Time) error {
 	}
 	w.logger.Error("removing samples that have not been sent", "bytes", bytes, "oldest", age)
 	return w.log.releaseAll()
-}
-
-// releaseAll removes all segments that the storage no longer has.
-func (l heldLog) releaseAll() error {
-	generation, err := l.current()
-	if err != nil {
-		return err
-	}
-	begin := position{Generation: generation}
-	switch _, n, err := wlog.LastCheckpoint(l.wal); {
-	case err == nil:
-		begin.Segment = n + 1
-	case !errors.Is(err, record.ErrNotFound):
-		return err
-	}
-	return l.release(begin)
 }
 
 // Apply replaces the queues with those of a configuration. Queues without a change continue. A queue with other settings
