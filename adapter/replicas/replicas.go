@@ -30,7 +30,7 @@ func ForTotal(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscalin
 	default:
 		return Clamp(spec, float64(current))
 	}
-	if tolerated(spec, ratio) {
+	if Tolerated(spec, ratio) {
 		return Clamp(spec, float64(current))
 	}
 	return Clamp(spec, replicas)
@@ -59,7 +59,7 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 	}
 	again := counted / each / float64(all)
 	replicas := math.Ceil(again * float64(all))
-	if tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
+	if Tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
 		return Clamp(spec, float64(current))
 	}
 	// Pods without a value must not turn the direction around.
@@ -70,8 +70,8 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 	return Clamp(spec, replicas)
 }
 
-// tolerated reports whether a share of the target is near enough for no action.
-func tolerated(spec *autoscalingv2.HorizontalPodAutoscalerSpec, ratio float64) bool {
+// Tolerated reports whether a share of the target is near enough for no action.
+func Tolerated(spec *autoscalingv2.HorizontalPodAutoscalerSpec, ratio float64) bool {
 	up, down := tolerance, tolerance
 	if b := spec.Behavior; b != nil {
 		if b.ScaleUp != nil && b.ScaleUp.Tolerance != nil {

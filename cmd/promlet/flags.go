@@ -96,9 +96,6 @@ type options struct {
 
 // Defaults of the flags that are promlet's own.
 const (
-	// defaultScrapeInterval is the operator's; four of them fill the default
-	// rate window.
-	defaultScrapeInterval = 30 * time.Second
 	// defaultScrapeTimeout is Prometheus's.
 	defaultScrapeTimeout = 10 * time.Second
 	// A target takes up to 50 KiB beside what its scrapes are charged for: at the limits, two
@@ -185,7 +182,7 @@ func (o *options) addFlags() {
 	monitored.StringVar(&o.shardText, "shard", "", "Scrape only the targets of one shard, INDEX/COUNT, such as 0/4. Targets are divided as by the Prometheus operator: by a hash of the address or of the label __tmp_hash. Those with the label __tmp_disable_sharding are in every shard. Empty: scrape all targets.")
 
 	scrape := o.sections.FlagSet("scrape")
-	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", defaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own. At least 1s.")
+	scrape.DurationVar(&o.scrapeInterval, "scrape-interval", discovery.DefaultScrapeInterval, "Default time between two scrapes of a target. Monitors may set their own. At least 1s.")
 	scrape.DurationVar(&o.scrapeTimeout, "scrape-timeout", defaultScrapeTimeout, "Default timeout of a scrape, at most the interval. Monitors may set their own.")
 	scrape.BoolVar(&o.scrapeAnnotations, "scrape-annotations", true, "Also scrape Pods and Services annotated prometheus.io/scrape: \"true\".")
 	scrape.BoolVar(&o.scrapeCompression, "scrape-compression", false, "Ask targets for compressed responses. Saves nine tenths of the traffic, and takes more CPU time, here and in targets, than the rest of a scrape.")

@@ -6,18 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/tsdb"
 )
-
-// defaultScrapeInterval is that of promlet serve.
-const defaultScrapeInterval = 30 * time.Second
 
 // checkOptions are the flags of promlet check.
 type checkOptions struct {
@@ -63,7 +60,7 @@ func (o *checkOptions) flags() cliflag.NamedFlagSets {
 	flags.BoolVar(&o.strict, "strict", false, "Exit with status 1 if there are warnings.")
 	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
 	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "The flag of promlet serve.")
-	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", defaultScrapeInterval, "The flag of promlet serve. Warnings name rules whose windows are too short for it.")
+	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", discovery.DefaultScrapeInterval, "The flag of promlet serve. Warnings name rules whose windows are too short for it.")
 	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "The flag of promlet serve. Warnings name rules that look back further.")
 	return sets
 }

@@ -26,8 +26,7 @@ func hpaName(args []string) (string, bool) {
 
 // explainedMetric is a metric of an HPA with its explanation. That is nil if promlet does not serve the metric.
 type explainedMetric struct {
-	readMetric
-
+	metric      readMetric
 	explanation *explain.Explanation
 }
 
@@ -41,12 +40,12 @@ func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name stri
 	if err != nil {
 		return err
 	}
-	h := readHPA{HorizontalPodAutoscaler: hpas[0], stuck: autoscalers.Stuck(&hpas[0])}
+	h := readHPA{hpa: &hpas[0], stuck: autoscalers.Stuck(&hpas[0])}
 	mapper := NewMapper(c.discovery)
-	explained := make([]explainedMetric, len(h.Spec.Metrics))
+	explained := make([]explainedMetric, len(h.hpa.Spec.Metrics))
 	for i := range explained {
-		m, err := c.metricOf(ctx, mapper, &h, &h.Spec.Metrics[i])
-		explained[i].readMetric = m
+		m, err := c.metricOf(ctx, mapper, &h, &h.hpa.Spec.Metrics[i])
+		explained[i].metric = m
 		if err == nil && m.path != "" {
 			var body []byte
 			if body, err = c.explain(ctx, m.path, m.question); err == nil {
@@ -100,7 +99,7 @@ func printHPA(out io.Writer, h *readHPA, explained []explainedMetric) error {
 			}
 			continue
 		}
-		if _, err := fmt.Fprintf(out, "%s of %s is %s: metrics-server serves it; the value is that of the HPA's status\n", m.name, m.of, m.value()); err != nil {
+		if _, err := fmt.Fprintf(out, "%s of %s is %s: metrics-server serves it; the value is that of the HPA's status\n", m.metric.name, m.metric.of, m.metric.value()); err != nil {
 			return err
 		}
 	}

@@ -90,7 +90,7 @@ func (o *hpaOptions) run(cmd *cobra.Command, args []string) error {
 // print writes a table with the HPAs that need attention first, and the reasons below it.
 func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
 	slices.SortStableFunc(hpas, func(a, b readHPA) int {
-		return cmp.Or(cmp.Compare(a.state(), b.state()), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.state(), b.state()), cmp.Compare(a.hpa.Namespace, b.hpa.Namespace), cmp.Compare(a.hpa.Name, b.hpa.Name))
 	})
 	var rows [][]string
 	var reasons []string
@@ -104,12 +104,12 @@ func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
 		row("NAMESPACE", "NAME", "SCALES", "REPLICAS", "METRIC", "OF", "VALUE", "TARGET", "STATE")
 	}
 	for _, h := range hpas {
-		name, scales, replicas := h.Name, h.scales(), h.replicas()
+		name, scales, replicas := h.hpa.Name, h.scales(), h.replicas()
 		if h.stuck != "" {
 			reasons = append(reasons, fmt.Sprintf("%s: %s", h.place(), h.stuck))
 		}
 		for _, m := range h.metrics {
-			row(h.Namespace, name, scales, replicas, m.name, m.of, m.value(), m.targetText(), m.state.String())
+			row(h.hpa.Namespace, name, scales, replicas, m.name, m.of, m.value(), m.targetText(), m.state.String())
 			name, scales, replicas = "", "", ""
 			if m.reason != "" {
 				reasons = append(reasons, fmt.Sprintf("%s: %s", h.place(), m.reason))

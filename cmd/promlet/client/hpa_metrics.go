@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/replicas"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -33,33 +34,30 @@ func (s hpaState) String() string {
 	return [...]string{"no value", "cannot scale", "above target", "at zero", "ok"}[s]
 }
 
-// tolerance is the share by which a value may exceed its target before the controller acts.
-const tolerance = 0.1
-
 // readHPA is an HPA with the current values of its metrics.
 type readHPA struct {
-	autoscalingv2.HorizontalPodAutoscaler
+	hpa     *autoscalingv2.HorizontalPodAutoscaler
 	stuck   string // why the controller scales nothing
 	metrics []readMetric
 }
 
-func (h *readHPA) place() string { return h.Namespace + "/" + h.Name }
+func (h *readHPA) place() string { return h.hpa.Namespace + "/" + h.hpa.Name }
 
 func (h *readHPA) scales() string {
-	return h.Spec.ScaleTargetRef.Kind + "/" + h.Spec.ScaleTargetRef.Name
+	return h.hpa.Spec.ScaleTargetRef.Kind + "/" + h.hpa.Spec.ScaleTargetRef.Name
 }
 
 // replicas returns the current replicas, the desired ones if they differ, and the bounds.
 func (h *readHPA) replicas() string {
 	least := int32(1)
-	if h.Spec.MinReplicas != nil {
-		least = *h.Spec.MinReplicas
+	if h.hpa.Spec.MinReplicas != nil {
+		least = *h.hpa.Spec.MinReplicas
 	}
-	current := fmt.Sprint(h.Status.CurrentReplicas)
-	if h.Status.DesiredReplicas != h.Status.CurrentReplicas {
-		current += fmt.Sprintf(" -> %d", h.Status.DesiredReplicas)
+	current := fmt.Sprint(h.hpa.Status.CurrentReplicas)
+	if h.hpa.Status.DesiredReplicas != h.hpa.Status.CurrentReplicas {
+		current += fmt.Sprintf(" -> %d", h.hpa.Status.DesiredReplicas)
 	}
-	return fmt.Sprintf("%s (%d-%d)", current, least, h.Spec.MaxReplicas)
+	return fmt.Sprintf("%s (%d-%d)", current, least, h.hpa.Spec.MaxReplicas)
 }
 
 // state returns the worst state of the HPA and its metrics.
@@ -156,7 +154,7 @@ func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPo
 	var asking errgroup.Group
 	asking.SetLimit(maxTopRequests)
 	for i := range hpas {
-		all[i] = readHPA{HorizontalPodAutoscaler: hpas[i], stuck: autoscalers.Stuck(&hpas[i])}
+		all[i] = readHPA{hpa: &hpas[i], stuck: autoscalers.Stuck(&hpas[i])}
 		asking.Go(func() error {
 			c.readMetrics(ctx, mapper, &all[i])
 			return nil // each metric has its reason
@@ -167,8 +165,8 @@ func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPo
 }
 
 func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h *readHPA) {
-	for i := range h.Spec.Metrics {
-		m, err := c.metricOf(ctx, mapper, h, &h.Spec.Metrics[i])
+	for i := range h.hpa.Spec.Metrics {
+		m, err := c.metricOf(ctx, mapper, h, &h.hpa.Spec.Metrics[i])
 		if err != nil {
 			m.reason = err.Error()
 		} else if m.path != "" {
@@ -181,17 +179,26 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 	}
 }
 
+// isAbove reports whether the value exceeds the target by more than the controller tolerates.
+func (m *readMetric) isAbove(spec *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
+	if m.target == nil || m.target.IsZero() {
+		return false
+	}
+	ratio := m.now.AsApproximateFloat64() / m.target.AsApproximateFloat64()
+	return ratio > 1 && !replicas.Tolerated(spec, ratio)
+}
+
 func (m *readMetric) judge(h *readHPA) hpaState {
 	switch {
-	case h.Status.CurrentReplicas == 0 && h.Status.DesiredReplicas == 0 && m.path == "":
+	case h.hpa.Status.CurrentReplicas == 0 && h.hpa.Status.DesiredReplicas == 0 && m.path == "":
 		return stateAtZero
 	case m.now == nil:
 		return stateNoValue
 	case h.stuck != "":
 		return stateStuck
-	case m.target != nil && m.now.AsApproximateFloat64() > m.target.AsApproximateFloat64()*(1+tolerance):
+	case m.isAbove(&h.hpa.Spec):
 		return stateAbove
-	case h.Status.CurrentReplicas == 0 && h.Status.DesiredReplicas == 0:
+	case h.hpa.Status.CurrentReplicas == 0 && h.hpa.Status.DesiredReplicas == 0:
 		return stateAtZero
 	}
 	return stateOK
@@ -210,14 +217,14 @@ func (c *connection) metricOf(ctx context.Context, mapper meta.RESTMapper, h *re
 			return m, cmp.Or(err, mapErr)
 		}
 		d := described{GroupResource: mapping.Resource.GroupResource(), namespaced: mapping.Scope.Name() == meta.RESTScopeNameNamespace, name: of.Name}
-		m.of, m.path = d.String(), d.path(h.Namespace, m.name)
+		m.of, m.path = d.String(), d.path(h.hpa.Namespace, m.name)
 		return m, nil
 	case spec.Pods != nil:
 		m, err := newReadMetric(spec.Pods.Metric, "pods", &spec.Pods.Target)
 		if err != nil {
 			return m, err
 		}
-		m.path = described{GroupResource: schema.GroupResource{Resource: "pods"}, namespaced: true}.path(h.Namespace, m.name)
+		m.path = described{GroupResource: schema.GroupResource{Resource: "pods"}, namespaced: true}.path(h.hpa.Namespace, m.name)
 		if m.question.selector, err = c.podSelector(ctx, mapper, h); err != nil {
 			err = fmt.Errorf("%s of pods: spec.scaleTargetRef: %w", m.name, err)
 		}
@@ -225,7 +232,7 @@ func (c *connection) metricOf(ctx context.Context, mapper meta.RESTMapper, h *re
 	case spec.External != nil:
 		m, err := newReadMetric(spec.External.Metric, "external", &spec.External.Target)
 		m.question.external = true
-		m.path = externalPath(h.Namespace, m.name)
+		m.path = externalPath(h.hpa.Namespace, m.name)
 		return m, err
 	case spec.Resource != nil:
 		return ofMetricsServer(h, spec.Resource.Name.String(), "pods", spec.Resource.Target), nil
@@ -256,9 +263,9 @@ func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTar
 	if target.Type == autoscalingv2.UtilizationMetricType && target.AverageUtilization != nil {
 		m.percent, m.target = true, resource.NewQuantity(int64(*target.AverageUtilization), resource.DecimalSI)
 	}
-	for i := range h.Status.CurrentMetrics {
+	for i := range h.hpa.Status.CurrentMetrics {
 		var current *autoscalingv2.MetricValueStatus
-		switch s := &h.Status.CurrentMetrics[i]; {
+		switch s := &h.hpa.Status.CurrentMetrics[i]; {
 		case s.Resource != nil && of == "pods" && s.Resource.Name.String() == name:
 			current = &s.Resource.Current
 		case s.ContainerResource != nil && of == "container "+s.ContainerResource.Container && s.ContainerResource.Name.String() == name:
@@ -281,7 +288,7 @@ func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTar
 
 // podSelector returns the label selector of the pods that an HPA scales.
 func (c *connection) podSelector(ctx context.Context, mapper meta.RESTMapper, h *readHPA) (string, error) {
-	of := h.Spec.ScaleTargetRef
+	of := h.hpa.Spec.ScaleTargetRef
 	gvk := schema.FromAPIVersionAndKind(of.APIVersion, of.Kind)
 	mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
@@ -296,7 +303,7 @@ func (c *connection) podSelector(ctx context.Context, mapper meta.RESTMapper, h 
 			Selector string `json:"selector"`
 		} `json:"status"`
 	}
-	path := fmt.Sprintf("%s/%s/namespaces/%s/%s/%s/scale", group, mapping.Resource.Version, h.Namespace, mapping.Resource.Resource, of.Name)
+	path := fmt.Sprintf("%s/%s/namespaces/%s/%s/%s/scale", group, mapping.Resource.Version, h.hpa.Namespace, mapping.Resource.Resource, of.Name)
 	if err = c.object(ctx, path, &scale); err == nil && scale.Status.Selector == "" {
 		err = errors.New("its scale has no selector") // that of all pods
 	}
@@ -306,7 +313,7 @@ func (c *connection) podSelector(ctx context.Context, mapper meta.RESTMapper, h 
 // readValue requests the value of a metric from a metrics API. The error says why there is none.
 func (c *connection) readValue(ctx context.Context, h *readHPA, m *readMetric) error {
 	o := topOptions{question: m.question}
-	request := topRequest{namespace: h.Namespace, path: m.path}
+	request := topRequest{namespace: h.hpa.Namespace, path: m.path}
 	found, err := o.values(ctx, c, request)
 	if err != nil {
 		return err
@@ -323,7 +330,7 @@ func (c *connection) readValue(ctx context.Context, h *readHPA, m *readMetric) e
 	case m.of == "pods":
 		m.with = fmt.Sprintf(" (%d pods)", parts)
 	case m.average:
-		parts = max(1, int(h.Status.CurrentReplicas))
+		parts = max(1, int(h.hpa.Status.CurrentReplicas))
 	default:
 		parts = 1
 	}
