@@ -60,7 +60,6 @@ func (c *Compiled) noteFunction(call *parser.Call) {
 	}
 }
 
-
 // OddWindows returns warnings about rules whose windows are too short for the scrape interval,
 // and about rules that read samples older than the retention.
 func OddWindows(compiled []*Compiled, interval, retention time.Duration) []string {
