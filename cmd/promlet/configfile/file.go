@@ -61,8 +61,8 @@ func Parse(data []byte) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	if isHelmValues(asJSON) {
-		return parseHelmValues(asJSON)
+	if values := helmRules(asJSON); values != nil {
+		return parseHelmRules(values)
 	}
 	var file File
 	unknown, err := json.UnmarshalStrict(asJSON, &file)

@@ -1,8 +1,10 @@
 package configfile
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	strictjson "sigs.k8s.io/json"
 
@@ -19,31 +21,25 @@ type helmValues struct {
 	Resource map[string]any `json:"resource,omitempty"`
 }
 
-// isHelmValues reports whether JSON has Helm values: their rules are a map.
-func isHelmValues(asJSON []byte) bool {
-	var outer struct {
-		Rules map[string]any `json:"rules"`
-	}
-	return json.Unmarshal(asJSON, &outer) == nil && outer.Rules != nil
-}
-
-// parseHelmValues returns the configuration that prometheus-adapter's chart makes of its
-// values. It ignores all values but rules.
-func parseHelmValues(asJSON []byte) (File, error) {
+// helmRules returns the value of rules in the values of prometheus-adapter's Helm chart, where
+// it is a map. It returns nil for other JSON.
+func helmRules(asJSON []byte) json.RawMessage {
 	var outer struct {
 		Rules json.RawMessage `json:"rules"`
 	}
-	if err := json.Unmarshal(asJSON, &outer); err != nil {
-		return File{}, err
+	if json.Unmarshal(asJSON, &outer) != nil || !bytes.HasPrefix(outer.Rules, []byte("{")) {
+		return nil
 	}
+	return outer.Rules
+}
+
+// parseHelmRules returns the configuration that prometheus-adapter's chart makes of rules in
+// its values.
+func parseHelmRules(asJSON json.RawMessage) (File, error) {
 	var values struct {
 		Rules helmValues `json:"rules"`
 	}
-	asJSON, err := json.Marshal(map[string]any{"rules": outer.Rules})
-	if err != nil {
-		return File{}, err
-	}
-	unknown, err := strictjson.UnmarshalStrict(asJSON, &values)
+	unknown, err := strictjson.UnmarshalStrict(fmt.Appendf(nil, `{"rules":%s}`, asJSON), &values)
 	if err := errors.Join(append(unknown, err)...); err != nil {
 		return File{}, err
 	}
