@@ -186,6 +186,21 @@ func TestExplanations(t *testing.T) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 		up(th).Err = errors.New("refused")
 	})
+	nothing := func(th *monitored, of demand.Options) {
+		rule := rules.Rule{
+			SeriesQuery: "http_requests_total", Resources: rules.Defaults(rules.DefaultRateWindow)[0].Resources, Name: rules.Name{As: "http_requests"},
+			MetricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>} > 1e9) by (<<.GroupBy>>)",
+		}
+		th.provide(Options{Explain: th.explaining(), Demand: of, Rules: rules.Set{Custom: []rules.Rule{rule}}})
+		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
+		th.Demand.Read(rules.Metric{API: rules.CustomAPI, Name: "http_requests"})
+	}
+	f("nothing yet, as collection has started", "collection of http_requests_total has started, first value in about 5s", func(th *monitored) {
+		nothing(th, demand.Options{FirstValue: 5 * time.Second})
+	})
+	f("nothing", "the query of rules[0] returns nothing for it: sum(<<.Series>>{<<.LabelMatchers>>} > 1e9) by (<<.GroupBy>>)", func(th *monitored) {
+		nothing(th, demand.Options{})
+	})
 	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
 		th.now = th.now.Add(time.Minute)

@@ -193,6 +193,9 @@ func (c *chain) samples(found storedSeries) {
 	case rule.Narrowest > 0 && rule.Narrowest < found.interval:
 		c.broken(LinkSamples, "the query of %s looks back over %s only, and %s is scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
 			rule.Origin(), model.Duration(rule.Narrowest), name, model.Duration(found.interval))
+	case c.starting() > 0: // not all of its targets have been scraped twice
+		c.source = name
+		c.uncollected()
 	default:
 		c.broken(LinkSamples, "the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)
 	}
