@@ -33,7 +33,7 @@ func (f *Flags) AddTo(set *pflag.FlagSet) {
 	set.BoolVar(&f.AuthInCluster, "prometheus-auth-incluster", false, "Use the Pod's ServiceAccount for --prometheus-url: its token, and the cluster's CA. Ignored with --prometheus-ca-file.")
 	set.StringVar(&f.AuthConfig, "prometheus-auth-config", "", "Path to a kubeconfig file with the credentials and the CA for --prometheus-url. Read once. Ignored with --prometheus-ca-file.")
 	set.StringVar(&f.CAFile, "prometheus-ca-file", "", "Path to the CA certificates for --prometheus-url. Read again when they change, like the client certificate, its key and the token.")
-	set.StringVar(&f.CertFile, "prometheus-client-tls-cert-file", "", "Path to the client certificate for --prometheus-url.")
+	set.StringVar(&f.CertFile, "prometheus-client-tls-cert-file", "", "Path to the client certificate for --prometheus-url. Leave it out with --prometheus-auth-config, which has its own.")
 	set.StringVar(&f.KeyFile, "prometheus-client-tls-key-file", "", "Path to the key of the client certificate for --prometheus-url.")
 	set.StringVar(&f.TokenFile, "prometheus-token-file", "", "Path to a bearer token for --prometheus-url.")
 	set.StringArrayVar(&f.Headers, "prometheus-header", nil, "Header of requests to --prometheus-url, such as X-Scope-OrgID=tenant. May be given several times.")
