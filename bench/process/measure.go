@@ -65,15 +65,11 @@ func measure(ctx context.Context, subjects []*subject) (results []*result, err e
 	if err := measureIdle(ctx, filepath.Join(dir, "idle"), subjects, results); err != nil {
 		return nil, fmt.Errorf("measure without targets: %w", err)
 	}
-	child, err := harness.StartChild(ctx, name, "targets", nil)
+	addresses, stopTargets, err := runTargets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, child.Stop()) }()
-	var addresses []string
-	if err := child.Ask("addresses", &addresses); err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, stopTargets()) }()
 	if err := measureLoad(ctx, filepath.Join(dir, "load"), addresses, subjects, results); err != nil {
 		return nil, fmt.Errorf("measure with targets: %w", err)
 	}
@@ -229,4 +225,16 @@ func (r *result) check() error {
 		return fmt.Errorf("it stores %g of %d series", r.series, all)
 	}
 	return nil
+}
+
+// runTargets starts the targets in a process of their own, and returns their addresses.
+func runTargets(ctx context.Context) (addresses []string, stop func() error, err error) {
+	child, err := harness.StartChild(ctx, name, "targets", nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := child.Ask("addresses", &addresses); err != nil {
+		return nil, nil, errors.Join(err, child.Stop())
+	}
+	return addresses, child.Stop, nil
 }

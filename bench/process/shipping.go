@@ -66,15 +66,11 @@ func measureShipping(ctx context.Context, promlet, prometheus string) (results [
 	if err != nil {
 		return nil, err
 	}
-	child, err := harness.StartChild(ctx, name, "targets", nil)
+	addresses, stopTargets, err := runTargets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, child.Stop()) }()
-	var addresses []string
-	if err := child.Ask("addresses", &addresses); err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, stopTargets()) }()
 	var running []*program
 	for i, s := range all {
 		p, err := s.start(ctx, filepath.Join(dir, strconv.Itoa(i)), addresses)
