@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -33,9 +34,16 @@ const (
 	fleetError, spreadError = 0.02, 0.05
 )
 
+// fleetsPart names the environment variable that has the part of the fleets that a process checks, such as 0/2.
+const fleetsPart = "PROMLET_FLEETS_PART"
+
 // In random fleets whose pods join, leave, restart and fail, and whose collection may
 // begin late, every answer about pods, Services, the owner and the namespace is the true
 // rate, or absent while it cannot be known.
+//
+// A process for each processor checks a part of the fleets, in one thread. Two threads that fire timers of one synctest
+// bubble at once share a context of the race detector, which crashes the process now and then (Go 1.26.8,
+// runtime.(*timer).unlockAndRun).
 func TestFleets(t *testing.T) {
 	fleets := 300
 	if n, err := strconv.Atoi(os.Getenv("PROMLET_FLEETS")); err == nil {
@@ -44,15 +52,30 @@ func TestFleets(t *testing.T) {
 	if testing.Short() {
 		fleets = 20
 	}
-	// Two threads that fire timers of one synctest bubble at once share a context of the race detector, which crashes
-	// the process now and then (Go 1.26.8, runtime.(*timer).unlockAndRun): one thread does not.
-	before := runtime.GOMAXPROCS(1)
-	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	for seed := range fleets {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+	if part := os.Getenv(fleetsPart); part != "" {
+		checkPart(t, part, fleets)
+		return
+	}
+	parts := runtime.GOMAXPROCS(0)
+	for i := range parts {
+		part := fmt.Sprintf("%d/%d", i, parts)
+		t.Run(part, func(t *testing.T) {
 			t.Parallel()
-			checkFleet(t, uint64(seed), fleetSteps) //nolint:gosec // Not negative.
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFleets$", "-test.v", "-test.timeout=30m")
+			cmd.Env = append(os.Environ(), fleetsPart+"="+part, fmt.Sprintf("PROMLET_FLEETS=%d", fleets), "GOMAXPROCS=1")
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			require.Contains(t, string(out), fmt.Sprintf("--- PASS: TestFleets/%d ", i), "it has checked fleets")
 		})
+	}
+}
+
+func checkPart(t *testing.T, part string, fleets int) {
+	var first, parts int
+	_, err := fmt.Sscanf(part, "%d/%d", &first, &parts)
+	require.NoError(t, err)
+	for seed := first; seed < fleets; seed += parts {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { checkFleet(t, uint64(seed), fleetSteps) }) //nolint:gosec // Not negative.
 	}
 }
 
