@@ -56,7 +56,8 @@ func TestByURLWithTheArgumentsOfTheChart(t *testing.T) {
 	rules := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(rules, []byte("rules:\n"+gaugeRule("depth")+gaugeRule("unmatched")+"  seriesFilters: [{is: nothing}]\n"), 0o600))
 	at := strings.Replace(url, "http://", "http://me:s3cr3t@", 1)
-	p := startPromlet(t, []string{"TMPDIR=" + t.TempDir()}, "--manifests", manifests, "--cert-dir="+t.TempDir(), "--logtostderr=true", "--prometheus-url="+at,
+	temporary := t.TempDir()
+	p := startPromlet(t, []string{"TMPDIR=" + temporary}, "--manifests", manifests, "--cert-dir="+t.TempDir(), "--logtostderr=true", "--prometheus-url="+at,
 		"--metrics-relist-interval=1s", "--v=4", "--config="+rules)
 	p.eventually("pods/*/depth", "app-1=5")
 	p.eventually("services/app/depth", "app=5")
@@ -74,7 +75,7 @@ func TestByURLWithTheArgumentsOfTheChart(t *testing.T) {
 	p.eventually("pods/app-1/depth", "app-1=5")
 	require.NoError(t, p.terminate())
 	require.NotContains(t, p.log.String(), "s3cr3t@")
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), "promlet-*", "wal"))
+	left, err := filepath.Glob(filepath.Join(temporary, "*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "the temporary data directory is removed")
 }
