@@ -89,13 +89,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 		done; done; done
 
 # Prometheus is built without the assets of its web pages, which are not in its module.
-bench: build ## Print what the whole process, shipping, discovery and scraping cost beside Prometheus's, and what answers cost. 20 minutes, once all is built.
+bench: build ## Print what the whole process, shipping, discovery and scraping cost beside Prometheus's, and what answers cost, also by URL beside prometheus-adapter's. 25 minutes, once all is built.
 	go -C bench/prometheus build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
+	go -C bench/prometheusadapter build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter
 	go run ./bench process
 	go run ./bench shipping
 	go run ./bench discovery
 	go run ./bench scraping
 	go run ./bench answers
+	go run ./bench byurl
 
 image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 pushes promlet for these.
 	docker buildx build -f deploy/Dockerfile -t $(IMAGE):$(IMAGE_VERSION) \

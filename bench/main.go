@@ -5,6 +5,7 @@
 //	go run ./bench discovery   from informers to scrape loops
 //	go run ./bench scraping    one scrape
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
+//	go run ./bench byurl       one answer out of another engine, beside prometheus-adapter
 //	go run ./bench soak        what promlet holds while everything comes and goes, for half an hour
 //
 // All run from the repository's root. The figures of one command are measured in one
@@ -27,7 +28,7 @@ import (
 )
 
 func main() {
-	harness.Main(process.Command(), process.ShippingCommand(), discovery(), scraping.Command(), answers.Command(), soak.Command())
+	harness.Main(process.Command(), process.ShippingCommand(), discovery(), scraping.Command(), answers.Command(), answers.ByURLCommand(), soak.Command())
 }
 
 // discovery runs bench/monitors/figures.

@@ -9,6 +9,7 @@ package answers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -59,7 +60,7 @@ func (b *bench) questions(ctx context.Context) (results []*result, err error) {
 	for _, s := range subjects() {
 		err := b.with(ctx, s.fleet, func(server *server) error {
 			for _, q := range s.questions {
-				m, err := b.measure(ctx, server, q)
+				m, err := measure(ctx, server, q, b.counting)
 				if err != nil {
 					return fmt.Errorf("measure %s: %w", q.name, err)
 				}
@@ -90,21 +91,22 @@ func (b *bench) polls(ctx context.Context) (results []*result, err error) {
 	return results, nil
 }
 
-// server is the adapter of a fleet in a process of its own, and its cluster.
+// server is what is asked.
 type server struct {
-	*harness.Process
-	cluster *cluster
 	address string
+	client  tls.Certificate               // of those who ask
+	use     func() (harness.Usage, error) // what the server has used so far
+	reviews func() int64                  // how often it has asked what the caller may do
 }
 
-// with starts the server of a fleet, and ends it.
+// with starts the server of a fleet in a process of its own, and ends it.
 func (b *bench) with(ctx context.Context, f fleet, measure func(*server) error) (err error) {
 	child, err := harness.StartChild(ctx, name, "server", setup{Fleet: f, ClusterDir: b.cluster.dir})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, child.Stop()) }()
-	s := &server{Process: child, cluster: b.cluster}
+	s := &server{client: b.cluster.client, use: child.Use, reviews: b.cluster.reviews.Load}
 	if err := child.Ask("address", &s.address); err != nil {
 		return err
 	}

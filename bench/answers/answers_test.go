@@ -55,7 +55,7 @@ func TestMeasure(t *testing.T) {
 	b := newBench(t)
 	f := fleet{Namespaces: 1, Apps: 1, Pods: 3}
 	require.NoError(t, b.with(t.Context(), f, func(server *server) error {
-		m, err := b.measure(t.Context(), server, podsOf("default", "app-0", fleet{Pods: 3}))
+		m, err := measure(t.Context(), server, podsOf("default", "app-0", fleet{Pods: 3}), b.counting)
 		require.NoError(t, err)
 		require.Greater(t, len(m.latencies), clients)
 		require.Positive(t, m.latencies[0])
@@ -64,9 +64,9 @@ func TestMeasure(t *testing.T) {
 		require.Greater(t, m.per(float64(m.used.Allocations)), 100.0)
 		require.Greater(t, m.per(float64(m.used.Allocated)), 1000.0)
 		require.Greater(t, m.size, 100)
-		_, err = b.measure(t.Context(), server, podsOf("default", "app-0", fleet{Pods: 4}))
+		_, err = measure(t.Context(), server, podsOf("default", "app-0", fleet{Pods: 4}), b.counting)
 		require.EqualError(t, err, "check "+podsOf("default", "app-0", fleet{Pods: 4}).path+": 3 values instead of 4")
-		_, err = b.measure(t.Context(), server, podsOf("default", "none", f))
+		_, err = measure(t.Context(), server, podsOf("default", "none", f), b.counting)
 		require.ErrorContains(t, err, ": 404 Not Found instead of 200: ")
 		return nil
 	}))

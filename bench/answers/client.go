@@ -54,6 +54,18 @@ type answer struct {
 	took    time.Duration
 }
 
+// plain is the answer's text, not compressed.
+func (a answer) plain() ([]byte, error) {
+	if !a.encoded {
+		return a.text, nil
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(a.text))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(unzipped)
+}
+
 // ask returns an error for an answer of another status than the question's. tag is that
 // of an answer known already.
 func (c *client) ask(ctx context.Context, q question, tag string) (a answer, err error) {
@@ -93,15 +105,9 @@ func (c *client) verify(ctx context.Context, q question) (a answer, tag string, 
 	if a, err = c.ask(ctx, q, ""); err != nil {
 		return a, "", err
 	}
-	text := a.text
-	if a.encoded {
-		unzipped, err := gzip.NewReader(bytes.NewReader(text))
-		if err != nil {
-			return a, "", fmt.Errorf("unzip %s: %w", q.path, err)
-		}
-		if text, err = io.ReadAll(unzipped); err != nil {
-			return a, "", fmt.Errorf("unzip %s: %w", q.path, err)
-		}
+	text, err := a.plain()
+	if err != nil {
+		return a, "", fmt.Errorf("unzip %s: %w", q.path, err)
 	}
 	if err := q.check(text); err != nil {
 		return a, "", fmt.Errorf("check %s: %w", q.path, err)

@@ -35,8 +35,8 @@ type measured struct {
 // per is a total by answer.
 func (m measured) per(total float64) float64 { return total / float64(len(m.latencies)) }
 
-// measure has all clients ask a question over and over.
-func (b *bench) measure(ctx context.Context, s *server, q question) (m measured, err error) {
+// measure has all clients ask a question over and over, for so long.
+func measure(ctx context.Context, s *server, q question, duration time.Duration) (m measured, err error) {
 	asking := newClients(s)
 	defer asking.close()
 	first, tag, err := asking[0].verify(ctx, q)
@@ -50,7 +50,7 @@ func (b *bench) measure(ctx context.Context, s *server, q question) (m measured,
 		return m, err
 	}
 	m, err = count(s, func() ([]time.Duration, error) {
-		until := time.Now().Add(b.counting)
+		until := time.Now().Add(duration)
 		return asking.ask(ctx, func(c *client, i int) (answer, bool, error) {
 			a, err := c.ask(ctx, q, tag)
 			return a, i < maxRequests/clients && time.Now().Before(until), err
@@ -104,20 +104,20 @@ func (b *bench) poll(ctx context.Context, s *server, questions []question, inter
 
 // count measures what asking costs the server.
 func count(s *server, ask func() ([]time.Duration, error)) (m measured, err error) {
-	before, err := s.Use()
+	before, err := s.use()
 	if err != nil {
 		return m, err
 	}
-	reviews, began := s.cluster.reviews.Load(), time.Now()
+	reviews, began := s.reviews(), time.Now()
 	if m.latencies, err = ask(); err != nil {
 		return m, err
 	}
 	m.took = time.Since(began)
-	after, err := s.Use()
+	after, err := s.use()
 	m.used = harness.Usage{
 		CPU: after.CPU - before.CPU, Allocations: after.Allocations - before.Allocations, Allocated: after.Allocated - before.Allocated,
 	}
-	m.reviews = s.cluster.reviews.Load() - reviews
+	m.reviews = s.reviews() - reviews
 	slices.Sort(m.latencies)
 	return m, err
 }
@@ -128,7 +128,7 @@ type askers []*client
 func newClients(s *server) askers {
 	all := make(askers, clients)
 	for i := range all {
-		all[i] = newClient(s.address, s.cluster.client)
+		all[i] = newClient(s.address, s.client)
 	}
 	return all
 }

@@ -77,19 +77,25 @@ func report(out io.Writer, results, polled []*result, b *bench) error {
 	return err
 }
 
-// table prints a row of figures for each result, and what is expected of it.
+// table prints a row of figures for each result, and what is expected of it, if expected is not nil.
 func table(out io.Writer, columns []column, results []*result, expected func(*result) string) error {
 	head := []string{""}
 	for _, c := range columns {
 		head = append(head, c.name)
 	}
-	rows := [][]string{append(head, "expected")}
+	if expected != nil {
+		head = append(head, "expected")
+	}
+	rows := [][]string{head}
 	for _, r := range results {
 		row := []string{r.name}
 		for _, c := range columns {
 			row = append(row, harness.Figure(c.value(r.measured)))
 		}
-		rows = append(rows, append(row, expected(r)))
+		if expected != nil {
+			row = append(row, expected(r))
+		}
+		rows = append(rows, row)
 	}
 	return harness.Table(out, rows)
 }
