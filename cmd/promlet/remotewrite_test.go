@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -24,12 +26,12 @@ import (
 	prometheusbinary "github.com/promlet/promlet/bench/upstream"
 )
 
-// TestRemoteWrite sends to a real Prometheus while promlet is killed again and again and Prometheus is away for a while,
-// and compares every sample that either has in the end.
+// TestRemoteWrite sends to a real Prometheus and a real VictoriaMetrics while promlet is killed again and again and
+// Prometheus is away for a while, and compares every sample that any of them has in the end.
 func TestRemoteWrite(t *testing.T) {
 	built, err := prometheusbinary.Build(t.Context(), filepath.Join("..", "..", "bench", "prometheus"))
 	require.NoError(t, err)
-	receiver := startReceiver(t, built.Prometheus)
+	receiver, victoriaMetrics := startReceiver(t, built.Prometheus), startVictoriaMetrics(t)
 	manifests, data := t.TempDir(), t.TempDir()
 	writeManifests(t, manifests, map[string]string{"app-a": countingTarget(t, 40), "app-b": countingTarget(t, 60)})
 	config := filepath.Join(t.TempDir(), "promlet.yaml")
@@ -39,7 +41,10 @@ remoteWrite:
 - name: receiver
   url: %q
   queue_config: {batch_send_deadline: 200ms, max_backoff: 500ms}
-`, receiver.url+"/api/v1/write"), 0o600))
+- name: victoriametrics
+  url: %q
+  queue_config: {batch_send_deadline: 200ms, max_backoff: 500ms}
+`, receiver.url+"/api/v1/write", victoriaMetrics+"/api/v1/write"), 0o600))
 	flags := []string{"--config", config, "--ingest", "all"}
 
 	killAfter := func(d time.Duration) {
@@ -78,6 +83,7 @@ remoteWrite:
 	}
 	require.Equal(t, len(want), len(got), "series")
 	require.Greater(t, scrapes, 15, "samples of a series")
+	requireExported(t, victoriaMetrics, want)
 }
 
 // eventuallySent waits until the receiver has samples of the last moments.
@@ -87,6 +93,77 @@ func (p *process) eventuallySent(receiver string) {
 		_, body, err := p.get(receiver + "/api/v1/query?query=" + url.QueryEscape("time() - min(timestamp(up)) < 3"))
 		return err == nil && strings.Contains(string(body), `"value"`)
 	}, patience, 200*time.Millisecond, "%s", p.log)
+}
+
+// startVictoriaMetrics returns the URL of one that keeps a sample once, however often it is sent.
+func startVictoriaMetrics(t *testing.T) string {
+	t.Helper()
+	binary, err := prometheusbinary.BuildVictoriaMetrics(t.Context(), filepath.Join("..", "..", "bench", "victoriametrics"))
+	require.NoError(t, err)
+	address, stop, err := prometheusbinary.StartVictoriaMetrics(t.Context(), binary, t.TempDir(), "-dedup.minScrapeInterval=1ms")
+	require.NoError(t, err)
+	t.Cleanup(stop)
+	return address
+}
+
+// requireExported waits until VictoriaMetrics exports the samples wanted, and no others. It keeps some 15 digits of a
+// number, and exports a stale marker as null.
+func requireExported(t *testing.T, address string, want map[string][]string) {
+	t.Helper()
+	var exported map[string][]string
+	rounded := map[string][]string{}
+	for series, all := range want {
+		for _, sample := range all {
+			var at int64
+			var bits uint64
+			_, err := fmt.Sscanf(sample, "%d %x", &at, &bits)
+			require.NoError(t, err)
+			v := math.Float64frombits(bits)
+			rounded[series] = append(rounded[series], exportedSample(at, &v))
+		}
+	}
+	defer func() {
+		for series, all := range rounded { // the first difference, in place of all samples
+			require.Equal(t, all, exported[series], series)
+		}
+		require.Equal(t, len(rounded), len(exported), "series")
+	}()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if exported = export(t, address); reflect.DeepEqual(exported, rounded) {
+			return
+		}
+	}
+}
+
+// export returns all samples of a VictoriaMetrics by their series.
+func export(t *testing.T, address string) map[string][]string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/api/v1/export?match[]="+url.QueryEscape(`{__name__!=""}`), http.NoBody)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	all := map[string][]string{}
+	for lines := json.NewDecoder(response.Body); lines.More(); {
+		var series struct {
+			Metric     map[string]string
+			Values     []*float64
+			Timestamps []int64
+		}
+		require.NoError(t, lines.Decode(&series))
+		name := labels.FromMap(series.Metric).String()
+		for i, v := range series.Values {
+			all[name] = append(all[name], exportedSample(series.Timestamps[i], v))
+		}
+	}
+	return all
+}
+
+func exportedSample(at int64, v *float64) string {
+	if v == nil || math.IsNaN(*v) {
+		return fmt.Sprint(at, " NaN")
+	}
+	return fmt.Sprintf("%d %.12g", at, *v)
 }
 
 // countingTarget serves n counters, and returns its address.
