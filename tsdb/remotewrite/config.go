@@ -145,12 +145,26 @@ func load(entries []map[string]any, externalLabels map[string]string) (*config.C
 		return nil, plain(err)
 	}
 	for _, entry := range conf.RemoteWriteConfigs {
+		if err := checkTimes(entry.QueueConfig); err != nil {
+			return nil, fmt.Errorf("queue_config: %w", err)
+		}
 		// A change of the number of shards drops their samples if the engine does not answer in time.
 		entry.QueueConfig.MinShards = entry.QueueConfig.MaxShards
 		// There is none to send, and upstream panics with a send_interval of 0.
 		entry.MetadataConfig.Send = false
 	}
 	return conf, nil
+}
+
+// checkTimes returns an error for times with which upstream's queue would never rest.
+func checkTimes(queue config.QueueConfig) error {
+	switch {
+	case queue.BatchSendDeadline <= 0:
+		return errors.New("batch_send_deadline must be positive, such as 5s")
+	case queue.MinBackoff <= 0:
+		return errors.New("min_backoff must be positive, such as 30ms")
+	}
+	return nil
 }
 
 // upstreamNoise matches the parts of YAML errors about the document that load writes and about upstream's types.

@@ -48,6 +48,8 @@ func TestParseErrors(t *testing.T) {
 	f(`remoteWrite: [{url: "http://a"}, {url: "http://b", urll: x}]`, `remoteWrite[1]: field urll not found`)
 	f(`remoteWrite: [{url: "http://a", queue_config: {shards: 3}}]`, `remoteWrite[0]: field shards not found`)
 	f(`remoteWrite: [{url: "http://a", queue_config: 3}]`, "remoteWrite[0]: cannot unmarshal !!int `3` into config.QueueConfig")
+	f(`remoteWrite: [{url: "http://a", queue_config: {batch_send_deadline: 0s}}]`, "remoteWrite[0]: queue_config: batch_send_deadline must be positive, such as 5s")
+	f(`remoteWrite: [{url: "http://a", queue_config: {min_backoff: 0s}}]`, "remoteWrite[0]: queue_config: min_backoff must be positive, such as 30ms")
 	f(`remoteWrite: [{url: "http://a", remote_timeout: soon}]`, `remoteWrite[0]: not a valid duration string: "soon"`)
 	f(`remoteWrite: [{url: "http://a", basic_auth: {username: x}, authorization: {credentials: y}}]`, `remoteWrite[0]: at most one of basic_auth, oauth2 & authorization must be configured`)
 	f(`remoteWrite: [{url: "http://a", headers: {authorization: x}}]`, `remoteWrite[0]: authorization header must be changed via the basic_auth, authorization, oauth2, sigv4, azuread or google_iam parameter`)
