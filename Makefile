@@ -45,11 +45,12 @@ run: build ## See it work, without a cluster: two applications, a load, and what
 		--rate $(RATE) --secure-port $(SECURE_PORT) --web-listen-address 127.0.0.1:$(WEB_PORT) $(if $(SECONDS),--seconds $(SECONDS))
 
 # The comparison with the operator runs nothing of promlet's concurrently, and with
-# the race detector its 2,000 clusters would take six times as long.
+# the race detector its 2,000 clusters would take six times as long. cmd/promlet's tests
+# take as long as all others together, so they begin first.
 test: ## Run all tests, with the race detector, promlet's targets against the Prometheus operator's, and its pages in a browser.
 	go -C bench/monitors test -timeout 30m ./...
 	go -C bench/browser test -timeout 10m ./...
-	CGO_ENABLED=1 go test -race -timeout 60m ./...
+	CGO_ENABLED=1 go test -race -timeout 60m ./cmd/promlet ./...
 
 e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the cluster of KUBECONFIG=FILE.
 	CGO_ENABLED=1 PROMLET_E2E_K8S=$(K8S) PROMLET_E2E_KUBECONFIG=$(if $(filter command%,$(origin KUBECONFIG)),$(abspath $(KUBECONFIG))) \
