@@ -52,9 +52,9 @@ func firstWord(f *dto.MetricFamily) string {
 	return word
 }
 
-// registerExpiry exports when the serving certificate expires.
-func registerExpiry(r prometheus.Registerer, cert dynamiccertificates.CertKeyContentProvider) error {
-	err := r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+// registerExpiry exports when the serving certificate expires, until unregister is called.
+func registerExpiry(r prometheus.Registerer, cert dynamiccertificates.CertKeyContentProvider) (unregister func(), err error) {
+	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "promlet_serving_certificate_expiry_timestamp_seconds",
 		Help: "When the certificate expires that the API is served with, 0 where there is none.",
 	}, func() float64 {
@@ -64,9 +64,9 @@ func registerExpiry(r prometheus.Registerer, cert dynamiccertificates.CertKeyCon
 			return 0
 		}
 		return float64(certs[0].NotAfter.Unix())
-	}))
-	if err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+	})
+	if err := r.Register(expiry); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	return nil
+	return func() { r.Unregister(expiry) }, nil
 }

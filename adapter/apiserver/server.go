@@ -71,12 +71,18 @@ type Options struct {
 // Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, and
 // external.metrics.k8s.io over HTTPS.
 type Server struct {
-	generic *genericapiserver.GenericAPIServer
+	generic    *genericapiserver.GenericAPIServer
+	listener   net.Listener
+	unregister func()
 }
 
 // New listens and is ready to Run. It returns ErrNotLoopback when it would let in anyone
-// from other machines.
+// from other machines. The caller calls Run or Close.
 func New(opts Options) (_ *Server, err error) {
+	if err := opts.check(); err != nil {
+		return nil, fmt.Errorf("new API server: %w", err)
+	}
+	opts.SecureServing = withAddress(*opts.SecureServing)
 	if err := checkAuth(opts); err != nil {
 		return nil, err
 	}
@@ -114,8 +120,9 @@ func New(opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
+	s := &Server{generic: server.GenericAPIServer, listener: config.SecureServing.Listener, unregister: func() {}}
 	if opts.Registry != nil {
-		if err := registerExpiry(opts.Registry, config.SecureServing.Cert); err != nil {
+		if s.unregister, err = registerExpiry(opts.Registry, config.SecureServing.Cert); err != nil {
 			return nil, fmt.Errorf("make API server: %w", err)
 		}
 		server.GenericAPIServer.Handler.NonGoRestfulMux.Handle("/metrics", metricsHandler(opts.Registry))
@@ -123,7 +130,30 @@ func New(opts Options) (_ *Server, err error) {
 	if opts.Queries != nil {
 		server.GenericAPIServer.Handler.NonGoRestfulMux.HandlePrefix(QueryPrefix+"/api/v1/", http.StripPrefix(QueryPrefix, opts.Queries))
 	}
-	return &Server{generic: server.GenericAPIServer}, nil
+	return s, nil
+}
+
+// check returns an error that names a required option that is missing.
+func (opts Options) check() error {
+	switch serving := opts.SecureServing; {
+	case opts.Provider == nil:
+		return errors.New("Provider is required")
+	case serving == nil:
+		return errors.New("SecureServing is required: make it with options.NewSecureServingOptions")
+	case serving.Listener == nil && serving.BindPort == 0:
+		return errors.New("SecureServing needs a BindPort or a Listener")
+	}
+	return nil
+}
+
+// withAddress returns options whose certificate is made for the address of their listener, if there is one.
+func withAddress(serving genericoptions.SecureServingOptions) *genericoptions.SecureServingOptions {
+	if serving.Listener != nil && serving.BindAddress == nil {
+		if address, ok := serving.Listener.Addr().(*net.TCPAddr); ok {
+			serving.BindAddress = address.IP
+		}
+	}
+	return &serving
 }
 
 // checkAuth refuses options that would let in anyone from other machines.
@@ -237,9 +267,22 @@ func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
 // authorization, as it is served.
 func (s *Server) Handler() http.Handler { return s.generic.Handler }
 
+// Addr is the address that the Server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close frees the port of a Server that does not run, and unregisters its metrics. It may be called again.
+func (s *Server) Close() error {
+	s.unregister()
+	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
 // Run serves until ctx is done and ShutdownDelay is over, and waits for the requests under
-// way.
+// way. It closes the Server.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.unregister()
 	if err := s.generic.PrepareRun().RunWithContext(ctx); err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}

@@ -1,0 +1,47 @@
+package apiserver
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+type noMetrics struct{ provider.MetricsProvider }
+
+// Options that cannot be served are errors that say what is missing.
+func TestOptions(t *testing.T) {
+	f := func(opts Options, want string) {
+		t.Helper()
+		_, err := New(opts)
+		require.EqualError(t, err, want)
+	}
+	f(Options{}, "new API server: Provider is required")
+	f(Options{Provider: noMetrics{}}, "new API server: SecureServing is required: make it with options.NewSecureServingOptions")
+	serving := genericoptions.NewSecureServingOptions()
+	serving.BindPort = 0
+	f(Options{Provider: noMetrics{}, SecureServing: serving}, "new API server: SecureServing needs a BindPort or a Listener")
+}
+
+// A Server that never runs gives back its port and its metrics. A listener is enough to serve on.
+func TestClose(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	for range 2 {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		serving := genericoptions.NewSecureServingOptions()
+		serving.Listener, serving.BindAddress, serving.ServerCert.CertDirectory = listener, nil, ""
+		s, err := New(Options{Provider: noMetrics{}, SecureServing: serving, Registry: registry})
+		require.NoError(t, err)
+		require.Equal(t, listener.Addr(), s.Addr())
+		require.NoError(t, s.Close())
+		require.NoError(t, s.Close())
+		again, err := new(net.ListenConfig).Listen(context.Background(), "tcp", listener.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, again.Close())
+	}
+}
