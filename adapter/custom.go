@@ -17,11 +17,11 @@ import (
 )
 
 // GetMetricByName returns the value of a metric for one object: 404 with the reason when
-// there is none, 500 when it cannot be computed.
+// there is none, 500 when it cannot be computed. A nil selector is that of everything.
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValue, error) {
 	start := time.Now()
 	var v values.Value
-	req, err := p.values.Request(info.Metric, info.GroupResource, name.Namespace, sel)
+	req, err := p.values.Request(info.Metric, info.GroupResource, name.Namespace, orEverything(sel))
 	if err == nil {
 		v, err = p.Explainer.Value(ctx, req, name.Name)
 	}
@@ -36,7 +36,7 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 
 // GetMetricBySelector returns the values of a metric for the objects that a selector
 // picks: those that have one. Picking no object is 404; picking some that all have no
-// value is an empty list.
+// value is an empty list. A nil selector is that of everything.
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
 	start := time.Now()
 	list, none, err := p.bySelector(ctx, namespace, selector, info, sel)
@@ -52,11 +52,11 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, se
 
 // bySelector also returns why a list is empty, which is no error.
 func (p *Provider) bySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (list *custom_metrics.MetricValueList, none, err error) {
-	req, err := p.values.Request(info.Metric, info.GroupResource, namespace, sel)
+	req, err := p.values.Request(info.Metric, info.GroupResource, namespace, orEverything(sel))
 	if err != nil {
 		return nil, nil, err
 	}
-	if req.Names, err = p.values.Picked(req, selector); err != nil {
+	if req.Names, err = p.values.Picked(req, orEverything(selector)); err != nil {
 		return nil, nil, err
 	}
 	found, err := p.values.Values(ctx, req)
@@ -96,3 +96,10 @@ func customValue(req *values.Request, name string, v *values.Value) custom_metri
 // ListAllMetrics returns every metric that a request could ask for now. It never fails:
 // what cannot be read anew is answered as it was last.
 func (p *Provider) ListAllMetrics() []provider.CustomMetricInfo { return p.listing().Custom }
+
+func orEverything(selector apilabels.Selector) apilabels.Selector {
+	if selector == nil {
+		return apilabels.Everything()
+	}
+	return selector
+}

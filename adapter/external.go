@@ -15,11 +15,11 @@ import (
 
 // GetExternalMetric returns the values of an external metric in a namespace, one for
 // each result of its rule's query, with the result's labels: 404 with the reason when
-// there is none, 500 when they cannot be computed.
+// there is none, 500 when they cannot be computed. A nil selector is that of everything.
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sel apilabels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
 	start := time.Now()
 	var found []values.Value
-	req, err := values.ExternalRequest(info.Metric, namespace, sel)
+	req, err := values.ExternalRequest(info.Metric, namespace, orEverything(sel))
 	if err == nil {
 		found, err = p.Explainer.External(ctx, req)
 	}

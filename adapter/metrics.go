@@ -65,8 +65,8 @@ func newMetrics() *metrics {
 }
 
 // register registers the metrics, all or none.
-func (p *Provider) register(r prometheus.Registerer) error {
-	if r == nil {
+func (p *Provider) register() error {
+	if p.registerer == nil {
 		return nil
 	}
 	gauge := func(name, help, label, of string, value func() int) {
@@ -95,7 +95,7 @@ func (p *Provider) register(r prometheus.Registerer) error {
 		const help = "What is wanted, by who wants it: metrics that HorizontalPodAutoscalers scale on (hpa) or that were asked for over the APIs (api), selectors of queries (query), and patterns of keep in the configuration (keep)."
 		gauge("promlet_demand", help, "reader", reader, func() int { return p.Demand.Counts()[reader] })
 	}
-	if err := r.Register(p.metrics.all); err != nil {
+	if err := p.registerer.Register(p.metrics.all); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	return nil

@@ -65,7 +65,7 @@ type Options struct {
 	// Logger; nil is silent.
 	Logger *slog.Logger
 	// Registerer receives the Provider's own metrics, promlet_api_*, promlet_rule* and
-	// promlet_demand, for good. Nil: none are exported. Two Providers need two.
+	// promlet_demand, until Close. Nil: none are exported. Two Providers need two.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -86,6 +86,8 @@ type Provider struct {
 	engine  *engine.Engine            // nil for none
 	rules   atomic.Pointer[rules.Set] // in force
 	metrics *metrics
+
+	registerer prometheus.Registerer // nil for none
 }
 
 var _ provider.MetricsProvider = (*Provider)(nil)
@@ -96,7 +98,7 @@ func NewProvider(opts Options) (*Provider, error) {
 		return nil, errors.New("new provider: Objects, and DB or Engine, are required")
 	}
 	opts = opts.withDefaults()
-	p := &Provider{metrics: newMetrics(), engine: opts.Engine}
+	p := &Provider{metrics: newMetrics(), engine: opts.Engine, registerer: opts.Registerer}
 	p.values = p.evaluators(opts)
 	p.Demand = p.values.Demand
 	p.Explainer = explain.New(opts.Explain, p.values)
@@ -104,10 +106,17 @@ func NewProvider(opts Options) (*Provider, error) {
 	if err := p.SetRules(opts.Rules); err != nil {
 		return nil, err
 	}
-	if err := p.register(opts.Registerer); err != nil {
+	if err := p.register(); err != nil {
 		return nil, fmt.Errorf("new provider: %w", err)
 	}
 	return p, nil
+}
+
+// Close unregisters the Provider's metrics. The Provider still answers. It may be called again.
+func (p *Provider) Close() {
+	if p.registerer != nil {
+		p.registerer.Unregister(p.metrics.all)
+	}
 }
 
 func (opts Options) withDefaults() Options {

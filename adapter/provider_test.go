@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -240,4 +241,25 @@ func TestNewSeriesAreFoundWithoutARestart(t *testing.T) {
 	f.start = f.now
 	f.load(`late{namespace="default",pod="sample-1",service="sample",instance="a"} 5 5`)
 	require.Equal(t, "sample=5@instant", f.ask("default/services/sample/late"))
+}
+
+// A caller need not give selectors, and a second Provider may follow on the same registry.
+func TestNilSelectorsAndClose(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	f := newFixtureWith(t, Options{Registerer: registry})
+	f.namespaces("default")
+	f.pod("a", "app")
+	f.load(`queue_depth{namespace="default",pod="a"} 3x20`)
+	info := provider.CustomMetricInfo{GroupResource: podResource, Metric: "queue_depth", Namespaced: true}
+	list, err := f.GetMetricBySelector(t.Context(), "default", nil, info, nil)
+	require.NoError(t, err)
+	require.Len(t, list.Items, 1)
+	_, err = f.GetMetricByName(t.Context(), types.NamespacedName{Namespace: "default", Name: "a"}, info, nil)
+	require.NoError(t, err)
+	_, err = f.GetMetricBySelector(t.Context(), "", nil, provider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "nodes"}, Metric: "queue_depth"}, nil)
+	require.Error(t, err)
+	_, err = f.GetExternalMetric(t.Context(), "default", nil, provider.ExternalMetricInfo{Metric: "none"})
+	require.Error(t, err)
+	f.Close()
+	f.provide(Options{Registerer: registry})
 }
