@@ -326,10 +326,15 @@ func TestBadTargetsDoNotHinderOthers(t *testing.T) {
 func TestOddSets(t *testing.T) {
 	m := newManager(t, &recorder{})
 	cfg := jobConfig("j", every(time.Hour))
-	err := m.Apply([]*config.ScrapeConfig{nil, cfg, cfg, jobConfig("")}, groups("j", group("10.0.0.1:1")))
+	both := groups("j", group("10.0.0.1:1"))
+	both["unknown"] = []*targetgroup.Group{group("10.0.0.2:1")}
+	bare := &config.ScrapeConfig{JobName: "bare", ScrapeInterval: model.Duration(time.Second)}
+	err := m.Apply([]*config.ScrapeConfig{nil, cfg, cfg, jobConfig(""), bare}, both)
 	require.ErrorContains(t, err, "job 0 has no name")
 	require.ErrorContains(t, err, `job "j": given twice`)
 	require.ErrorContains(t, err, "job 3 has no name")
+	require.ErrorContains(t, err, `job "unknown": it has target groups and no configuration`)
+	require.ErrorContains(t, err, `job "bare": it has no scheme: start from a copy of config.DefaultScrapeConfig`)
 	require.Len(t, m.TargetsActive()["j"], 1)
 	// A job without groups is there, without targets.
 	require.NoError(t, m.Apply(one(cfg), nil))

@@ -122,6 +122,11 @@ func (m *Manager) apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 			next[cfg.JobName] = j
 		}
 	}
+	for name := range groups {
+		if !seen[name] {
+			errs = append(errs, fmt.Errorf("job %q: it has target groups and no configuration", name))
+		}
+	}
 	for name, j := range m.jobs {
 		if next[name] == nil {
 			ch.removeJob(j)

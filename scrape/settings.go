@@ -53,6 +53,9 @@ type settings struct {
 // wrong with it. cfg does not change.
 func checkedConfig(cfg *config.ScrapeConfig) (*config.ScrapeConfig, error) {
 	c := *cfg
+	if c.Scheme == "" {
+		return nil, errors.New("it has no scheme: start from a copy of config.DefaultScrapeConfig")
+	}
 	// Validate writes to what these point to.
 	c.RelabelConfigs = copied(c.RelabelConfigs)
 	c.MetricRelabelConfigs = copied(c.MetricRelabelConfigs)

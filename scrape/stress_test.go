@@ -120,7 +120,7 @@ func TestStressApply(t *testing.T) {
 	close(stop)
 	watchers.Wait()
 
-	require.NoError(t, m.Apply(jobs[:2], map[string][]*targetgroup.Group{"job0": gs[:3], "job1": gs, "job3": gs}))
+	require.NoError(t, m.Apply(jobs[:2], map[string][]*targetgroup.Group{"job0": gs[:3], "job1": gs}))
 	active := m.TargetsActive()
 	require.Len(t, active, 2)
 	require.Len(t, active["job0"], 3)
