@@ -224,6 +224,9 @@ func (d *Discoverer) HasSynced() bool { return d.synced.Load() }
 // Run returns nil when ctx is done, after src has ended; or an error when src ends
 // before.
 func (d *Discoverer) Run(ctx context.Context, src Source, apply func([]*config.ScrapeConfig, map[string][]*targetgroup.Group) error) error {
+	if src == nil || apply == nil {
+		return errors.New("run discovery: a source and apply are required")
+	}
 	unregister, err := d.register(src)
 	if err != nil {
 		return err

@@ -268,3 +268,7 @@ func TestUndecodableMonitor(t *testing.T) {
 	runtest.Resolve(t, d)
 	require.Empty(t, runtest.Rejected(d.Monitors(), "broken"))
 }
+
+func TestRunWithoutSource(t *testing.T) {
+	require.EqualError(t, New(objects.NewStore(), Options{}).Run(t.Context(), nil, nil), "run discovery: a source and apply are required")
+}

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"fmt"
 	"maps"
 	"sync"
 
@@ -47,16 +48,16 @@ type Store struct {
 // NewStore returns an empty Store.
 func NewStore() *Store {
 	s := &Store{
-		namespaces:      newIndexer(nil),
-		nodes:           newIndexer(nil),
-		pods:            newIndexer(cache.Indexers{labelIndex: indexByLabel}),
-		services:        newIndexer(nil),
-		slices:          newIndexer(cache.Indexers{serviceIndex: indexByService, labelIndex: indexByLabel}),
-		serviceMonitors: newIndexer(nil),
-		podMonitors:     newIndexer(nil),
-		hpas:            newIndexer(nil),
-		secrets:         newIndexer(nil),
-		configMaps:      newIndexer(nil),
+		namespaces:      newIndexer[corev1.Namespace](nil),
+		nodes:           newIndexer[corev1.Node](nil),
+		pods:            newIndexer[corev1.Pod](cache.Indexers{labelIndex: indexByLabel}),
+		services:        newIndexer[corev1.Service](nil),
+		slices:          newIndexer[discoveryv1.EndpointSlice](cache.Indexers{serviceIndex: indexByService, labelIndex: indexByLabel}),
+		serviceMonitors: newIndexer[monitoringv1.ServiceMonitor](nil),
+		podMonitors:     newIndexer[monitoringv1.PodMonitor](nil),
+		hpas:            newIndexer[autoscalingv2.HorizontalPodAutoscaler](nil),
+		secrets:         newIndexer[corev1.Secret](nil),
+		configMaps:      newIndexer[corev1.ConfigMap](nil),
 	}
 	s.references = newReferences(func() { s.tell(func(c *Changed) { c.Monitors = true }) })
 	s.track()
@@ -75,10 +76,19 @@ func NewStore() *Store {
 	return s
 }
 
-func newIndexer(extra cache.Indexers) cache.Indexer {
+func newIndexer[T any](extra cache.Indexers) cache.Indexer {
 	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	maps.Copy(indexers, extra)
-	return cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, indexers)
+	return cache.NewIndexer(keyOf[T], indexers)
+}
+
+// keyOf returns the key of an object, and an error for one of another type.
+func keyOf[T any](obj any) (string, error) {
+	switch obj.(type) {
+	case *T, cache.DeletedFinalStateUnknown, cache.ExplicitKey:
+		return cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
+	}
+	return "", fmt.Errorf("it is a %T, and the indexer holds %T", obj, (*T)(nil))
 }
 
 func indexByService(obj any) ([]string, error) {
@@ -111,7 +121,7 @@ func (s *Store) Lister(gr schema.GroupResource) (lister cache.GenericLister, ok 
 }
 
 // Indexer is where a source puts the objects of one kind, which is named as for
-// [Store.Lister]. ok is false for a kind not held.
+// [Store.Lister]. It refuses objects of other Go types. ok is false for a kind not held.
 func (s *Store) Indexer(gr schema.GroupResource) (indexer cache.Indexer, ok bool) {
 	indexer, ok = s.byResource[gr]
 	return indexer, ok
