@@ -1,0 +1,57 @@
+package scrape_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// One target is scraped into a database, and shown as Prometheus's page Targets would.
+func Example() {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = fmt.Fprintln(w, "queue_depth 7") // the scrape may be cut short
+	}))
+	defer target.Close()
+	dir, err := os.MkdirTemp("", "promlet")
+	check(err)
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	db, err := tsdb.Open(tsdb.Options{Dir: dir})
+	check(err)
+	defer func() { check(db.Close()) }()
+
+	manager, err := scrape.NewManager(scrape.Options{Appendable: db})
+	check(err)
+	defer manager.Stop()
+	job := config.DefaultScrapeConfig
+	job.JobName = "worker"
+	job.ScrapeInterval, job.ScrapeTimeout = model.Duration(15*time.Second), model.Duration(10*time.Second)
+	address := model.LabelValue(target.Listener.Addr().String())
+	check(manager.Apply([]*config.ScrapeConfig{&job}, map[string][]*targetgroup.Group{
+		"worker": {{Targets: []model.LabelSet{{model.AddressLabel: address}}, Labels: model.LabelSet{"pod": "worker-1"}}},
+	}))
+
+	for range 100 { // the first scrape is a moment away
+		if active := manager.TargetsActive()["worker"][0]; !active.LastScrape().IsZero() {
+			fmt.Println(active.GetValue("pod"), "is", active.Health())
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	// Output: worker-1 is up
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
