@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -61,9 +60,10 @@ func Example() {
 	check(err)
 	defer os.RemoveAll(dir)
 	_, port, _ := strings.Cut(worker.Listener.Addr().String(), ":")
-	check(os.WriteFile(filepath.Join(dir, "worker.yaml"), []byte(strings.Replace(workerManifests, "PORT", port, 1)), 0o600))
+	source, err := manifests.FromText([]byte(strings.Replace(workerManifests, "PORT", port, 1)))
+	check(err)
 
-	db, err := tsdb.Open(tsdb.Options{Dir: filepath.Join(dir, "data")})
+	db, err := tsdb.Open(tsdb.Options{Dir: dir})
 	check(err)
 	defer db.Close()
 	scraper, err := scrape.NewManager(scrape.Options{Appendable: db})
@@ -77,7 +77,7 @@ func Example() {
 	ctx, cancel := context.WithCancel(context.Background())
 	discovered := make(chan error, 1)
 	go func() {
-		discovered <- discoverer.Run(ctx, manifests.New(dir, manifests.Options{}), scraper.Apply)
+		discovered <- discoverer.Run(ctx, source, scraper.Apply)
 	}()
 	defer func() { cancel(); check(<-discovered) }()
 

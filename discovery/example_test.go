@@ -3,8 +3,6 @@ package discovery_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
@@ -14,15 +12,9 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-// A program that follows the manifests of a directory and prints what there is to
-// scrape. With cluster.New in place of manifests.New it would follow a cluster.
+// A program that prints what there is to scrape. With cluster.New in place of
+// manifests.FromText it would follow a cluster, with manifests.New a directory.
 func Example() {
-	dir, err := os.MkdirTemp("", "manifests")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	manifest := `
 apiVersion: v1
 kind: Service
@@ -39,7 +31,8 @@ kind: ServiceMonitor
 metadata: {name: app}
 spec: {selector: {matchLabels: {app: app}}, endpoints: [{port: metrics, interval: 5s}]}
 `
-	if err := os.WriteFile(filepath.Join(dir, "app.yaml"), []byte(manifest), 0o600); err != nil {
+	source, err := manifests.FromText([]byte(manifest))
+	if err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -48,7 +41,6 @@ spec: {selector: {matchLabels: {app: app}}, endpoints: [{port: metrics, interval
 	defer cancel()
 	store := objects.NewStore()
 	d := discovery.New(store, discovery.Options{})
-	source := manifests.New(dir, manifests.Options{})
 	err = d.Run(ctx, source, func(jobs []*config.ScrapeConfig, targets map[string][]*targetgroup.Group) error {
 		for _, job := range jobs {
 			for _, group := range targets[job.JobName] {

@@ -9,6 +9,8 @@
 // In flow files; out flow trimmed objects in an objects.Store, a call of changed after
 // each change, and [Source.Problems].
 //
+// A Text is the same for objects in a text that the program has.
+//
 // Nothing here starts a goroutine but the file watcher, which [Source.Run] closes before
 // it returns.
 package manifests

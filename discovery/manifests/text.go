@@ -1,0 +1,79 @@
+package manifests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/promlet/promlet/discovery/objects"
+)
+
+// textName stands for a path in errors.
+const textName = "text"
+
+// Text is a discovery.Source of the objects in one text, for programs without a cluster and without files. Its methods
+// may be called from any goroutine.
+type Text struct {
+	changed chan struct{} // has a value when desired is another
+	synced  atomic.Bool
+
+	mtx     sync.Mutex
+	desired objectSet
+}
+
+// FromText returns a Source of the objects in YAML or JSON, read as a file of [New] is. Errors begin with "text:" and the
+// line. An empty text has no objects.
+func FromText(text []byte) (*Text, error) {
+	t := &Text{changed: make(chan struct{}, 1)}
+	return t, t.Set(text)
+}
+
+// Set replaces all objects. After an error those before stay.
+func (t *Text) Set(text []byte) error {
+	found, errs := parse(textName, text, slog.New(slog.DiscardHandler))
+	desired, problems := assemble([]*file{{path: textName, objects: found}})
+	var all []error
+	for _, err := range errs {
+		all = append(all, fmt.Errorf("%s:%d: %w", textName, err.line, err.err))
+	}
+	for _, problem := range problems {
+		all = append(all, errors.New(problem))
+	}
+	if len(all) > 0 {
+		return errors.Join(all...)
+	}
+	t.mtx.Lock()
+	t.desired = desired
+	t.mtx.Unlock()
+	select {
+	case t.changed <- struct{}{}:
+	default: // Run has not looked yet
+	}
+	return nil
+}
+
+// Run implements discovery.Source.
+func (t *Text) Run(ctx context.Context, store *objects.Store, changed func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.changed:
+		}
+		t.mtx.Lock()
+		desired := t.desired
+		t.mtx.Unlock()
+		store.Batch(func() { desired.store(store) })
+		t.synced.Store(true)
+		changed()
+	}
+}
+
+// HasSynced implements discovery.Source.
+func (t *Text) HasSynced() bool { return t.synced.Load() }
+
+// Problems implements discovery.Source: there are none, because Set returns them.
+func (t *Text) Problems() []string { return nil }
