@@ -278,6 +278,19 @@ func TestExplain(t *testing.T) {
 	require.Contains(t, string(written), `{"metric":"http_requests","object":"services/shop","namespace":"default","value":"1","steps":[{"link":"object","state":"ok",`)
 }
 
+// Without the permission to list HorizontalPodAutoscalers, an explanation does not say that there are none.
+func TestExplainForbiddenAutoscalers(t *testing.T) {
+	th := newMonitored(t)
+	f := func(want string, problems ...string) {
+		th.problems = problems
+		told, err := th.Explainer.Explain(t.Context(), explain.Question{Metric: "http_requests", Object: serviceResource, Namespace: "default", Name: "shop"})
+		require.NoError(t, err)
+		require.Contains(t, told.Steps, explain.Step{Link: explain.LinkAutoscaler, State: explain.StateNote, Text: want})
+	}
+	f("no HorizontalPodAutoscaler in namespace default scales on it", "list nodes: nodes is forbidden: User x cannot")
+	f("unknown: promlet may not list HorizontalPodAutoscalers", "list horizontalpodautoscalers: horizontalpodautoscalers.autoscaling is forbidden: User x cannot")
+}
+
 // What is true of other namespaces is not told.
 func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
 	th := newMonitored(t)

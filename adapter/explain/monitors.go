@@ -83,21 +83,26 @@ func (c *chain) ofMonitor(m Reaching, does, details, elsewhere string) string {
 
 // forbidden says which objects promlet may not read.
 func (c *chain) forbidden() string {
-	if c.x.opts.Problems == nil {
-		return ""
-	}
-	var refused []string
-	for _, problem := range c.x.opts.Problems() {
-		attempt, _, _ := strings.Cut(problem, ": ") // such as "list services"
-		// Secrets and ConfigMaps have a namespace: the Events of their monitor name them.
-		if strings.Contains(problem, "forbidden") && !strings.HasPrefix(attempt, "read ") {
-			refused = append(refused, attempt)
-		}
-	}
+	refused := c.refused()
 	if len(refused) == 0 {
 		return ""
 	}
 	return fmt.Sprintf("; permission missing: promlet may not %s (applying deploy/ again grants it)", strings.Join(refused, ", "))
+}
+
+// refused returns what promlet attempted without permission, such as "list services".
+func (c *chain) refused() (attempts []string) {
+	if c.x.opts.Problems == nil {
+		return nil
+	}
+	for _, problem := range c.x.opts.Problems() {
+		attempt, _, _ := strings.Cut(problem, ": ")
+		// Secrets and ConfigMaps have a namespace: the Events of their monitor name them.
+		if strings.Contains(problem, "forbidden") && !strings.HasPrefix(attempt, "read ") {
+			attempts = append(attempts, attempt)
+		}
+	}
+	return attempts
 }
 
 // findJobs finds which monitors select the object, or else the pods behind it and the

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"slices"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -47,8 +48,8 @@ func (c *chain) object() bool {
 
 // autoscalers notes who scales on the metric.
 func (c *chain) autoscalers() {
-	reader := c.x.values.Objects
-	if c.req.Namespace == "" || !reader.Watched(objects.Kind{GroupResource: autoscalingv2.Resource("horizontalpodautoscalers")}) {
+	reader, hpaResource := c.x.values.Objects, autoscalingv2.Resource("horizontalpodautoscalers")
+	if c.req.Namespace == "" || !reader.Watched(objects.Kind{GroupResource: hpaResource}) {
 		return
 	}
 	hpas, _ := reader.Autoscalers(c.req.Namespace) // a cache has no errors
@@ -57,6 +58,10 @@ func (c *chain) autoscalers() {
 		if c.isRead(hpa) {
 			names = append(names, hpa.Name)
 		}
+	}
+	if len(names) == 0 && slices.ContainsFunc(c.refused(), func(attempt string) bool { return strings.HasSuffix(attempt, " "+hpaResource.Resource) }) {
+		c.note(LinkAutoscaler, "unknown: promlet may not list HorizontalPodAutoscalers")
+		return
 	}
 	if len(names) == 0 {
 		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it", values.InNamespace(c.req.Namespace))

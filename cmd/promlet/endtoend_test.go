@@ -157,9 +157,20 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 		cmd.Env = append(os.Environ(), asSteadyApp+"="+c.Listen[8080], steadyShares+"="+filepath.Join(e.logs, "shares.json"), steadyPod+"="+c.Pod.Name)
 		return cmd, nil
 	case "promlet":
+		config, err := filepath.Abs(filepath.Join("testdata", "e2e", "config.yaml"))
+		if err != nil {
+			return nil, err
+		}
+		return e.runPromlet(ctx, c, append(c.Args, "--config", config, "--data-dir", filepath.Join(c.Dir, "data")))
+	case chartName:
+		return e.runChart(ctx, c)
 	default:
 		return nil, fmt.Errorf("there is no program for container %s", c.Spec.Name)
 	}
+}
+
+// runPromlet runs promlet with arguments, to which it adds what differs on loopback.
+func (e *endToEnd) runPromlet(ctx context.Context, c controlplane.Container, args []string) (*exec.Cmd, error) {
 	_, port, err := net.SplitHostPort(c.Listen[6443])
 	if err != nil {
 		return nil, err
@@ -175,13 +186,8 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 	e.mtx.Lock()
 	e.webs[c.Pod.Name] = "http://" + web
 	e.mtx.Unlock()
-	config, err := filepath.Abs(filepath.Join("testdata", "e2e", "config.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	args := slices.Concat(c.Args, []string{"--kubeconfig", c.Kubeconfig, "--config", config, "--bind-address", "127.0.0.1", "--secure-port", port,
-		"--web-listen-address", web, "--data-dir", filepath.Join(c.Dir, "data")})
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd := exec.CommandContext(ctx, os.Args[0], append(slices.Clone(args),
+		"--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port, "--web-listen-address", web)...)
 	cmd.Env = append(os.Environ(), asPromlet+"=1", podNetwork+"="+e.plane.Network().Socket())
 	return cmd, nil
 }

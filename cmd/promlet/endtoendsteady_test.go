@@ -64,7 +64,7 @@ func (e *endToEnd) replicasComeAndGo(t *testing.T) {
 	require.NoError(t, err)
 	loads := &steadyLoads{e: e, file: filepath.Join(e.logs, "shares.json"), ready: map[string]time.Time{}}
 	e.kubectl(t, "apply", "--server-side", "-f", "testdata/e2e/steady.yaml")
-	prometheus := e.prometheusBeside(t, built.Prometheus)
+	prometheus, _, _ := e.prometheusBeside(t, built.Prometheus, "steady")
 	ctx, cancel := context.WithCancel(t.Context())
 	var running errgroup.Group
 	running.Go(func() error { return loads.run(ctx) })
@@ -271,9 +271,9 @@ func (e *endToEnd) hpaOnSteadyJobs(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// prometheusBeside runs a Prometheus that finds the steady pods as the operator would have it
-// find them, and reaches them through a proxy into the pod network.
-func (e *endToEnd) prometheusBeside(t *testing.T, binary string) prometheusv1.API {
+// prometheusBeside runs a Prometheus until stop or the end of the test. It finds the pods of a namespace as the operator
+// would have it find them, and reaches them through a proxy into the pod network.
+func (e *endToEnd) prometheusBeside(t *testing.T, binary, namespace string) (client prometheusv1.API, url string, stop func()) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -289,19 +289,20 @@ func (e *endToEnd) prometheusBeside(t *testing.T, binary string) prometheusv1.AP
 	config := filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
 scrape_configs:
-- job_name: steady
+- job_name: %[3]s
   scrape_interval: 5s
   scrape_timeout: 5s
-  proxy_url: http://%s
-  kubernetes_sd_configs: [{role: endpointslice, kubeconfig_file: %q, namespaces: {names: [steady]}}]
+  proxy_url: http://%[1]s
+  kubernetes_sd_configs: [{role: endpointslice, kubeconfig_file: %[2]q, namespaces: {names: [%[3]s]}}]
   relabel_configs:
   - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
   - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
-`, listener.Addr(), e.kubeconfig), 0o600))
-	url, stop, err := prometheusbuild.Start(t.Context(), binary, config, filepath.Join(dir, "data"))
+  - {source_labels: [__meta_kubernetes_service_name], target_label: service}
+`, listener.Addr(), e.kubeconfig, namespace), 0o600))
+	url, stop, err = prometheusbuild.Start(t.Context(), binary, config, filepath.Join(dir, "data"))
 	require.NoError(t, err)
 	t.Cleanup(stop)
-	client, err := api.NewClient(api.Config{Address: url})
+	connection, err := api.NewClient(api.Config{Address: url})
 	require.NoError(t, err)
-	return prometheusv1.NewAPI(client)
+	return prometheusv1.NewAPI(connection), url, stop
 }
