@@ -198,7 +198,7 @@ func TestExplanations(t *testing.T) {
 	f("nothing yet, as collection has started", "collection of http_requests_total has started, first value in about 5s", func(th *monitored) {
 		nothing(th, demand.Options{FirstValue: 5 * time.Second})
 	})
-	f("nothing", "the query of rules[0] returns nothing for it: sum(<<.Series>>{<<.LabelMatchers>>} > 1e9) by (<<.GroupBy>>)", func(th *monitored) {
+	f("nothing", `the query of rules[0] returns nothing for it: no result satisfies the comparison http_requests_total{namespace="default",pod="shop-1"} > 1000000000`, func(th *monitored) {
 		nothing(th, demand.Options{})
 	})
 	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *monitored) {

@@ -8,7 +8,11 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	apirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/metrics/pkg/apis/external_metrics"
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
+
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // The bounds of one label selector. Those of Deployments and HPAs have a handful of
@@ -26,7 +30,7 @@ func refuseBadSelectors(next http.Handler) http.Handler {
 		parameters := r.URL.Query()
 		for _, name := range []string{"labelSelector", "metricLabelSelector"} {
 			for _, selector := range parameters[name] {
-				if err := checkSelector(selector); err != nil {
+				if err := checkSelector(selector, ofSeries(r, name)); err != nil {
 					err = apierrors.NewBadRequest(name + err.Error())
 					responsewriters.ErrorNegotiated(err, cmapiserver.Codecs, schema.GroupVersion{}, w, r)
 					return
@@ -37,14 +41,23 @@ func refuseBadSelectors(next http.Handler) http.Handler {
 	})
 }
 
+// ofSeries reports whether a parameter selects series, and not objects.
+func ofSeries(r *http.Request, parameter string) bool {
+	info, ok := apirequest.RequestInfoFrom(r.Context())
+	return parameter == "metricLabelSelector" || ok && info.APIGroup == external_metrics.GroupName
+}
+
 // checkSelector returns what is wrong with a label selector, to be read after the name of
 // its parameter.
-func checkSelector(selector string) error {
+func checkSelector(selector string, ofSeries bool) error {
 	if len(selector) > maxSelectorBytes {
 		return fmt.Errorf(" has %d bytes, more than %d: select by fewer labels or values", len(selector), maxSelectorBytes)
 	}
 	parsed, err := apilabels.Parse(selector)
 	if err != nil {
+		if ofSeries {
+			err = rules.BadSelector(err)
+		}
 		return fmt.Errorf(" %q: %w", selector, err)
 	}
 	if requirements, _ := parsed.Requirements(); len(requirements) > maxSelectorRequirements {

@@ -16,6 +16,7 @@ import (
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/replicas"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -74,7 +75,7 @@ func (s *scaling) newMetric(of autoscalingv2.MetricIdentifier, object string, ta
 	}
 	if of.Selector != nil {
 		if m.Question.MetricSelector, err = metav1.LabelSelectorAsSelector(of.Selector); err != nil {
-			err = fmt.Errorf("metric.selector: %w", err)
+			err = fmt.Errorf("metric.selector: %w", rules.BadSelector(err))
 		}
 	}
 	return m, err
@@ -229,7 +230,7 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error
 	}
 	of := s.hpa.Spec.ScaleTargetRef
 	if s.atZero() {
-		return fmt.Errorf("%s/%s has no pods, so a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue", of.Kind, of.Name)
+		return fmt.Errorf("%s/%s has no pods, so %s", of.Kind, of.Name, explain.CannotWake)
 	}
 	return fmt.Errorf("no pod that has started is owned by %s %s", of.Kind, of.Name)
 }

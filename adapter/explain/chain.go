@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 
+	"github.com/prometheus/common/model"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/adapter/catalog"
@@ -22,15 +24,17 @@ type chain struct {
 	name string // of the object
 	told Explanation
 
-	reasonOnly bool // the caller uses only the explanation's Reason
+	trace      values.Trace // of the evaluation
+	reasonOnly bool         // the caller uses only the explanation's Reason
 
-	pods    []string          // behind the object
-	reach   Reach             // of the object, or else of its pods
-	byPods  bool              // reach is of the pods
-	jobs    []string          // that scrape them
-	sources []catalog.Mapping // what rules could make the metric of; see rule
-	source  string            // the exposed series that the metric is made of
-	targets []values.Target   // all, once they were asked for
+	pods    []string                                 // behind the object
+	readers []*autoscalingv2.HorizontalPodAutoscaler // that scale on the metric
+	reach   Reach                                    // of the object, or else of its pods
+	byPods  bool                                     // reach is of the pods
+	jobs    []string                                 // that scrape them
+	sources []catalog.Mapping                        // what rules could make the metric of; see rule
+	source  string                                   // the exposed series that the metric is made of
+	targets []values.Target                          // all, once they were asked for
 }
 
 func (c *chain) add(link Link, state State, format string, args ...any) {
@@ -72,11 +76,10 @@ func (c *chain) one(ctx context.Context, name string) {
 	}
 	c.findJobs()
 	c.autoscalers()
-	trace := &values.Trace{}
-	found, err := c.x.values.Values(values.WithTrace(ctx, trace), c.req)
+	found, err := c.x.values.Values(c.traced(ctx), c.req)
 	v, ok := found[name]
-	if trace.By != nil && trace.By.Engine != nil {
-		c.oneByEngine(ctx, trace, v, ok, err)
+	if c.trace.By != nil && c.trace.By.Engine != nil {
+		c.oneByEngine(ctx, v, ok, err)
 		return
 	}
 	absent, isAbsent := errors.AsType[*values.Absence](err)
@@ -84,20 +87,33 @@ func (c *chain) one(ctx context.Context, name string) {
 	case ok && v.Err == nil:
 		c.value(ctx, v)
 	case ok:
-		if c.rule(ctx) {
-			c.reached()
-			c.broken(LinkValue, "%v", v.Err)
-		}
+		c.known(ctx, &values.Absence{Outcome: values.OutcomeNotANumber, Reason: v.Err.Error()})
 	case err != nil && !isAbsent:
 		c.broken(LinkValue, "%v", err)
-	case isAbsent && absent.Complete:
-		if c.rule(ctx) {
-			c.reached()
-			c.brokenAs(absent.Outcome, LinkSamples, "%s", absent.Reason)
-		}
+	case isAbsent && (absent.Complete || absent.Outcome == values.OutcomeStarting):
+		c.known(ctx, absent)
 	default:
 		c.search(ctx)
 	}
+}
+
+// known adds the steps to a reason that the evaluation found. They are notes where they are broken.
+func (c *chain) known(ctx context.Context, absent *values.Absence) {
+	c.asNotes(func() { c.rule(ctx) })
+	if c.req.Metric.API == rules.CustomAPI {
+		c.reached()
+	}
+	link, reason := LinkSamples, absent.Reason
+	if absent.Outcome == values.OutcomeNotANumber {
+		link, reason = LinkValue, c.oddValue(ctx, reason)
+	}
+	c.brokenAs(absent.Outcome, link, "%s", reason)
+}
+
+// traced returns a context whose evaluation fills c.trace.
+func (c *chain) traced(ctx context.Context) context.Context {
+	c.trace = values.Trace{}
+	return values.WithTrace(ctx, &c.trace)
 }
 
 // value explains what led to a value.
@@ -143,14 +159,17 @@ func (c *chain) search(ctx context.Context) {
 		return
 	}
 	if found.series > 0 { // they exist, whoever scrapes them
-		c.samples(found)
+		c.samples(ctx, found)
 		return
 	}
-	external, k := c.req.Metric.API == rules.ExternalAPI, c.req.Kind
-	switch {
-	case external && slices.ContainsFunc(c.sources, func(m catalog.Mapping) bool { return !m.Rule.Namespaced() || m.Rule.AllNamespaces }):
-		// Its series may be of any namespace: evaluation has found a reason.
-	case !external && !k.Namespaced && !k.IsNamespace():
+	k := c.req.Kind
+	switch label := c.exportedLabel(ctx); {
+	case label != "":
+		c.broken(LinkSeries, "its series have it in the label %s, because their target has a label %s of its own: set honorLabels: true on the endpoint of their monitor",
+			label, strings.TrimPrefix(label, model.ExportedLabelPrefix))
+	case c.req.Metric.API == rules.ExternalAPI:
+		c.searchExternal()
+	case !k.Namespaced && !k.IsNamespace():
 		c.broken(LinkSeries, "no series of the metric%s names %s %s", values.InNamespace(c.req.Within()), k.Singular, c.name)
 	case c.scraped() && c.series():
 		c.uncollected()
@@ -164,24 +183,13 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.req.Kind, c.req.Names = objects.Namespace(), []string{req.Namespace}
 	c.findJobs()
 	c.autoscalers()
-	trace := &values.Trace{}
-	found, err := c.x.values.External(values.WithTrace(ctx, trace), req)
-	if trace.By != nil && trace.By.Engine != nil {
-		c.byEngine(ctx, trace, found, err)
+	found, err := c.x.values.External(c.traced(ctx), req)
+	if c.trace.By != nil && c.trace.By.Engine != nil {
+		c.byEngine(ctx, found, err)
 		return
 	}
-	absent, isAbsent := errors.AsType[*values.Absence](err)
-	switch {
-	case isAbsent && absent.Complete:
-		if c.rule(ctx) {
-			c.broken(LinkValue, "%v", err)
-		}
-		return
-	case err != nil:
-		c.search(ctx)
-		if c.told.Reason == "" {
-			c.broken(LinkValue, "%v", err)
-		}
+	if err != nil {
+		c.noExternal(ctx, err)
 		return
 	}
 	c.rule(ctx)
@@ -196,19 +204,36 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.told.Value = strings.Join(texts, ", ")
 }
 
+// noExternal explains why an external metric has no value.
+func (c *chain) noExternal(ctx context.Context, err error) {
+	absent, ok := errors.AsType[*values.Absence](err)
+	switch {
+	case !ok:
+		if c.rule(ctx) {
+			c.broken(LinkValue, "%v", err)
+		}
+	case absent.Complete, absent.Outcome == values.OutcomeStarting:
+		c.known(ctx, absent)
+	default:
+		if c.search(ctx); c.told.Reason == "" {
+			c.broken(LinkValue, "%v", err)
+		}
+	}
+}
+
 // all explains for the first object without a value among those that a selector picks.
 func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	names, err := c.x.values.Picked(c.req, selector)
 	if err != nil {
-		c.broken(LinkObject, "%v", err)
+		c.broken(LinkObject, "%v%s", err, c.asleepPods())
 		return
 	}
 	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))
 	c.req.Names = names
-	trace := &values.Trace{}
-	found, _ := c.x.values.Values(values.WithTrace(ctx, trace), c.req) // why one has none is found out below
+	found, _ := c.x.values.Values(c.traced(ctx), c.req) // why one has none is found out below
+	maps.DeleteFunc(found, func(_ string, v values.Value) bool { return v.Err != nil })
 	for _, name := range names {
-		if v, ok := found[name]; !ok || v.Err != nil {
+		if _, ok := found[name]; !ok {
 			c.note(LinkObject, "%d of %d have a value; %s has none:", len(found), len(names), name)
 			c.one(ctx, name)
 			return
@@ -216,7 +241,7 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	}
 	c.told.Value = fmt.Sprintf("%d values", len(names))
 	last := "last sample"
-	if trace.By != nil && trace.By.Engine != nil { // which does not tell the time of samples
+	if c.trace.By != nil && c.trace.By.Engine != nil { // which does not tell the time of samples
 		last = "evaluated"
 	}
 	for _, name := range names {

@@ -23,19 +23,20 @@ import (
 const maxQueryText = 1 << 10
 
 // oneByEngine calls byEngine for the value of one object.
-func (c *chain) oneByEngine(ctx context.Context, trace *values.Trace, v values.Value, ok bool, err error) {
+func (c *chain) oneByEngine(ctx context.Context, v values.Value, ok bool, err error) {
 	switch {
 	case ok && v.Err != nil:
 		err = &values.Absence{Reason: v.Err.Error(), Outcome: values.OutcomeNotANumber, Complete: true}
 	case !ok && err == nil:
 		err = values.Absent(values.OutcomeNoSamples, "no value")
 	}
-	c.byEngine(ctx, trace, []values.Value{v}, err)
+	c.byEngine(ctx, []values.Value{v}, err)
 }
 
 // byEngine adds the steps of a request that an engine behind a URL answers: rule, queries, series, value. found has the
 // values, and err says why there are none.
-func (c *chain) byEngine(ctx context.Context, trace *values.Trace, found []values.Value, err error) {
+func (c *chain) byEngine(ctx context.Context, found []values.Value, err error) {
+	trace := &c.trace
 	absent, isAbsent := errors.AsType[*values.Absence](err)
 	if isAbsent && absent.Outcome == values.OutcomeStarting { // no series are known yet
 		c.brokenAs(absent.Outcome, LinkSeries, "%s", absent.Reason)
@@ -55,6 +56,8 @@ func (c *chain) byEngine(ctx context.Context, trace *values.Trace, found []value
 		c.engineValues(trace.By, found)
 	case !isAbsent:
 		c.broken(LinkValue, "%v", err)
+	case absent.Outcome == values.OutcomeNotANumber:
+		c.brokenAs(absent.Outcome, LinkValue, "%s", c.oddValue(ctx, absent.Reason))
 	case absent.Complete:
 		c.brokenAs(absent.Outcome, LinkSamples, "%s", absent.Reason)
 	default:
@@ -113,15 +116,12 @@ func (c *chain) noEngineRule(v *values.Evaluator, known []rules.Metric) bool {
 
 // queried adds a step about a query that was sent to the engine.
 func (c *chain) queried(q *values.TracedQuery) {
-	expr := q.Expr
-	if len(expr) > maxQueryText {
-		expr = strings.ToValidUTF8(expr[:maxQueryText], "") + "…"
-	}
+	expr := clipped(q.Expr)
 	if q.Err != nil { // a later step has the error
 		c.note(LinkQuery, "%s fails", expr)
 		return
 	}
-	c.ok(LinkQuery, "%s returns %d %s from %s", expr, q.Results, plural(q.Results, "result", "results"), q.Of.Engine())
+	c.ok(LinkQuery, "%s returns %d %s from %s", expr, len(q.Results), plural(len(q.Results), "result", "results"), q.Of.Engine())
 	for _, warning := range q.Warnings {
 		c.note(LinkQuery, "warning: %s", warning)
 	}
@@ -200,6 +200,10 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 		return
 	}
 	c.ok(LinkSeries, "%s has %d series of %s for it", v.Engine(), all, m.Series)
+	if why := c.whyEmpty(ctx); why != "" {
+		c.broken(LinkSamples, "%s", why)
+		return
+	}
 	needs := ""
 	if m.Rule.Window > 0 {
 		needs = fmt.Sprintf(": a rate needs two samples within its range (at most %s)", model.Duration(m.Rule.Window))

@@ -123,7 +123,7 @@ func (x *Explainer) Value(ctx context.Context, req values.Request, name string) 
 	case !ok:
 		err = values.Absent(values.OutcomeNoSamples, "no value")
 	case v.Err != nil:
-		err = values.Absent(values.OutcomeNotANumber, "%v", v.Err)
+		err = x.Why(ctx, req, name, values.Absent(values.OutcomeNotANumber, "%v", v.Err))
 	}
 	return v, err
 }

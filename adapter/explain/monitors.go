@@ -22,14 +22,22 @@ func (c *chain) scraped() bool { return c.monitors() && c.endpoints() && c.targe
 // reached adds the steps from monitor to targets for an object that has samples. Broken
 // steps become notes.
 func (c *chain) reached() {
+	if k := c.req.Kind; k.Namespaced && !k.IsService() && len(c.pods) == 0 {
+		return // the series name the object, whoever scrapes them
+	}
+	c.asNotes(func() { c.scraped() })
+}
+
+// asNotes makes notes of the broken steps that a function adds.
+func (c *chain) asNotes(add func()) {
 	before := len(c.told.Steps)
-	c.scraped()
+	add()
 	for i := range c.told.Steps[before:] {
 		if step := &c.told.Steps[before+i]; step.State == StateBroken {
 			step.State = StateNote
 		}
 	}
-	c.told.Reason = ""
+	c.told.Reason, c.told.outcome = "", ""
 }
 
 // monitors reports whether monitors select the object, or the pods behind it.
@@ -39,7 +47,7 @@ func (c *chain) monitors() bool {
 		return true
 	}
 	if len(c.pods) == 0 && !k.IsService() {
-		return c.broken(LinkObject, "no series names it, and it owns no pods%s", values.InNamespace(namespace))
+		return c.broken(LinkObject, "no series names it, and it owns no pods%s%s", values.InNamespace(namespace), c.asleep())
 	}
 	what := "the Service"
 	switch {
@@ -64,11 +72,19 @@ func (c *chain) monitors() bool {
 		return c.broken(LinkMonitor, "%s", strings.Join(rejected, "; "))
 	case reach.Nearest != "":
 		return c.broken(LinkMonitor, "no monitor selects %s; the closest is %s%s", what, reach.Nearest, c.forbidden())
+	case c.lackService():
+		return c.broken(LinkMonitor, "no monitor selects %s: the ServiceMonitors for namespace %s select Services, and no Service has %s as an endpoint: add a Service that they select, or a PodMonitor%s",
+			what, namespace, plural(len(c.pods), "the Pod", "any of its pods"), c.forbidden())
 	case reach.Counted == 0:
 		return c.broken(LinkMonitor, "no monitor selects %s: there is none for namespace %s%s", what, namespace, c.forbidden())
 	default:
 		return c.broken(LinkMonitor, "no monitor selects %s: namespace %s has none, and no monitor of another namespace selects it%s", what, namespace, c.forbidden())
 	}
+}
+
+// lackService reports whether ServiceMonitors could find the object's pods if a Service had them.
+func (c *chain) lackService() bool {
+	return len(c.pods) > 0 && len(c.servicesOf(c.pods)) == 0 && c.x.opts.Service(c.req.Namespace, "").Counted > 0
 }
 
 // ofMonitor says what a monitor does. Details, and the name, are those of the question's

@@ -170,7 +170,7 @@ func (f *storedSeries) severalTargets() string {
 }
 
 // samples is why there is no value although there are series.
-func (c *chain) samples(found storedSeries) {
+func (c *chain) samples(ctx context.Context, found storedSeries) {
 	rule, name, now := found.evaluation.Mapping.Rule, found.evaluation.Mapping.Series, c.x.values.Now()
 	age := now.Sub(found.newest)
 	switch {
@@ -190,13 +190,10 @@ func (c *chain) samples(found storedSeries) {
 		}
 		next := max(time.Second, min(found.newest.Add(found.interval).Sub(now), cmp.Or(c.starting(), found.interval)))
 		c.brokenAs(values.OutcomeTooFewSamples, LinkSamples, "one sample of %s so far, first rate in about %s", name, next.Round(time.Second))
-	case rule.Narrowest > 0 && rule.Narrowest < found.interval:
-		c.broken(LinkSamples, "the query of %s looks back over %s only, and %s is scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
-			rule.Origin(), model.Duration(rule.Narrowest), name, model.Duration(found.interval))
 	case c.starting() > 0: // not all of its targets have been scraped twice
 		c.source = name
 		c.uncollected()
 	default:
-		c.broken(LinkSamples, "the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)
+		c.broken(LinkSamples, "%s", cmp.Or(c.whyEmpty(ctx), fmt.Sprintf("the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -76,6 +77,23 @@ func SelectorMatchers(sel apilabels.Selector) ([]Matcher, error) {
 		matchers = append(matchers, m)
 	}
 	return matchers, nil
+}
+
+// invalidValue finds the label and the quoted value that an error of package k8s.io/apimachinery/pkg/labels refuses.
+const invalidValue = `values\[\d+\]\[(.+?)\]: Invalid value: ("(?:[^"\\]|\\.)*")`
+
+// BadSelector returns the error of a metric selector that does not parse. For a value that no label of an object can have,
+// such as org/model-7b, it says what to do instead. Other errors stay.
+func BadSelector(err error) error {
+	found := regexp.MustCompile(invalidValue).FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	value, unquoteErr := strconv.Unquote(found[2])
+	if unquoteErr != nil {
+		return err
+	}
+	return fmt.Errorf("a selector cannot have the value %s of %s: only letters, digits, -, _ and . are allowed; write the matcher in the metricsQuery of a rule, or change the value by metricRelabelings", value, found[1])
 }
 
 func requirementMatcher(req apilabels.Requirement) (Matcher, error) {

@@ -198,7 +198,11 @@ func (e *Evaluation) external(ctx context.Context) ([]Value, error) {
 	values := make([]Value, len(vector))
 	for i, sample := range vector {
 		if values[i] = e.value(sample); values[i].Err != nil {
-			return nil, complete(OutcomeNotANumber, "%v, of %s", values[i].Err, sample.Labels)
+			of := ""
+			if !sample.Labels.IsEmpty() {
+				of = ", of " + sample.Labels.String()
+			}
+			return nil, complete(OutcomeNotANumber, "%v%s", values[i].Err, of)
 		}
 	}
 	return values, nil
@@ -219,11 +223,9 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 		v.Demand.Wake()
 	}
 	v.Logger.Debug("evaluate", "metric", e.Mapping.Series, "rule", e.Mapping.Rule, "query", expr)
-	query := tsdb.Query{
-		Expr: expr, At: v.Now(), Grouping: known.Grouping, Lookback: max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest),
-		Source: v.Source, Object: e.object, Interval: v.Targets.Interval, LongestInterval: e.targets.longest,
-	}
-	vector, err := v.instant(ctx, query)
+	query := e.instantQuery(expr)
+	query.Grouping = known.Grouping
+	vector, err := e.instant(ctx, query)
 	if err != nil {
 		return "", nil, err // it names the expression
 	}
@@ -238,9 +240,23 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 	return expr, slices.DeleteFunc(kept, e.isBrief), nil
 }
 
+func (e *Evaluation) instantQuery(expr string) tsdb.Query {
+	v := e.evaluator
+	return tsdb.Query{
+		Expr: expr, At: v.Now(), Lookback: max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest),
+		Source: v.Source, Object: e.object, Interval: v.Targets.Interval, LongestInterval: e.targets.longest,
+	}
+}
+
+// Part evaluates a part of the rule's query, for an explanation of its result. It is not counted in the metrics.
+func (e *Evaluation) Part(ctx context.Context, expr string) (tsdb.Vector, error) {
+	return e.evaluator.Querier.Instant(ctx, e.instantQuery(expr))
+}
+
 // instant evaluates a query, and notes the result in the metrics and the Trace.
-func (v *Evaluator) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
-	trace, traced := traceOf(ctx), TracedQuery{Of: v, Expr: q.Expr}
+func (e *Evaluation) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
+	v := e.evaluator
+	trace, traced := traceOf(ctx), TracedQuery{Of: v, By: e, Expr: q.Expr}
 	if trace != nil {
 		q.Warned = func(warning string) { traced.Warnings = append(traced.Warnings, warning) }
 	}
@@ -248,7 +264,7 @@ func (v *Evaluator) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, err
 	vector, err := v.Querier.Instant(ctx, q)
 	v.Evaluated(start, len(vector), err)
 	if trace != nil {
-		traced.Results, traced.Err = len(vector), err
+		traced.Results, traced.Err = vector, err
 		trace.Queries = append(trace.Queries, traced)
 	}
 	return vector, err

@@ -83,7 +83,13 @@ func (v *Evaluator) Picked(req Request, selector apilabels.Selector) ([]string, 
 		err = Absent(OutcomeRefused, "%v", err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return req.Permit(name) != nil })
-	if err == nil && len(names) == 0 {
+	switch {
+	case err != nil || len(names) > 0:
+	case !v.Objects.Watched(req.Kind):
+		err = Absent(OutcomeNoObject, "%s are not watched, so only those that own pods are known, and there are none%s: ask for one by name", req.Kind.GroupResource, InNamespace(req.Namespace))
+	case selector.Empty():
+		err = Absent(OutcomeNoObject, "there are no %s%s", req.Kind.GroupResource, InNamespace(req.Namespace))
+	default:
 		err = Absent(OutcomeNoObject, "the selector %q matches no %s%s", selector, req.Kind.GroupResource, InNamespace(req.Namespace))
 	}
 	return names, err

@@ -1,6 +1,10 @@
 package values
 
-import "context"
+import (
+	"context"
+
+	"github.com/promlet/promlet/tsdb"
+)
 
 // Trace collects the queries of a request, for an explanation.
 type Trace struct {
@@ -13,8 +17,9 @@ type Trace struct {
 // TracedQuery is a query with its result.
 type TracedQuery struct {
 	Of       *Evaluator
+	By       *Evaluation
 	Expr     string
-	Results  int
+	Results  tsdb.Vector
 	Warnings []string
 	Err      error
 }

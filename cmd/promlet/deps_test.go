@@ -72,6 +72,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/engine", module, "an engine lists the series of rules and evaluates queries; it does not know its callers"},
 		{"adapter/demand", module, "values note demand; demand evaluates nothing"},
 		{"adapter/values", module, "explanations and the Provider stand on values"},
+		{"adapter/diagnosis", module, "an expression is diagnosed by evaluating its parts, whoever made it"},
 		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
 		{"adapter/autoscalers", module, "autoscalers stand on explanations, as the Provider does"},
 		{"adapter/apiserver", module, "the API serves any provider, and explanations"},
@@ -102,13 +103,14 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		"adapter/engine":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
 		"adapter/demand":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
 		"adapter/values":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "tsdb", "tsdb/querycost"},
-		"adapter/explain":       {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
+		"adapter/diagnosis":     {"tsdb", "tsdb/querycost"},
+		"adapter/explain":       {"adapter/diagnosis", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
 		"adapter/autoscalers": {
-			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/explain",
+			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
 			"adapter/replicas", "tsdb", "tsdb/querycost",
 		},
 		"adapter/apiserver": {
-			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/explain",
+			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
 			"adapter/connlimit", "tsdb", "tsdb/querycost",
 		},
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/autoscalers"
 	"github.com/promlet/promlet/adapter/replicas"
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -251,10 +252,13 @@ func newReadMetric(of autoscalingv2.MetricIdentifier, object string, target *aut
 		return m, err
 	}
 	selector, err := metav1.LabelSelectorAsSelector(of.Selector)
-	if of.Selector != nil && err == nil {
+	if err != nil {
+		return m, fmt.Errorf("metric.selector: %w", rules.BadSelector(err))
+	}
+	if of.Selector != nil {
 		m.question.metricSelector = selector.String()
 	}
-	return m, err
+	return m, nil
 }
 
 // ofMetricsServer returns a metric that metrics-server serves, with the value in the HPA's status.

@@ -1,0 +1,100 @@
+package diagnosis
+
+import (
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// empty explains an expression that has no results.
+func (s *search) empty(e parser.Expr) Finding {
+	switch e := unwrapped(e).(type) {
+	case *parser.VectorSelector:
+		return Finding{Kind: NoSeries, Part: e.String(), Selector: e}
+	case *parser.AggregateExpr:
+		return s.empty(e.Expr)
+	case *parser.SubqueryExpr:
+		return s.empty(e.Expr)
+	case *parser.BinaryExpr:
+		return s.emptyBinary(e)
+	case *parser.Call:
+		return s.emptyCall(e)
+	}
+	return Finding{}
+}
+
+func (s *search) emptyBinary(e *parser.BinaryExpr) Finding {
+	if s.isEmpty(e.LHS) {
+		return s.empty(e.LHS) // of an `or` both sides are empty
+	}
+	found := Finding{Part: e.String()}
+	if e.Op == parser.LUNLESS {
+		found.Kind = Removed
+		return found
+	}
+	if s.isEmpty(e.RHS) {
+		return s.empty(e.RHS)
+	}
+	if e.Op.IsComparisonOperator() {
+		as := *e
+		as.ReturnBool = true
+		if !s.isEmpty(&as) {
+			found.Kind = FalseComparison
+			return found
+		}
+	}
+	if e.LHS.Type() != parser.ValueTypeVector || e.RHS.Type() != parser.ValueTypeVector {
+		return Finding{}
+	}
+	left, ok := s.of(e.LHS)
+	right, alsoOK := s.of(e.RHS)
+	if !ok || !alsoOK || len(left) == 0 || len(right) == 0 {
+		return Finding{}
+	}
+	found.Kind, found.Left, found.Right = NotJoined, labelNames(left[0].Labels, e.VectorMatching), labelNames(right[0].Labels, e.VectorMatching)
+	return found
+}
+
+func (s *search) emptyCall(e *parser.Call) Finding {
+	for _, arg := range e.Args {
+		if of, over := selectorOf(arg); of != nil {
+			return s.emptyRange(of, over, arg)
+		}
+		if sub, ok := unwrapped(arg).(*parser.SubqueryExpr); ok {
+			return s.empty(sub.Expr)
+		}
+		if arg.Type() == parser.ValueTypeVector && s.isEmpty(arg) {
+			return s.empty(arg)
+		}
+	}
+	return Finding{}
+}
+
+// emptyRange explains why a function of a range selector has no results.
+func (s *search) emptyRange(of *parser.VectorSelector, over time.Duration, selector parser.Expr) Finding {
+	found := Finding{Part: selector.String(), Selector: of, Range: over}
+	counted, ok := s.of(&parser.Call{Func: parser.Functions["count_over_time"], Args: parser.Expressions{selector}})
+	switch {
+	case !ok:
+		return Finding{}
+	case len(counted) == 0 && s.isEmpty(of):
+		found.Kind = NoSeries
+	case len(counted) == 0:
+		found.Kind = ShortRange
+	case most(counted) < 2:
+		found.Kind = TooFewSamples
+	default:
+		return Finding{}
+	}
+	return found
+}
+
+// most returns the greatest value.
+func most(vector tsdb.Vector) (value float64) {
+	for _, sample := range vector {
+		value = max(value, sample.Value)
+	}
+	return value
+}

@@ -1,0 +1,127 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
+)
+
+// CannotWake says what to do about a metric of the pods of a workload that has none.
+const CannotWake = "a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue"
+
+// autoscalers notes who scales on the metric.
+func (c *chain) autoscalers() {
+	reader := c.x.values.Objects
+	if c.req.Namespace == "" || !reader.Watched(objects.Kind{GroupResource: autoscalingv2.Resource("horizontalpodautoscalers")}) {
+		return
+	}
+	hpas, _ := reader.Autoscalers(c.req.Namespace) // a cache has no errors
+	var names, others []string
+	for _, hpa := range hpas {
+		switch of := c.readBy(hpa); {
+		case len(of) == 0:
+		case slices.ContainsFunc(of, c.isSelected):
+			names = append(names, hpa.Name)
+			c.readers = append(c.readers, hpa)
+		default:
+			others = append(others, fmt.Sprintf("%s (%s)", hpa.Name, cmp.Or(metav1.FormatLabelSelector(of[0].Selector), "none")))
+		}
+	}
+	switch {
+	case len(names) > 0:
+		c.ok(LinkAutoscaler, "HorizontalPodAutoscaler %s %s on it", listed(names), plural(len(names), "scales", "scale"))
+	case len(others) > 0:
+		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it with this metric selector; with another: %s", values.InNamespace(c.req.Namespace), listed(others))
+	default:
+		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it", values.InNamespace(c.req.Namespace))
+	}
+}
+
+// readBy returns the metrics of an HPA that are the metric of the object, whatever their selector is.
+func (c *chain) readBy(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []autoscalingv2.MetricIdentifier) {
+	k, external := c.req.Kind, c.req.Metric.API == rules.ExternalAPI
+	for i := range hpa.Spec.Metrics {
+		switch m := &hpa.Spec.Metrics[i]; {
+		case m.External != nil && external:
+			of = append(of, m.External.Metric)
+		case m.Object != nil && !external:
+			if as := m.Object.DescribedObject; as.Kind == k.GVK.Kind && as.Name == c.name {
+				of = append(of, m.Object.Metric)
+			}
+		case m.Pods != nil && !external:
+			if target := hpa.Spec.ScaleTargetRef; k.IsPod() && c.mayOwn(&target) || target.Kind == k.GVK.Kind && target.Name == c.name {
+				of = append(of, m.Pods.Metric)
+			}
+		}
+	}
+	return slices.DeleteFunc(of, func(m autoscalingv2.MetricIdentifier) bool { return m.Name != c.req.Metric.Name })
+}
+
+// mayOwn reports whether what an HPA scales owns the pod. It returns true if the pods of that are not known.
+func (c *chain) mayOwn(target *autoscalingv2.CrossVersionObjectReference) bool {
+	kind := objects.Kind{GVK: schema.FromAPIVersionAndKind(target.APIVersion, target.Kind)}
+	pods, err := c.x.values.Objects.Pods(kind, c.req.Namespace, target.Name)
+	return err != nil || len(pods) == 0 || slices.Contains(pods, c.name)
+}
+
+// isSelected reports whether a metric of an HPA has the metric selector of the request.
+func (c *chain) isSelected(m autoscalingv2.MetricIdentifier) bool {
+	var matchers []rules.Matcher
+	if m.Selector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(m.Selector)
+		if err != nil {
+			return false
+		}
+		if matchers, err = rules.SelectorMatchers(selector); err != nil {
+			return false
+		}
+	}
+	return slices.Equal(sortedTexts(matchers), sortedTexts(c.req.Matchers))
+}
+
+func sortedTexts(matchers []rules.Matcher) []string {
+	texts := make([]string, len(matchers))
+	for i, m := range matchers {
+		texts[i] = m.String()
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+// asleep says that an HPA which reads the metric has scaled its target to zero, "" if none has.
+func (c *chain) asleep() string {
+	for _, hpa := range c.readers {
+		if isAtZero(hpa) {
+			of := hpa.Spec.ScaleTargetRef
+			return fmt.Sprintf(": HorizontalPodAutoscaler %s has scaled %s/%s to zero, so %s", hpa.Name, of.Kind, of.Name, CannotWake)
+		}
+	}
+	return ""
+}
+
+// asleepPods is asleep for a Pods metric when no pod exists.
+func (c *chain) asleepPods() string {
+	if !c.req.Kind.IsPod() {
+		return ""
+	}
+	hpas, _ := c.x.values.Objects.Autoscalers(c.req.Namespace) // a cache has no errors
+	for _, hpa := range hpas {
+		if slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Pods != nil && m.Pods.Metric.Name == c.req.Metric.Name }) {
+			c.readers = append(c.readers, hpa)
+		}
+	}
+	return c.asleep()
+}
+
+func isAtZero(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
+	least := hpa.Spec.MinReplicas
+	return least != nil && *least == 0 && hpa.Status.CurrentReplicas == 0
+}

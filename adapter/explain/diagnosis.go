@@ -1,0 +1,165 @@
+package explain
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/promlet/promlet/adapter/catalog"
+	"github.com/promlet/promlet/adapter/diagnosis"
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/adapter/values"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// lastQuery returns the last query that was evaluated with results of a kind, nil for none.
+func (c *chain) lastQuery(is func(tsdb.Vector) bool) *values.TracedQuery {
+	for _, q := range slices.Backward(c.trace.Queries) {
+		if q.Of == c.trace.By && q.Err == nil && is(q.Results) {
+			return &q
+		}
+	}
+	return nil
+}
+
+// whyEmpty returns which part of the rule's query is why it returns nothing, "" if it is not known.
+func (c *chain) whyEmpty(ctx context.Context) string {
+	q := c.lastQuery(func(results tsdb.Vector) bool { return len(results) == 0 })
+	if q == nil {
+		return ""
+	}
+	found, err := diagnosis.OfEmpty(ctx, q.By.Part, q.Expr)
+	if err != nil {
+		return "" // without it the explanation says less
+	}
+	rule := q.By.Mapping.Rule.Origin()
+	switch found.Kind {
+	case diagnosis.NoSeries:
+		return fmt.Sprintf("the query of %s returns nothing for it: %s", rule, c.noSeries(found.Selector))
+	case diagnosis.ShortRange:
+		return fmt.Sprintf("the query of %s looks back over %s only, and its series are scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
+			rule, model.Duration(found.Range), model.Duration(c.interval()))
+	case diagnosis.TooFewSamples:
+		return fmt.Sprintf("the query of %s needs two samples of %s within %s", rule, nameOf(found.Selector), model.Duration(found.Range))
+	case diagnosis.NotJoined:
+		return fmt.Sprintf("the query of %s returns nothing for it: the two sides of %s have results, but %s", rule, clipped(found.Part), unlike(found.Left, found.Right))
+	case diagnosis.FalseComparison:
+		return fmt.Sprintf("the query of %s returns nothing for it: no result satisfies the comparison %s", rule, clipped(found.Part))
+	case diagnosis.Removed:
+		return fmt.Sprintf("the query of %s returns nothing for it: the right side of %s removes all results", rule, clipped(found.Part))
+	}
+	return ""
+}
+
+// noSeries says that a selector of the query matches no series.
+func (c *chain) noSeries(of *parser.VectorSelector) string {
+	name := nameOf(of)
+	exposed := c.exposedBy(c.ownJobs())
+	isName := func(e catalog.Exposed) bool { return e.Name == name }
+	everywhere := c.x.values.Catalog.Exposure()
+	if _, known := everywhere.Labels[name]; everywhere.Known && name != "" && !known && !slices.ContainsFunc(exposed, isName) {
+		names := make([]string, len(exposed))
+		for i, e := range exposed {
+			names[i] = e.Name
+		}
+		return fmt.Sprintf("it reads %s, which no target exposes%s", name, closestOf(names, name))
+	}
+	return "no series matches " + clipped(of.String())
+}
+
+// nameOf returns the series name that a selector asks for, "" for several.
+func nameOf(of *parser.VectorSelector) string {
+	name, _ := rules.OneName(rules.OnName(of.LabelMatchers))
+	return cmp.Or(of.Name, name)
+}
+
+// unlike says why results of two sides with these label names do not match.
+func unlike(left, right []string) string {
+	if slices.Equal(left, right) {
+		return fmt.Sprintf("different values of the labels (%s)", strings.Join(left, ", "))
+	}
+	return fmt.Sprintf("different labels, (%s) and (%s): match them with on() or ignoring()", strings.Join(left, ", "), strings.Join(right, ", "))
+}
+
+// interval returns the longest scrape interval of the object's targets.
+func (c *chain) interval() (longest time.Duration) {
+	for _, t := range c.targetsOf(c.name) {
+		longest = max(longest, t.Interval)
+	}
+	return cmp.Or(longest, c.x.values.Targets.Interval)
+}
+
+// oddValue adds why a value is NaN or infinite to the text that says so.
+func (c *chain) oddValue(ctx context.Context, text string) string {
+	isOdd := func(s tsdb.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }
+	q := c.lastQuery(func(results tsdb.Vector) bool { return slices.ContainsFunc(results, isOdd) })
+	if q == nil {
+		return text
+	}
+	result := q.Results[slices.IndexFunc(q.Results, isOdd)]
+	found, err := diagnosis.OfNumber(ctx, q.By.Part, q.Expr, result.Value)
+	if err != nil {
+		return text // without it the explanation says less
+	}
+	switch found.Kind {
+	case diagnosis.OddSeries:
+		return fmt.Sprintf("%s: %s is %g", text, c.ofSeries(q.By, found.Series), result.Value)
+	case diagnosis.ZeroByZero:
+		return fmt.Sprintf("%s: 0 divided by 0 in %s", text, clipped(found.Part))
+	case diagnosis.DivisionByZero:
+		return fmt.Sprintf("%s: a division by 0 in %s", text, clipped(found.Part))
+	case diagnosis.NoObservations:
+		return fmt.Sprintf("%s: the histogram has no observations in %s", text, clipped(found.Part))
+	case diagnosis.AddedInfinities:
+		return fmt.Sprintf("%s: +Inf and -Inf are added in %s", text, clipped(found.Part))
+	}
+	return text
+}
+
+// ofSeries names the first of several series, by its pod and the labels that it has of its own. Series of other namespaces
+// have only their name.
+func (c *chain) ofSeries(e *values.Evaluation, all []labels.Labels) string {
+	rule := e.Mapping.Rule
+	inNamespace := func(s labels.Labels) bool {
+		label := rule.Label(objects.Namespace())
+		return label != "" && c.within() != "" && s.Get(label) == c.within()
+	}
+	at := slices.IndexFunc(all, inNamespace)
+	if at < 0 {
+		return all[0].Get(labels.MetricName)
+	}
+	series := all[at]
+	text := series.Get(labels.MetricName)
+	if own := labels.NewBuilder(series).Del(labels.MetricName, rule.Label(objects.Namespace()), rule.Label(objects.Pod())).Del(targetLabels()...).Labels(); !own.IsEmpty() {
+		text += own.String()
+	}
+	if pod := series.Get(rule.Label(objects.Pod())); pod != "" {
+		text += " of pod " + pod
+	}
+	if n := len(all) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more)", n)
+	}
+	return text
+}
+
+// targetLabels are the labels that discovery gives to series.
+func targetLabels() []string {
+	return []string{"namespace", "pod", "container", "service", "endpoint", "job", "instance"}
+}
+
+// clipped shortens a query for a step.
+func clipped(expr string) string {
+	if len(expr) > maxQueryText {
+		return strings.ToValidUTF8(expr[:maxQueryText], "") + "…"
+	}
+	return expr
+}
