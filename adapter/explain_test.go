@@ -36,6 +36,7 @@ type monitored struct {
 	problems    []string
 	otherShards []values.Target
 	notStored   string
+	outOfBounds map[string]time.Time
 }
 
 // newMonitored has the Service shop with one pod, a monitor that selects it, and a target
@@ -69,6 +70,7 @@ func (th *monitored) explaining() explain.Options {
 		NotStored:   func(string) string { return th.notStored },
 		Problems:    func() []string { return th.problems },
 		OtherShards: func() []values.Target { return th.otherShards },
+		OutOfBounds: func(_, series string) (time.Time, bool) { at, ok := th.outOfBounds[series]; return at, ok },
 	}
 }
 
@@ -179,6 +181,12 @@ func TestExplanations(t *testing.T) {
 	f("refused", "9 series of job are not stored: series limit reached", func(th *monitored) {
 		th.notStored = "9 series of job are not stored: series limit reached"
 	})
+	f("stamped by the exporter, and refused", "samples of http_requests_total are not stored: their exporter stamps them with a time 3h0m0s ago: set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
+		th.outOfBounds = map[string]time.Time{"http_requests_total": th.now.Add(-3 * time.Hour)}
+	})
+	f("stamped with the future", "samples of http_requests_total are not stored: their exporter stamps them with a time that is still to come: set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
+		th.outOfBounds = map[string]time.Time{"http_requests_total": th.now.Add(time.Hour)}
+	})
 	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 1`)
 	})
@@ -204,6 +212,16 @@ func TestExplanations(t *testing.T) {
 	f("not refreshed", "the last sample of http_requests_total is 1m0s old: it has not been refreshed within two scrape intervals of 15s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
 		th.now = th.now.Add(time.Minute)
+	})
+	f("stamped by the exporter", "the exporter stamps the samples of http_requests_total itself, the last with a time 7m0s ago, and the query looks back 2m: "+
+		"look back further with a function such as max_over_time, or set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
+		const series = `http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"}`
+		th.load(series + " 0+1x4")
+		th.now = th.now.Add(7 * time.Minute)
+		for _, source := range th.sources {
+			source.Target.LastScrape = th.now
+		}
+		th.append("up", "shop-1", 1)
 	})
 	f("not refreshed, and down", "target 10.0.0.1:80/metrics is down: timed out after 10s", func(th *monitored) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)

@@ -47,6 +47,8 @@ type counts struct {
 	seriesAdded int     // of those left, not in the scrape before
 	bytes       int     // of the body; -1 above the limit
 	refused     refused // series
+
+	outOfBounds map[string]int64 // timestamps that the storage refused, by series name
 }
 
 // appending is the work of putting one body into one appender.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/timestamp"
 
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/budget"
@@ -272,7 +273,27 @@ func stopAll(loops []*loop) {
 
 // Samples counts the samples of a scrape: those in the body, those of them that were stored,
 // and those that somebody reads and for which Options.SeriesRoom had no room.
-type Samples struct{ Seen, Stored, Refused int }
+type Samples struct {
+	Seen, Stored, Refused int
+
+	outOfBounds map[string]int64
+}
+
+// maxOutOfBounds is for how many series names of a target a timestamp is kept.
+const maxOutOfBounds = 100
+
+// OutOfBounds returns the timestamp that the last scrape of a target of a job found with a sample of a series name, and
+// that is too old or too far in the future to be stored. It returns false if there was none.
+func (m *Manager) OutOfBounds(job, series string) (at time.Time, found bool) {
+	m.eachLoop(func(l *loop) {
+		if last := l.lastSamples.Load(); last != nil && l.settings.jobName == job {
+			if ms, ok := last.outOfBounds[series]; ok {
+				at, found = timestamp.Time(ms), true
+			}
+		}
+	})
+	return at, found
+}
 
 // PublicReason is the text of a target's LastError without what the target has sent: for
 // those who may read its metrics, but not what else is served where its monitor leads.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 
@@ -92,6 +93,9 @@ func (a *appending) sample(isHistogram bool) error {
 	if err != nil && errors.Is(err, seriesroom.ErrFull) {
 		a.refuse(a.need(number))
 		return nil
+	}
+	if errors.Is(err, storage.ErrOutOfBounds) {
+		a.noteOutOfBounds(s.t)
 	}
 	added, err := a.classify(err)
 	if err != nil {
@@ -241,6 +245,16 @@ func (a *appending) readExemplars(t int64, isHistogram bool) {
 		a.exemplars = append(a.exemplars, *e)
 	}
 	slices.SortFunc(a.exemplars, exemplar.Compare)
+}
+
+// noteOutOfBounds notes the timestamp of a sample of the series in a.lset that the storage refused.
+func (a *appending) noteOutOfBounds(t int64) {
+	if a.counts.outOfBounds == nil {
+		a.counts.outOfBounds = map[string]int64{}
+	}
+	if len(a.counts.outOfBounds) < maxOutOfBounds {
+		a.counts.outOfBounds[strings.Clone(a.lset.Get(model.MetricNameLabel))] = t
+	}
 }
 
 // classify sorts the storage's answer to a sample: whether the sample was added, and

@@ -66,10 +66,8 @@ func (c *chain) searchEverywhere(names []string, exposure catalog.Exposure) {
 		}
 		c.source = source.Series
 		c.ok(LinkSeries, "%s is exposed", source.Series)
-		if wait := c.starting(); wait > 0 {
-			c.uncollected()
-		}
-		return // the evaluation has found the reason
+		c.outOfBounds(c.allJobs())
+		return // otherwise the evaluation has found the reason
 	}
 	down := 0
 	for _, t := range c.allTargets() {
@@ -82,6 +80,15 @@ func (c *chain) searchEverywhere(names []string, exposure catalog.Exposure) {
 		also = fmt.Sprintf("; %d of %d targets are not up", down, len(c.allTargets()))
 	}
 	c.broken(LinkSeries, "no target of any namespace exposes %s%s%s", strings.Join(names, " or "), c.closestMetric(), also)
+}
+
+// allJobs returns the jobs of all targets.
+func (c *chain) allJobs() (jobs []string) {
+	for _, t := range c.allTargets() {
+		jobs = append(jobs, t.Job)
+	}
+	slices.Sort(jobs)
+	return slices.Compact(jobs)
 }
 
 // exportedLabel returns the label that names the object in stored series whose own label of that name is hidden by one of

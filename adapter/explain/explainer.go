@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	apilabels "k8s.io/apimachinery/pkg/labels"
 
@@ -23,6 +24,9 @@ type Options struct {
 	// NotStored returns why series of a job that somebody reads are not stored, "" if they
 	// are. It may be nil.
 	NotStored func(job string) string
+	// OutOfBounds returns a timestamp that targets of a job give to samples of a series name, and
+	// that is too old or too far in the future to be stored; false if there is none. It may be nil.
+	OutOfBounds func(job, series string) (time.Time, bool)
 	// OtherShards returns the targets that other shards of promlet scrape. It may be nil.
 	OtherShards func() []values.Target
 	// EngineTargets returns the targets of pods that an engine behind a URL scrapes, none if they are not known. It

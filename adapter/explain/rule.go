@@ -63,7 +63,7 @@ func (c *chain) servedAs() string {
 // none. metricName returns the metric that a rule makes of the series.
 func servedName(inForce []*rules.Compiled, asked rules.Metric, metricName func(*rules.Compiled) (string, bool)) string {
 	for _, r := range slices.Backward(inForce) {
-		if name, ok := metricName(r); ok && r.API == asked.API {
+		if name, ok := metricName(r); ok && r.API == asked.API && name != asked.Name {
 			rate := ""
 			if r.ByDefault() && r.Window > 0 {
 				rate = ", per second"

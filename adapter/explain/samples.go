@@ -20,6 +20,9 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
+// stampedMaxAge is how old the samples that an exporter stamps are at most, as the database refuses older ones.
+const stampedMaxAge = time.Hour
+
 // maxExplainedSeries bounds the series whose samples are read.
 const maxExplainedSeries = 500
 
@@ -29,6 +32,7 @@ type storedSeries struct {
 	series     int       // 0: none
 	matched    int       // of them, by the metric selector
 	newest     time.Time // sample
+	stamped    bool      // by the exporter: the newest sample is older than the last scrape
 	samples    int       // of the series with the most, within the window
 	interval   time.Duration
 	targets    map[container][]uint64 // by tsdb.Target.ID
@@ -88,7 +92,8 @@ func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules
 	if rule := e.Mapping.Rule; rule.AllNamespaces || !rule.Namespaced() {
 		within = "" // it is meant to read others
 	}
-	q, err := v.DB.Querier(now.Add(-max(e.Mapping.Rule.Window, catalog.SeriesMaxAge)).UnixMilli(), now.UnixMilli())
+	recent := now.Add(-max(e.Mapping.Rule.Window, catalog.SeriesMaxAge))
+	q, err := v.DB.Querier(now.Add(-max(e.Mapping.Rule.Window, stampedMaxAge)).UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return found, err
 	}
@@ -97,7 +102,13 @@ func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules
 	for found.series < maxExplainedSeries && set.Next() {
 		series := set.At()
 		it = series.Iterator(it)
+		newest, samples := found.timesOf(it, now)
 		source, known := v.Source(series.Labels())
+		stamped := known && isStamped(source.Target, newest)
+		if newest.Before(recent) && !stamped {
+			continue // it has ended
+		}
+		found.stamped = found.stamped || stamped
 		if known {
 			found.addJob(source.Target, within)
 		}
@@ -105,33 +116,42 @@ func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules
 			found.interval = max(found.interval, source.Target.Interval)
 			found.addTarget(series.Labels(), source.Target.ID)
 		}
-		found.add(series.Labels(), it, now)
+		found.add(series.Labels(), newest, samples)
 	}
 	return found, errors.Join(set.Err(), q.Close())
 }
 
-func (f *storedSeries) add(series labels.Labels, it chunkenc.Iterator, now time.Time) {
+// isStamped reports whether a target that is up exposes a series with timestamps of its own, the newest of which is too old
+// to be that of a scrape.
+func isStamped(of *tsdb.Target, newest time.Time) bool {
+	return of.Ended.IsZero() && of.FailingSince.IsZero() && of.LastScrape.Sub(newest) > tsdb.FreshIntervals*of.Interval
+}
+
+func (f *storedSeries) add(series labels.Labels, newest time.Time, samples int) {
 	f.series++
 	if !slices.ContainsFunc(f.evaluation.Request.Matchers, func(m rules.Matcher) bool { return !m.Matches(series.Get(m.Name)) }) {
 		f.matched++
 	}
+	if newest.After(f.newest) {
+		f.newest = newest
+	}
+	f.samples = max(f.samples, samples)
+}
+
+// timesOf returns the time of a series' newest sample, and how many samples are within the window.
+func (f *storedSeries) timesOf(it chunkenc.Iterator, now time.Time) (newest time.Time, samples int) {
 	window := max(f.evaluation.Mapping.Rule.Window, tsdb.FreshIntervals*f.interval)
-	samples := 0
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
 		if typ == chunkenc.ValFloat {
 			if _, v := it.At(); promvalue.IsStaleNaN(v) {
 				continue
 			}
 		}
-		at := time.UnixMilli(it.AtT())
-		if at.After(f.newest) {
-			f.newest = at
-		}
-		if at.After(now.Add(-window)) {
+		if newest = time.UnixMilli(it.AtT()); newest.After(now.Add(-window)) {
 			samples++
 		}
 	}
-	f.samples = max(f.samples, samples)
+	return newest, samples
 }
 
 // addJob notes the job of a target, if it should write series of another namespace than
@@ -178,7 +198,10 @@ func (c *chain) samples(ctx context.Context, found storedSeries) {
 		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", found.series, name)
 	case found.newest.IsZero():
 		c.broken(LinkSamples, "%s has no current sample for it", name)
-	case age > tsdb.FreshIntervals*found.interval:
+	case found.stamped && age > cmp.Or(rule.Window, found.evaluation.Lookback()):
+		c.broken(LinkSamples, "the exporter stamps the samples of %s itself, the last with a time %s ago, and the query looks back %s: look back further with a function such as max_over_time, or set honorTimestamps: false on the endpoint of its monitor",
+			name, age.Round(time.Second), model.Duration(cmp.Or(rule.Window, found.evaluation.Lookback())))
+	case !found.stamped && age > tsdb.FreshIntervals*found.interval:
 		// Where a target is known to be down, that is the reason.
 		if c.scraped() {
 			c.broken(LinkSamples, "the last sample of %s is %s old: it has not been refreshed within two scrape intervals of %s", name, age.Round(time.Second), model.Duration(found.interval))

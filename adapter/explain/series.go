@@ -108,6 +108,9 @@ func (c *chain) uncollected() {
 		c.brokenAs(values.OutcomeStarting, LinkSamples, "collection of %s has started, first value in about %s", cmp.Or(c.source, "it"), wait.Round(time.Second))
 		return
 	}
+	if c.outOfBounds(c.jobs) {
+		return
+	}
 	if c.x.opts.NotStored != nil {
 		for _, job := range c.jobs {
 			if why := c.x.opts.NotStored(job); why != "" {
@@ -117,4 +120,25 @@ func (c *chain) uncollected() {
 		}
 	}
 	c.broken(LinkSamples, "nothing of it is stored for this object yet")
+}
+
+// outOfBounds reports whether jobs expose samples of the series that are not stored because of their timestamps, and adds
+// that as the reason.
+func (c *chain) outOfBounds(jobs []string) bool {
+	if c.x.opts.OutOfBounds == nil {
+		return false
+	}
+	for _, job := range jobs {
+		at, ok := c.x.opts.OutOfBounds(job, c.source)
+		if !ok {
+			continue
+		}
+		with := "a time that is still to come"
+		if age := c.x.values.Now().Sub(at); age > 0 {
+			with = "a time " + age.Round(time.Second).String() + " ago"
+		}
+		c.broken(LinkSamples, "samples of %s are not stored: their exporter stamps them with %s: set honorTimestamps: false on the endpoint of its monitor", c.source, with)
+		return true
+	}
+	return false
 }

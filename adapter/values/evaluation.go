@@ -243,9 +243,14 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 func (e *Evaluation) instantQuery(expr string) tsdb.Query {
 	v := e.evaluator
 	return tsdb.Query{
-		Expr: expr, At: v.Now(), Lookback: max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest),
+		Expr: expr, At: v.Now(), Lookback: e.Lookback(),
 		Source: v.Source, Object: e.object, Interval: v.Targets.Interval, LongestInterval: e.targets.longest,
 	}
+}
+
+// Lookback returns how old the sample behind an instant selector may be.
+func (e *Evaluation) Lookback() time.Duration {
+	return max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest)
 }
 
 // Part evaluates a part of the rule's query, for an explanation of its result. It is not counted in the metrics.
