@@ -164,6 +164,17 @@ func TestExplanationsCreditAutoscalers(t *testing.T) {
 	require.Equal(t, "no HorizontalPodAutoscaler in namespace default scales on it", autoscaler(explain.Question{Object: podResource, Name: "mail-1", MetricSelector: code500}))
 }
 
+// kubectl's short names are known.
+func TestExplanationsTakeShortNames(t *testing.T) {
+	th := newMonitored(t)
+	for short, long := range map[string]string{"svc": "services", "svc.": "services", "deploy": "deployments.apps", "ing": "ingresses.networking.k8s.io", "services": "services"} {
+		told, err := th.Explainer.Explain(t.Context(), explain.Question{Metric: "m", Object: schema.ParseGroupResource(short), Namespace: "default", Name: "shop"})
+		require.NoError(t, err)
+		require.Equal(t, long+"/shop", told.Object)
+		require.NotContains(t, told.Reason, "resolve", short)
+	}
+}
+
 // A metric of the pods of a workload that has been scaled to zero.
 func TestExplanationsAtZero(t *testing.T) {
 	th := newMonitored(t)

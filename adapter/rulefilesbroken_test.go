@@ -31,7 +31,7 @@ func TestBrokenRuleFiles(t *testing.T) {
 	f("deprecation-notice", "rules[0]: metricsQuery gives no PromQL")
 	f("issue-121-by", "rules[0]: metricsQuery gives no PromQL")
 	f("issue-412-chart-values", "cannot unmarshal object")
-	f("issue-413-expression", `rules[0]: seriesQuery "sum(tomcat_threads_busy_threads`)
+	f("issue-413-expression", "rules[0]: seriesQuery `sum(tomcat_threads_busy_threads")
 	f("issue-578-misspelt", `unknown field "externalRules[0].mericsQuery"`)
 }
 
@@ -65,7 +65,7 @@ func TestBrokenRules(t *testing.T) {
 
 	f(series(""), `rules[0]: seriesQuery "" is no series selector`)
 	f(series("m{"), `rules[0]: seriesQuery "m{" is no series selector`)
-	f(series(`{__name__=~"("}`), `rules[0]: seriesQuery "{__name__=~\"(\"}" is no series selector`)
+	f(series(`{__name__=~"("}`), "rules[0]: seriesQuery `{__name__=~\"(\"}` is no series selector")
 	f(series("rate(m[5m])"), `rules[0]: seriesQuery "rate(m[5m])" is no series selector`)
 	f(rule("seriesFilters: [{is: a, isNot: b}]"), "rules[0]: seriesFilters[0]: give exactly one of is and isNot")
 	f(rule("seriesFilters: [{is: a}, {}]"), "rules[0]: seriesFilters[1]: give exactly one of is and isNot")

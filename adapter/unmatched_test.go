@@ -65,7 +65,9 @@ func TestUnmatchedRules(t *testing.T) {
 		}
 		external := forSeries(`{__name__=~"queue_.+"}`)
 		external.Name = rules.Name{Matches: "^(.*)_total$"}
-		o.Rules.External = []rules.Rule{external, forSeries("lag")}
+		unnamed := forSeries("queue_depth")
+		unnamed.Name = rules.Name{Matches: "^(.*)_depth$", As: "$1_now"}
+		o.Rules.External = []rules.Rule{external, forSeries("lag"), unnamed}
 	})
 	f.targets = []values.Target{{Job: "a"}, {Job: "b"}}
 	f.targets[0].LastScrape = f.now.Add(time.Second)
@@ -77,22 +79,23 @@ func TestUnmatchedRules(t *testing.T) {
 	require.Empty(t, f.unmatchedTexts(), "the names were read before that")
 	f.now = f.now.Add(time.Second)
 	want := []string{
-		`rules[1]: seriesQuery "http_request_total{namespace!=\"\"}" matches no series (closest: http_requests_total)`,
-		`rules[2]: seriesQuery "{__name__=~\"^container_.*\"}" matches no series`,
-		`rules[4]: seriesQuery "{__name__=~\"queue_.*\"}" matches series, such as queue_depth, but seriesFilters leave none of them`,
-		`externalRules[0]: seriesQuery "{__name__=~\"queue_.+\"}" matches series, such as queue_depth, but name.matches "^(.*)_total$" gives none of them a name`,
+		"rules[1]: seriesQuery `http_request_total{namespace!=\"\"}` matches no series (closest: http_requests_total)",
+		"rules[2]: seriesQuery `{__name__=~\"^container_.*\"}` matches no series",
+		"rules[4]: seriesQuery `{__name__=~\"queue_.*\"}` matches series, such as queue_depth, but seriesFilters leave none of them",
+		"externalRules[0]: seriesQuery `{__name__=~\"queue_.+\"}` matches series, such as queue_depth, but name.matches \"^(.*)_total$\" matches none of their names",
 		`externalRules[1]: seriesQuery "lag" matches no series`,
+		`externalRules[2]: seriesQuery "queue_depth" matches series, such as queue_depth, but name.as "$1_now" gives them an empty name`,
 	}
 	require.Equal(t, want, f.unmatchedTexts())
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP promlet_rules_unmatched Rules of the configuration that match no series that targets expose or that is stored, by API.
 # TYPE promlet_rules_unmatched gauge
 promlet_rules_unmatched{api="custom"} 3
-promlet_rules_unmatched{api="external"} 2
+promlet_rules_unmatched{api="external"} 3
 # HELP promlet_rules Rules in force, by API.
 # TYPE promlet_rules gauge
 promlet_rules{api="custom"} 5
-promlet_rules{api="external"} 2
+promlet_rules{api="external"} 3
 `), "promlet_rules_unmatched", "promlet_rules"))
 
 	// A new target takes nothing back.

@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -232,4 +233,27 @@ func TestHangingTokenEndpoint(t *testing.T) {
 	<-asked // a scrape is waiting
 	within("Apply", func() { require.NoError(t, m.Apply([]*config.ScrapeConfig{other}, nil)) })
 	within("Stop", m.Stop)
+}
+
+func TestTimestampsThatTheStorageRefusesAreKnown(t *testing.T) {
+	s := serveSequence(t, textType, "a 1\n", "a 1 1\nb 2 1000\nc 1\n", "a 1\n")
+	m := newManager(t, &recorder{next: newTSDB(t)})
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server))})
+	known := func() (all []string) {
+		for _, name := range []string{"a", "b", "c"} {
+			if last := l.lastSamples.Load(); last != nil {
+				if at, ok := last.outOfBounds[name]; ok {
+					all = append(all, fmt.Sprintf("%s at %d", name, at))
+				}
+			}
+		}
+		return all
+	}
+	start := time.Now().Add(-time.Minute)
+	l.scrape(start)
+	require.Empty(t, known())
+	l.scrape(start.Add(time.Second))
+	require.Equal(t, []string{"a at 1", "b at 1000"}, known())
+	l.scrape(start.Add(2 * time.Second))
+	require.Empty(t, known())
 }

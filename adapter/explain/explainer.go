@@ -10,6 +10,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/engine"
+	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -82,6 +83,7 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 	if q.Selector == nil {
 		q.Selector = apilabels.Everything()
 	}
+	q.Object = objects.LongName(q.Object)
 	c := &chain{x: x, told: Explanation{Metric: q.Metric, Namespace: q.Namespace, Object: q.Object.String()}}
 	switch {
 	case q.External:

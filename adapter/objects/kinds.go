@@ -140,6 +140,21 @@ func (k *Kinds) reset() bool {
 	return true
 }
 
+// LongName returns the resource that kubectl's short name of a kind with metrics means, such as services for svc. Other
+// resources stay.
+func LongName(gr schema.GroupResource) schema.GroupResource {
+	long, ok := map[string]string{
+		"po": "pods", "svc": "services", "ns": "namespaces", "no": "nodes", "deploy": "deployments.apps", "sts": "statefulsets.apps",
+		"ds": "daemonsets.apps", "rs": "replicasets.apps", "rc": "replicationcontrollers", "cm": "configmaps", "sa": "serviceaccounts",
+		"cj": "cronjobs.batch", "ing": "ingresses.networking.k8s.io", "pv": "persistentvolumes", "pvc": "persistentvolumeclaims",
+		"hpa": "horizontalpodautoscalers.autoscaling",
+	}[gr.Resource]
+	if !ok || gr.Group != "" {
+		return gr
+	}
+	return schema.ParseGroupResource(long)
+}
+
 // BuiltinMapper knows Kubernetes' own kinds that have metrics. It needs no API server and
 // never changes: without a cluster it is the only mapper, with one it answers first.
 func BuiltinMapper() meta.RESTMapper {

@@ -64,7 +64,7 @@ func (c *Compiled) oddResources() (odd []string) {
 	if c.API == CustomAPI && c.template != nil {
 		const job = "job" // the label that scraping adds to every series
 		if k, ok := c.Kind(job); ok && c.kindOf[job].GroupResource != k.GroupResource {
-			odd = append(odd, fmt.Sprintf("resources.template %q: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: use overrides in its place, with only the labels you mean", c.Config.Resources.Template, k.GroupResource))
+			odd = append(odd, fmt.Sprintf("resources.template %s: the label job, which all series have, means %s, so all of these metrics are listed for Jobs as well: use overrides in its place, with only the labels you mean", quoted(c.Config.Resources.Template), k.GroupResource))
 		}
 	}
 	return append(odd, oddBraces("resources.template", c.Config.Resources.Template)...)
@@ -94,7 +94,7 @@ var (
 func (c *Compiled) oddName() (odd []string) {
 	as := c.Config.Name.As
 	if bare := bareGroup.FindStringSubmatch(as); bare != nil {
-		odd = append(odd, fmt.Sprintf("name.as %q: %s is not replaced: write $%s for the group", as, bare[1], bare[1]))
+		odd = append(odd, fmt.Sprintf("name.as %s: %s is not replaced: write $%s for the group", quoted(as), bare[1], bare[1]))
 	}
 	for _, found := range groupName.FindAllStringSubmatch(strings.ReplaceAll(as, "$$", ""), -1) {
 		name := found[1] + found[2]
@@ -105,7 +105,7 @@ func (c *Compiled) oddName() (odd []string) {
 		if parts := numberFirst.FindStringSubmatch(name); parts != nil {
 			mend = fmt.Sprintf("write ${%s}%s", parts[1], parts[2])
 		}
-		odd = append(odd, fmt.Sprintf("name.as %q: name.matches %q has no group called %s: %s", as, c.matches, name, mend))
+		odd = append(odd, fmt.Sprintf("name.as %s: name.matches %s has no group called %s: %s", quoted(as), quoted(c.matches.String()), name, mend))
 	}
 	series, one := OneName(OnName(c.Matchers))
 	if _, taken := c.MetricName(series, model.MetricTypeUnknown); one && !taken && len(odd) == 0 && model.LegacyValidation.IsValidMetricName(series) {

@@ -122,7 +122,7 @@ func (c *Compiled) compile(kinds *objects.Kinds) error {
 	p := parser.NewParser(parser.Options{})
 	var err error
 	if c.Matchers, err = p.ParseMetricSelector(c.Config.SeriesQuery); err != nil {
-		return fmt.Errorf("seriesQuery %q is no series selector: %w", c.Config.SeriesQuery, err)
+		return fmt.Errorf("seriesQuery %s is no series selector: %w", quoted(c.Config.SeriesQuery), err)
 	}
 	if c.filters, err = compileFilters(c.Config.SeriesFilters); err != nil {
 		return err
@@ -227,7 +227,7 @@ func compileName(n Name) (*regexp.Regexp, string, error) {
 	}
 	groups := re.NumSubexp()
 	if n.As == "" && groups > 1 {
-		return nil, "", fmt.Errorf("name.matches %q has %d groups: say in name.as which make the metric's name", n.Matches, groups)
+		return nil, "", fmt.Errorf("name.matches %s has %d groups: say in name.as which make the metric's name", quoted(n.Matches), groups)
 	}
 	return re, cmp.Or(n.As, fmt.Sprintf("$%d", groups)), nil
 }

@@ -87,7 +87,7 @@ func TestMistakesOfReports(t *testing.T) {
 	f(named("^(.*)_total$", "$1_per_second"), `rules[0]: name.as "$1_per_second": name.matches "^(.*)_total$" has no group called 1_per_second: write ${1}_per_second`)
 	f(named("^(.*)_total$", "${2}"), `rules[0]: name.as "${2}": name.matches "^(.*)_total$" has no group called 2: name one of its groups`)
 	f(named("^(?P<what>.*)_total$", "${what}_per_second"))
-	f(named("^(.*)_count$", ""), `rules[0]: seriesQuery "visits_total" matches series, such as visits_total, but name.matches "^(.*)_count$" gives none of them a name`)
+	f(named("^(.*)_count$", ""), `rules[0]: seriesQuery "visits_total" matches series, such as visits_total, but name.matches "^(.*)_count$" matches none of their names`)
 	f(func(r *Rule) { r.Resources.Overrides["kube_pod"] = GroupResource{Resource: "pod"} },
 		"rules[0]: resources.overrides: the labels kube_pod and pod both mean pods: queries use kube_pod")
 	f(func(r *Rule) { r.Resources.Template = "kube_<<.Resource>>" })

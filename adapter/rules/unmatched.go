@@ -2,6 +2,9 @@ package rules
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/prometheus/common/model"
 )
@@ -25,6 +28,14 @@ func (u Unmatched) String() string {
 	return fmt.Sprintf("%s: %s (closest: %s)", u.Rule, u.Why, u.Closest)
 }
 
+// quoted quotes a text of the configuration, in backquotes if it has quotes or backslashes itself.
+func quoted(text string) string {
+	if strings.ContainsAny(text, `"\\`) && strconv.CanBackquote(text) {
+		return "`" + text + "`"
+	}
+	return strconv.Quote(text)
+}
+
 // Unmatched explains why the rule takes none of the series names.
 func (c *Compiled) Unmatched(names []string) Unmatched {
 	found := Unmatched{Rule: c.String(), API: c.API}
@@ -45,12 +56,14 @@ func (c *Compiled) Unmatched(names []string) Unmatched {
 	}
 	switch query := c.Config.SeriesQuery; {
 	case len(selected) == 0:
-		found.Why = fmt.Sprintf("seriesQuery %q matches no series", query)
+		found.Why = fmt.Sprintf("seriesQuery %s matches no series", quoted(query))
 		found.Closest = Closest(valid, mentioned(on)...)
 	case len(passed) == 0:
-		found.Why = fmt.Sprintf("seriesQuery %q matches series, such as %s, but seriesFilters leave none of them", query, selected[0])
+		found.Why = fmt.Sprintf("seriesQuery %s matches series, such as %s, but seriesFilters leave none of them", quoted(query), selected[0])
+	case slices.ContainsFunc(passed, c.matches.MatchString):
+		found.Why = fmt.Sprintf("seriesQuery %s matches series, such as %s, but name.as %s gives them an empty name", quoted(query), passed[0], quoted(c.as))
 	default:
-		found.Why = fmt.Sprintf("seriesQuery %q matches series, such as %s, but name.matches %q gives none of them a name", query, passed[0], c.Config.Name.Matches)
+		found.Why = fmt.Sprintf("seriesQuery %s matches series, such as %s, but name.matches %s matches none of their names", quoted(query), passed[0], quoted(c.Config.Name.Matches))
 	}
 	return found
 }

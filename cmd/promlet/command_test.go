@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"strings"
 	"testing"
 
@@ -70,6 +71,18 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// A port that is taken is named as the flag has it.
+func TestErrorsNameThePortOfTheFlag(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	require.NoError(t, err)
+	_, err = execute(t, "serve", "--manifests", t.TempDir(), "--data-dir", t.TempDir(), "--secure-port", port, "--web-listen-address=127.0.0.1:0", "--log-level=error")
+	require.ErrorContains(t, err, "--secure-port="+port+": ")
+	require.ErrorContains(t, err, "address already in use")
 }
 
 func TestUnknownArgumentsAreRefused(t *testing.T) {

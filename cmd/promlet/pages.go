@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/spf13/pflag"
 
+	"github.com/promlet/promlet/cmd/promlet/targeterrors"
 	"github.com/promlet/promlet/cmd/promlet/web"
 	"github.com/promlet/promlet/scrape"
 )
@@ -66,7 +66,7 @@ func (a *app) shownTargets() []web.Target {
 			last := samples[t]
 			all = append(all, web.Target{
 				Job: job, Address: of.Address, Health: string(t.Health()), Interval: of.Interval,
-				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Err: plainError(t.LastError()), Seen: last.Seen, Stored: last.Stored,
+				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Err: targeterrors.Plain(t.LastError()), Seen: last.Seen, Stored: last.Stored,
 				Labels: of.Labels, Discovered: beforeRelabelling(t, builder),
 			})
 		}
@@ -80,17 +80,6 @@ func (a *app) shownOtherShards() (all []web.Target) {
 		all = append(all, web.Target{Job: t.Job, Address: t.Address, Labels: t.Labels})
 	}
 	return all
-}
-
-// plainError leaves out the URL: its parameters may be secrets.
-func plainError(err error) string {
-	if of, ok := errors.AsType[*url.Error](err); ok {
-		err = of.Err
-	}
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
 
 // beforeRelabelling hides the values of URL parameters, which may be secrets.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/promlet/promlet/cmd/promlet/client"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/scrape"
 )
 
 // update is given by make generate.
@@ -36,7 +37,7 @@ The flags of promlet's commands and the keys of its configuration file, written 
 
 // The reference has every flag and every key, with their texts in the code.
 func TestReference(t *testing.T) {
-	got := referenceHead + flagReference(t) + keyReference(t)
+	got := referenceHead + flagReference(t) + keyReference(t) + limitReference()
 	path := filepath.Join("..", "..", "deploy", "REFERENCE.md")
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
@@ -44,6 +45,12 @@ func TestReference(t *testing.T) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got, "make generate writes it again")
+}
+
+// limitReference has the limits that no flag sets.
+func limitReference() string {
+	return fmt.Sprintf("\n## Limits of a scrape\n\nA body may have up to %d MiB after decompression, unless the monitor sets `bodySizeLimit`. Other limits are those of the monitor\n"+
+		"(`sampleLimit`, `labelLimit` and the like) and of the flags above.\n", scrape.DefaultBodySizeLimit>>20)
 }
 
 // flagReference has a section for each command.

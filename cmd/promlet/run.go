@@ -268,9 +268,10 @@ func (a *app) server(ctx context.Context, ready func() error, queries http.Handl
 		}
 		options.Cert = a.keeper
 	}
+	port := a.opts.serving.BindPort // New sets it to the port that it listens on, 0 for none
 	server, err := apiserver.New(options)
 	if err != nil {
-		return nil, fmt.Errorf("--secure-port=%d: %w", a.opts.serving.BindPort, err)
+		return nil, fmt.Errorf("--secure-port=%d: %w", port, err)
 	}
 	return server, nil
 }

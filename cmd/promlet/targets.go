@@ -13,6 +13,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/targeterrors"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
@@ -36,7 +37,7 @@ func (a *app) targets(known uint64) ([]values.Target, uint64) {
 		all[i] = a.scraped.shown[i]
 		all[i].LastScrape = t.LastScrape()
 		if err := t.LastError(); err != nil {
-			all[i].Err = errors.New(scrape.PublicReason(err))
+			all[i].Err = errors.New(targeterrors.Public(err))
 		}
 	}
 	return all, version

@@ -90,10 +90,7 @@ func NewMapper(discovery clientdiscovery.DiscoveryInterface) meta.RESTMapper {
 
 // resolve finds the resource of a name.
 func resolve(mapper meta.RESTMapper, name string) (described, error) {
-	resource := schema.ParseGroupResource(name)
-	if long, ok := shortNames()[resource.Resource]; ok {
-		resource = schema.ParseGroupResource(long)
-	}
+	resource := objects.LongName(schema.ParseGroupResource(name))
 	gvk, err := mapper.KindFor(resource.WithVersion(""))
 	if meta.IsNoMatchError(err) {
 		return described{}, fmt.Errorf("unknown resource %s: kubectl api-resources lists all", resource)
@@ -106,13 +103,4 @@ func resolve(mapper meta.RESTMapper, name string) (described, error) {
 		return described{}, fmt.Errorf("resource %s: %w", resource, err)
 	}
 	return described{GroupResource: mapping.Resource.GroupResource(), namespaced: mapping.Scope.Name() == meta.RESTScopeNameNamespace}, nil
-}
-
-// shortNames are kubectl's.
-func shortNames() map[string]string {
-	return map[string]string{
-		"po": "pods", "svc": "services", "ns": "namespaces", "no": "nodes", "deploy": "deployments.apps", "sts": "statefulsets.apps",
-		"ds": "daemonsets.apps", "rs": "replicasets.apps", "cj": "cronjobs.batch", "ing": "ingresses.networking.k8s.io",
-		"pv": "persistentvolumes", "pvc": "persistentvolumeclaims", "hpa": "horizontalpodautoscalers.autoscaling",
-	}
 }

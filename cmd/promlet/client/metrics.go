@@ -87,7 +87,11 @@ func (o *metricsOptions) run(cmd *cobra.Command, pattern string) error {
 		}
 	}
 	if len(found) == 0 {
-		return fmt.Errorf("no metric matches %s: there are %d others", pattern, len(all))
+		others := fmt.Sprintf("there are %d others", len(all))
+		if len(all) == 1 {
+			others = "there is 1 other"
+		}
+		return fmt.Errorf("no metric matches %s: %s", pattern, others)
 	}
 	return o.print(cmd.OutOrStdout(), found)
 }

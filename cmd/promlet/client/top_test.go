@@ -274,7 +274,7 @@ func TestTopWithoutAValue(t *testing.T) {
 	f("top pods http_requests --metric-selector code=500", "http_requests of pods: ")
 	f("top --external none", "the server could not find the metric none for namespace default: ")
 	f("top deploy http_requests -l app=sample", "deployments.apps are known by the pods they own, not by their labels")
-	f("top http_requests -n empty", "matches no services in namespace empty")
+	f("top http_requests -n empty", "there are no services in namespace empty")
 	f("top pods nothing_such -A", "pods is forbidden")
 
 	_, err := a.run("top", "pods", "http_requests", "-n", "secret")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/rules"
 )
 
 // explainData has the fields of the form, and the answer.
@@ -67,7 +68,7 @@ func (d *explainData) question() (q explain.Question, err error) {
 		return q, fmt.Errorf("labels of objects: %w", err)
 	}
 	if q.MetricSelector, err = apilabels.Parse(d.MetricSelector); err != nil {
-		return q, fmt.Errorf("labels of series: %w", err)
+		return q, fmt.Errorf("labels of series: %w", rules.BadSelector(err))
 	}
 	return q, nil
 }
