@@ -105,7 +105,7 @@ promlet_rules{api="external"} 3
 	exposed = append(exposed, "lag", "container_cpu_usage_seconds_total")
 	version++
 	f.now = f.now.Add(time.Minute)
-	require.Equal(t, []string{want[0], want[2], want[3]}, f.unmatchedTexts())
+	require.Equal(t, []string{want[0], want[2], want[3], want[5]}, f.unmatchedTexts())
 
 	// New rules are judged by scrapes of their own time.
 	require.NoError(t, f.SetRules(rules.Set{Custom: []rules.Rule{forSeries("nothing_total")}}))

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -51,14 +50,14 @@ reject a file, or with --strict if there are warnings; otherwise it is 0.`,
   promlet check --strict config.yaml`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: o.run,
-	}, o.flags())
+	}, o.flags()).completing(textOutput())
 }
 
 func (o *checkOptions) flags() cliflag.NamedFlagSets {
 	var sets cliflag.NamedFlagSets
 	flags := sets.FlagSet("check")
 	flags.BoolVar(&o.strict, "strict", false, "Exit with status 1 if there are warnings.")
-	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
+	textOutput().addOutput(flags, &o.output)
 	flags.DurationVar(&o.collection.RateWindow, "rate-window", rules.DefaultRateWindow, "The flag of promlet serve.")
 	flags.DurationVar(&o.collection.ScrapeInterval, "scrape-interval", discovery.DefaultScrapeInterval, "The flag of promlet serve. Warnings name rules whose windows are too short for it.")
 	flags.DurationVar(&o.collection.Retention, "retention", tsdb.DefaultRetention, "The flag of promlet serve. Warnings name rules that look back further.")
@@ -85,8 +84,8 @@ func (c *checked) place() string {
 }
 
 func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
-	if o.output != "text" && o.output != "json" {
-		return fmt.Errorf("--output=%s: choose text or json", o.output)
+	if err := textOutput().check(o.output); err != nil {
+		return err
 	}
 	var all []checked
 	var errs []error
@@ -141,9 +140,7 @@ func read(stdin io.Reader, path string) ([]byte, error) {
 
 func (o *checkOptions) print(out io.Writer, all []checked) error {
 	if o.output == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(all)
+		return printJSON(out, all)
 	}
 	for i := range all {
 		if err := all[i].print(out); err != nil {

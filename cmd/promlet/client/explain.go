@@ -81,7 +81,7 @@ explanations show nothing of other namespaces.`,
 		},
 		RunE:              o.run,
 		ValidArgsFunction: completeMetrics(&o.cluster),
-	}, o.flags())
+	}, o.flags()).completing(textOutput())
 }
 
 func (o *explainOptions) flags() cliflag.NamedFlagSets {
@@ -90,14 +90,14 @@ func (o *explainOptions) flags() cliflag.NamedFlagSets {
 	flags.StringVarP(&o.selector, "selector", "l", "", "Label selector of the objects, in place of NAME. The first object without a value is explained.")
 	flags.StringVar(&o.metricSelector, "metric-selector", "", "Label selector of the series, as in an HPA's metric.selector.")
 	flags.BoolVar(&o.external, "external", false, "Explain a metric of external.metrics.k8s.io.")
-	flags.StringVarP(&o.output, "output", "o", "text", "Output format. One of text, json.")
+	textOutput().addOutput(flags, &o.output)
 	o.cluster.addTo(sets.FlagSet("cluster"))
 	return sets
 }
 
 func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
-	if o.output != "text" && o.output != "json" {
-		return fmt.Errorf("--output=%s: choose text or json", o.output)
+	if err := textOutput().check(o.output); err != nil {
+		return err
 	}
 	c, err := o.cluster.connect()
 	if err != nil {
@@ -119,9 +119,9 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if o.output == "json" {
-		_, err = cmd.OutOrStdout().Write(body)
+		err = printJSON(cmd.OutOrStdout(), explanation)
 	} else {
-		err = printExplanation(cmd.OutOrStdout(), explanation)
+		err = printExplanation(cmd.OutOrStdout(), explanation, paletteFor(cmd.OutOrStdout()))
 	}
 	return withoutValue(explanation, err)
 }
@@ -168,11 +168,11 @@ func parseExplanation(body []byte) (*explain.Explanation, error) {
 	return &explanation, nil
 }
 
-func printExplanation(out io.Writer, explanation *explain.Explanation) error {
-	marks := map[explain.State]string{explain.StateOK: "✓", explain.StateBroken: "✗"}
+func printExplanation(out io.Writer, explanation *explain.Explanation, p palette) error {
+	marks := map[explain.State]string{explain.StateOK: p.paint(green, "✓"), explain.StateBroken: p.paint(red, "✗")}
 	var rows [][]string
 	for _, step := range explanation.Steps {
-		rows = append(rows, []string{cmp.Or(marks[step.State], "·") + " " + string(step.Link), step.Text})
+		rows = append(rows, []string{cmp.Or(marks[step.State], p.paint(plain, "·")) + " " + string(step.Link), step.Text})
 	}
 	if err := printTable(out, rows); err != nil {
 		return err

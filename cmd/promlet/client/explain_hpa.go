@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +58,7 @@ func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name stri
 	if o.output == "json" {
 		err = printExplanations(cmd.OutOrStdout(), explained)
 	} else {
-		err = printHPA(cmd.OutOrStdout(), &h, explained)
+		err = printHPA(cmd.OutOrStdout(), &h, explained, paletteFor(cmd.OutOrStdout()))
 	}
 	if err != nil {
 		return err
@@ -80,13 +79,11 @@ func printExplanations(out io.Writer, explained []explainedMetric) error {
 			all = append(all, m.explanation)
 		}
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(all)
+	return printJSON(out, all)
 }
 
 // printHPA writes the explanations of an HPA's metrics, one after the other.
-func printHPA(out io.Writer, h *readHPA, explained []explainedMetric) error {
+func printHPA(out io.Writer, h *readHPA, explained []explainedMetric, p palette) error {
 	for i, m := range explained {
 		if i > 0 {
 			if _, err := fmt.Fprintln(out); err != nil {
@@ -94,7 +91,7 @@ func printHPA(out io.Writer, h *readHPA, explained []explainedMetric) error {
 			}
 		}
 		if m.explanation != nil {
-			if err := printExplanation(out, m.explanation); err != nil {
+			if err := printExplanation(out, m.explanation, p); err != nil {
 				return err
 			}
 			continue

@@ -83,12 +83,12 @@ func (o *hpaOptions) run(cmd *cobra.Command, args []string) error {
 		if len(hpas) == 0 {
 			return fmt.Errorf("there are no HorizontalPodAutoscalers%s", cmp.Or(values.InNamespace(namespace), " in any namespace"))
 		}
-		return o.print(out, c.read(ctx, hpas))
+		return o.print(out, c.read(ctx, hpas), paletteFor(cmd.OutOrStdout()))
 	})
 }
 
 // print writes a table with the HPAs that need attention first, and the reasons below it.
-func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
+func (o *hpaOptions) print(out io.Writer, hpas []readHPA, p palette) error {
 	slices.SortStableFunc(hpas, func(a, b readHPA) int {
 		return cmp.Or(cmp.Compare(a.state(), b.state()), cmp.Compare(a.hpa.Namespace, b.hpa.Namespace), cmp.Compare(a.hpa.Name, b.hpa.Name))
 	})
@@ -109,7 +109,7 @@ func (o *hpaOptions) print(out io.Writer, hpas []readHPA) error {
 			reasons = append(reasons, fmt.Sprintf("%s: %s", h.place(), h.stuck))
 		}
 		for _, m := range h.metrics {
-			row(h.hpa.Namespace, name, scales, replicas, m.name, m.of, m.value(), m.targetText(), m.state.String())
+			row(h.hpa.Namespace, name, scales, replicas, m.name, m.of, m.value(), m.targetText(), p.paint(m.state.colour(), m.state.String()))
 			name, scales, replicas = "", "", ""
 			if m.reason != "" {
 				reasons = append(reasons, fmt.Sprintf("%s: %s", h.place(), m.reason))

@@ -35,6 +35,11 @@ func (s hpaState) String() string {
 	return [...]string{"no value", "cannot scale", "above target", "at zero", "ok"}[s]
 }
 
+// colour returns the state's on a terminal.
+func (s hpaState) colour() colour {
+	return [...]colour{red, red, yellow, plain, green}[s]
+}
+
 // readHPA is an HPA with the current values of its metrics.
 type readHPA struct {
 	hpa     *autoscalingv2.HorizontalPodAutoscaler

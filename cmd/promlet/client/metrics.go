@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,21 +45,21 @@ deployments.apps/NAME.`,
   promlet metrics 'http_*' -o name`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, strings.Join(args, "")) },
-	}, o.flags())
+	}, o.flags()).completing(metricsOutput())
 }
 
 func (o *metricsOptions) flags() cliflag.NamedFlagSets {
 	var sets cliflag.NamedFlagSets
 	flags := sets.FlagSet("metrics")
-	flags.StringVarP(&o.output, "output", "o", "table", "Output format. One of table, name, json.")
+	metricsOutput().addOutput(flags, &o.output)
 	flags.BoolVar(&o.noHeaders, "no-headers", false, "Don't print headers.")
 	o.cluster.addTo(sets.FlagSet("cluster"))
 	return sets
 }
 
 func (o *metricsOptions) run(cmd *cobra.Command, pattern string) error {
-	if !slices.Contains([]string{"table", "name", "json"}, o.output) {
-		return fmt.Errorf("--output=%s: choose table, name or json", o.output)
+	if err := metricsOutput().check(o.output); err != nil {
+		return err
 	}
 	glob := pattern
 	if !strings.ContainsAny(pattern, `*?[\`) {
@@ -111,6 +110,8 @@ func completeMetrics(cluster *clusterFlags) cobra.CompletionFunc {
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+func metricsOutput() choice { return choice{"output", []string{"table", "name", "json"}} }
 
 // metric is a name with the resources that have it.
 type metric struct {
@@ -177,9 +178,7 @@ func (c *connection) listCustom(ctx context.Context) ([]listed, error) {
 
 func (o *metricsOptions) print(out io.Writer, metrics []metric) error {
 	if o.output == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "    ")
-		return encoder.Encode(metrics)
+		return printJSON(out, metrics)
 	}
 	var rows [][]string
 	if !o.noHeaders && o.output == "table" {

@@ -1,11 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,8 +63,11 @@ the first value of a rate needs two scrapes.`,
 		Args:              func(_ *cobra.Command, args []string) error { return o.validate(args) },
 		RunE:              o.run,
 		ValidArgsFunction: completeMetrics(&o.cluster),
-	}, o.flags())
+	}, o.flags()).completing(topOutput(), topSort())
 }
+
+func topOutput() choice { return choice{"output", []string{"table", "wide", "json", "yaml"}} }
+func topSort() choice   { return choice{"sort-by", []string{"name", "value"}} }
 
 func (o *topOptions) flags() cliflag.NamedFlagSets {
 	var sets cliflag.NamedFlagSets
@@ -73,8 +76,8 @@ func (o *topOptions) flags() cliflag.NamedFlagSets {
 	flags.StringVarP(&o.selector, "selector", "l", "", "Label selector of the objects, in place of NAME.")
 	flags.StringVar(&o.metricSelector, "metric-selector", "", "Label selector of the series, as in an HPA's metric.selector.")
 	flags.BoolVar(&o.external, "external", false, "Display a metric of external.metrics.k8s.io.")
-	flags.StringVar(&o.sortBy, "sort-by", "name", "Sort by one of name, value (the highest first).")
-	flags.StringVarP(&o.output, "output", "o", "table", "Output format. One of table, wide (with the API's quantity and the time of the last sample), json, yaml.")
+	flags.StringVar(&o.sortBy, topSort().flag, "name", "Sort by one of name, value (the highest first).")
+	flags.StringVarP(&o.output, topOutput().flag, "o", "table", "Output format. One of table, wide (with the API's quantity and the time of the last sample), json, yaml.")
 	flags.BoolVar(&o.noHeaders, "no-headers", false, "Don't print headers.")
 	o.watching.addTo(flags)
 	o.cluster.addTo(sets.FlagSet("cluster"))
@@ -89,16 +92,12 @@ func (o *topOptions) validate(args []string) error {
 		return errors.New("give a METRIC, or RESOURCE[/NAME] and METRIC, such as services/sample-metrics-app http_requests")
 	case len(args) == 1 && strings.Contains(args[0], "/"):
 		return fmt.Errorf("%s is an object: give a METRIC, too, such as %s http_requests", args[0], args[0])
-	case o.sortBy != "name" && o.sortBy != "value":
-		return fmt.Errorf("--sort-by=%s: choose name or value", o.sortBy)
-	case !slices.Contains([]string{"table", "wide", "json", "yaml"}, o.output):
-		return fmt.Errorf("--output=%s: choose table, wide, json or yaml", o.output)
 	case o.selector != "" && o.external:
 		return errors.New("--selector: external metrics have no object: give --metric-selector")
 	case o.selector != "" && len(args) == 2 && strings.Contains(args[0], "/"):
 		return errors.New("--selector: leave out either it or the NAME")
 	}
-	return o.watching.validate()
+	return cmp.Or(topSort().check(o.sortBy), topOutput().check(o.output), o.watching.validate())
 }
 
 func (o *topOptions) run(cmd *cobra.Command, args []string) error {

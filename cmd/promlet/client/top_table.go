@@ -2,7 +2,6 @@ package client
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -77,10 +76,10 @@ func (o *topOptions) printList(out io.Writer, values []topValue) error {
 		items = append(items, v.item)
 	}
 	list := map[string]any{"apiVersion": api, "kind": kind, "metadata": map[string]any{}, "items": items}
-	text, err := json.MarshalIndent(list, "", "    ")
-	if o.output == "yaml" {
-		text, err = yaml.Marshal(list)
+	if o.output == "json" {
+		return printJSON(out, list)
 	}
+	text, err := yaml.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("format values: %w", err)
 	}
