@@ -99,4 +99,11 @@ func TestExplanationsOfValuesThatAreNoNumber(t *testing.T) {
 	told, err = th.Explainer.Explain(t.Context(), explain.Question{Metric: "m", Namespace: "default", External: true})
 	require.NoError(t, err)
 	require.Equal(t, `the value is NaN, of {pod="shop-2"}: queue_depth of pod shop-2 is NaN`, told.Reason)
+
+	hpa := th.scaling("shop", podsMetric("m"))
+	hpa.Spec.ScaleTargetRef.Name = "shop"
+	th.append("queue_depth", "shop-1", math.NaN())
+	all, err := th.Autoscalers.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, "pod shop-1: the value is NaN: queue_depth of pod shop-1 is NaN", all[0].Metrics[0].Reason)
 }

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -65,7 +66,13 @@ func TestExplanationsOfExternalMetricsElsewhere(t *testing.T) {
 		catalog.Exposed{Name: "lag", LabelNames: []string{"namespace"}})
 	f("exposed", "lag has no series that externalRules[0] selects", everywhere, lag)
 
+	// A series of another namespace has no labels in the answer.
 	th := newMonitored(t)
+	th.withExporter(everywhere, lag)
+	th.appendTo(labels.FromStrings("__name__", "lag", "namespace", "other", "pod", "treasure-1", "topic", "a", "gold", "treasure"), math.NaN())
+	require.Equal(t, "the value is NaN: lag is NaN", th.why(explain.Question{Metric: "m", External: true}))
+
+	th = newMonitored(t)
 	th.withExporter(everywhere)
 	th.targets[1].Err = errors.New("treasure")
 	require.Equal(t, "no target of any namespace exposes lag; 1 of 2 targets are not up", th.why(explain.Question{Metric: "m", External: true}))
@@ -84,6 +91,12 @@ func TestExplanationsOfStarting(t *testing.T) {
 	const starting = "collection of edge_requests_total has started, first value in about 5s"
 	require.Equal(t, starting, th.why(explain.Question{Metric: "m", Object: ingress, Name: "front"}))
 	require.Equal(t, starting, th.why(explain.Question{Metric: "m", External: true}))
+
+	// What is exposed will not fit.
+	all = func(uint64) ([]catalog.Exposed, uint64) { return th.exposed["job"], 1 }
+	th.exposed["job"] = []catalog.Exposed{{Name: "edge_requests_total", LabelNames: []string{"instance", "job", "pod"}}}
+	th.provide(Options{Explain: th.explaining(), Exposed: all, Rules: set, Demand: demand.Options{FirstValue: 5 * time.Second}})
+	require.Contains(t, th.reason("m"), "edge_requests_total is exposed, but without a label namespace, by which rules[0] knows the namespace")
 
 	th = newMonitored(t)
 	th.provide(Options{Explain: th.explaining(), Ready: func() error { return errors.New("1 of 1 targets has not been scraped twice yet") }})

@@ -173,8 +173,13 @@ func (f *fixture) load(descriptions ...string) {
 // notation for.
 func (f *fixture) append(name, pod string, v float64) {
 	f.t.Helper()
+	f.appendTo(labels.FromStrings(model.MetricNameLabel, name, "namespace", "default", "pod", pod, "instance", pod), v)
+}
+
+// appendTo adds one sample of a series now.
+func (f *fixture) appendTo(series labels.Labels, v float64) {
+	f.t.Helper()
 	app := f.db.AppenderV2(f.t.Context())
-	series := labels.FromStrings(model.MetricNameLabel, name, "namespace", "default", "pod", pod, "instance", pod)
 	_, err := app.Append(0, series, 0, f.now.UnixMilli(), v, nil, nil, storage.AOptions{})
 	require.NoError(f.t, err)
 	require.NoError(f.t, app.Commit())

@@ -82,7 +82,7 @@ func TestBrokenRules(t *testing.T) {
 
 	f(query(""), "rules[0]: metricsQuery is empty")
 	f(query("<<.Series>"), "rules[0]: metricsQuery: ")
-	f(query("<<.Sereis>>"), "rules[0]: metricsQuery: ")
+	f(query("<<.Sereis>>"), "rules[0]: metricsQuery: there is no field <<.Sereis>>: choose Series, LabelMatchers, LabelValuesByName, GroupBy or GroupBySlice")
 	f(query("<<join .GroupBySlice>>"), "rules[0]: metricsQuery: ")
 	f(query("<<index .GroupBySlice 1>>"), "rules[0]: metricsQuery: ")
 	f(query("{{.Series}}"), "rules[0]: metricsQuery gives no PromQL")

@@ -198,6 +198,11 @@ func TestServerBoundsSelectors(t *testing.T) {
 		f(pods+parameter+"a%3Db&"+parameter, requirements(51), http.StatusBadRequest, name+" has 51 requirements")
 		f("/apis/external.metrics.k8s.io/v1beta1/namespaces/default/queue?"+parameter, requirements(51), http.StatusBadRequest, name+" has 51 requirements")
 	}
+	const noValue = "a selector cannot have the value org/model-7b of model: only letters, digits, -, _ and . are allowed; write the matcher in the metricsQuery of a rule, or change the value by metricRelabelings"
+	f(pods+"metricLabelSelector=", "model=org/model-7b", http.StatusBadRequest, noValue)
+	f(pods+"explain=true&metricLabelSelector=", "model in (org/model-7b)", http.StatusBadRequest, noValue)
+	f("/apis/external.metrics.k8s.io/v1beta1/namespaces/default/queue?labelSelector=", "model=org/model-7b", http.StatusBadRequest, noValue)
+	f(pods+"labelSelector=", "model=org/model-7b", http.StatusBadRequest, "a valid label must be")
 	for _, selector := range []string{requirements(50), values} {
 		code, body := get(t, c, base+pods+"labelSelector="+url.QueryEscape(selector))
 		require.Equal(t, http.StatusOK, code, string(body))

@@ -189,9 +189,10 @@ func (s *scaling) ofPods(ctx context.Context, m *Metric, spec *autoscalingv2.Pod
 		m.use(v)
 	}
 	if m.With == 0 {
-		if err = cmp.Or(err, found[names[0]].Err); err == nil {
-			err = values.Absent(values.OutcomeNoSeries, "no value")
+		if odd := found[names[0]].Err; odd != nil {
+			err = values.Absent(values.OutcomeNotANumber, "%v", odd)
 		}
+		err = cmp.Or(err, values.Absent(values.OutcomeNoSeries, "no value"))
 		return fmt.Errorf("pod %s: %w", names[0], s.explainer.Why(ctx, req, names[0], err))
 	}
 	m.Question.Name = cmp.Or(m.Question.Name, names[0])

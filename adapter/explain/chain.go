@@ -90,8 +90,10 @@ func (c *chain) one(ctx context.Context, name string) {
 		c.known(ctx, &values.Absence{Outcome: values.OutcomeNotANumber, Reason: v.Err.Error()})
 	case err != nil && !isAbsent:
 		c.broken(LinkValue, "%v", err)
-	case isAbsent && (absent.Complete || absent.Outcome == values.OutcomeStarting):
+	case isAbsent && absent.Complete:
 		c.known(ctx, absent)
+	case isAbsent && absent.Outcome == values.OutcomeStarting:
+		c.begun(ctx, absent)
 	default:
 		c.search(ctx)
 	}
@@ -108,6 +110,18 @@ func (c *chain) known(ctx context.Context, absent *values.Absence) {
 		link, reason = LinkValue, c.oddValue(ctx, reason)
 	}
 	c.brokenAs(absent.Outcome, link, "%s", reason)
+}
+
+// begun explains a metric whose collection has just begun: by a link that stays broken, or else by that. That no pods are
+// known says nothing, as series of other pods may name the object.
+func (c *chain) begun(ctx context.Context, absent *values.Absence) {
+	c.search(ctx)
+	if last := len(c.told.Steps) - 1; c.told.Reason != "" && c.told.Steps[last].Link == LinkObject {
+		c.told.Steps[last].State, c.told.Reason = StateNote, ""
+	}
+	if c.told.Reason == "" {
+		c.brokenAs(absent.Outcome, LinkSamples, "%s", absent.Reason)
+	}
 }
 
 // traced returns a context whose evaluation fills c.trace.
@@ -212,7 +226,7 @@ func (c *chain) noExternal(ctx context.Context, err error) {
 		if c.rule(ctx) {
 			c.broken(LinkValue, "%v", err)
 		}
-	case absent.Complete, absent.Outcome == values.OutcomeStarting:
+	case absent.Complete, absent.Outcome == values.OutcomeStarting: // an exporter elsewhere may have series of the namespace
 		c.known(ctx, absent)
 	default:
 		if c.search(ctx); c.told.Reason == "" {

@@ -112,6 +112,9 @@ func (c *chain) oddValue(ctx context.Context, text string) string {
 	}
 	switch found.Kind {
 	case diagnosis.OddSeries:
+		if result.Labels.Has(labels.MetricName) {
+			return text // it is the series
+		}
 		return fmt.Sprintf("%s: %s is %g", text, c.ofSeries(q.By, found.Series), result.Value)
 	case diagnosis.ZeroByZero:
 		return fmt.Sprintf("%s: 0 divided by 0 in %s", text, clipped(found.Part))
@@ -142,7 +145,7 @@ func (c *chain) ofSeries(e *values.Evaluation, all []labels.Labels) string {
 	if own := labels.NewBuilder(series).Del(labels.MetricName, rule.Label(objects.Namespace()), rule.Label(objects.Pod())).Del(targetLabels()...).Labels(); !own.IsEmpty() {
 		text += own.String()
 	}
-	if pod := series.Get(rule.Label(objects.Pod())); pod != "" {
+	if pod := series.Get(cmp.Or(rule.Label(objects.Pod()), "pod")); pod != "" {
 		text += " of pod " + pod
 	}
 	if n := len(all) - 1; n > 0 {

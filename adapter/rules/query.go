@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,9 @@ func (c *Compiled) Expand(series string, matchers []Matcher, groupBy string) (st
 	args.LabelMatchers = strings.Join(printed, ",")
 	var b strings.Builder
 	if err := c.query.Execute(&b, args); err != nil {
+		if found := regexp.MustCompile(`can't evaluate field (\w+) in type rules`).FindStringSubmatch(err.Error()); found != nil {
+			return "", fmt.Errorf("metricsQuery: there is no field <<.%s>>: choose Series, LabelMatchers, LabelValuesByName, GroupBy or GroupBySlice", found[1])
+		}
 		return "", fmt.Errorf("metricsQuery: %w", err)
 	}
 	if strings.TrimSpace(b.String()) == "" {

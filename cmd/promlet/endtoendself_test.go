@@ -121,7 +121,7 @@ func (e *endToEnd) unmatchedRule(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !regexp.MustCompile(`Warning +RuleMatchesNothing .*externalRules\[2\]: seriesQuery "queue_size\{namespace!=\\"\\"\}" matches no series`).MatchString(described) {
+		if !regexp.MustCompile(`Warning +RuleMatchesNothing .*externalRules\[2\]: seriesQuery \x60queue_size\{namespace!=""\}\x60 matches no series`).MatchString(described) {
 			return errors.New(described)
 		}
 		return nil

@@ -177,5 +177,5 @@ func looksLikeConfig(asJSON []byte) bool {
 func strict[T any](document []byte) (*T, error) {
 	into := new(T)
 	unknown, err := strictjson.UnmarshalStrict(document, into)
-	return into, errors.Join(append(unknown, err)...)
+	return into, errors.Join(append(unknown, plainTypeError(err))...)
 }

@@ -66,7 +66,7 @@ func Parse(data []byte) (File, error) {
 	}
 	var file File
 	unknown, err := json.UnmarshalStrict(asJSON, &file)
-	if err := errors.Join(append(unknown, err)...); err != nil {
+	if err := errors.Join(append(unknown, plainTypeError(err))...); err != nil {
 		return File{}, err
 	}
 	for i, m := range file.ServiceMonitors {

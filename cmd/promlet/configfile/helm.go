@@ -40,7 +40,7 @@ func parseHelmRules(asJSON json.RawMessage) (File, error) {
 		Rules helmValues `json:"rules"`
 	}
 	unknown, err := strictjson.UnmarshalStrict(fmt.Appendf(nil, `{"rules":%s}`, asJSON), &values)
-	if err := errors.Join(append(unknown, err)...); err != nil {
+	if err := errors.Join(append(unknown, plainTypeError(err))...); err != nil {
 		return File{}, err
 	}
 	v := values.Rules

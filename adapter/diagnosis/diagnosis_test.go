@@ -1,0 +1,44 @@
+package diagnosis
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/tsdb"
+)
+
+// A long chain of parts is not followed to its end, and an error of a query is one of the diagnosis.
+func TestBounds(t *testing.T) {
+	queries := 0
+	empty := func(context.Context, string) (tsdb.Vector, error) { queries++; return nil, nil }
+	found, err := OfEmpty(t.Context(), empty, "((((((((((((((((((a + b) + c) + d) + e) + f) + g) + h) + i) + j) + k) + l) + m) + n) + o) + p) + q) + r) + s)")
+	require.NoError(t, err)
+	require.Equal(t, Finding{}, found)
+	require.Equal(t, maxQueries, queries)
+
+	failed := errors.New("query timed out")
+	_, err = OfEmpty(t.Context(), func(context.Context, string) (tsdb.Vector, error) { return nil, failed }, "a + b")
+	require.ErrorIs(t, err, failed)
+	_, err = OfEmpty(t.Context(), empty, "a +")
+	require.ErrorContains(t, err, "parse error")
+}
+
+// Parts that give no reason are not guessed at.
+func TestUnknown(t *testing.T) {
+	one := func(context.Context, string) (tsdb.Vector, error) { return tsdb.Vector{{Value: 1}}, nil }
+	for _, expr := range []string{"vector(1)", "time()", "a + 1", "topk(0, a) + scalar(a)", "absent(a)"} {
+		found, err := OfEmpty(t.Context(), one, expr)
+		require.NoError(t, err)
+		require.Equal(t, Unknown, found.Kind, expr)
+	}
+	for _, expr := range []string{"1", "sum(a)", "a / b", "exp(a)", "a"} {
+		found, err := OfNumber(t.Context(), one, expr, 1/zero())
+		require.NoError(t, err)
+		require.Equal(t, Unknown, found.Kind, expr)
+	}
+}
+
+func zero() float64 { return 0 }
