@@ -114,11 +114,11 @@ func TestExplanationsProposeHonorLabels(t *testing.T) {
 		require.Equal(t, want, th.reason(metric))
 	}
 	f(`queue_depth{namespace="default",pod="exporter",exported_pod="shop-1",job="x"}`, "queue_depth",
-		"its series have it in the label exported_pod, because their target has a label pod of its own: set honorLabels: true on the endpoint of their monitor")
+		"its series are named by the label exported_pod, because their target has a label pod of its own: set honorLabels: true on the endpoint of their monitor")
 	f(`queue_depth{namespace="other",pod="exporter",exported_namespace="default",exported_service="shop",service="x"}`, "queue_depth",
-		"its series have it in the label exported_service, because their target has a label service of its own: set honorLabels: true on the endpoint of their monitor")
+		"its series are named by the label exported_service, because their target has a label service of its own: set honorLabels: true on the endpoint of their monitor")
 	f(`queue_depth{namespace="other",pod="shop-1",exported_namespace="default"}`, "queue_depth",
-		"its series have it in the label exported_namespace, because their target has a label namespace of its own: set honorLabels: true on the endpoint of their monitor")
+		"its series are named by the label exported_namespace, because their target has a label namespace of its own: set honorLabels: true on the endpoint of their monitor")
 	f(`queue_depth{namespace="other",pod="exporter",exported_pod="shop-1"}`, "queue_depth", "nothing of it is stored for this object yet")
 }
 

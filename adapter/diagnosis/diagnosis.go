@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -138,7 +140,7 @@ func selectorOf(e parser.Expr) (of *parser.VectorSelector, over time.Duration) {
 // labelNames returns the label names of a result that take part in the matching of a binary operation.
 func labelNames(of labels.Labels, matching *parser.VectorMatching) (names []string) {
 	of.Range(func(l labels.Label) {
-		if l.Name != labels.MetricName && (matching == nil || slices.Contains(matching.MatchingLabels, l.Name) == matching.On) {
+		if l.Name != model.MetricNameLabel && (matching == nil || slices.Contains(matching.MatchingLabels, l.Name) == matching.On) {
 			names = append(names, l.Name)
 		}
 	})

@@ -179,7 +179,7 @@ func (c *chain) search(ctx context.Context) {
 	k := c.req.Kind
 	switch label := c.exportedLabel(ctx); {
 	case label != "":
-		c.broken(LinkSeries, "its series have it in the label %s, because their target has a label %s of its own: set honorLabels: true on the endpoint of their monitor",
+		c.broken(LinkSeries, "its series are named by the label %s, because their target has a label %s of its own: set honorLabels: true on the endpoint of their monitor",
 			label, strings.TrimPrefix(label, model.ExportedLabelPrefix))
 	case c.req.Metric.API == rules.ExternalAPI:
 		c.searchExternal()

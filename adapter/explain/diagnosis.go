@@ -112,7 +112,7 @@ func (c *chain) oddValue(ctx context.Context, text string) string {
 	}
 	switch found.Kind {
 	case diagnosis.OddSeries:
-		if result.Labels.Has(labels.MetricName) {
+		if result.Labels.Has(model.MetricNameLabel) {
 			return text // it is the series
 		}
 		return fmt.Sprintf("%s: %s is %g", text, c.ofSeries(q.By, found.Series), result.Value)
@@ -138,11 +138,11 @@ func (c *chain) ofSeries(e *values.Evaluation, all []labels.Labels) string {
 	}
 	at := slices.IndexFunc(all, inNamespace)
 	if at < 0 {
-		return all[0].Get(labels.MetricName)
+		return all[0].Get(model.MetricNameLabel)
 	}
 	series := all[at]
-	text := series.Get(labels.MetricName)
-	if own := labels.NewBuilder(series).Del(labels.MetricName, rule.Label(objects.Namespace()), rule.Label(objects.Pod())).Del(targetLabels()...).Labels(); !own.IsEmpty() {
+	text := series.Get(model.MetricNameLabel)
+	if own := labels.NewBuilder(series).Del(model.MetricNameLabel, rule.Label(objects.Namespace()), rule.Label(objects.Pod())).Del(targetLabels()...).Labels(); !own.IsEmpty() {
 		text += own.String()
 	}
 	if pod := series.Get(cmp.Or(rule.Label(objects.Pod()), "pod")); pod != "" {
