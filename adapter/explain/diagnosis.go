@@ -31,8 +31,9 @@ func (c *chain) lastQuery(is func(tsdb.Vector) bool) *values.TracedQuery {
 	return nil
 }
 
-// whyEmpty returns which part of the rule's query is why it returns nothing, "" if it is not known.
-func (c *chain) whyEmpty(ctx context.Context) string {
+// whyEmpty returns which part of the rule's query is why it returns nothing, "" if it is not known. interval is the longest
+// scrape interval of the series, 0 if that is not known.
+func (c *chain) whyEmpty(ctx context.Context, interval time.Duration) string {
 	q := c.lastQuery(func(results tsdb.Vector) bool { return len(results) == 0 })
 	if q == nil {
 		return ""
@@ -46,8 +47,12 @@ func (c *chain) whyEmpty(ctx context.Context) string {
 	case diagnosis.NoSeries:
 		return fmt.Sprintf("the query of %s returns nothing for it: %s", rule, c.noSeries(found.Selector))
 	case diagnosis.ShortRange:
-		return fmt.Sprintf("the query of %s looks back over %s only, and its series are scraped every %s: most of the time that holds no sample; make the range at least twice the interval",
-			rule, model.Duration(found.Range), model.Duration(c.interval()))
+		scraped := ""
+		if interval > 0 {
+			scraped = ", and its series are scraped every " + model.Duration(interval).String()
+		}
+		return fmt.Sprintf("the query of %s looks back over %s only%s: most of the time that holds no sample; make the range at least twice the interval",
+			rule, model.Duration(found.Range), scraped)
 	case diagnosis.TooFewSamples:
 		return fmt.Sprintf("the query of %s needs two samples of %s within %s", rule, nameOf(found.Selector), model.Duration(found.Range))
 	case diagnosis.NotJoined:
@@ -88,14 +93,6 @@ func unlike(left, right []string) string {
 		return fmt.Sprintf("different values of the labels (%s)", strings.Join(left, ", "))
 	}
 	return fmt.Sprintf("different labels, (%s) and (%s): match them with on() or ignoring()", strings.Join(left, ", "), strings.Join(right, ", "))
-}
-
-// interval returns the longest scrape interval of the object's targets.
-func (c *chain) interval() (longest time.Duration) {
-	for _, t := range c.targetsOf(c.name) {
-		longest = max(longest, t.Interval)
-	}
-	return cmp.Or(longest, c.x.values.Targets.Interval)
 }
 
 // oddValue adds why a value is NaN or infinite to the text that says so.

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -69,15 +68,9 @@ func (c *chain) searchEverywhere(names []string, exposure catalog.Exposure) {
 		c.outOfBounds(c.allJobs())
 		return // otherwise the evaluation has found the reason
 	}
-	down := 0
-	for _, t := range c.allTargets() {
-		if !t.Up() {
-			down++
-		}
-	}
 	also := ""
-	if down > 0 {
-		also = fmt.Sprintf("; %d of %d targets are not up", down, len(c.allTargets()))
+	if slices.ContainsFunc(c.allTargets(), func(t values.Target) bool { return !t.Up() }) {
+		also = "; some targets are not up"
 	}
 	c.broken(LinkSeries, "no target of any namespace exposes %s%s%s", strings.Join(names, " or "), c.closestMetric(), also)
 }

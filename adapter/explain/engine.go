@@ -200,7 +200,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 		return
 	}
 	c.ok(LinkSeries, "%s has %d series of %s for it", v.Engine(), all, m.Series)
-	if why := c.whyEmpty(ctx); why != "" {
+	if why := c.whyEmpty(ctx, 0); why != "" {
 		c.broken(LinkSamples, "%s", why)
 		return
 	}

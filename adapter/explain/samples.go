@@ -217,6 +217,6 @@ func (c *chain) samples(ctx context.Context, found storedSeries) {
 		c.source = name
 		c.uncollected()
 	default:
-		c.broken(LinkSamples, "%s", cmp.Or(c.whyEmpty(ctx), fmt.Sprintf("the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)))
+		c.broken(LinkSamples, "%s", cmp.Or(c.whyEmpty(ctx, found.interval), fmt.Sprintf("the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)))
 	}
 }

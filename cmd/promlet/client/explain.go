@@ -54,7 +54,7 @@ the request to the value: object, autoscaler, rule, monitor, endpoints, targets,
 --prometheus-url), series and samples. The first step that failed is the reason for a missing
 value. With hpa/NAME it explains every metric that the HorizontalPodAutoscaler scales on.
 
-The exit status is 1 if there is no value.
+The exit status is 1 if there is no value. Terminals show colours, unless NO_COLOR is set.
 
 promlet answers through the API server. Whoever may read a metric may explain it;
 explanations show nothing of other namespaces.`,
