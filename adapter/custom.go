@@ -57,7 +57,7 @@ func (p *Provider) bySelector(ctx context.Context, namespace string, selector ap
 		return nil, nil, err
 	}
 	if req.Names, err = p.values.Picked(req, orEverything(selector)); err != nil {
-		return nil, nil, err
+		return nil, nil, p.Explainer.NoObjects(req, err)
 	}
 	found, err := p.values.Values(ctx, req)
 	switch absent, ok := errors.AsType[*values.Absence](err); {

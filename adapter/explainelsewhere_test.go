@@ -201,6 +201,8 @@ func TestExplanationsAtZero(t *testing.T) {
 	require.Equal(t, "the Service has no endpoints"+asleep, th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
 	require.Equal(t, `the selector "app=consumer" matches no pods in namespace default`+asleep,
 		th.why(explain.Question{Metric: "queue_depth", Object: podResource, Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "consumer"})}))
+	require.Equal(t, `404: the server could not find the metric queue_depth for pods: the selector "app=consumer" matches no pods in namespace default`+asleep,
+		th.ask("default/pods/*/queue_depth?app=consumer"))
 	hpa.Status.CurrentReplicas = 1
 	require.Equal(t, "the Service has no endpoints", th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
 }

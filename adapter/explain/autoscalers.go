@@ -1,9 +1,9 @@
 package explain
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,8 +19,8 @@ const CannotWake = "a metric of its own pods cannot scale it up: also scale on a
 
 // autoscalers notes who scales on the metric.
 func (c *chain) autoscalers() {
-	reader := c.x.values.Objects
-	if c.req.Namespace == "" || !reader.Watched(objects.Kind{GroupResource: autoscalingv2.Resource("horizontalpodautoscalers")}) {
+	reader, resource := c.x.values.Objects, autoscalingv2.Resource("horizontalpodautoscalers")
+	if c.req.Namespace == "" || !reader.Watched(objects.Kind{GroupResource: resource}) {
 		return
 	}
 	hpas, _ := reader.Autoscalers(c.req.Namespace) // a cache has no errors
@@ -32,12 +32,14 @@ func (c *chain) autoscalers() {
 			names = append(names, hpa.Name)
 			c.readers = append(c.readers, hpa)
 		default:
-			others = append(others, fmt.Sprintf("%s (%s)", hpa.Name, cmp.Or(metav1.FormatLabelSelector(of[0].Selector), "none")))
+			others = append(others, fmt.Sprintf("%s (%s)", hpa.Name, metav1.FormatLabelSelector(of[0].Selector)))
 		}
 	}
 	switch {
 	case len(names) > 0:
 		c.ok(LinkAutoscaler, "HorizontalPodAutoscaler %s %s on it", listed(names), plural(len(names), "scales", "scale"))
+	case slices.ContainsFunc(c.refused(), func(attempt string) bool { return strings.HasSuffix(attempt, " "+resource.Resource) }):
+		c.note(LinkAutoscaler, "unknown: promlet may not list HorizontalPodAutoscalers")
 	case len(others) > 0:
 		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it with this metric selector; with another: %s", values.InNamespace(c.req.Namespace), listed(others))
 	default:

@@ -239,7 +239,7 @@ func (c *chain) noExternal(ctx context.Context, err error) {
 func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	names, err := c.x.values.Picked(c.req, selector)
 	if err != nil {
-		c.broken(LinkObject, "%v%s", err, c.asleepPods())
+		c.broken(LinkObject, "%v", c.x.NoObjects(c.req, err))
 		return
 	}
 	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))

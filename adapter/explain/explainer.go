@@ -158,6 +158,17 @@ func (x *Explainer) Why(ctx context.Context, req values.Request, name string, fo
 	return c.absence(absent)
 }
 
+// NoObjects adds to the error that a selector picks no objects why there are none, where that is known: an HPA may have
+// scaled its target to zero.
+func (x *Explainer) NoObjects(req values.Request, found error) error {
+	absent, ok := errors.AsType[*values.Absence](found)
+	if !ok || absent.Outcome != values.OutcomeNoObject {
+		return found
+	}
+	c := &chain{x: x, req: req}
+	return values.Absent(absent.Outcome, "%s%s", absent.Reason, c.asleepPods())
+}
+
 // knowsMore reports whether an explanation can find more than the evaluation: from monitors, or from an engine behind a
 // URL.
 func (x *Explainer) knowsMore() bool {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -183,6 +184,19 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 		m.state = m.judge(h)
 		h.metrics = append(h.metrics, m)
 	}
+	if !h.isAtZero() || !slices.ContainsFunc(h.metrics, func(m readMetric) bool { return m.now != nil }) {
+		return
+	}
+	for i := range h.metrics { // another metric can scale it up
+		if m := &h.metrics[i]; m.of == "pods" && m.now == nil {
+			m.state = stateAtZero
+		}
+	}
+}
+
+// isAtZero reports whether the controller has scaled the target to zero replicas.
+func (h *readHPA) isAtZero() bool {
+	return h.hpa.Status.CurrentReplicas == 0 && h.hpa.Status.DesiredReplicas == 0
 }
 
 // isAbove reports whether the value exceeds the target by more than the controller tolerates.
@@ -196,7 +210,7 @@ func (m *readMetric) isAbove(spec *autoscalingv2.HorizontalPodAutoscalerSpec) bo
 
 func (m *readMetric) judge(h *readHPA) hpaState {
 	switch {
-	case h.hpa.Status.CurrentReplicas == 0 && h.hpa.Status.DesiredReplicas == 0 && m.path == "":
+	case h.isAtZero() && m.path == "":
 		return stateAtZero
 	case m.now == nil:
 		return stateNoValue
@@ -204,7 +218,7 @@ func (m *readMetric) judge(h *readHPA) hpaState {
 		return stateStuck
 	case m.isAbove(&h.hpa.Spec):
 		return stateAbove
-	case h.hpa.Status.CurrentReplicas == 0 && h.hpa.Status.DesiredReplicas == 0:
+	case h.isAtZero():
 		return stateAtZero
 	}
 	return stateOK

@@ -50,10 +50,11 @@ const sampleHPAs = `
   status: {currentReplicas: 2, desiredReplicas: 2, conditions: [{type: AbleToScale, status: "False", reason: FailedGetScale, message: the controller cannot read it}]}
 - metadata: {name: zero}
   spec:
-    scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: sample}
+    scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: asleep}
     minReplicas: 0
     maxReplicas: 3
     metrics:
+    - {type: Pods, pods: {metric: {name: http_requests}, target: {type: AverageValue, averageValue: "15"}}}
     - {type: External, external: {metric: {name: queue_length, selector: {matchLabels: {queue: print}}}, target: {type: Value, value: "20"}}}
   status: {currentReplicas: 0, desiredReplicas: 0}
 `
@@ -80,6 +81,9 @@ func hpas(t *testing.T) *http.ServeMux {
 	mux.HandleFunc("/apis/apps/v1/namespaces/default/statefulsets/sample/scale", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"status": {"selector": "app=sample"}}`))
 	})
+	mux.HandleFunc("/apis/apps/v1/namespaces/default/statefulsets/asleep/scale", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"status": {"selector": "app=asleep"}}`))
+	})
 	mux.HandleFunc("/apis/", func(w http.ResponseWriter, _ *http.Request) {
 		answerStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, "it is not found")
 	})
@@ -96,7 +100,8 @@ broken   StatefulSet/none     1 (1-3)         nothing_such    services/sample   
                                               memory          pods              -                     1Gi per pod   no value
 stuck    StatefulSet/sample   2 (1-3)         http_requests   services/sample   30                    30            cannot scale
 busy     StatefulSet/sample   2 -> 6 (1-10)   http_requests   services/sample   30                    10            above target
-zero     StatefulSet/sample   0 (0-3)         queue_length    external          4                     20            at zero
+zero     StatefulSet/asleep   0 (0-3)         http_requests   pods              -                     15 per pod    at zero
+                                              queue_length    external          4                     20            at zero
 fine     StatefulSet/sample   2 (2-10)        http_requests   services/sample   30                    30            ok
                                               http_requests   pods              15 per pod (2 pods)   15 per pod    ok
                                               cpu             pods              75%                   80%           ok
@@ -106,6 +111,7 @@ default/broken: the server could not find the metric nothing_such for services s
 default/broken: http_requests of pods: spec.scaleTargetRef: it is not found
 default/broken: memory of pods: the controller has no value from metrics-server
 default/stuck: the controller cannot read it
+default/zero: the server could not find the metric http_requests for pods: the selector "app=asleep" matches no pods in namespace default
 `, out)
 	out, err = a.run("hpa", "busy", "--no-headers")
 	require.NoError(t, err)
