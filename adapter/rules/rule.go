@@ -51,10 +51,11 @@ type Compiled struct {
 	// an object. AllNamespaces: likewise, so its series may be of any namespace.
 	AllPods, AllNamespaces bool
 	// Window is the longest range that the query looks back over, 0 for a query over
-	// instant values; Narrowest is the shortest.
-	Window, Narrowest time.Duration
-	over              []string      // functions and their windows, such as "rate over 2m"
-	reach             time.Duration // age of the oldest sample that the query reads
+	// instant values.
+	Window    time.Duration
+	narrowest time.Duration // the shortest range
+	over      []string      // functions and their windows, such as "rate over 2m"
+	reach     time.Duration // age of the oldest sample that the query reads
 
 	*association // between labels and kinds of objects
 

@@ -13,14 +13,14 @@ import (
 // length has enough samples also after a missed scrape.
 const windowIntervals = 4
 
-// readWindows sets Window, Narrowest, reach and over from the query.
+// readWindows sets Window, narrowest, reach and over from the query.
 func (c *Compiled) readWindows(expr parser.Expr) {
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.MatrixSelector:
 			c.Window = max(c.Window, n.Range)
-			if c.Narrowest == 0 || n.Range < c.Narrowest {
-				c.Narrowest = n.Range
+			if c.narrowest == 0 || n.Range < c.narrowest {
+				c.narrowest = n.Range
 			}
 		case *parser.SubqueryExpr:
 			c.Window = max(c.Window, n.Range)
@@ -64,9 +64,9 @@ func (c *Compiled) noteFunction(call *parser.Call) {
 // and about rules that read samples older than the retention.
 func OddWindows(compiled []*Compiled, interval, retention time.Duration) []string {
 	return eachRule(compiled, func(c *Compiled) (odd []string) {
-		if c.Narrowest > 0 && c.Narrowest < windowIntervals*interval {
+		if c.narrowest > 0 && c.narrowest < windowIntervals*interval {
 			odd = append(odd, fmt.Sprintf("metricsQuery: [%s] is shorter than %d scrape intervals of %s: with fewer than two samples in it, a rate also uses those before it",
-				model.Duration(c.Narrowest), windowIntervals, model.Duration(interval)))
+				model.Duration(c.narrowest), windowIntervals, model.Duration(interval)))
 		}
 		if c.reach > retention {
 			odd = append(odd, fmt.Sprintf("metricsQuery reads samples of the last %s, but they are kept for %s: raise --retention", model.Duration(c.reach), model.Duration(retention)))

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -32,46 +31,55 @@ func Public(err error) string {
 	return inWords(scrape.PublicReason(err))
 }
 
-// wording replaces a part of a text.
-type wording struct{ pattern, words string }
-
-// wordings are for errors that a monitor can mend.
-func wordings() []wording {
-	return []wording{
-		{`^received unsupported Content-Type (.*?) and no fallback_scrape_protocol .*`, `the Content-Type $1 is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`},
-		{`(?s)^cannot parse Content-Type (.*?) and no fallback_scrape_protocol .*`, `the Content-Type $1 is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`},
-		{`^non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol .*`, `the answer has no Content-Type: set fallbackScrapeProtocol on its monitor`},
-		{`fallback_scrape_protocol`, `fallbackScrapeProtocol`},
-		{`^sample_limit exceeded`, `sampleLimit exceeded`},
-		{`^label_limit exceeded`, `labelLimit exceeded`},
-		{`^label_name_length_limit exceeded`, `labelNameLengthLimit exceeded`},
-		{`^label_value_length_limit exceeded`, `labelValueLengthLimit exceeded`},
-		{`native_histogram_bucket_limit exceeded`, `nativeHistogramBucketLimit exceeded`},
-		{`^http: server gave HTTP response to HTTPS client$`, `it answers in HTTP, not HTTPS: set scheme: http on its monitor`},
-		{`^(tls: failed to verify certificate: .*)`, `$1: set tlsConfig on its monitor`},
-		{`^EOF$`, `the connection was closed without an answer`},
-	}
-}
-
-// inWords replaces the words of libraries.
+// inWords replaces the words of libraries. It is called for each target that is down whenever targets are listed.
 func inWords(text string) string {
 	text = strings.TrimSuffix(text, ": "+context.DeadlineExceeded.Error()) // it says already what took too long
-	text = bodyTooLarge(text)
-	for _, w := range wordings() {
-		text = regexp.MustCompile(w.pattern).ReplaceAllString(text, w.words)
+	switch limit, isSize := strings.CutPrefix(text, "body_size_limit exceeded (limit: "); {
+	case isSize:
+		return bodyTooLarge(limit)
+	case strings.Contains(text, "no fallback_scrape_protocol"):
+		return contentType(text)
+	case strings.HasPrefix(text, "tls: failed to verify certificate: "):
+		return text + ": set tlsConfig on its monitor"
+	case text == "http: server gave HTTP response to HTTPS client":
+		return "it answers in HTTP, not HTTPS: set scheme: http on its monitor"
+	case text == "EOF":
+		return "the connection was closed without an answer"
+	}
+	if field, rest, ok := strings.Cut(text, " exceeded ("); ok && strings.HasSuffix(field, "_limit") {
+		return camelCase(field) + " exceeded (" + rest
 	}
 	return text
 }
 
-// bodyTooLarge replaces the text of a body above its limit.
-func bodyTooLarge(text string) string {
-	found := regexp.MustCompile(`^body_size_limit exceeded \(limit: (\d+) bytes\)$`).FindStringSubmatch(text)
-	if found == nil {
-		return text
+// contentType is the text of an answer that no parser reads.
+func contentType(text string) string {
+	_, value, ok := strings.Cut(text, "Content-Type \"")
+	if !ok {
+		return "the answer has no Content-Type: set fallbackScrapeProtocol on its monitor"
 	}
-	limit := found[1] + " bytes"
-	if n, err := strconv.Atoi(found[1]); err == nil && n >= 1<<20 && n%(1<<20) == 0 {
+	value, _, _ = strings.Cut(value, " and no fallback_scrape_protocol")
+	value, _, _ = strings.Cut(value, ", but ")
+	return `the Content-Type "` + value + " is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor"
+}
+
+// bodyTooLarge is the text of a body above its limit, which is in bytes.
+func bodyTooLarge(limit string) string {
+	digits, _, _ := strings.Cut(limit, " ")
+	limit = digits + " bytes"
+	if n, err := strconv.Atoi(digits); err == nil && n >= 1<<20 && n%(1<<20) == 0 {
 		limit = strconv.Itoa(n>>20) + " MiB"
 	}
 	return "the body has " + limit + " or more: raise bodySizeLimit on its monitor, or expose fewer series"
+}
+
+// camelCase returns the name of a monitor's field for one of Prometheus's configuration.
+func camelCase(field string) string {
+	words := strings.Split(field, "_")
+	for i := 1; i < len(words); i++ {
+		if words[i] != "" {
+			words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
+		}
+	}
+	return strings.Join(words, "")
 }

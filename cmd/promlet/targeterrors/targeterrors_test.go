@@ -22,22 +22,25 @@ func TestErrorsAreInTheReadersWords(t *testing.T) {
 		require.Equal(t, want, Plain(err))
 		require.Equal(t, want, Plain(&url.Error{Op: "Get", URL: "http://10.0.0.1/metrics?token=secret", Err: err}))
 	}
-	contentType := func(of string) error {
+	ofType := func(of string) error {
 		_, err := textparse.New(nil, of, labels.NewSymbolTable(), textparse.ParserOptions{})
 		require.Error(t, err)
 		return err
 	}
-	f(contentType("text/html"), `the Content-Type "text/html" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
-	f(contentType(";"), `the Content-Type ";" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
-	f(contentType(""), "the answer has no Content-Type: set fallbackScrapeProtocol on its monitor")
+	f(ofType("text/html"), `the Content-Type "text/html" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	f(ofType(";"), `the Content-Type ";" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	f(ofType(""), "the answer has no Content-Type: set fallbackScrapeProtocol on its monitor")
 	f(errors.New("body_size_limit exceeded (limit: 33554432 bytes)"), "the body has 32 MiB or more: raise bodySizeLimit on its monitor, or expose fewer series")
 	f(errors.New("body_size_limit exceeded (limit: 1000 bytes)"), "the body has 1000 bytes or more: raise bodySizeLimit on its monitor, or expose fewer series")
+	f(ofType("application/openmetrics-text; version=2.0.0"), `the Content-Type "application/openmetrics-text; version=2.0.0" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
 	f(errors.New("sample_limit exceeded (limit: 5)"), "sampleLimit exceeded (limit: 5)")
+	f(errors.New("label_value_length_limit exceeded (metric: m, length: 9, limit: 5)"), "labelValueLengthLimit exceeded (metric: m, length: 9, limit: 5)")
+	f(errors.New("native_histogram_bucket_limit exceeded (number of buckets: 9, limit: 5)"), "nativeHistogramBucketLimit exceeded (number of buckets: 9, limit: 5)")
 	f(fmt.Errorf("timed out after 10s without an answer: %w", context.DeadlineExceeded), "timed out after 10s without an answer")
 	f(io.EOF, "the connection was closed without an answer")
 	f(errors.New("dial tcp 10.0.0.1:80: connect: connection refused"), "dial tcp 10.0.0.1:80: connect: connection refused")
 	require.Empty(t, Plain(nil))
-	require.Equal(t, `the Content-Type "…" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`, Public(contentType("text/html; secret")))
+	require.Equal(t, `the Content-Type "…" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`, Public(ofType("text/html; secret")))
 }
 
 // The errors that Go's own client and server give.
