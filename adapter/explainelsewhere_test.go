@@ -72,6 +72,12 @@ func TestExplanationsOfExternalMetricsElsewhere(t *testing.T) {
 	th.appendTo(labels.FromStrings("__name__", "lag", "namespace", "other", "pod", "treasure-1", "topic", "a", "gold", "treasure"), math.NaN())
 	require.Equal(t, "the value is NaN: lag is NaN", th.why(explain.Question{Metric: "m", External: true}))
 
+	// A target of the namespace that is down may expose it.
+	th = newMonitored(t)
+	th.withExporter(rules.Resources{Overrides: defaultOverrides()}, lag)
+	th.targets[0].Err = errors.New("refused")
+	require.Equal(t, "target 10.0.0.1:80/metrics is down: refused", th.why(explain.Question{Metric: "m", External: true}))
+
 	th = newMonitored(t)
 	th.withExporter(everywhere)
 	th.targets[1].Err = errors.New("treasure")

@@ -49,22 +49,22 @@ func (c *chain) autoscalers() {
 
 // readBy returns the metrics of an HPA that are the metric of the object, whatever their selector is.
 func (c *chain) readBy(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []autoscalingv2.MetricIdentifier) {
-	k, external := c.req.Kind, c.req.Metric.API == rules.ExternalAPI
+	k, external, name := c.req.Kind, c.req.Metric.API == rules.ExternalAPI, c.req.Metric.Name
 	for i := range hpa.Spec.Metrics {
 		switch m := &hpa.Spec.Metrics[i]; {
-		case m.External != nil && external:
+		case m.External != nil && external && m.External.Metric.Name == name:
 			of = append(of, m.External.Metric)
-		case m.Object != nil && !external:
+		case m.Object != nil && !external && m.Object.Metric.Name == name:
 			if as := m.Object.DescribedObject; as.Kind == k.GVK.Kind && as.Name == c.name {
 				of = append(of, m.Object.Metric)
 			}
-		case m.Pods != nil && !external:
+		case m.Pods != nil && !external && m.Pods.Metric.Name == name:
 			if target := hpa.Spec.ScaleTargetRef; k.IsPod() && c.mayOwn(&target) || target.Kind == k.GVK.Kind && target.Name == c.name {
 				of = append(of, m.Pods.Metric)
 			}
 		}
 	}
-	return slices.DeleteFunc(of, func(m autoscalingv2.MetricIdentifier) bool { return m.Name != c.req.Metric.Name })
+	return of
 }
 
 // mayOwn reports whether what an HPA scales owns the pod. It returns true if the pods of that are not known.

@@ -23,13 +23,15 @@ func (c *chain) searchExternal() {
 	switch {
 	case c.readsAllNamespaces():
 		c.searchEverywhere(names, exposure)
-	case exposure.Known && !slices.ContainsFunc(c.exposedBy(c.jobs), isSource) && slices.ContainsFunc(names, exposed):
+	case exposure.Known && !slices.ContainsFunc(c.targetsOf(""), isDown) && !slices.ContainsFunc(c.exposedBy(c.jobs), isSource) && slices.ContainsFunc(names, exposed):
 		c.broken(LinkSeries, "no target%s exposes %s; the same metric is exposed elsewhere: `namespaced: false` in the resources of %s reaches it",
 			values.InNamespace(c.within()), strings.Join(names, " or "), c.sources[0].Rule.Origin())
 	case c.scraped() && c.series():
 		c.uncollected()
 	}
 }
+
+func isDown(t values.Target) bool { return !t.Up() }
 
 // sourceNames are the series that the metric could be made of, the first two.
 func (c *chain) sourceNames() (names []string) {
@@ -69,7 +71,7 @@ func (c *chain) searchEverywhere(names []string, exposure catalog.Exposure) {
 		return // otherwise the evaluation has found the reason
 	}
 	also := ""
-	if slices.ContainsFunc(c.allTargets(), func(t values.Target) bool { return !t.Up() }) {
+	if slices.ContainsFunc(c.allTargets(), isDown) {
 		also = "; some targets are not up"
 	}
 	c.broken(LinkSeries, "no target of any namespace exposes %s%s%s", strings.Join(names, " or "), c.closestMetric(), also)
