@@ -23,6 +23,7 @@ type chain struct {
 	told Explanation
 
 	reasonOnly bool // the caller uses only the explanation's Reason
+	withPods   bool // Question.Pods
 
 	pods    []string          // behind the object
 	reach   Reach             // of the object, or else of its pods
@@ -75,6 +76,8 @@ func (c *chain) one(ctx context.Context, name string) {
 	trace := &values.Trace{}
 	found, err := c.x.values.Values(values.WithTrace(ctx, trace), c.req)
 	v, ok := found[name]
+	c.evaluated(trace, v)
+	c.podValues(ctx)
 	if trace.By != nil && trace.By.Engine != nil {
 		c.oneByEngine(ctx, trace, v, ok, err)
 		return
@@ -106,6 +109,7 @@ func (c *chain) value(ctx context.Context, v values.Value) {
 	found, err := c.stored(ctx)
 	if err == nil && found.series > 0 {
 		m := found.evaluation.Mapping
+		c.told.WindowAsked = m.Rule.Window
 		c.ok(LinkRule, "made by %s of %s", m.Rule.Origin(), m.Series)
 	} else {
 		c.rule(ctx)
@@ -166,6 +170,7 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.autoscalers()
 	trace := &values.Trace{}
 	found, err := c.x.values.External(values.WithTrace(ctx, trace), req)
+	c.evaluated(trace, first(found))
 	if trace.By != nil && trace.By.Engine != nil {
 		c.byEngine(ctx, trace, found, err)
 		return
@@ -187,6 +192,9 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.rule(ctx)
 	if series, err := c.stored(ctx); err == nil { // without them the explanation says less
 		c.writers(series)
+		if series.series > 0 {
+			c.told.WindowAsked = series.evaluation.Mapping.Rule.Window
+		}
 	}
 	var texts []string
 	for _, v := range found {
@@ -194,6 +202,13 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 		c.ok(LinkValue, "%s of %s, last sample %s ago", values.Decimal(v.Quantity), v.Labels, c.age(v))
 	}
 	c.told.Value = strings.Join(texts, ", ")
+}
+
+func first(of []values.Value) (v values.Value) {
+	if len(of) > 0 {
+		v = of[0]
+	}
+	return v
 }
 
 // all explains for the first object without a value among those that a selector picks.
@@ -207,6 +222,7 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	c.req.Names = names
 	trace := &values.Trace{}
 	found, _ := c.x.values.Values(values.WithTrace(ctx, trace), c.req) // why one has none is found out below
+	c.evaluated(trace, values.Value{})
 	for _, name := range names {
 		if v, ok := found[name]; !ok || v.Err != nil {
 			c.note(LinkObject, "%d of %d have a value; %s has none:", len(found), len(names), name)
