@@ -29,10 +29,10 @@ export CGO_ENABLED := 0
 GO_BUILD := go build -ldflags '-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test e2e soak verify lint cross fuzz bench image generate clean
+.PHONY: help build run test e2e e2e-engines soak verify lint cross fuzz bench image generate clean
 
 help: ## Show these commands.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/promlet, also as the plugin bin/kubectl-promlet, the sample application and its demonstration.
 	$(GO_BUILD) -o bin/promlet ./cmd/promlet
@@ -56,6 +56,9 @@ e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the clus
 	CGO_ENABLED=1 PROMLET_E2E_K8S=$(K8S) PROMLET_E2E_KUBECONFIG=$(if $(filter command%,$(origin KUBECONFIG)),$(abspath $(KUBECONFIG))) \
 		PROMLET_E2E_IMAGE=$(E2E_IMAGE) PROMLET_E2E_APP_IMAGE=$(E2E_APP_IMAGE) \
 		go test -race -count=1 -v -timeout 60m -run '^TestEndToEnd$$' ./cmd/promlet
+
+e2e-engines: build ## Run four shards with Thanos as the engine, kill a shard and a receiver, and print what HPAs read. 8 minutes, once Thanos is built.
+	go run ./bench engines
 
 soak: build ## Run promlet for SOAK=30m while pods, HPAs, its configuration and kube-apiserver come and go: all it holds stays flat, no value is wrong.
 	go run ./bench soak -for $(or $(SOAK),30m)

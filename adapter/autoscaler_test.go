@@ -219,14 +219,17 @@ func TestRunAutoscalers(t *testing.T) {
 	f.scaling("sample", podsMetric("queue_depth"))
 	ctx, cancel := context.WithCancel(t.Context())
 	var seen []autoscalers.Autoscaler
+	require.Nil(t, f.Autoscalers.Last(), "nothing has been looked at")
 	require.NoError(t, f.Autoscalers.Run(ctx, func(all []autoscalers.Autoscaler) {
 		seen = all
 		cancel()
 	}))
 	require.Len(t, seen, 1)
+	require.Equal(t, seen, f.Autoscalers.Last())
 	all, err := f.Autoscalers.List(t.Context(), nil)
 	require.NoError(t, err)
 	require.Len(t, all[0].Metrics[0].History, 1)
+	require.Equal(t, []autoscalers.Point{{At: all[0].Metrics[0].History[0].At, Milli: int64(all[0].Replicas) * 1000}}, all[0].History)
 }
 
 func TestUsage(t *testing.T) {

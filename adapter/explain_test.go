@@ -339,3 +339,43 @@ func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
 		}
 	}
 }
+
+// An explanation has the query, the windows, and the pods if they are asked for.
+func TestExplanationOfTheQuery(t *testing.T) {
+	th := newMonitored(t)
+	th.pod("shop-2", "shop")
+	th.service("shop", "shop-1", "shop-2")
+	th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+15x3`)
+	service := explain.Question{Metric: "http_requests", Object: serviceResource, Namespace: "default", Name: "shop"}
+	told, err := th.Explainer.Explain(t.Context(), service)
+	require.NoError(t, err)
+	require.Equal(t, `sum by (service) (rate(http_requests_total{namespace="default",service="shop"}[2m]))`, told.Query)
+	require.Equal(t, 2*time.Minute, told.WindowAsked)
+	require.Equal(t, 45*time.Second, told.Window, "what there is")
+	require.Empty(t, told.Pods, "who may read services need not be allowed to read pods")
+
+	service.Pods = true
+	told, err = th.Explainer.Explain(t.Context(), service)
+	require.NoError(t, err)
+	require.Equal(t, []explain.PodValue{{Pod: "shop-1", Value: "1", Last: th.now}, {Pod: "shop-2", Reason: "no value"}}, told.Pods)
+	require.Zero(t, told.MorePods)
+
+	var names []string
+	for i := range 150 {
+		names = append(names, fmt.Sprintf("many-%03d", i))
+		th.pod(names[i], "many")
+	}
+	th.service("many", names...)
+	service.Name = "many"
+	told, err = th.Explainer.Explain(t.Context(), service)
+	require.NoError(t, err)
+	require.Len(t, told.Pods, 100)
+	require.Equal(t, 50, told.MorePods)
+
+	external := rules.Set{External: []rules.Rule{aRule("http_requests_total")}}
+	require.NoError(t, th.SetRules(external))
+	told, err = th.Explainer.Explain(t.Context(), explain.Question{Metric: "m", Namespace: "default", External: true, Pods: true})
+	require.NoError(t, err)
+	require.Contains(t, told.Query, `http_requests_total{namespace="default"}`)
+	require.Empty(t, told.Pods)
+}

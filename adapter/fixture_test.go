@@ -81,7 +81,9 @@ func newObjects(t testing.TB) *fixture {
 // provide makes the provider; what it is made of comes from the fixture.
 func (f *fixture) provide(opts Options) {
 	f.t.Helper()
-	opts.DB, opts.Objects = f.db, f.lister
+	if opts.Objects = f.lister; f.db != nil {
+		opts.DB = f.db
+	}
 	opts.Interval, opts.Targets, opts.Source = step, f.scraped, f.sourceOf
 	opts.Now = func() time.Time { return f.now }
 	var err error

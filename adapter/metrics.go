@@ -101,6 +101,14 @@ func (p *Provider) register() error {
 	return nil
 }
 
+// answered notes an answer to a question that came at start.
+func (p *Provider) answered(api rules.API, start time.Time, outcome values.Outcome) {
+	p.metrics.answered(api, start, outcome)
+	if p.engine != nil && (outcome == values.OutcomeNoMetric || outcome == values.OutcomeNoSeries) {
+		p.engine.Missed() // the engine may have it since the last list
+	}
+}
+
 // answered counts an answer to a question that came at start. A list without values
 // counts as why there are none.
 func (m *metrics) answered(api rules.API, start time.Time, outcome values.Outcome) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
@@ -27,7 +28,7 @@ import (
 // Options of a Provider.
 type Options struct {
 	// DB holds the series. Required without Engine.
-	DB *tsdb.DB
+	DB Database
 	// Engine is an engine behind a URL. It answers requests for metrics without series in DB; without DB it answers
 	// all. The caller calls its Run. It may be nil.
 	Engine *engine.Engine
@@ -69,6 +70,12 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+}
+
+// Database is what a Provider reads. *tsdb.DB is one.
+type Database interface {
+	storage.Queryable
+	values.Querier
 }
 
 const defaultInterval = 30 * time.Second

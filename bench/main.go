@@ -7,6 +7,7 @@
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
 //	go run ./bench byurl       one answer out of another engine, beside prometheus-adapter
 //	go run ./bench soak        what promlet holds while everything comes and goes, for half an hour
+//	go run ./bench engines     shards with Thanos as the engine, of which a part is killed
 //
 // All run from the repository's root. The figures of one command are measured in one
 // run. Discovery needs the Prometheus operator's code, and is a program of the nested
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/promlet/promlet/bench/answers"
+	"github.com/promlet/promlet/bench/engines"
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/bench/process"
 	"github.com/promlet/promlet/bench/scraping"
@@ -28,7 +30,8 @@ import (
 )
 
 func main() {
-	harness.Main(process.Command(), process.ShippingCommand(), discovery(), scraping.Command(), answers.Command(), answers.ByURLCommand(), soak.Command())
+	harness.Main(process.Command(), process.ShippingCommand(), discovery(), scraping.Command(), answers.Command(), answers.ByURLCommand(),
+		soak.Command(), engines.Command())
 }
 
 // discovery runs bench/monitors/figures.

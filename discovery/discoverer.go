@@ -193,6 +193,26 @@ func (d *Discoverer) ReachPod(namespace, name string) (r reach.Report) {
 	return r
 }
 
+// WhyNoTargets returns why a monitor, or an annotated object, has no targets, as
+// [monitors.Status] names it; "" if that is not known.
+func (d *Discoverer) WhyNoTargets(of *monitors.Status) (why string) {
+	if of.Origin != monitors.OriginAnnotation {
+		e, _ := d.explainer("")
+		d.store.Read(func() { why = e.NoTargets(of.Kind, of.Namespace, of.Name) })
+		return why
+	}
+	report := d.ReachPod
+	if of.Kind == "Service" {
+		report = d.ReachService
+	}
+	for _, m := range report(of.Namespace, of.Name).Monitors {
+		if m.Origin == of.Origin && len(m.Jobs) > 0 {
+			return m.Jobs[0].Missing
+		}
+	}
+	return ""
+}
+
 // explainer returns what explains the targets last computed, and the name of the
 // annotated Service that a pod is scraped through, if any.
 func (d *Discoverer) explainer(pod string) (e *reach.Explainer, through string) {

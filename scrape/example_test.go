@@ -24,7 +24,7 @@ func Example() {
 	defer target.Close()
 	dir, err := os.MkdirTemp("", "promlet")
 	check(err)
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	db, err := tsdb.Open(tsdb.Options{Dir: dir})
 	check(err)
 	defer func() { check(db.Close()) }()

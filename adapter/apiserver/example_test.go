@@ -39,7 +39,7 @@ func (answer) GetMetricBySelector(context.Context, string, apilabels.Selector, p
 
 // The API is served on loopback without authentication, until it is told to end.
 func Example() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it listens at once
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	serving := genericoptions.NewSecureServingOptions()
 	serving.Listener, serving.ServerCert.CertDirectory = listener, "" // a certificate in memory

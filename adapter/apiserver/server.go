@@ -137,7 +137,7 @@ func New(opts Options) (_ *Server, err error) {
 func (opts Options) check() error {
 	switch serving := opts.SecureServing; {
 	case opts.Provider == nil:
-		return errors.New("Provider is required")
+		return errors.New("a Provider is required")
 	case serving == nil:
 		return errors.New("SecureServing is required: make it with options.NewSecureServingOptions")
 	case serving.Listener == nil && serving.BindPort == 0:

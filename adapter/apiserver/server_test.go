@@ -20,7 +20,7 @@ func TestOptions(t *testing.T) {
 		_, err := New(opts)
 		require.EqualError(t, err, want)
 	}
-	f(Options{}, "new API server: Provider is required")
+	f(Options{}, "new API server: a Provider is required")
 	f(Options{Provider: noMetrics{}}, "new API server: SecureServing is required: make it with options.NewSecureServingOptions")
 	serving := genericoptions.NewSecureServingOptions()
 	serving.BindPort = 0

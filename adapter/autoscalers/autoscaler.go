@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -37,6 +38,23 @@ type Autoscaler struct {
 	// words; empty when it does.
 	Stuck   string   `json:"stuck,omitempty"`
 	Metrics []Metric `json:"metrics"`
+	// History are the replicas of the last hour, in milli-units, oldest first. Run keeps them.
+	History []Point `json:"replicasHistory,omitempty"`
+}
+
+// Lacking returns the number of promlet's metrics without a value.
+func (a *Autoscaler) Lacking() (n int) {
+	for i := range a.Metrics {
+		if m := &a.Metrics[i]; m.Served() && m.Value == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Above reports whether any metric is above its target.
+func (a *Autoscaler) Above() bool {
+	return slices.ContainsFunc(a.Metrics, func(m Metric) bool { return m.Above() })
 }
 
 // Metric is a metric that an HPA scales on.
@@ -71,12 +89,16 @@ const ofResource = "resource"
 // Served reports whether the metric is one of promlet's APIs.
 func (m *Metric) Served() bool { return m.Object != ofResource }
 
+// Above reports whether the value is above the target.
+func (m *Metric) Above() bool { return m.Value != nil && *m.Value > m.Target }
+
 // Autoscalers looks at the HPAs.
 type Autoscalers struct {
 	values    *values.Evaluator
 	explainer *explain.Explainer
 	logger    *slog.Logger
 	history   history
+	last      atomic.Pointer[[]Autoscaler] // of Run
 }
 
 // New returns Autoscalers whose metrics have the values of an Evaluator, and the reasons of
@@ -111,6 +133,7 @@ func (a *Autoscalers) List(ctx context.Context, filter func(namespace, name stri
 			m := &shown.Metrics[i]
 			m.History = a.history.points(seriesOf(&shown, i), a.values.Now())
 		}
+		shown.History = a.history.points(replicasOf(&shown), a.values.Now())
 		all = append(all, shown)
 	}
 	return all, ctx.Err()

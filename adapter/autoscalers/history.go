@@ -31,13 +31,23 @@ func (a *Autoscalers) Run(ctx context.Context, seen func([]Autoscaler)) error {
 			a.logger.Warn("could not look at the autoscalers", "err", err)
 		default:
 			a.history.note(all, a.values.Now())
+			a.last.Store(&all)
 			seen(all)
 		}
 	}, lookPeriod)
 	return nil
 }
 
-// history holds the values of an hour, by metric of an HPA.
+// Last returns the HPAs as Run saw them last, at most half a minute ago; nil before. They are
+// shared: read only. Nothing is evaluated.
+func (a *Autoscalers) Last() []Autoscaler {
+	if last := a.last.Load(); last != nil {
+		return *last
+	}
+	return nil
+}
+
+// history holds the values of an hour, by metric of an HPA, and the replicas by HPA.
 type history struct {
 	mu     sync.Mutex
 	values map[string][]Point // oldest first
@@ -49,21 +59,27 @@ func seriesOf(a *Autoscaler, index int) string {
 	return fmt.Sprintf("%s/%s/%d/%s/%s", a.Namespace, a.Name, index, m.Object, m.Metric)
 }
 
-// note adds the values of all HPAs, and forgets HPAs that are gone.
+// replicasOf names the replicas of an HPA. No metric's name is as short.
+func replicasOf(a *Autoscaler) string { return a.Namespace + "/" + a.Name }
+
+// note adds the values and replicas of all HPAs, and forgets HPAs that are gone.
 func (h *history) note(all []Autoscaler, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	kept := make(map[string][]Point, len(h.values))
+	add := func(series string, milli *int64) {
+		// A copy, as List has returned the old one.
+		kept[series] = slices.Clone(lastHour(h.values[series], now))
+		if milli != nil {
+			kept[series] = append(kept[series], Point{At: time.Unix(now.Unix(), 0), Milli: *milli})
+		}
+	}
 	for i := range all {
+		replicas := int64(all[i].Replicas) * 1000
+		add(replicasOf(&all[i]), &replicas)
 		for j := range all[i].Metrics {
-			m, series := &all[i].Metrics[j], seriesOf(&all[i], j)
-			if !m.Served() {
-				continue
-			}
-			// A copy, as List has returned the old one.
-			kept[series] = slices.Clone(lastHour(h.values[series], now))
-			if m.Value != nil {
-				kept[series] = append(kept[series], Point{At: time.Unix(now.Unix(), 0), Milli: *m.Value})
+			if m := &all[i].Metrics[j]; m.Served() {
+				add(seriesOf(&all[i], j), m.Value)
 			}
 		}
 	}

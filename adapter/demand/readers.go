@@ -119,13 +119,16 @@ func (d *Demand) Scaled(series string) bool {
 	return false
 }
 
+// ReaderHPA begins the name of an HPA among Readers.
+const ReaderHPA = "HPA "
+
 // Readers returns who reads the series of a name, sorted: HPAs, clients of the API and how
 // long ago, queries, and keep in the configuration.
 func (d *Demand) Readers(series string) (who []string) {
 	ago := func(at time.Time) string { return max(0, d.at.Sub(at)).Round(time.Second).String() + " ago" }
 	for r := range d.readersOf(series, d.catalog.MetricName) {
 		for _, hpa := range r.hpas {
-			who = append(who, "HPA "+hpa)
+			who = append(who, ReaderHPA+hpa)
 		}
 		if !r.api.IsZero() {
 			who = append(who, "API, "+ago(r.api))

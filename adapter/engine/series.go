@@ -31,6 +31,7 @@ type series struct {
 	listed   *list     // nil before the first
 	failing  string    // why the last attempt failed
 	failedAt time.Time // of the first attempt that failed in a row
+	missedAt time.Time // when Missed last made Run list
 }
 
 // list has the series names of one time. It never changes.
@@ -138,7 +139,7 @@ func (e *Engine) Exposed(known uint64) ([]catalog.Exposed, uint64) {
 const firstRetry, lastRetry = time.Second, 30 * time.Second
 
 // Run lists the engine's series until ctx is done: at once, then every [Options.RelistInterval], and sooner after a
-// failure. After a failed list the last one stays.
+// failure or [Engine.Missed]. After a failed list the last one stays.
 func (e *Engine) Run(ctx context.Context) error {
 	var retry time.Duration
 	for {
@@ -158,6 +159,24 @@ func (e *Engine) Run(ctx context.Context) error {
 			timer.Stop()
 		case <-timer.C:
 		}
+	}
+}
+
+// missedEvery is the shortest time between two lists because of requests for unknown metrics.
+const missedEvery = 30 * time.Second
+
+// Missed makes Run list the engine's series soon: a request named a metric that none of them makes. It may be called for
+// each such request.
+func (e *Engine) Missed() {
+	s, now := e.series, e.opts.Now()
+	s.mu.Lock()
+	recent := now.Sub(s.missedAt) < missedEvery || s.listed == nil || now.Sub(s.listed.at) < missedEvery
+	if !recent {
+		s.missedAt = now
+	}
+	s.mu.Unlock()
+	if !recent {
+		s.wake()
 	}
 }
 

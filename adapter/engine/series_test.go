@@ -262,3 +262,26 @@ func TestTargetsAreListedOnce(t *testing.T) {
 	wg.Wait()
 	require.EqualValues(t, 1, asked.Load())
 }
+
+// Requests for unknown metrics have the series listed again, but seldom.
+func TestMissed(t *testing.T) {
+	f := &fakeEngine{types: `{}`, series: []string{`a{namespace="x"}`}}
+	now := time.Unix(1000, 0)
+	e := newEngine(t, serving(t, f.ServeHTTP).URL, func(o *Options) { o.Now = func() time.Time { return now } })
+	e.SetRules(compiled(t, `{namespace!=""}`))
+	<-e.series.kick
+	missed := func(after time.Duration) int {
+		now = now.Add(after)
+		for range 3 {
+			e.Missed()
+		}
+		return len(e.series.kick)
+	}
+	require.Zero(t, missed(time.Hour), "Run has still to make the first list")
+	require.NoError(t, e.Relist(t.Context()))
+	require.Zero(t, missed(missedEvery-time.Second), "the list is new")
+	require.Equal(t, 1, missed(time.Second))
+	<-e.series.kick
+	require.Zero(t, missed(missedEvery-time.Second), "also if that list failed")
+	require.Equal(t, 1, missed(time.Second))
+}

@@ -26,6 +26,7 @@ type chain struct {
 
 	trace      values.Trace // of the evaluation
 	reasonOnly bool         // the caller uses only the explanation's Reason
+	withPods   bool         // Question.Pods
 
 	pods    []string                                 // behind the object
 	readers []*autoscalingv2.HorizontalPodAutoscaler // that scale on the metric
@@ -78,6 +79,8 @@ func (c *chain) one(ctx context.Context, name string) {
 	c.autoscalers()
 	found, err := c.x.values.Values(c.traced(ctx), c.req)
 	v, ok := found[name]
+	c.evaluated(v)
+	c.podValues(ctx)
 	if c.trace.By != nil && c.trace.By.Engine != nil {
 		c.oneByEngine(ctx, v, ok, err)
 		return
@@ -136,6 +139,7 @@ func (c *chain) value(ctx context.Context, v values.Value) {
 	found, err := c.stored(ctx)
 	if err == nil && found.series > 0 {
 		m := found.evaluation.Mapping
+		c.told.WindowAsked = m.Rule.Window
 		c.ok(LinkRule, "made by %s of %s", m.Rule.Origin(), m.Series)
 	} else {
 		c.rule(ctx)
@@ -198,6 +202,7 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.findJobs()
 	c.autoscalers()
 	found, err := c.x.values.External(c.traced(ctx), req)
+	c.evaluated(first(found))
 	if c.trace.By != nil && c.trace.By.Engine != nil {
 		c.byEngine(ctx, found, err)
 		return
@@ -209,6 +214,9 @@ func (c *chain) external(ctx context.Context, req values.Request) {
 	c.rule(ctx)
 	if series, err := c.stored(ctx); err == nil { // without them the explanation says less
 		c.writers(series)
+		if series.series > 0 {
+			c.told.WindowAsked = series.evaluation.Mapping.Rule.Window
+		}
 	}
 	var texts []string
 	for _, v := range found {
@@ -235,6 +243,13 @@ func (c *chain) noExternal(ctx context.Context, err error) {
 	}
 }
 
+func first(of []values.Value) (v values.Value) {
+	if len(of) > 0 {
+		v = of[0]
+	}
+	return v
+}
+
 // all explains for the first object without a value among those that a selector picks.
 func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	names, err := c.x.values.Picked(c.req, selector)
@@ -245,6 +260,7 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))
 	c.req.Names = names
 	found, _ := c.x.values.Values(c.traced(ctx), c.req) // why one has none is found out below
+	c.evaluated(values.Value{})
 	maps.DeleteFunc(found, func(_ string, v values.Value) bool { return v.Err != nil })
 	for _, name := range names {
 		if _, ok := found[name]; !ok {

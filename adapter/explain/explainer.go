@@ -84,7 +84,7 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 		q.Selector = apilabels.Everything()
 	}
 	q.Object = objects.LongName(q.Object)
-	c := &chain{x: x, told: Explanation{Metric: q.Metric, Namespace: q.Namespace, Object: q.Object.String()}}
+	c := &chain{x: x, withPods: q.Pods, told: Explanation{Metric: q.Metric, Namespace: q.Namespace, Object: q.Object.String()}}
 	switch {
 	case q.External:
 		c.told.Object = "external"

@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"time"
+
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -23,6 +25,9 @@ type Question struct {
 	// MetricSelector picks series. nil: all.
 	MetricSelector apilabels.Selector
 	External       bool
+	// Pods: the Explanation has the value of each pod behind the object, too. Who may read the
+	// metric of the object need not be allowed to read that of pods.
+	Pods bool
 }
 
 // Explanation is the chain from a question to its value, or to the first broken link.
@@ -34,6 +39,14 @@ type Explanation struct {
 	Value  string `json:"value,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Steps  []Step `json:"steps"`
+	// Query is the PromQL that was evaluated last; empty if none was. Window is what the value
+	// was computed over, and WindowAsked what the rule asks for; 0 for an instant value.
+	Query       string        `json:"query,omitempty"`
+	Window      time.Duration `json:"windowNanoseconds,omitempty"`
+	WindowAsked time.Duration `json:"windowAskedNanoseconds,omitempty"`
+	// Pods are those of Question.Pods, MorePods how many it leaves out.
+	Pods     []PodValue `json:"pods,omitempty"`
+	MorePods int        `json:"morePods,omitempty"`
 
 	outcome values.Outcome // of Reason, "" where the evaluation's is as good
 }

@@ -34,6 +34,9 @@ type Rule struct {
 	only seriesType // of Defaults: no configuration has it
 }
 
+// ByDefault reports whether it is one of Defaults.
+func (r *Rule) ByDefault() bool { return r.only != anyType }
+
 // Filter holds exactly one unanchored regular expression.
 type Filter struct {
 	// Is must match the series name.

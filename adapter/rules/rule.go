@@ -92,7 +92,7 @@ func (c *Compiled) Origin() string {
 }
 
 // ByDefault reports whether it is one of Defaults.
-func (c *Compiled) ByDefault() bool { return c.Config.only != anyType }
+func (c *Compiled) ByDefault() bool { return c.Config.ByDefault() }
 
 // Namespaced reports whether an external rule asks for the series of one namespace only.
 func (c *Compiled) Namespaced() bool {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -30,14 +31,14 @@ import (
 const patience = 2 * time.Minute
 
 // promlet is one that runs on manifests with everything in them that pages have to show: values, a target that is
-// down, a monitor that is rejected, an HPA without a value, a file with a mistake.
+// down, monitors that are rejected or select nothing, an HPA without a value, a file with a mistake.
 type promlet struct {
 	web  string // base URL
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
-func startPromlet(t *testing.T) *promlet {
+func startPromlet(t *testing.T, more ...string) *promlet {
 	t.Helper()
 	binary := build(t)
 	start := time.Now()
@@ -52,6 +53,7 @@ func startPromlet(t *testing.T) *promlet {
 	manifests := t.TempDir()
 	_, up, err := net.SplitHostPort(exporter.Listener.Addr().String())
 	require.NoError(t, err)
+	text = append(text, strings.Join(more, "")...)
 	replacer := strings.NewReplacer("PORT_UP", up, "PORT_DOWN", freePort(t))
 	require.NoError(t, os.WriteFile(filepath.Join(manifests, "cluster.yaml"), []byte(replacer.Replace(string(text))), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(manifests, "bad.yaml"), []byte("apiVersion: v1\nkind: Service\nmetadata: {name: bad, surname: x}\n"), 0o600))
@@ -230,7 +232,7 @@ func TestPages(t *testing.T) {
 	b.says("140")
 	b.says("there is no service billing in namespace default")
 	b.says("2 problems")
-	require.NotEmpty(t, b.eval("document.querySelector('svg.spark path').getAttribute('d')"))
+	b.says("above target")
 
 	for _, page := range []struct{ link, heading, says string }{
 		{"nav a[href='/targets']", "Targets", "connection refused"},
@@ -244,17 +246,47 @@ func TestPages(t *testing.T) {
 		b.quiet()
 	}
 
-	// From a value that is missing to why.
+	// From the number of values that are missing to the HPAs, and from one to why.
+	b.open("#lacking", "Autoscalers")
+	require.Equal(t, "hpa-default-billing", b.eval("[...document.querySelectorAll('details.hpa[open]')].map((hpa) => hpa.id)"))
 	b.open("#hpa-default-billing a[href^='/explain']", "Explain")
 	require.Equal(t, "there is no service billing in namespace default", b.eval("document.querySelector('.chain .broken span').textContent"))
-	// Another question, by the form.
-	b.do(chromedp.SetValue("input[name=name]", "shop"), chromedp.SetValue("input[name=metric]", "http_requests"), chromedp.Submit("form.question"))
+	// Another question, by the form, which is folded.
+	b.do(chromedp.Click("#ask > summary", chromedp.NodeVisible), chromedp.SetValue("input[name=name]", "shop"), chromedp.SetValue("input[name=metric]", "http_requests"), chromedp.Submit("form.question"))
 	b.says("http_requests of services/shop in namespace default is")
+	b.says("of the 10s that the rule asks for")
+	b.copies("sum by (service) (rate(http_requests_total")
+	require.Equal(t, "shop-1,shop-2", b.eval("[...document.querySelectorAll('#pods code')].map((code) => code.textContent)"))
+	b.quiet()
+
+	b.open("nav a[href='/catalog']", "Metrics")
+	b.do(chromedp.Click("details[id='offer-http_requests_total'] > summary", chromedp.NodeVisible))
+	b.copies("kind: HorizontalPodAutoscaler")
+	require.Equal(t, "true", b.eval("document.querySelector('details.offer[open] pre').textContent.includes('name: shop')"))
+	b.open("td.served a[href*='metric=queue_depth']", "Explain")
+	b.says("queue_depth of services/shop")
+	b.open("nav a[href='/catalog']", "Metrics")
+	b.open("td a[href='/autoscalers?q=default%2Fbilling']", "Autoscalers")
+	b.says("1 of 2 autoscalers")
+
+	// From a problem to the monitor that has it.
+	b.do(chromedp.Click("#problems > summary", chromedp.NodeVisible))
+	b.open("#problems a[href*='legacy']", "Targets")
+	require.Equal(t, "1", b.eval("document.querySelectorAll('article').length"))
+	b.says("bearerTokenFile")
 	b.quiet()
 
 	b.open("nav a[href='/targets']", "Targets")
 	b.do(chromedp.Click("input[name=bad]"), chromedp.Submit("form.filter"))
 	b.eventually("location.search.includes('bad=yes') && document.querySelectorAll('tr.up').length === 0 && document.querySelectorAll('tr.down').length === 1")
+	b.says("3 of 3 monitors: 0 up, 1 down, 1 monitor rejected, 1 monitor without targets")
+	b.says("it selects no Pod in namespace jobs; the closest is batch-1: it wants the label app=batch, the pod has app=bacth")
+
+	b.open("nav a[href='/configuration']", "Configuration")
+	require.Equal(t, "false", b.eval("document.body.innerText.includes('--profiling')"), "what is at its default is folded")
+	b.do(chromedp.Click("#defaults > summary", chromedp.NodeVisible))
+	b.says("--profiling")
+	b.quiet()
 
 	for _, page := range []string{"autoscalers", "targets", "catalog", "explain", "configuration"} {
 		b.do(chromedp.Navigate(p.web + "/" + page))
@@ -262,6 +294,17 @@ func TestPages(t *testing.T) {
 		require.Equal(t, "application/json", b.eval("document.contentType"), page)
 	}
 	b.quiet()
+}
+
+// copies presses the button of the first snippet that is shown, and waits until its text is copied, or selected where
+// the browser does not allow that.
+func (b *tab) copies(text string) {
+	b.t.Helper()
+	const shown = "[...document.querySelectorAll('.snippet')].find((snippet) => snippet.checkVisibility())"
+	require.Equal(b.t, "true", b.eval(fmt.Sprintf("%s.textContent.includes(%q)", shown, text)))
+	b.eval(shown + ".querySelector('button').click()")
+	b.eventually(fmt.Sprintf("%s.querySelector('button').textContent === 'Copied' || getSelection().toString().includes(%q)", shown, text))
+	b.eval("getSelection().removeAllRanges()")
 }
 
 // openTwin follows the link to a page's JSON.
@@ -287,8 +330,74 @@ func TestPagesAreLive(t *testing.T) {
 	b.quiet()
 
 	p.kill()
-	b.says("promlet does not answer, as of")
+	b.says("promlet does not answer. This page is as of")
+	require.Equal(t, "true", b.eval("document.getElementById('lost').getBoundingClientRect().top === 0"), "a banner at the top")
+	require.Equal(t, "0.45", b.eval("getComputedStyle(document.getElementById('live')).opacity"), "what is stale is dimmed")
 	require.Contains(t, b.eval("document.body.innerText"), "connection refused", "what was there stays")
+}
+
+// A graph says the value under the pointer, or that the arrow keys have chosen, and goes on saying it.
+func TestGraphIsRead(t *testing.T) {
+	b := newTab(t)
+	p := startPromlet(t)
+	_, err := chromedp.Call(b.ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	require.NoError(t, err) // no window has the focus
+	b.do(chromedp.Navigate(p.web + "/autoscalers"))
+	const figure = "document.getElementById('graph-default-shop-0')"
+	b.eventually(figure + "?.dataset.points.split(' ').length >= 2") // of promlet's own look, and now
+	b.eval(`(() => {
+		const box = ` + figure + `.querySelector("svg").getBoundingClientRect();
+		` + figure + `.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX: box.left, clientY: box.top }));
+	})()`)
+	const output = figure + ".querySelector('output').textContent"
+	first := b.eval(output)
+	require.Regexp(t, `^[0-9]{2}:[0-9]{2}:[0-9]{2}: [0-9]+(\.[0-9]{1,2})?, 2 replicas$`, first)
+	pulse := b.eval("document.getElementById('pulse').textContent")
+	b.eventually(fmt.Sprintf("document.getElementById('pulse').textContent !== %q", pulse))
+	require.Equal(t, first, b.eval(output), "it stays when the page is renewed")
+	b.eval("document.body.dispatchEvent(new PointerEvent('pointermove', { bubbles: true }))")
+	require.Empty(t, b.eval(output))
+
+	last, number, _ := strings.Cut(b.eval("("+figure+".focus(), "+output+" + '|' + document.querySelector('#hpa-default-shop .number').textContent)"), "|")
+	require.Regexp(t, `: `+regexp.QuoteMeta(number)+`, 2 replicas$`, last, "as the page writes it")
+	b.eval(figure + ".dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft', bubbles: true }))")
+	require.NotEqual(t, last, b.eval(output))
+	b.quiet()
+}
+
+// Of 160 HPAs the broken come first; the others are rows that open.
+func TestManyAutoscalers(t *testing.T) {
+	var hpas []string
+	for i := range 158 {
+		service := "shop"
+		if i == 157 {
+			service = "nowhere"
+		}
+		hpas = append(hpas, fmt.Sprintf(`---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: worker-%03d}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}
+  maxReplicas: 10
+  metrics:
+  - {type: Object, object: {describedObject: {apiVersion: v1, kind: Service, name: %s}, metric: {name: http_requests}, target: {type: Value, value: "1000"}}}
+`, i, service))
+	}
+	b := newTab(t)
+	p := startPromlet(t, hpas...)
+	b.do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(p.web+"/autoscalers"))
+	// Which are broken it knows from its own look, twice a minute.
+	b.eventually("[...document.querySelectorAll('details.hpa')].slice(0, 3).map((hpa) => hpa.id + ' ' + hpa.open) == 'hpa-default-billing true,hpa-default-worker-157 true,hpa-default-shop false'")
+	require.Equal(t, "98", b.eval("document.querySelectorAll('details.hpa:not([open])').length"))
+	require.Equal(t, "true", b.eval("document.documentElement.scrollHeight < 6000"), b.eval("document.documentElement.scrollHeight"))
+	b.says("160 autoscalers, 3 metrics without a value")
+	b.do(chromedp.Click("#hpa-default-worker-000 > summary", chromedp.NodeVisible))
+	b.eventually("document.querySelector('#hpa-default-worker-000 svg').checkVisibility()")
+	b.do(chromedp.Click("input[name=bad]"), chromedp.Submit("form.filter"))
+	b.eventually("location.search.includes('bad=yes') && document.querySelectorAll('details.hpa').length === 2")
+	b.says("2 of 160 autoscalers")
+	b.quiet()
 }
 
 // On a phone nothing is cut off, and the colours are those that the person has chosen.

@@ -1,5 +1,5 @@
-// Package upstream builds real engines to compare with, and runs them: the Prometheus of bench/prometheus and the
-// VictoriaMetrics of bench/victoriametrics. Tests use it; promlet does not.
+// Package upstream builds real engines to compare with, and runs them: the Prometheus of bench/prometheus, the
+// VictoriaMetrics of bench/victoriametrics and the Thanos of bench/thanos. Tests and benchmarks use it; promlet does not.
 package upstream
 
 import (
@@ -34,12 +34,13 @@ func Build(ctx context.Context, module string) (Binaries, error) {
 // compile builds without the assets of Prometheus's web pages, which are not in its module.
 func compile(ctx context.Context, module, dir string) error {
 	const commands = "github.com/prometheus/prometheus/cmd/"
-	return goBuild(ctx, module, dir, commands+"prometheus", commands+"promtool")
+	return goBuild(ctx, module, dir, nil, commands+"prometheus", commands+"promtool")
 }
 
-func goBuild(ctx context.Context, module, dir string, programs ...string) error {
+// goBuild builds programs of a module to a directory, with more variables of the environment.
+func goBuild(ctx context.Context, module, dir string, environment []string, programs ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"-C", module, "build", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}, programs...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="), environment...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}

@@ -14,7 +14,7 @@ import (
 func BuildVictoriaMetrics(ctx context.Context, module string) (binary string, err error) {
 	files := []string{filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")}
 	dir, err := build.Once("victoriametrics", "", files, nil, func(dir string) error {
-		return goBuild(ctx, module, dir, "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics")
+		return goBuild(ctx, module, dir, nil, "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics")
 	})
 	if err != nil {
 		return "", fmt.Errorf("build VictoriaMetrics: %w", err)

@@ -16,8 +16,10 @@ import (
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/spf13/pflag"
 
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/cmd/promlet/targeterrors"
 	"github.com/promlet/promlet/cmd/promlet/web"
+	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 )
 
@@ -35,24 +37,63 @@ func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
 // pages returns what the web port serves.
 func (a *app) pages(ready func() error, api http.Handler) web.Options {
 	return web.Options{
-		Version:       buildVersion(),
-		Ready:         ready,
-		Problems:      a.problems,
-		Autoscalers:   a.provider.Autoscalers.List,
-		Explain:       a.provider.Explainer.Explain,
-		Usage:         a.provider.Demand.Current,
-		Monitors:      a.discoverer.Monitors,
-		Targets:       a.shownTargets,
-		OtherShards:   a.shownOtherShards,
-		Foreign:       a.scraper.Foreign,
-		Metrics:       func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
-		Configuration: a.configuration,
-		API:           api,
-		Profiling:     a.opts.profiling,
-		QueryTimeout:  a.opts.queryTimeout,
-		Gatherer:      a.registry,
-		Logger:        a.logger.With("component", "web"),
+		Version:         buildVersion(),
+		Ready:           ready,
+		Problems:        a.problems,
+		Autoscalers:     a.provider.Autoscalers.List,
+		LastAutoscalers: a.provider.Autoscalers.Last,
+		Explain:         a.provider.Explainer.Explain,
+		Usage:           a.provider.Demand.Current,
+		Scrapes:         a.opts.scrape,
+		Monitors:        a.discoverer.Monitors,
+		WhyNoTargets:    a.discoverer.WhyNoTargets,
+		Targets:         a.shownTargets,
+		OtherShards:     a.shownOtherShards,
+		Foreign:         a.scraper.Foreign,
+		Metrics:         func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
+		Configuration:   a.configuration,
+		API:             api,
+		Profiling:       a.opts.profiling,
+		QueryTimeout:    a.opts.queryTimeout,
+		Gatherer:        a.registry,
+		Logger:          a.logger.With("component", "web"),
 	}
+}
+
+// problems returns what keeps metrics from being served.
+func (a *app) problems() (all []web.Problem) {
+	add := func(link string, texts ...string) {
+		for _, text := range texts {
+			all = append(all, web.Problem{Text: text, URL: link})
+		}
+	}
+	const rulesPage = "/configuration"
+	add("", slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused(), a.writer.Problems())...)
+	for _, shadowed := range a.provider.Shadowed() {
+		add(rulesPage, "rules: "+shadowed)
+	}
+	if !a.opts.shard.Partial() {
+		for _, r := range a.provider.UnmatchedRules() {
+			add(rulesPage+"#"+url.PathEscape(r.Rule), r.String())
+		}
+	}
+	if a.keeper != nil {
+		add("", a.keeper.Problems()...)
+	}
+	if a.engine != nil {
+		add("", a.engine.Problems()...)
+	}
+	for _, m := range a.discoverer.Monitors() {
+		of := url.Values{"q": {m.Kind + " " + m.Namespace + "/" + m.Name}}
+		add("/targets?"+of.Encode(), configfile.Rejected([]monitors.Status{m})...)
+	}
+	if err := a.db.Damage(); err != nil {
+		add("", fmt.Sprintf("data directory: earlier samples are set aside: %v", err))
+	}
+	if err := a.db.Storing(); err != nil {
+		add("", fmt.Sprintf("data directory: samples are not stored: %v", err))
+	}
+	return all
 }
 
 // shownTargets returns the targets in no order.

@@ -24,9 +24,9 @@ func newRegistry() *prometheus.Registry {
 }
 
 // registerProblems counts the problems of the status page.
-func registerProblems(registry prometheus.Registerer, problems func() []string) {
+func registerProblems(registry prometheus.Registerer, problems func() int) {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "promlet_problems",
 		Help: "Number of problems on the status page, such as rejected monitors and rules that match no series.",
-	}, func() float64 { return float64(len(problems())) }))
+	}, func() float64 { return float64(problems()) }))
 }

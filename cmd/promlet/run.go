@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -98,7 +97,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		return fmt.Errorf("--config=%s: %w", opts.config, err)
 	}
 	app.reloader = newReloader(opts.config, data, app.configure, opts.reload, registry, logger)
-	registerProblems(registry, app.problems)
+	registerProblems(registry, func() int { return len(app.problems()) })
 	return app.run(ctx)
 }
 
@@ -289,31 +288,4 @@ func (a *app) apply(configs []*config.ScrapeConfig, groups map[string][]*targetg
 	a.jobs.Store(&configs)
 	defer a.targetsVersion.Add(1)
 	return a.scraper.Apply(configs, groups)
-}
-
-// problems returns a line for each problem that keeps metrics from being served.
-func (a *app) problems() []string {
-	problems := slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused(), a.writer.Problems())
-	for _, shadowed := range a.provider.Shadowed() {
-		problems = append(problems, "rules: "+shadowed)
-	}
-	if !a.opts.shard.Partial() {
-		for _, r := range a.provider.UnmatchedRules() {
-			problems = append(problems, r.String())
-		}
-	}
-	if a.keeper != nil {
-		problems = append(problems, a.keeper.Problems()...)
-	}
-	if a.engine != nil {
-		problems = append(problems, a.engine.Problems()...)
-	}
-	problems = append(problems, configfile.Rejected(a.discoverer.Monitors())...)
-	if err := a.db.Damage(); err != nil {
-		problems = append(problems, fmt.Sprintf("data directory: earlier samples are set aside: %v", err))
-	}
-	if err := a.db.Storing(); err != nil {
-		problems = append(problems, fmt.Sprintf("data directory: samples are not stored: %v", err))
-	}
-	return problems
 }

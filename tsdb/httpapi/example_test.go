@@ -20,7 +20,7 @@ import (
 func Example() {
 	dir, err := os.MkdirTemp("", "promlet")
 	check(err)
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	db, err := tsdb.Open(tsdb.Options{Dir: dir})
 	check(err)
 	defer func() { check(db.Close()) }()

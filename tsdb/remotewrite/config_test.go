@@ -2,6 +2,7 @@ package remotewrite
 
 import (
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,7 @@ remoteWrite:
 	require.Equal(t, 5, first.QueueConfig.MaxShards)
 	require.Equal(t, defaultCapacity, first.QueueConfig.Capacity)
 	require.True(t, first.QueueConfig.RetryOnRateLimit)
+	require.Equal(t, model.Duration(500*time.Millisecond), first.QueueConfig.BatchSendDeadline)
 	require.Equal(t, "/etc/promlet/password", first.HTTPClientConfig.BasicAuth.PasswordFile)
 	require.Equal(t, "https://engine/api/v1/push", withoutSecrets(first.URL))
 	require.Equal(t, 10, second.QueueConfig.MaxShards)

@@ -40,6 +40,20 @@ func TestEverySampleArrives(t *testing.T) {
 	}
 }
 
+// An engine's rates are too low while the newest sample is late. Prometheus's default deadline is 5 s.
+func TestArrivesSoon(t *testing.T) {
+	t.Parallel()
+	s, e := newSource(t), newEngine(t)
+	w := s.writer()
+	c, err := parse(t, "remoteWrite: [{url: %q}]", e.server.URL)
+	require.NoError(t, err)
+	require.NoError(t, w.Apply(c))
+	s.scrape(1, 50)
+	began := time.Now()
+	e.arrives(t, s)
+	require.Less(t, time.Since(began), 4*time.Second)
+}
+
 func TestGoesOnAfterRestart(t *testing.T) {
 	t.Parallel()
 	s, e := newSource(t), newEngine(t)

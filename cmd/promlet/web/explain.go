@@ -58,7 +58,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 }
 
 func (d *explainData) question() (q explain.Question, err error) {
-	q = explain.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External}
+	q = explain.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External, Pods: true}
 	if !d.External {
 		q.Object = schema.ParseGroupResource(cmp.Or(d.Resource, "services"))
 	} else {

@@ -3,14 +3,23 @@ package web
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/scrape"
 )
 
-// maxMetrics is how many series names a page shows.
-const maxMetrics = 100
+const (
+	// maxMetrics is how many series names a page shows.
+	maxMetrics = 100
+	// maxReaders is how many HPAs a row names.
+	maxReaders = 3
+)
 
 // metric is a series name that targets expose.
 type metric struct {
@@ -24,6 +33,9 @@ type metric struct {
 	By     []string              `json:"readBy,omitempty"`
 	Served []demand.ServedMetric `json:"servedAs,omitempty"`
 	Labels []string              `json:"labels,omitempty"`
+
+	at        place      // of one of its targets
+	Manifests []manifest `json:"-"` // HPAs that scale on it, or a rule that serves it
 }
 
 type metricsData struct {
@@ -31,11 +43,12 @@ type metricsData struct {
 	Stored  int      `json:"stored"` // names
 	Names   int      `json:"names"`
 	Kept    bool     `json:"onlyStored,omitempty"`
+	Scrapes bool     `json:"scrapes"`
 	Metrics []metric `json:"metrics"`
 }
 
 func (s *Server) metrics(r *http.Request) (any, error) {
-	data := &metricsData{listed: newListed(r), Kept: r.URL.Query().Get("stored") != ""}
+	data := &metricsData{listed: newListed(r), Kept: r.URL.Query().Get("stored") != "", Scrapes: s.opts.Scrapes}
 	usage, err := s.opts.Usage(r.Context())
 	if err != nil {
 		return nil, err
@@ -50,11 +63,94 @@ func (s *Server) metrics(r *http.Request) (any, error) {
 	})
 	from, to := data.window(len(all), maxMetrics)
 	data.Metrics = all[from:to]
+	places := placesByJob(s.opts.Targets())
 	for i := range data.Metrics {
 		m := &data.Metrics[i]
 		m.Served, m.By = usage.Served(m.Name), usage.Readers(m.Name)
+		m.at, _ = m.place(places)
+		if err := m.offer(); err != nil {
+			return nil, err
+		}
 	}
 	return data, nil
+}
+
+// placesByJob returns the place of a target of each job, of one with a Service if there is any.
+func placesByJob(targets []Target) map[string]place {
+	places := map[string]place{}
+	for i := range targets {
+		at := placeOf(&targets[i])
+		if known, ok := places[targets[i].Job]; !ok || known.Service == "" && at.Service != "" {
+			places[targets[i].Job] = at
+		}
+	}
+	return places
+}
+
+// place returns that of a target that exposes the metric, false if none is known.
+func (m *metric) place(places map[string]place) (place, bool) {
+	for _, job := range m.Jobs {
+		if at, ok := places[job]; ok && at.Namespace != "" {
+			return at, true
+		}
+	}
+	return place{}, false
+}
+
+// offer sets the manifests.
+func (m *metric) offer() (err error) {
+	if len(m.Served) > 0 {
+		m.Manifests, err = hpaManifests(&m.Served[0], m.at)
+		return err
+	}
+	rule, err := ruleManifest(m)
+	m.Manifests = []manifest{rule}
+	return err
+}
+
+// reader is a link to an HPA.
+type reader struct{ Name, URL string }
+
+// HPAs returns the first HPAs that read the metric.
+func (m *metric) HPAs() (hpas []reader) {
+	for _, name := range m.hpas() {
+		if len(hpas) < maxReaders {
+			hpas = append(hpas, reader{name, "/autoscalers?" + url.Values{"q": {name}}.Encode()})
+		}
+	}
+	return hpas
+}
+
+// MoreHPAs returns how many HPAs are not among the first ones.
+func (m *metric) MoreHPAs() int { return max(0, len(m.hpas())-maxReaders) }
+
+// HPAsURL links to all HPAs that scale on the metric.
+func (m *metric) HPAsURL() string {
+	return "/autoscalers?" + url.Values{"q": {m.Served[0].Metric}}.Encode()
+}
+
+func (m *metric) hpas() (names []string) {
+	for _, by := range m.By {
+		if name, ok := strings.CutPrefix(by, demand.ReaderHPA); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Others returns the readers that are not HPAs.
+func (m *metric) Others() []string {
+	return slices.DeleteFunc(slices.Clone(m.By), func(by string) bool { return strings.HasPrefix(by, demand.ReaderHPA) })
+}
+
+// ExplainURL links to the explanation of a metric that is served, for an object that should have it.
+func (m *metric) ExplainURL(served demand.ServedMetric) string {
+	q := explain.Question{Metric: served.Metric, Namespace: cmp.Or(m.at.Namespace, "default"), External: served.External}
+	q.Object, q.Name = schema.GroupResource{Resource: "services"}, m.at.Service
+	if q.Name == "" && m.at.Pod != "" {
+		q.Object, q.Name = schema.GroupResource{Resource: "pods"}, m.at.Pod
+	}
+	return explainURL(q)
 }
 
 // byName merges the metrics that several jobs expose under one name.

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"sigs.k8s.io/yaml"
 
 	"github.com/promlet/promlet/adapter/autoscalers"
 	"github.com/promlet/promlet/adapter/values"
@@ -38,10 +38,16 @@ type frame struct {
 	Path     string
 	Twin     string // URL of the JSON twin
 	NotReady string
-	Problems []string
+	Problems []Problem
 	Data     any
 	Err      string
 	At       time.Time
+}
+
+// Problem keeps metrics from being served.
+type Problem struct {
+	Text string
+	URL  string // of the rule or monitor that has it, "" for none
 }
 
 // parseTemplates sets the template of each page.
@@ -60,13 +66,14 @@ func functions(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
 		"milli":      milli,
 		"decimal":    values.DecimalText,
-		"sparkline":  func(m autoscalers.Metric) template.HTML { return sparkline(&m, now()) },
+		"graph":      func(a autoscaler, m autoscalers.Metric) *graph { return newGraph(&a.Autoscaler, &m, now()) },
+		"counted":    counted,
 		"explainURL": explainURL,
 		"ago":        func(at time.Time) string { return ago(now(), at) },
 		"took":       func(d time.Duration) string { return d.Round(100 * time.Microsecond).String() },
 		"join":       strings.Join,
-		"rounded":    func(d time.Duration) string { return d.Round(time.Second).String() },
-		"yaml":       func(v any) (string, error) { text, err := yaml.Marshal(v); return string(text), err },
+		"rounded":    func(d time.Duration) string { return model.Duration(d.Round(time.Second)).String() },
+		"ruleYAML":   ruleYAML,
 	}
 }
 
@@ -183,9 +190,25 @@ func (l *listed) Previous() string {
 }
 
 func (l *listed) at(from int) string {
-	query := maps.Clone(l.base)
+	query := cloned(l.base)
 	query.Set("from", strconv.Itoa(from))
 	return l.path + "?" + query.Encode()
+}
+
+// cloned copies a query, which may be nil.
+func cloned(query url.Values) url.Values {
+	if query == nil {
+		return url.Values{}
+	}
+	return maps.Clone(query)
+}
+
+// counted writes a number and what it counts.
+func counted(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + several
 }
 
 // milli formats milli-units.

@@ -36,6 +36,9 @@ type Target struct {
 	Labels     labels.Labels `json:"labels"`
 }
 
+// Pod returns the name of its pod, "" if it has none.
+func (t Target) Pod() string { return placeOf(&t).Pod }
+
 // monitor is a monitor with the targets that are shown.
 type monitor struct {
 	Kind        string   `json:"kind"`
@@ -43,6 +46,7 @@ type monitor struct {
 	Name        string   `json:"name"`
 	Origin      string   `json:"origin"`
 	Err         string   `json:"rejected,omitempty"`
+	NoTargets   string   `json:"noTargets,omitempty"` // why there are none, if that is known
 	Unsupported []string `json:"unsupported,omitempty"`
 	Adjusted    []string `json:"adjusted,omitempty"`
 	Foreign     []string `json:"foreign,omitempty"` // what its jobs would give to other namespaces, one each
@@ -51,36 +55,40 @@ type monitor struct {
 	All         int      `json:"all"`
 	OtherShards int      `json:"otherShards,omitempty"` // number of targets that other shards scrape
 	Targets     []Target `json:"targets,omitempty"`
+
+	status *monitors.Status
 }
 
-// Bad reports whether it is rejected or has targets that are not up.
-func (m *monitor) Bad() bool { return m.Err != "" || m.Up < m.All }
+// Bad reports whether it is rejected, has no targets, or has targets that are not up.
+func (m *monitor) Bad() bool { return m.Err != "" || m.Up < m.All || m.empty() }
+
+// empty reports whether neither this promlet nor another shard scrapes anything for it.
+func (m *monitor) empty() bool { return m.Err == "" && m.All == 0 && m.OtherShards == 0 }
 
 type targetsData struct {
 	listed
+	// Counts are of what matches the filter.
 	Up       int       `json:"up"`
 	Down     int       `json:"down"`
 	Waiting  int       `json:"waiting"` // for their first scrape
 	Rejected int       `json:"rejected"`
+	Empty    int       `json:"withoutTargets"` // monitors
+	Matching int       `json:"monitorsMatching"`
+	All      int       `json:"monitorsOfAll"`
 	OnlyBad  bool      `json:"onlyBad,omitempty"`
 	Monitors []monitor `json:"monitors"`
+	Scrapes  bool      `json:"scrapes"`
+	Offer    string    `json:"-"` // a ServiceMonitor to begin with, where there is no monitor
 }
 
+// Filtered reports whether there is a filter.
+func (d *targetsData) Filtered() bool { return d.Query != "" || d.OnlyBad }
+
 func (s *Server) targets(r *http.Request) (any, error) {
-	data := &targetsData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != ""}
+	data := &targetsData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != "", Scrapes: s.opts.Scrapes}
 	statuses := s.opts.Monitors()
 	targets := s.opts.Targets()
 	owned, foreign, others := byOwner(targets, statuses), s.opts.Foreign(), byOwner(s.opts.OtherShards(), statuses)
-	for i := range targets {
-		switch targets[i].Health {
-		case "up":
-			data.Up++
-		case "down":
-			data.Down++
-		default:
-			data.Waiting++
-		}
-	}
 	var all []monitor
 	for i := range statuses {
 		m := newMonitor(&statuses[i], owned)
@@ -88,17 +96,44 @@ func (s *Server) targets(r *http.Request) (any, error) {
 			m.OtherShards += len(others[key])
 		}
 		m.setForeign(foreign)
-		if m.Err != "" {
-			data.Rejected++
-		}
 		if m.choose(data) {
+			data.count(&m)
 			all = append(all, m)
 		}
 	}
 	// Problems come first.
 	slices.SortStableFunc(all, func(a, b monitor) int { return cmp.Compare(rank(&a), rank(&b)) })
-	data.Monitors = cut(all, data)
-	return data, nil
+	data.All, data.Matching, data.Monitors = len(statuses), len(all), cut(all, data)
+	for i := range data.Monitors {
+		if m := &data.Monitors[i]; m.empty() {
+			m.NoTargets = s.opts.WhyNoTargets(m.status)
+		}
+	}
+	var err error
+	if data.All == 0 {
+		data.Offer, err = offeredMonitor()
+	}
+	return data, err
+}
+
+// count adds a monitor to the counts.
+func (d *targetsData) count(m *monitor) {
+	if m.Err != "" {
+		d.Rejected++
+	}
+	if m.empty() {
+		d.Empty++
+	}
+	for i := range m.Targets {
+		switch m.Targets[i].Health {
+		case "up":
+			d.Up++
+		case "down":
+			d.Down++
+		default:
+			d.Waiting++
+		}
+	}
 }
 
 func rank(m *monitor) int {
@@ -107,8 +142,10 @@ func rank(m *monitor) int {
 		return 0
 	case m.Up < m.All:
 		return 1
+	case m.empty():
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // owner is a job; or, of the job that all annotated objects of a kind share, one of the objects.
@@ -148,7 +185,10 @@ func ownersOf(of *monitors.Status) (owners []owner) {
 }
 
 func newMonitor(of *monitors.Status, owned map[owner][]Target) monitor {
-	m := monitor{Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs, Unsupported: of.Unsupported, Adjusted: of.Adjusted}
+	m := monitor{
+		Kind: of.Kind, Namespace: of.Namespace, Name: of.Name, Origin: string(of.Origin), Jobs: of.Jobs,
+		Unsupported: of.Unsupported, Adjusted: of.Adjusted, status: of,
+	}
 	if of.Err != nil {
 		m.Err = of.Err.Error()
 	}

@@ -41,14 +41,20 @@ type Options struct {
 	Version string
 	// Ready returns why promlet is not ready, nil when it is.
 	Ready func() error
-	// Problems returns a line for each problem that keeps metrics from being served.
-	Problems func() []string
-	// Autoscalers returns the HPAs that a filter accepts.
+	// Problems returns what keeps metrics from being served.
+	Problems func() []Problem
+	// Autoscalers returns the HPAs that a filter accepts, with the values of now.
 	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]autoscalers.Autoscaler, error)
-	Explain     func(context.Context, explain.Question) (*explain.Explanation, error)
-	Usage       func(context.Context) (*demand.Demand, error)
-	Monitors    func() []monitors.Status
-	Targets     func() []Target
+	// LastAutoscalers returns all HPAs as they were half a minute ago at most. It evaluates nothing.
+	LastAutoscalers func() []autoscalers.Autoscaler
+	Explain         func(context.Context, explain.Question) (*explain.Explanation, error)
+	Usage           func(context.Context) (*demand.Demand, error)
+	// Scrapes: promlet has targets of its own. Otherwise it only queries an engine.
+	Scrapes  bool
+	Monitors func() []monitors.Status
+	// WhyNoTargets returns why a monitor has no targets, "" if that is not known.
+	WhyNoTargets func(*monitors.Status) string
+	Targets      func() []Target
 	// OtherShards returns the targets that other shards of promlet scrape, with their job, address and labels.
 	OtherShards func() []Target
 	// Foreign returns what jobs would give to other namespaces than their monitors', by job.

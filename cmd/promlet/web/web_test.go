@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
@@ -24,7 +23,6 @@ import (
 
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/autoscalers"
-	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
@@ -35,23 +33,31 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // nothing is what a promlet shows that knows nothing.
 func nothing(t *testing.T) Options {
+	_, opts := withProvider(t)
+	return opts
+}
+
+func withProvider(t *testing.T) (*adapter.Provider, Options) {
 	db, err := tsdb.Open(tsdb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	provider, err := adapter.NewProvider(adapter.Options{DB: db, Objects: func(schema.GroupResource) (cache.GenericLister, bool) { return nil, false }})
 	require.NoError(t, err)
-	return Options{
-		Version:     "v0",
-		Ready:       func() error { return nil },
-		Problems:    func() []string { return nil },
-		Autoscalers: provider.Autoscalers.List,
-		Explain:     provider.Explainer.Explain,
-		Usage:       provider.Demand.Current,
-		Monitors:    func() []monitors.Status { return nil },
-		Targets:     func() []Target { return nil },
-		OtherShards: func() []Target { return nil },
-		Foreign:     func() map[string]scrape.Foreign { return nil },
-		Metrics:     func() []scrape.Metric { return nil },
+	return provider, Options{
+		Version:         "v0",
+		Ready:           func() error { return nil },
+		Problems:        func() []Problem { return nil },
+		Scrapes:         true,
+		Autoscalers:     provider.Autoscalers.List,
+		LastAutoscalers: provider.Autoscalers.Last,
+		Explain:         provider.Explainer.Explain,
+		Usage:           provider.Demand.Current,
+		Monitors:        func() []monitors.Status { return nil },
+		WhyNoTargets:    func(*monitors.Status) string { return "" },
+		Targets:         func() []Target { return nil },
+		OtherShards:     func() []Target { return nil },
+		Foreign:         func() map[string]scrape.Foreign { return nil },
+		Metrics:         func() []scrape.Metric { return nil },
 		Configuration: func() Configuration {
 			return Configuration{Rules: provider.Rules().Custom, Flags: []Flag{{Name: "log-level", Value: "info", Usage: "One of them."}}}
 		},
@@ -76,21 +82,27 @@ func TestPagesOfNothing(t *testing.T) {
 	opts := nothing(t)
 	for path, want := range map[string]string{
 		"/autoscalers":                  "No HorizontalPodAutoscalers.",
-		"/autoscalers?q=x":              "No HorizontalPodAutoscaler has “x” in its name.",
+		"/autoscalers?q=x":              "kind: HorizontalPodAutoscaler",
 		"/targets":                      "No ServiceMonitors or PodMonitors",
-		"/targets?bad=yes":              "No targets match.",
+		"/targets?bad=yes":              "kind: ServiceMonitor",
 		"/catalog":                      "Nothing has been scraped yet.",
 		"/catalog?q=a&from=-7":          "No name or help has “a” in it.",
 		"/explain":                      "Name a metric",
 		"/explain?metric=x&name=a":      "has no value",
 		"/explain?metric=x&selector=((": "labels of objects: found",
-		"/configuration":                "rules[0]",
+		"/configuration":                "default rule 1",
 		"/metrics":                      "",
 		"/assets/style.css":             "prefers-color-scheme",
 		"/-/healthy":                    "promlet is healthy.",
 		"/-/ready":                      "promlet is ready.",
 	} {
 		require.Contains(t, get(t, opts, path, http.StatusOK), want, path)
+	}
+	opts.Scrapes = false
+	for _, path := range []string{"/targets", "/catalog"} {
+		page := get(t, opts, path, http.StatusOK)
+		require.Contains(t, page, "This promlet scrapes nothing: it queries an engine")
+		require.NotContains(t, page, "kind: ServiceMonitor", "it would have no effect")
 	}
 	get(t, opts, "/", http.StatusFound)
 	get(t, opts, "/favicon.ico", http.StatusMovedPermanently)
@@ -103,12 +115,13 @@ func TestPagesOfNothing(t *testing.T) {
 func TestNotReadyAndProblems(t *testing.T) {
 	opts := nothing(t)
 	opts.Ready = func() error { return errors.New("waiting for <samples>") }
-	opts.Problems = func() []string { return []string{"web.yaml:3: <script>"} }
+	opts.Problems = func() []Problem { return []Problem{{Text: "web.yaml:3: <script>", URL: "/configuration#rules%5B0%5D"}} }
 	for _, path := range []string{"/autoscalers", "/targets", "/catalog", "/explain", "/configuration"} {
 		page := get(t, opts, path, http.StatusOK)
 		require.Contains(t, page, "waiting for &lt;samples&gt;")
 		require.Contains(t, page, "<summary>1 problem</summary>")
-		require.Contains(t, page, "web.yaml:3: &lt;script&gt;", "what others choose is escaped")
+		require.Contains(t, page, `<details class="problems" id="problems">`, "a line that opens")
+		require.Contains(t, page, `<a href="/configuration#rules%5B0%5D">web.yaml:3: &lt;script&gt;</a>`, "what others choose is escaped")
 	}
 	require.Contains(t, get(t, opts, "/-/ready", http.StatusServiceUnavailable), "waiting for")
 }
@@ -122,214 +135,6 @@ func TestPageThatFails(t *testing.T) {
 	require.Contains(t, page, "the index is broken")
 	require.Contains(t, page, "</html>", "in the frame, with the way to the other pages")
 	require.Contains(t, get(t, opts, "/autoscalers.json", http.StatusInternalServerError), "the index is broken")
-}
-
-func TestAutoscalersPage(t *testing.T) {
-	opts := nothing(t)
-	now := time.Now()
-	v := int64(140_010)
-	all := []autoscalers.Autoscaler{{
-		Namespace: "default", Name: "shop", Target: "Deployment/shop", Min: 2, Max: 10, Replicas: 2, Asks: 3,
-		Metrics: []autoscalers.Metric{
-			{
-				Metric: "http_requests", Object: "services/shop", Value: &v, Target: 100_000, Asks: 3, Last: now, Window: 2 * time.Minute,
-				Question: explain.Question{Metric: "http_requests", Namespace: "default", Name: "shop", Object: schema.GroupResource{Resource: "services"}},
-				History:  []autoscalers.Point{{At: now.Add(-30 * time.Minute), Milli: 50_000}, {At: now.Add(-time.Minute), Milli: 120_000}},
-			},
-			{Metric: "queue<b>", Object: "pods", Target: 15_000, Average: true, Reason: "no monitor selects it", Question: explain.Question{Metric: "queue<b>", Namespace: "default", External: true}},
-			{Metric: "cpu", Object: "resource", Reason: "metrics-server's, not promlet's"},
-		},
-	}}
-	opts.Autoscalers = func(_ context.Context, filter func(string, string) bool) (shown []autoscalers.Autoscaler, err error) {
-		for _, a := range all {
-			if filter(a.Namespace, a.Name) {
-				shown = append(shown, a)
-			}
-		}
-		return shown, nil
-	}
-	page := get(t, opts, "/autoscalers", http.StatusOK)
-	for _, want := range []string{
-		"140.01", "of 100<", "would ask for <b class=\"asks\">3</b>", "over 2m0s", "<svg class=\"spark\"",
-		"between 50 and 140.01; the target is 100", "1 metric without a value", "no monitor selects it", "a pod", "queue&lt;b&gt;",
-		"/explain?metric=http_requests&amp;name=shop&amp;namespace=default&amp;resource=services",
-		"/explain?external=yes&amp;metric=queue%3Cb%3E&amp;namespace=default", "metrics-server&#39;s",
-	} {
-		require.Contains(t, page, want)
-	}
-	var twin struct {
-		Autoscalers []autoscalers.Autoscaler `json:"autoscalers"`
-		Lacking     int                      `json:"lacking"`
-	}
-	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/autoscalers.json", http.StatusOK)), &twin))
-	require.Equal(t, 1, twin.Lacking)
-	require.Equal(t, v, *twin.Autoscalers[0].Metrics[0].Value)
-
-	all[0].Stuck = "two <HPAs> have these pods"
-	page = get(t, opts, "/autoscalers", http.StatusOK)
-	require.Contains(t, page, "does not scale")
-	require.Contains(t, page, "two &lt;HPAs&gt; have these pods")
-	require.NotContains(t, page, "would ask for", "it would not")
-
-	for i := range 250 {
-		all = append(all, autoscalers.Autoscaler{Namespace: "many", Name: fmt.Sprintf("hpa-%03d", i)})
-	}
-	page = get(t, opts, "/autoscalers?q=MANY/&from=100", http.StatusOK)
-	require.Contains(t, page, "101–200 of 250")
-	require.Contains(t, page, "from=200&amp;q=MANY%2F")
-	require.Equal(t, 100, strings.Count(page, "<article"))
-	require.Contains(t, get(t, opts, "/autoscalers?from=5000", http.StatusOK), "1–100 of 251", "there are not so many any more")
-}
-
-func TestTargetsPage(t *testing.T) {
-	opts := nothing(t)
-	opts.Monitors = func() []monitors.Status {
-		return []monitors.Status{
-			{Kind: "PodMonitor", Namespace: "default", Name: "empty"},
-			{Kind: "ServiceMonitor", Namespace: "default", Name: "legacy", Err: errors.New("spec.endpoints[0].bearerTokenFile: refused")},
-			{Kind: "ServiceMonitor", Namespace: "default", Name: "shop", Jobs: []string{"shop/0", "shop/1"}, Adjusted: []string{"spec.endpoints[0].interval: 5ms is raised to 1s"}},
-		}
-	}
-	targets := []Target{
-		{Job: "shop/0", Address: "10.0.0.1:80/metrics", Health: "up", Seen: 154, Stored: 3, Took: 38 * time.Millisecond, LastScrape: time.Now(), Labels: labels.FromStrings("pod", "a"), Discovered: labels.FromStrings("__meta_pod", "a")},
-		{Job: "shop/0", Address: "10.0.0.2:80/metrics", Health: "down", Err: "connection refused"},
-		{Job: "shop/1", Address: "10.0.0.1:81/metrics", Health: "unknown"},
-	}
-	opts.Targets = func() []Target { return targets }
-	opts.Foreign = func() map[string]scrape.Foreign {
-		return map[string]scrape.Foreign{"shop/0": {Series: 7, Example: "kube-system"}, "shop/1": {Series: 2, Targets: 1, Enforced: true}, "other": {Series: 1}}
-	}
-	page := get(t, opts, "/targets", http.StatusOK)
-	for _, want := range []string{
-		"1 down", "1 monitor rejected", "waiting for the first scrape", "bearerTokenFile: refused", "1 of 3 up", "3 of 154", "38ms", "connection refused",
-		"no targets", "never", "adjusted: spec.endpoints[0].interval: 5ms is raised to 1s", "shop/0: writes 7 series of other namespaces, such as kube-system",
-		"shop/1: 1 targets and 2 series of other namespaces were given to namespace default", `{pod=&#34;a&#34;}`, `{__meta_pod=&#34;a&#34;}`,
-	} {
-		require.Contains(t, page, want)
-	}
-	require.Less(t, strings.Index(page, "default-legacy"), strings.Index(page, "default-empty"), "what is wrong comes first")
-	require.Less(t, strings.Index(page, "10.0.0.2:80"), strings.Index(page, "10.0.0.1:80"))
-
-	page = get(t, opts, "/targets?bad=yes&q=10.0.0", http.StatusOK)
-	require.NotContains(t, page, "10.0.0.1:80/")
-	require.NotContains(t, page, "legacy")
-	require.Contains(t, page, "10.0.0.2:80")
-	require.Contains(t, get(t, opts, "/targets?q=pod%3D%22a", http.StatusOK), "10.0.0.1:80/", "by label")
-
-	for i := range 500 {
-		targets = append(targets, Target{Job: "shop/1", Address: fmt.Sprintf("10.1.%d.%d:80/metrics", i/250, i%250), Health: "up"})
-	}
-	seen := map[string]bool{}
-	for range 3 {
-		var twin targetsData
-		require.NoError(t, json.Unmarshal([]byte(get(t, opts, fmt.Sprintf("/targets.json?from=%d", len(seen)), http.StatusOK)), &twin))
-		require.Equal(t, 505, twin.Of)
-		for _, m := range twin.Monitors {
-			if len(m.Targets) == 0 {
-				seen[m.Name] = true
-			}
-			for _, target := range m.Targets {
-				seen[target.Address] = true
-			}
-		}
-	}
-	require.Len(t, seen, 505, "the parts are the whole")
-}
-
-// The annotated objects of a kind share a job; each has targets of its own.
-func TestTargetsOfAnnotatedObjects(t *testing.T) {
-	opts := nothing(t)
-	opts.Monitors = func() []monitors.Status {
-		return []monitors.Status{
-			{Kind: "Pod", Namespace: "default", Name: "a", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/pods"}},
-			{Kind: "Pod", Namespace: "default", Name: "b", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/pods"}},
-			{Kind: "Service", Namespace: "default", Name: "a", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/services"}},
-		}
-	}
-	opts.Targets = func() []Target {
-		return []Target{
-			{Job: "annotations/pods", Address: "10.0.0.1:80/metrics", Health: "up", Labels: labels.FromStrings("namespace", "default", "pod", "a")},
-			{Job: "annotations/pods", Address: "10.0.0.1:81/metrics", Health: "up", Labels: labels.FromStrings("namespace", "default", "pod", "a")},
-			{Job: "annotations/pods", Address: "10.0.0.2:80/metrics", Health: "down", Labels: labels.FromStrings("namespace", "default", "pod", "b")},
-			{Job: "annotations/services", Address: "10.0.0.2:82/metrics", Health: "up", Labels: labels.FromStrings("namespace", "default", "pod", "b", "service", "a")},
-		}
-	}
-	var twin targetsData
-	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/targets.json", http.StatusOK)), &twin))
-	var got []string
-	for _, m := range twin.Monitors {
-		for _, target := range m.Targets {
-			got = append(got, m.Kind+" "+m.Name+" "+target.Address)
-		}
-	}
-	require.Equal(t, []string{"Pod b 10.0.0.2:80/metrics", "Pod a 10.0.0.1:80/metrics", "Pod a 10.0.0.1:81/metrics", "Service a 10.0.0.2:82/metrics"}, got)
-}
-
-// A monitor whose targets are in other shards is not shown as one without targets.
-func TestTargetsOfOtherShards(t *testing.T) {
-	opts := nothing(t)
-	opts.Monitors = func() []monitors.Status {
-		return []monitors.Status{
-			{Kind: "PodMonitor", Namespace: "default", Name: "elsewhere", Jobs: []string{"elsewhere/0"}},
-			{Kind: "Pod", Namespace: "default", Name: "b", Origin: monitors.OriginAnnotation, Jobs: []string{"annotations/pods"}},
-			{Kind: "ServiceMonitor", Namespace: "default", Name: "both", Jobs: []string{"both/0", "both/1"}},
-		}
-	}
-	opts.Targets = func() []Target { return []Target{{Job: "both/0", Address: "10.0.0.1:80", Health: "up"}} }
-	opts.OtherShards = func() []Target {
-		return []Target{
-			{Job: "elsewhere/0"}, {Job: "both/0"}, {Job: "both/0"}, {Job: "both/1"},
-			{Job: "annotations/pods", Labels: labels.FromStrings("namespace", "default", "pod", "b")},
-			{Job: "annotations/pods", Labels: labels.FromStrings("namespace", "default", "pod", "c")},
-		}
-	}
-	page := get(t, opts, "/targets", http.StatusOK)
-	require.Equal(t, 2, strings.Count(page, "in other shards"), page)
-	require.Equal(t, 2, strings.Count(page, "1 target is scraped by another shard"), page)
-	require.Contains(t, page, "1 of 1 up")
-	require.Contains(t, page, "3 targets are scraped by other shards")
-	require.NotContains(t, page, "no targets")
-	var twin targetsData
-	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/targets.json", http.StatusOK)), &twin))
-	require.Equal(t, 3, twin.Monitors[2].OtherShards)
-}
-
-func TestMetricsPage(t *testing.T) {
-	opts := nothing(t)
-	opts.Metrics = func() []scrape.Metric {
-		return []scrape.Metric{
-			{Job: "b", Name: "http_requests_total", Series: 2, Stored: true},
-			{Job: "a", Name: "http_requests_total", Series: 3, Metadata: metadata.Metadata{Type: "counter", Help: "Requests & more."}, LabelNames: []string{"code"}},
-			{Job: "a", Name: "go_threads", Series: 1, Metadata: metadata.Metadata{Type: "gauge"}},
-		}
-	}
-	var twin metricsData
-	require.NoError(t, json.Unmarshal([]byte(get(t, opts, "/catalog.json", http.StatusOK)), &twin))
-	require.Equal(t, 2, twin.Names)
-	require.Equal(t, 1, twin.Stored)
-	require.Equal(t, metric{
-		Name: "http_requests_total", Type: "counter", Help: "Requests & more.", Jobs: []string{"a", "b"}, Series: 5, Stored: true, Labels: []string{"code"},
-		Served: []demand.ServedMetric{{Metric: "http_requests", Rule: "a default rule"}},
-	}, twin.Metrics[1])
-	page := get(t, opts, "/catalog?stored=yes", http.StatusOK)
-	require.Contains(t, page, "Requests &amp; more.")
-	require.NotContains(t, page, "go_threads")
-	require.Contains(t, get(t, opts, "/catalog?q=threads", http.StatusOK), "1 matches")
-	require.Contains(t, get(t, opts, "/explain", http.StatusOK), `<option value="http_requests">`)
-}
-
-func TestSparkline(t *testing.T) {
-	now := time.Now()
-	at := func(ago time.Duration, milli int64) autoscalers.Point {
-		return autoscalers.Point{At: now.Add(-ago), Milli: milli}
-	}
-	require.Empty(t, sparkline(&autoscalers.Metric{Target: 5}, now))
-	v := int64(-3000)
-	svg := string(sparkline(&autoscalers.Metric{Target: 1000, Value: &v, History: []autoscalers.Point{at(59*time.Minute, 0), at(58*time.Minute+30*time.Second, 10_000), at(time.Minute, 0)}}, now))
-	require.Equal(t, 2, strings.Count(svg, "M"), "a gap is a gap")
-	require.NotContains(t, svg, "NaN")
-	require.Contains(t, svg, "between -3 and 10; the target is 1.")
-	require.Contains(t, string(sparkline(&autoscalers.Metric{Value: new(int64)}, now)), `<circle cx="256.0" cy="52.0"`)
 }
 
 // Run ends with its context, and says so when it cannot serve.
@@ -398,4 +203,41 @@ func TestProfiles(t *testing.T) {
 		require.Contains(t, string(body), want, path)
 	}
 	server.Client().CloseIdleConnections()
+}
+
+// Names, labels and reasons are chosen by others, and stay text wherever they are shown.
+func TestHostileNames(t *testing.T) {
+	const evil = `"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>`
+	opts := nothing(t)
+	value := int64(1)
+	question := explain.Question{Metric: evil, Namespace: evil, Name: evil}
+	all := []autoscalers.Autoscaler{{
+		Namespace: evil, Name: evil, Target: evil, Stuck: evil,
+		Metrics: []autoscalers.Metric{{Metric: evil, Object: evil, Value: &value, Question: question}, {Metric: evil, Object: evil, Reason: evil, Question: question}},
+	}}
+	opts.Autoscalers, opts.LastAutoscalers = listing(all), func() []autoscalers.Autoscaler { return all }
+	opts.Explain = func(context.Context, explain.Question) (*explain.Explanation, error) {
+		return &explain.Explanation{
+			Metric: evil, Object: evil, Namespace: evil, Reason: evil, Query: evil, Steps: []explain.Step{{Link: explain.LinkRule, State: explain.StateOK, Text: evil}},
+			Pods: []explain.PodValue{{Pod: evil, Reason: evil}},
+		}, nil
+	}
+	opts.Monitors = func() []monitors.Status {
+		return []monitors.Status{{Kind: evil, Namespace: evil, Name: evil, Jobs: []string{evil}}, {Kind: evil, Namespace: evil, Name: evil + evil}}
+	}
+	opts.WhyNoTargets = func(*monitors.Status) string { return evil }
+	opts.Targets = func() []Target {
+		return []Target{{Job: evil, Address: evil, Err: evil, Labels: labels.FromStrings("namespace", evil, "service", evil, "pod", evil)}}
+	}
+	opts.Metrics = func() []scrape.Metric {
+		return []scrape.Metric{{Job: evil, Name: evil, Stored: true, Metadata: metadata.Metadata{Type: "gauge", Help: evil, Unit: evil}, LabelNames: []string{evil}}}
+	}
+	opts.Problems = func() []Problem { return []Problem{{Text: evil, URL: "/targets?q=" + url.QueryEscape(evil)}} }
+	q := "?" + url.Values{"q": {evil}, "metric": {evil}, "name": {evil}, "resource": {evil}}.Encode()
+	for _, path := range []string{"/autoscalers", "/autoscalers" + q, "/targets", "/targets" + q, "/catalog", "/catalog" + q, "/explain" + q, "/configuration" + q} {
+		page := get(t, opts, path, http.StatusOK)
+		require.NotContains(t, page, "<img src=x", path)
+		require.Equal(t, 1, strings.Count(page, "<script"), path)
+		require.Contains(t, page, "&lt;img src=x", path)
+	}
 }

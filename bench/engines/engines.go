@@ -1,0 +1,145 @@
+// Package engines runs shards of promlet with Thanos as the engine, and prints what HorizontalPodAutoscalers read while a
+// Thanos receiver and a shard are killed.
+//
+// The 2,000 pods of five Services are divided among four shards, which write to a hashring of two Thanos receivers. A
+// promlet that scrapes nothing queries Thanos query, and is asked what an HPA of each Service asks. All values are known.
+//
+// Each pod has an address of its own on loopback, and so it needs Linux.
+package engines
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/promlet/promlet/bench/internal/harness"
+	"github.com/promlet/promlet/bench/upstream"
+)
+
+const (
+	name = "engines"
+
+	scrapeInterval = 15 * time.Second
+	// rateWindow is the least that promlet takes for it.
+	rateWindow     = 4 * scrapeInterval
+	relistInterval = 10 * time.Second
+	// endpointDelay is the time until a Service does not forward to a receiver that was killed. Kubernetes takes about as long.
+	endpointDelay = 10 * time.Second
+)
+
+// engines is a run.
+type engines struct {
+	options
+	pods     []pod
+	fleet    *fleet
+	service  *service
+	programs *programs
+	client   *client
+	timeline timeline
+}
+
+// Command is the subcommand. A run takes some eight minutes once Thanos is built.
+func Command() harness.Command {
+	e := &engines{options: options{promlet: "bin/promlet"}}
+	return harness.Command{
+		Name: name, Limit: 40 * time.Minute, // to build Thanos takes up to half an hour
+		Flags: func(flags *flag.FlagSet) {
+			flags.StringVar(&e.promlet, "promlet", e.promlet, "promlet's binary")
+			flags.StringVar(&e.thanos, "thanos", "", "Thanos's binary; empty: that of bench/thanos, which is built if it has not been")
+			flags.IntVar(&e.replication, "replication-factor", 2, "how many receivers have each series: 1 or 2")
+			flags.BoolVar(&e.strict, "strict", false, "queries fail while a receiver is missing (--endpoint-strict and --no-query.partial-response of Thanos query)")
+		},
+		Run: func(ctx context.Context, out io.Writer) error {
+			e.timeline.out = out
+			return e.run(ctx)
+		},
+	}
+}
+
+func (e *engines) run(ctx context.Context) (err error) {
+	if e.thanos == "" {
+		e.timeline.printf("Thanos is built if it has not been. That takes minutes.\n")
+		if e.thanos, err = upstream.BuildThanos(ctx, "bench/thanos"); err != nil {
+			return err
+		}
+	}
+	if e.dir, err = os.MkdirTemp("", "promlet-engines-"); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(e.dir)
+		} else {
+			err = fmt.Errorf("%w; the logs are in %s", err, e.dir)
+		}
+	}()
+	stop, err := e.setUp(ctx)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return err
+	}
+	e.timeline.printf(`
+%s pods of %d Services, %d shards of promlet, %d Thanos receivers with replication factor %d, scraped every %v, rates over %v.
+"services/x" are the values of the Services as shares of the true ones, from the lowest to the highest. "pods/*" is the number of
+pods with a value, "wrong" of those that are not within %g %% of the truth. "slowest" is the answer that took longest.
+`, harness.Grouped(len(e.pods)), services, shards, receivers, e.replication, scrapeInterval, rateWindow, 100*accuracy)
+	e.timeline.head()
+	for _, phase := range e.phases() {
+		if err := e.pass(ctx, phase); err != nil {
+			return err
+		}
+	}
+	return e.report(ctx)
+}
+
+// setUp starts everything. stop is never nil.
+func (e *engines) setUp(ctx context.Context) (stop func() error, err error) {
+	var stops []func() error
+	stop = func() (err error) {
+		for i := range stops {
+			err = errors.Join(err, stops[len(stops)-1-i]())
+		}
+		return err
+	}
+	ports, err := harness.FreePorts(1 + 4*receivers + 2*(1+shards+1))
+	if err != nil {
+		return stop, err
+	}
+	e.pods = newPods()
+	if err := writeManifests(e.objects(), e.monitored(), e.pods, ports[0]); err != nil {
+		return stop, err
+	}
+	if e.fleet, err = startFleet(ctx, e.pods, ports[0]); err != nil {
+		return stop, err
+	}
+	stops = append(stops, e.fleet.stop)
+	if e.service, err = startService(ctx); err != nil {
+		return stop, err
+	}
+	stops = append(stops, e.service.stop)
+	if e.programs, err = newPrograms(e.options, e.service.url, ports[1:]); err != nil {
+		return stop, err
+	}
+	e.client = newClient(e.programs.asked)
+	stops = append(stops, func() error { e.client.close(); return nil })
+	for _, group := range [][]*program{e.programs.engine(), e.programs.promlets()} {
+		e.timeline.began = time.Now() // in the end, of the shards
+		for _, p := range group {
+			if err := p.start(ctx); err != nil {
+				return stop, err
+			}
+			stops = append(stops, func() error { p.stop(); return nil })
+		}
+		for _, p := range group {
+			if err := p.waitReady(ctx, e.client.http); err != nil {
+				return stop, err
+			}
+		}
+		e.service.set(e.programs.write...)
+	}
+	return stop, nil
+}
