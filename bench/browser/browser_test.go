@@ -40,7 +40,6 @@ type promlet struct {
 
 func startPromlet(t *testing.T, more ...string) *promlet {
 	t.Helper()
-	binary := build(t)
 	start := time.Now()
 	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
@@ -83,15 +82,25 @@ func startPromlet(t *testing.T, more ...string) *promlet {
 	return p
 }
 
-// build makes the program; the build cache has it after the first time.
-func build(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "promlet")
-	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-ldflags", "-s -w", "-o", binary, "./cmd/promlet")
+// binary is the program that all tests run.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "promlet-browser-")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "promlet")
+	build := exec.Command("go", "-C", "../..", "build", "-ldflags", "-s -w", "-o", binary, "./cmd/promlet")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make builds it
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return binary
+	code := 1
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir) // a temporary directory
+	os.Exit(code)
 }
 
 func (p *promlet) kill() {
@@ -224,6 +233,7 @@ func (b *tab) says(text string) {
 }
 
 func TestPages(t *testing.T) {
+	t.Parallel()
 	b := newTab(t)
 	p := startPromlet(t)
 
@@ -316,6 +326,7 @@ func (b *tab) openTwin() {
 
 // A page follows what happens without being loaded again, and without disturbing who reads it.
 func TestPagesAreLive(t *testing.T) {
+	t.Parallel()
 	b := newTab(t)
 	p := startPromlet(t)
 	b.do(chromedp.Navigate(p.web + "/targets"))
@@ -338,6 +349,7 @@ func TestPagesAreLive(t *testing.T) {
 
 // A graph says the value under the pointer, or that the arrow keys have chosen, and goes on saying it.
 func TestGraphIsRead(t *testing.T) {
+	t.Parallel()
 	b := newTab(t)
 	p := startPromlet(t)
 	_, err := chromedp.Call(b.ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
@@ -367,6 +379,7 @@ func TestGraphIsRead(t *testing.T) {
 
 // Of 160 HPAs the broken come first; the others are rows that open.
 func TestManyAutoscalers(t *testing.T) {
+	t.Parallel()
 	var hpas []string
 	for i := range 158 {
 		service := "shop"
@@ -402,6 +415,7 @@ spec:
 
 // On a phone nothing is cut off, and the colours are those that the person has chosen.
 func TestPagesFit(t *testing.T) {
+	t.Parallel()
 	b := newTab(t)
 	p := startPromlet(t)
 	shots := os.Getenv("PROMLET_SCREENSHOTS") // a directory to put pictures into
