@@ -120,11 +120,11 @@ func TestExplanationsProposeHonorLabels(t *testing.T) {
 		require.Equal(t, want, th.reason(metric))
 	}
 	f(`queue_depth{namespace="default",pod="exporter",exported_pod="shop-1",job="x"}`, "queue_depth",
-		"its series are named by the label exported_pod, because their target has a label pod of its own: set honorLabels: true on the endpoint of their monitor")
+		"the exporter's label pod was renamed to exported_pod, because the target has a label pod, too: set honorLabels: true on the endpoint of its monitor")
 	f(`queue_depth{namespace="other",pod="exporter",exported_namespace="default",exported_service="shop",service="x"}`, "queue_depth",
-		"its series are named by the label exported_service, because their target has a label service of its own: set honorLabels: true on the endpoint of their monitor")
+		"the exporter's label service was renamed to exported_service, because the target has a label service, too: set honorLabels: true on the endpoint of its monitor")
 	f(`queue_depth{namespace="other",pod="shop-1",exported_namespace="default"}`, "queue_depth",
-		"its series are named by the label exported_namespace, because their target has a label namespace of its own: set honorLabels: true on the endpoint of their monitor")
+		"the exporter's label namespace was renamed to exported_namespace, because the target has a label namespace, too: set honorLabels: true on the endpoint of its monitor")
 	f(`queue_depth{namespace="other",pod="exporter",exported_pod="shop-1"}`, "queue_depth", "nothing of it is stored for this object yet")
 }
 
@@ -202,12 +202,12 @@ func TestExplanationsAtZero(t *testing.T) {
 	hpa.Spec.MinReplicas = new(int32)
 	th.service("consumer")
 	th.services["consumer"] = th.services["shop"]
-	const asleep = ": HorizontalPodAutoscaler consumer has scaled Deployment/consumer to zero, so " + explain.CannotWake
-	require.Equal(t, "no series names it, and it owns no pods in namespace default"+asleep, th.why(explain.Question{Metric: "queue_depth", Object: deploymentResource, Name: "consumer"}))
-	require.Equal(t, "the Service has no endpoints"+asleep, th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
-	require.Equal(t, `the selector "app=consumer" matches no pods in namespace default`+asleep,
+	const scaledToZero = ": HorizontalPodAutoscaler consumer has scaled Deployment/consumer to zero, so " + explain.AtZeroAdvice
+	require.Equal(t, "no series names it, and it owns no pods in namespace default"+scaledToZero, th.why(explain.Question{Metric: "queue_depth", Object: deploymentResource, Name: "consumer"}))
+	require.Equal(t, "the Service has no endpoints"+scaledToZero, th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
+	require.Equal(t, `the selector "app=consumer" matches no pods in namespace default`+scaledToZero,
 		th.why(explain.Question{Metric: "queue_depth", Object: podResource, Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "consumer"})}))
-	require.Equal(t, `404: the server could not find the metric queue_depth for pods: the selector "app=consumer" matches no pods in namespace default`+asleep,
+	require.Equal(t, `404: the server could not find the metric queue_depth for pods: the selector "app=consumer" matches no pods in namespace default`+scaledToZero,
 		th.ask("default/pods/*/queue_depth?app=consumer"))
 	hpa.Status.CurrentReplicas = 1
 	require.Equal(t, "the Service has no endpoints", th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
