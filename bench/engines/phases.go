@@ -13,13 +13,13 @@ type phase struct {
 	event string
 	// begin makes the event happen. It may be nil.
 	begin       func(ctx context.Context) error
-	long, every time.Duration // how long it takes, and the time between two rows
-	judged      bool          // whether all answers must be right
+	long, every time.Duration // the length of the phase, and the time between two rows
+	judged      bool          // all answers must be right
 }
 
 const (
-	// filling is the time until all windows are full: a target is scraped for the first time within an interval, and what it
-	// had to say is sent, and listed.
+	// filling is the time until all windows are full. One interval is for the first scrape of a target, another one for
+	// sending its samples and listing its series.
 	filling = rateWindow + 2*scrapeInterval
 	often   = 5 * time.Second
 
@@ -28,7 +28,7 @@ const (
 	steady = "steady: all values must be there and right"
 )
 
-// phases are those of the run, in order.
+// phases returns the phases of the run in order.
 func (e *engines) phases() []phase {
 	receiver, shard := e.programs.receivers[1], e.programs.shards[killedShard]
 	return []phase{
@@ -63,8 +63,8 @@ func (e *engines) phases() []phase {
 	}
 }
 
-// pass goes through a phase. No program may end that was not killed.
-func (e *engines) pass(ctx context.Context, p phase) error {
+// runPhase runs a phase. It returns an error if a program ends that was not killed.
+func (e *engines) runPhase(ctx context.Context, p phase) error {
 	e.timeline.event(p.event)
 	if p.begin != nil {
 		if err := p.begin(ctx); err != nil {

@@ -33,8 +33,8 @@ func TestServeExplainsScrapes(t *testing.T) {
 	}
 	eventually("pods/stamps/old_depth", "samples of old_depth are not stored: the exporter sets their timestamps itself, the last one 3h0m")
 	eventually("pods/stamps/late_depth", "the exporter sets the timestamps of late_depth itself, the last one 7m")
-	eventually("pods/page/old_depth", `is down: the Content-Type "…" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	eventually("pods/page/old_depth", `is down: the Content-Type "…" is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
 	_, body, err := p.get(p.web + "/targets")
 	require.NoError(t, err)
-	require.Contains(t, string(body), "is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor")
+	require.Contains(t, string(body), "is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor")
 }

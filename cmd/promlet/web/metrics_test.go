@@ -120,7 +120,7 @@ func TestCopiedRule(t *testing.T) {
 		t.Helper()
 		provider, opts := servingNothing(t)
 		row, page := shownMetric(t, opts, scrape.Metric{Job: "shop/0", Name: series, Metadata: metadata.Metadata{Type: typ}, LabelNames: []string{"namespace", "pod"}}, shopTarget)
-		require.Contains(t, page, "by no rule:")
+		require.Contains(t, page, "not served:")
 		require.Len(t, row.Manifests, 1)
 		config, err := configfile.Parse([]byte(row.Manifests[0].Text))
 		require.NoError(t, err, row.Manifests[0].Text)
