@@ -340,7 +340,7 @@ func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
 	}
 }
 
-// An explanation has the query, the windows, and the pods if they are asked for.
+// An explanation has the query, the windows, and, if the question requests them, the pods.
 func TestExplanationOfTheQuery(t *testing.T) {
 	th := newMonitored(t)
 	th.pod("shop-2", "shop")

@@ -164,8 +164,8 @@ func reportByURL(out io.Writer, results []*result, counting time.Duration) error
 	_, err := fmt.Fprintf(out, `
 Each pod exposes %d series of a counter. One Prometheus scrapes all pods every %v and answers both programs, which run one
 after the other with their own defaults, one file of rules and a real kube-apiserver. %d clients ask without a pause for %v,
-each over a connection of its own, with the administrator's certificate. CPU is the program's, for each answer; Prometheus's
-is not in it. One answer of each kind was checked.
+each over a connection of its own, with the administrator's certificate. CPU is the program's CPU time for each answer, without
+Prometheus's. One answer of each kind was checked.
 `, podSeries, urlInterval, clients, counting)
 	return err
 }

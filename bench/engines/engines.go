@@ -85,7 +85,7 @@ func (e *engines) run(ctx context.Context) (err error) {
 	e.timeline.printf(`
 %s pods of %d Services, %d shards of promlet, %d Thanos receivers with replication factor %d, scraped every %v, rates over %v.
 "services/x" are the values of the Services as shares of the true ones, from the lowest to the highest. "pods/*" is the number of
-pods with a value, "wrong" of those that are not within %g %% of the truth. "slowest" is the answer that took longest.
+pods with a value, "wrong" the number of those that are not within %g %% of the truth. "slowest" is the longest time of an answer.
 `, harness.Grouped(len(e.pods)), services, shards, receivers, e.replication, scrapeInterval, rateWindow, 100*accuracy)
 	e.timeline.head()
 	for _, phase := range e.phases() {

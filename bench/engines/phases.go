@@ -25,7 +25,7 @@ const (
 
 	killedShard = 2
 
-	steady = "steady: all values must be there and right"
+	steady = "steady: no value may be missing or wrong"
 )
 
 // phases returns the phases of the run in order.
@@ -39,7 +39,7 @@ func (e *engines) phases() []phase {
 			begin: func(context.Context) error { receiver.kill(); return nil },
 		},
 		{
-			event: "its Service has noticed: shards write to the other one only", long: 50 * time.Second, every: often,
+			event: "the Service no longer forwards to it: shards write to the other one only", long: 50 * time.Second, every: often,
 			begin: func(context.Context) error { e.service.set(e.programs.write[0]); return nil },
 		},
 		{

@@ -41,17 +41,17 @@ func (e *engines) report(ctx context.Context) error {
 		}
 	}
 	e.timeline.printf(`
-The values of %s of Services were wrong or absent for %v at a time. By default an HPA scales down to the highest recommendation of
-the last 5m0s: it does not scale down because of a shorter time.
+A Service's value of %s was wrong or absent for at most %v without a break. By default an HPA scales down to the highest
+recommendation of the last 5m0s, so a shorter time does not make it scale down.
 `, rateMetric, e.timeline.longest.Round(time.Second))
 	t := &e.timeline
 	var verdict harness.Verdict
 	verdict.Expect(t.judged > 0 && t.missed == 0, "%d of %d steady rows are wrong", t.missed, t.judged)
 	verdict.Expect(complete >= ofOthers, "%.0f gauges are complete", complete)
 	t.printf(`
-Expected: in the steady rows all values are there, and those of Services and the sums of their pods' are within %g %% of the truth, as
-are those of %g %% of the pods. The %.0f gauges of the shards that were not killed have all samples of the last %v: %s.
-`, 100*accuracy, 100*(1-late), ofOthers, lookedBack, verdict)
+Expected: no value is missing in the steady rows. The Services' values, the sums of their pods' values, and the values of %g %% of
+the pods are within %g %% of the truth. The %.0f gauges of the shards that were not killed have all samples of the last %v: %s.
+`, 100*(1-late), 100*accuracy, ofOthers, lookedBack, verdict)
 	if len(verdict) > 0 {
 		return errors.New(verdict.String())
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What scraping knows of targets reaches the reasons of the API and the pages, in the words of the monitor.
+// The errors of targets are in the API's reasons and on the pages, with the names of the monitor's fields.
 func TestServeExplainsScrapes(t *testing.T) {
 	manifests := t.TempDir()
 	writeManifests(t, manifests, map[string]string{

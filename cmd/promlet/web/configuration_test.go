@@ -48,7 +48,7 @@ func TestConfigurationPage(t *testing.T) {
 	require.True(t, strings.HasPrefix(text, "- seriesQuery: "), text)
 }
 
-// What an empty page offers is what Kubernetes and the operator read, strictly.
+// Kubernetes' and the operator's types accept the examples on empty pages strictly.
 func TestOffers(t *testing.T) {
 	opts := nothing(t)
 	offered := func() string {
@@ -66,7 +66,7 @@ func TestOffers(t *testing.T) {
 	require.Equal(t, "http_requests", hpa.Spec.Metrics[0].Object.Metric.Name)
 	require.Contains(t, text, "# Replace my-app and http_requests.")
 
-	// Where something is served, it is on that.
+	// If a metric is served, the example is about that metric.
 	opts.Targets = func() []Target { return []Target{shopTarget} }
 	opts.Metrics = func() []scrape.Metric {
 		return []scrape.Metric{{Job: "shop/0", Name: "go_threads"}, {Job: "shop/0", Name: "orders_total", Metadata: metadata.Metadata{Type: "counter"}}}
