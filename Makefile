@@ -44,9 +44,9 @@ run: build ## See it work, without a cluster: two applications, a load, and what
 	./bin/demo --promlet bin/promlet --app bin/sample-metrics-app --manifests deploy/example \
 		--rate $(RATE) --secure-port $(SECURE_PORT) --web-listen-address 127.0.0.1:$(WEB_PORT) $(if $(SECONDS),--seconds $(SECONDS))
 
-# The comparison with the operator runs nothing of promlet's concurrently, and with
-# the race detector its 2,000 clusters would take six times as long. cmd/promlet's tests
-# take as long as all others together, so they begin first.
+# The comparison with the operator runs without the race detector: it runs no code of promlet
+# concurrently, and its 2,000 clusters would take six times as long. cmd/promlet's tests take
+# as long as all others together, so they start first.
 test: ## Run all tests, with the race detector, promlet's targets against the Prometheus operator's, and its pages in a browser.
 	go -C bench/monitors test -timeout 30m ./...
 	go -C bench/browser test -timeout 10m ./...
@@ -93,7 +93,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 		done; done; done
 
 # Prometheus is built without the assets of its web pages, which are not in its module.
-bench: build ## Print what the whole process, shipping, discovery and scraping cost beside Prometheus's, and what answers cost, also by URL beside prometheus-adapter's. 25 minutes, once all is built.
+bench: build ## Measure the process, shipping, discovery and scraping beside Prometheus, and answers beside prometheus-adapter. 25 minutes, once all is built.
 	go -C bench/prometheus build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
 	go -C bench/prometheusadapter build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter
 	go run ./bench process

@@ -17,7 +17,7 @@ import (
 )
 
 // GetMetricByName returns the value of a metric for one object: 404 with the reason when
-// there is none, 500 when it cannot be computed. A nil selector is that of everything.
+// there is none, 500 when it cannot be computed. A nil selector selects everything.
 func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValue, error) {
 	start := time.Now()
 	var v values.Value
@@ -36,7 +36,7 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 
 // GetMetricBySelector returns the values of a metric for the objects that a selector
 // picks: those that have one. Picking no object is 404; picking some that all have no
-// value is an empty list. A nil selector is that of everything.
+// value is an empty list. A nil selector selects everything.
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
 	start := time.Now()
 	list, none, err := p.bySelector(ctx, namespace, selector, info, sel)

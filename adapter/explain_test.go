@@ -181,10 +181,10 @@ func TestExplanations(t *testing.T) {
 	f("refused", "9 series of job are not stored: series limit reached", func(th *monitored) {
 		th.notStored = "9 series of job are not stored: series limit reached"
 	})
-	f("stamped by the exporter, and refused", "samples of http_requests_total are not stored: their exporter stamps them with a time 3h0m0s ago: set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
+	f("stamped by the exporter, and refused", "samples of http_requests_total are not stored: the exporter sets their timestamps itself, the last one 3h0m0s ago: set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
 		th.outOfBounds = map[string]time.Time{"http_requests_total": th.now.Add(-3 * time.Hour)}
 	})
-	f("stamped with the future", "samples of http_requests_total are not stored: their exporter stamps them with a time that is still to come: set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
+	f("stamped with the future", "samples of http_requests_total are not stored: the exporter sets their timestamps itself, the last one in the future: set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
 		th.outOfBounds = map[string]time.Time{"http_requests_total": th.now.Add(time.Hour)}
 	})
 	f("one sample", "one sample of http_requests_total so far, first rate in about 15s", func(th *monitored) {
@@ -213,7 +213,7 @@ func TestExplanations(t *testing.T) {
 		th.load(`http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"} 0+1x4`)
 		th.now = th.now.Add(time.Minute)
 	})
-	f("stamped by the exporter", "the exporter stamps the samples of http_requests_total itself, the last with a time 7m0s ago, and the query looks back 2m: "+
+	f("stamped by the exporter", "the exporter sets the timestamps of http_requests_total itself, the last one 7m0s ago, but the query looks back only 2m: "+
 		"look back further with a function such as max_over_time, or set honorTimestamps: false on the endpoint of its monitor", func(th *monitored) {
 		const series = `http_requests_total{namespace="default",pod="shop-1",service="shop",container="app",job="shop"}`
 		th.load(series + " 0+1x4")
@@ -340,7 +340,7 @@ func TestExplanationsTellNothingOfOtherNamespaces(t *testing.T) {
 	}
 }
 
-// An explanation has the query, the windows, and the pods if they are asked for.
+// An explanation has the query, the windows, and, if the question requests them, the pods.
 func TestExplanationOfTheQuery(t *testing.T) {
 	th := newMonitored(t)
 	th.pod("shop-2", "shop")

@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// queried serves m of the Service shop by a query over http_requests_total and queue_depth, which have samples.
+// queried serves the metric m of the Service shop with a query over http_requests_total and queue_depth, which have samples.
 func (th *monitored) queried(query string) {
 	rule := rules.Rule{SeriesQuery: "http_requests_total", Resources: rules.Defaults(rules.DefaultRateWindow)[0].Resources, Name: rules.Name{As: "m"}, MetricsQuery: query}
 	external := rules.Rule{SeriesQuery: "http_requests_total", Resources: rules.Resources{Overrides: defaultOverrides()}, Name: rules.Name{As: "m"}, MetricsQuery: query}
@@ -26,7 +26,7 @@ func (th *monitored) queried(query string) {
 	th.load("http_requests_total"+of+" 0+15x16", "queue_depth"+of+" 0x16")
 }
 
-// What the evaluation found is the reason: the part of the query that has no result.
+// The reason for an empty result is the part of the query that has no result.
 func TestExplanationsOfQueriesWithoutResults(t *testing.T) {
 	f := func(name, query, want string) {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestExplanationsOfQueriesWithoutResults(t *testing.T) {
 		`sum(http_requests_total{namespace="default",pod="shop-1"}) keeps no label namespace: aggregate by (<<.GroupBy>>)`)
 }
 
-// A value that is no number has the part of the query, or the series, that is why.
+// The reason for NaN or infinity names the part of the query, or the series, that causes it.
 func TestExplanationsOfValuesThatAreNoNumber(t *testing.T) {
 	f := func(name, query string, odd float64, want string) {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// why is the reason of an explanation.
+// why returns the reason of an explanation.
 func (th *monitored) why(q explain.Question) string {
 	th.t.Helper()
 	q.Namespace = "default"
@@ -29,7 +29,7 @@ func (th *monitored) why(q explain.Question) string {
 	return told.Reason
 }
 
-// withExporter adds an exporter in another namespace, and serves the external metric m of its series lag.
+// withExporter adds an exporter of the series lag in another namespace, and a rule that serves lag as the external metric m.
 func (th *monitored) withExporter(resources rules.Resources, series ...catalog.Exposed) {
 	of := labels.FromStrings("namespace", "other", "pod", "treasure-1", "job", "treasure")
 	th.targets = append(th.targets, values.Target{Job: "treasure", Address: "10.9.9.9:80/treasure", Labels: of, Discovered: of, Interval: step, LastScrape: th.now})
@@ -44,7 +44,8 @@ func (th *monitored) withExporter(resources rules.Resources, series ...catalog.E
 	th.provide(Options{Explain: th.explaining(), Exposed: all, Rules: rules.Set{External: []rules.Rule{rule}}})
 }
 
-// A rule of all namespaces looks for targets in all of them; one of a namespace says that others have the metric.
+// The explanation of a rule for all namespaces looks for targets in all of them. That of a rule for one namespace says that
+// others have the metric.
 func TestExplanationsOfExternalMetricsElsewhere(t *testing.T) {
 	no := false
 	everywhere := rules.Resources{Namespaced: &no}
@@ -72,7 +73,7 @@ func TestExplanationsOfExternalMetricsElsewhere(t *testing.T) {
 	th.appendTo(labels.FromStrings("__name__", "lag", "namespace", "other", "pod", "treasure-1", "topic", "a", "gold", "treasure"), math.NaN())
 	require.Equal(t, "the value is NaN: lag is NaN", th.why(explain.Question{Metric: "m", External: true}))
 
-	// A target of the namespace that is down may expose it.
+	// A target of the namespace that is down may expose the metric.
 	th = newMonitored(t)
 	th.withExporter(rules.Resources{Overrides: defaultOverrides()}, lag)
 	th.targets[0].Err = errors.New("refused")
@@ -84,7 +85,7 @@ func TestExplanationsOfExternalMetricsElsewhere(t *testing.T) {
 	require.Equal(t, "no target of any namespace exposes lag; some targets are not up", th.why(explain.Question{Metric: "m", External: true}))
 }
 
-// The reason that collection has begun, or that promlet has, stays whatever else is known.
+// "Collection has started" and "promlet has started" remain the reason, except if a link stays broken.
 func TestExplanationsOfStarting(t *testing.T) {
 	th := newMonitored(t)
 	all := func(uint64) ([]catalog.Exposed, uint64) {
@@ -98,7 +99,7 @@ func TestExplanationsOfStarting(t *testing.T) {
 	require.Equal(t, starting, th.why(explain.Question{Metric: "m", Object: ingress, Name: "front"}))
 	require.Equal(t, starting, th.why(explain.Question{Metric: "m", External: true}))
 
-	// What is exposed will not fit.
+	// The rule does not take the exposed series, so the link stays broken.
 	all = func(uint64) ([]catalog.Exposed, uint64) { return th.exposed["job"], 1 }
 	th.exposed["job"] = []catalog.Exposed{{Name: "edge_requests_total", LabelNames: []string{"instance", "job", "pod"}}}
 	th.provide(Options{Explain: th.explaining(), Exposed: all, Rules: set, Demand: demand.Options{FirstValue: 5 * time.Second}})
@@ -111,7 +112,7 @@ func TestExplanationsOfStarting(t *testing.T) {
 	require.Equal(t, notReady, th.why(explain.Question{Metric: "nobody_knows_this", External: true}))
 }
 
-// A label of the exporter's own that the scrape has renamed.
+// The scrape has renamed an exporter's label.
 func TestExplanationsProposeHonorLabels(t *testing.T) {
 	f := func(series, metric, want string) {
 		t.Helper()
@@ -120,11 +121,11 @@ func TestExplanationsProposeHonorLabels(t *testing.T) {
 		require.Equal(t, want, th.reason(metric))
 	}
 	f(`queue_depth{namespace="default",pod="exporter",exported_pod="shop-1",job="x"}`, "queue_depth",
-		"its series are named by the label exported_pod, because their target has a label pod of its own: set honorLabels: true on the endpoint of their monitor")
+		"the exporter's label pod was renamed to exported_pod, because the target has a label pod, too: set honorLabels: true on the endpoint of its monitor")
 	f(`queue_depth{namespace="other",pod="exporter",exported_namespace="default",exported_service="shop",service="x"}`, "queue_depth",
-		"its series are named by the label exported_service, because their target has a label service of its own: set honorLabels: true on the endpoint of their monitor")
+		"the exporter's label service was renamed to exported_service, because the target has a label service, too: set honorLabels: true on the endpoint of its monitor")
 	f(`queue_depth{namespace="other",pod="shop-1",exported_namespace="default"}`, "queue_depth",
-		"its series are named by the label exported_namespace, because their target has a label namespace of its own: set honorLabels: true on the endpoint of their monitor")
+		"the exporter's label namespace was renamed to exported_namespace, because the target has a label namespace, too: set honorLabels: true on the endpoint of its monitor")
 	f(`queue_depth{namespace="other",pod="exporter",exported_pod="shop-1"}`, "queue_depth", "nothing of it is stored for this object yet")
 }
 
@@ -155,7 +156,7 @@ func TestExplanationsOfWhatIsNotSelected(t *testing.T) {
 		all[0].Metrics[0].Reason)
 }
 
-// An HPA scales on what its metric selector picks, and a pod's metric is read by the HPA of that pod.
+// An HPA with another metric selector does not read the metric. Only the HPA whose target owns a pod reads the pod's metric.
 func TestExplanationsCreditAutoscalers(t *testing.T) {
 	th := newMonitored(t)
 	th.pod("mail-1", "mail")
@@ -202,12 +203,12 @@ func TestExplanationsAtZero(t *testing.T) {
 	hpa.Spec.MinReplicas = new(int32)
 	th.service("consumer")
 	th.services["consumer"] = th.services["shop"]
-	const asleep = ": HorizontalPodAutoscaler consumer has scaled Deployment/consumer to zero, so " + explain.CannotWake
-	require.Equal(t, "no series names it, and it owns no pods in namespace default"+asleep, th.why(explain.Question{Metric: "queue_depth", Object: deploymentResource, Name: "consumer"}))
-	require.Equal(t, "the Service has no endpoints"+asleep, th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
-	require.Equal(t, `the selector "app=consumer" matches no pods in namespace default`+asleep,
+	const scaledToZero = ": HorizontalPodAutoscaler consumer has scaled Deployment/consumer to zero, so " + explain.AtZeroAdvice
+	require.Equal(t, "no series names it, and it owns no pods in namespace default"+scaledToZero, th.why(explain.Question{Metric: "queue_depth", Object: deploymentResource, Name: "consumer"}))
+	require.Equal(t, "the Service has no endpoints"+scaledToZero, th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))
+	require.Equal(t, `the selector "app=consumer" matches no pods in namespace default`+scaledToZero,
 		th.why(explain.Question{Metric: "queue_depth", Object: podResource, Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "consumer"})}))
-	require.Equal(t, `404: the server could not find the metric queue_depth for pods: the selector "app=consumer" matches no pods in namespace default`+asleep,
+	require.Equal(t, `404: the server could not find the metric queue_depth for pods: the selector "app=consumer" matches no pods in namespace default`+scaledToZero,
 		th.ask("default/pods/*/queue_depth?app=consumer"))
 	hpa.Status.CurrentReplicas = 1
 	require.Equal(t, "the Service has no endpoints", th.why(explain.Question{Metric: "http_requests", Object: serviceResource, Name: "consumer"}))

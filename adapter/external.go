@@ -15,7 +15,7 @@ import (
 
 // GetExternalMetric returns the values of an external metric in a namespace, one for
 // each result of its rule's query, with the result's labels: 404 with the reason when
-// there is none, 500 when they cannot be computed. A nil selector is that of everything.
+// there is none, 500 when they cannot be computed. A nil selector selects everything.
 func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sel apilabels.Selector, info provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
 	start := time.Now()
 	var found []values.Value

@@ -72,7 +72,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Database is what a Provider reads. *tsdb.DB is one.
+// Database is the interface through which a Provider reads series. *tsdb.DB implements it.
 type Database interface {
 	storage.Queryable
 	values.Querier
@@ -119,7 +119,7 @@ func NewProvider(opts Options) (*Provider, error) {
 	return p, nil
 }
 
-// Close unregisters the Provider's metrics. The Provider still answers. It may be called again.
+// Close unregisters the Provider's metrics. The Provider still answers requests. Close twice is fine.
 func (p *Provider) Close() {
 	if p.registerer != nil {
 		p.registerer.Unregister(p.metrics.all)

@@ -243,7 +243,7 @@ func TestNewSeriesAreFoundWithoutARestart(t *testing.T) {
 	require.Equal(t, "sample=5@instant", f.ask("default/services/sample/late"))
 }
 
-// A caller need not give selectors, and a second Provider may follow on the same registry.
+// Selectors may be nil. After Close a second Provider may use the same registry.
 func TestNilSelectorsAndClose(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	f := newFixtureWith(t, Options{Registerer: registry})

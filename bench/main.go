@@ -7,7 +7,7 @@
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
 //	go run ./bench byurl       one answer out of another engine, beside prometheus-adapter
 //	go run ./bench soak        what promlet holds while everything comes and goes, for half an hour
-//	go run ./bench engines     shards with Thanos as the engine, of which a part is killed
+//	go run ./bench engines     shards with Thanos as the engine; a shard and a receiver are killed
 //
 // All run from the repository's root. The figures of one command are measured in one
 // run. Discovery needs the Prometheus operator's code, and is a program of the nested

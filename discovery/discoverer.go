@@ -193,8 +193,8 @@ func (d *Discoverer) ReachPod(namespace, name string) (r reach.Report) {
 	return r
 }
 
-// WhyNoTargets returns why a monitor, or an annotated object, has no targets, as
-// [monitors.Status] names it; "" if that is not known.
+// WhyNoTargets returns why a monitor or an annotated object has no targets, "" if that is not
+// known. of is its status.
 func (d *Discoverer) WhyNoTargets(of *monitors.Status) (why string) {
 	if of.Origin != monitors.OriginAnnotation {
 		e, _ := d.explainer("")

@@ -12,8 +12,8 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-// A program that prints what there is to scrape. With cluster.New in place of
-// manifests.FromText it would follow a cluster, with manifests.New a directory.
+// This program prints the targets to scrape. With cluster.New instead of manifests.FromText
+// it would read a cluster, with manifests.New a directory.
 func Example() {
 	manifest := `
 apiVersion: v1

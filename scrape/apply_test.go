@@ -333,7 +333,7 @@ func TestOddSets(t *testing.T) {
 	require.ErrorContains(t, err, "job 0 has no name")
 	require.ErrorContains(t, err, `job "j": given twice`)
 	require.ErrorContains(t, err, "job 3 has no name")
-	require.ErrorContains(t, err, `job "unknown": it has target groups and no configuration`)
+	require.ErrorContains(t, err, `job "unknown": it has target groups, but no configuration`)
 	require.ErrorContains(t, err, `job "bare": it has no scheme: start from a copy of config.DefaultScrapeConfig`)
 	require.Len(t, m.TargetsActive()["j"], 1)
 	// A job without groups is there, without targets.

@@ -15,11 +15,11 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// One target is scraped into a database, and shown as Prometheus's page Targets would.
+// This example scrapes one target into a database, and prints the target's health.
 func Example() {
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = fmt.Fprintln(w, "queue_depth 7") // the scrape may be cut short
+		_, _ = fmt.Fprintln(w, "queue_depth 7") // the scrape may be cancelled
 	}))
 	defer target.Close()
 	dir, err := os.MkdirTemp("", "promlet")
@@ -40,7 +40,7 @@ func Example() {
 		"worker": {{Targets: []model.LabelSet{{model.AddressLabel: address}}, Labels: model.LabelSet{"pod": "worker-1"}}},
 	}))
 
-	for range 100 { // the first scrape is a moment away
+	for range 100 { // wait for the first scrape
 		if active := manager.TargetsActive()["worker"][0]; !active.LastScrape().IsZero() {
 			fmt.Println(active.GetValue("pod"), "is", active.Health())
 			break

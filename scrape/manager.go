@@ -125,7 +125,7 @@ func (m *Manager) apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 	}
 	for name := range groups {
 		if !seen[name] {
-			errs = append(errs, fmt.Errorf("job %q: it has target groups and no configuration", name))
+			errs = append(errs, fmt.Errorf("job %q: it has target groups, but no configuration", name))
 		}
 	}
 	for name, j := range m.jobs {
@@ -276,14 +276,14 @@ func stopAll(loops []*loop) {
 type Samples struct {
 	Seen, Stored, Refused int
 
-	outOfBounds map[string]int64
+	outOfBounds map[string]int64 // refused timestamps by series name, in milliseconds
 }
 
-// maxOutOfBounds is for how many series names of a target a timestamp is kept.
+// maxOutOfBounds is the maximum number of a target's series names in Samples.outOfBounds.
 const maxOutOfBounds = 100
 
-// OutOfBounds returns the timestamp that the last scrape of a target of a job found with a sample of a series name, and
-// that is too old or too far in the future to be stored. It returns false if there was none.
+// OutOfBounds returns a timestamp that is too old or too far in the future to be stored. The last scrape of one of the job's
+// targets found it at a sample of the series name. It returns false if no scrape found such a timestamp.
 func (m *Manager) OutOfBounds(job, series string) (at time.Time, found bool) {
 	m.eachLoop(func(l *loop) {
 		if last := l.lastSamples.Load(); last != nil && l.settings.jobName == job {

@@ -247,7 +247,7 @@ func (a *appending) readExemplars(t int64, isHistogram bool) {
 	slices.SortFunc(a.exemplars, exemplar.Compare)
 }
 
-// noteOutOfBounds notes the timestamp of a sample of the series in a.lset that the storage refused.
+// noteOutOfBounds records the refused timestamp of a sample of the series in a.lset.
 func (a *appending) noteOutOfBounds(t int64) {
 	if a.counts.outOfBounds == nil {
 		a.counts.outOfBounds = map[string]int64{}

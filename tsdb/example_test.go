@@ -12,7 +12,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// A counter that grows by five a second is stored for three minutes, and its rate is asked for.
+// This example stores three minutes of a counter that grows by five a second, and queries its rate.
 func Example() {
 	dir, err := os.MkdirTemp("", "promlet")
 	check(err)

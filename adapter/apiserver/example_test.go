@@ -18,7 +18,7 @@ import (
 	"github.com/promlet/promlet/adapter/apiserver"
 )
 
-// answer is a provider of one metric. An adapter.Provider has those of a database.
+// answer is a provider of one metric. An adapter.Provider would serve the metrics of a database.
 type answer struct {
 	provider.ExternalMetricsProvider
 }
@@ -37,7 +37,7 @@ func (answer) GetMetricBySelector(context.Context, string, apilabels.Selector, p
 	return &custom_metrics.MetricValueList{}, nil
 }
 
-// The API is served on loopback without authentication, until it is told to end.
+// This example serves the API on loopback without authentication, until its context is done.
 func Example() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
@@ -49,7 +49,7 @@ func Example() {
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
 
-	// A program would trust the certificate; kube-apiserver does by the CA in the APIService.
+	// A real client verifies the certificate. kube-apiserver does so with the CA in the APIService.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
 	response, err := client.Get(fmt.Sprintf("https://%s/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services/worker/queue_depth", server.Addr()))
 	check(err)

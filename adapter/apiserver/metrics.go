@@ -52,7 +52,7 @@ func firstWord(f *dto.MetricFamily) string {
 	return word
 }
 
-// registerExpiry exports when the serving certificate expires, until unregister is called.
+// registerExpiry registers the metric of the time when the serving certificate expires. unregister removes it.
 func registerExpiry(r prometheus.Registerer, cert dynamiccertificates.CertKeyContentProvider) (unregister func(), err error) {
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "promlet_serving_certificate_expiry_timestamp_seconds",

@@ -30,7 +30,7 @@ func refuseBadSelectors(next http.Handler) http.Handler {
 		parameters := r.URL.Query()
 		for _, name := range []string{"labelSelector", "metricLabelSelector"} {
 			for _, selector := range parameters[name] {
-				if err := checkSelector(selector, ofSeries(r, name)); err != nil {
+				if err := checkSelector(selector, selectsSeries(r, name)); err != nil {
 					err = apierrors.NewBadRequest(name + err.Error())
 					responsewriters.ErrorNegotiated(err, cmapiserver.Codecs, schema.GroupVersion{}, w, r)
 					return
@@ -41,14 +41,14 @@ func refuseBadSelectors(next http.Handler) http.Handler {
 	})
 }
 
-// ofSeries reports whether a parameter selects series, and not objects.
-func ofSeries(r *http.Request, parameter string) bool {
+// selectsSeries reports whether a parameter selects series rather than objects.
+func selectsSeries(r *http.Request, parameter string) bool {
 	info, ok := apirequest.RequestInfoFrom(r.Context())
 	return parameter == "metricLabelSelector" || ok && info.APIGroup == external_metrics.GroupName
 }
 
-// checkSelector returns what is wrong with a label selector, to be read after the name of
-// its parameter.
+// checkSelector returns an error for an invalid label selector. The text of the error follows
+// the name of the parameter. ofSeries is the result of selectsSeries.
 func checkSelector(selector string, ofSeries bool) error {
 	if len(selector) > maxSelectorBytes {
 		return fmt.Errorf(" has %d bytes, more than %d: select by fewer labels or values", len(selector), maxSelectorBytes)

@@ -77,7 +77,7 @@ type Server struct {
 }
 
 // New listens and is ready to Run. It returns ErrNotLoopback when it would let in anyone
-// from other machines. The caller calls Run or Close.
+// from other machines. The caller must call Run or Close.
 func New(opts Options) (_ *Server, err error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("new API server: %w", err)
@@ -146,7 +146,8 @@ func (opts Options) check() error {
 	return nil
 }
 
-// withAddress returns options whose certificate is made for the address of their listener, if there is one.
+// withAddress returns a copy of the options. If they have a Listener and no BindAddress, the copy has the Listener's
+// address: the certificate is made for it.
 func withAddress(serving genericoptions.SecureServingOptions) *genericoptions.SecureServingOptions {
 	if serving.Listener != nil && serving.BindAddress == nil {
 		if address, ok := serving.Listener.Addr().(*net.TCPAddr); ok {
@@ -267,10 +268,10 @@ func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
 // authorization, as it is served.
 func (s *Server) Handler() http.Handler { return s.generic.Handler }
 
-// Addr is the address that the Server listens on.
+// Addr returns the address that the Server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Close frees the port of a Server that does not run, and unregisters its metrics. It may be called again.
+// Close closes the listener of a Server that was never run, and unregisters its metrics. Close twice is fine.
 func (s *Server) Close() error {
 	s.unregister()
 	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {

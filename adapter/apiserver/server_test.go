@@ -27,7 +27,7 @@ func TestOptions(t *testing.T) {
 	f(Options{Provider: noMetrics{}, SecureServing: serving}, "new API server: SecureServing needs a BindPort or a Listener")
 }
 
-// A Server that never runs gives back its port and its metrics. A listener is enough to serve on.
+// Close frees the port and the metrics of a Server that never ran. Options may have a listener instead of a port.
 func TestClose(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	for range 2 {

@@ -38,7 +38,7 @@ type Autoscaler struct {
 	// words; empty when it does.
 	Stuck   string   `json:"stuck,omitempty"`
 	Metrics []Metric `json:"metrics"`
-	// History are the replicas of the last hour, in milli-units, oldest first. Run keeps them.
+	// History holds the replicas of the last hour in milli-units, oldest first. Run records it.
 	History []Point `json:"replicasHistory,omitempty"`
 }
 
@@ -98,7 +98,7 @@ type Autoscalers struct {
 	explainer *explain.Explainer
 	logger    *slog.Logger
 	history   history
-	last      atomic.Pointer[[]Autoscaler] // of Run
+	last      atomic.Pointer[[]Autoscaler] // the HPAs as Run last saw them
 }
 
 // New returns Autoscalers whose metrics have the values of an Evaluator, and the reasons of

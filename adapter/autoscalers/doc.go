@@ -8,8 +8,8 @@
 // Pods are found by their owners. Where they are not known, as those of some custom
 // workloads, the HPA's own status tells.
 //
-// [Autoscalers.Run] looks twice a minute and keeps the values and replicas of an hour, the
-// History of a Metric and of an Autoscaler. It is a record and answers no request.
-// [Autoscalers.Last] returns what it saw last. The caller owns Run's goroutine: it ends with
-// its context.
+// [Autoscalers.Run] evaluates all HPAs twice a minute. It records the values and replicas of
+// the last hour as the History of each Metric and Autoscaler. No request is answered from
+// this record. [Autoscalers.Last] returns the HPAs as Run last saw them. The caller owns Run's
+// goroutine, which ends with its context.
 package autoscalers

@@ -38,8 +38,8 @@ func (a *Autoscalers) Run(ctx context.Context, seen func([]Autoscaler)) error {
 	return nil
 }
 
-// Last returns the HPAs as Run saw them last, at most half a minute ago; nil before. They are
-// shared: read only. Nothing is evaluated.
+// Last returns the HPAs as Run last saw them, at most half a minute ago. Before Run's first
+// look it returns nil. It evaluates nothing. The result is shared: do not change it.
 func (a *Autoscalers) Last() []Autoscaler {
 	if last := a.last.Load(); last != nil {
 		return *last
@@ -47,7 +47,7 @@ func (a *Autoscalers) Last() []Autoscaler {
 	return nil
 }
 
-// history holds the values of an hour, by metric of an HPA, and the replicas by HPA.
+// history holds the values of the last hour by metric of an HPA, and the replicas by HPA.
 type history struct {
 	mu     sync.Mutex
 	values map[string][]Point // oldest first
@@ -59,7 +59,7 @@ func seriesOf(a *Autoscaler, index int) string {
 	return fmt.Sprintf("%s/%s/%d/%s/%s", a.Namespace, a.Name, index, m.Object, m.Metric)
 }
 
-// replicasOf names the replicas of an HPA. No metric's name is as short.
+// replicasOf returns the key of an HPA's replicas. A metric's key has more slashes.
 func replicasOf(a *Autoscaler) string { return a.Namespace + "/" + a.Name }
 
 // note adds the values and replicas of all HPAs, and forgets HPAs that are gone.
@@ -68,7 +68,7 @@ func (h *history) note(all []Autoscaler, now time.Time) {
 	defer h.mu.Unlock()
 	kept := make(map[string][]Point, len(h.values))
 	add := func(series string, milli *int64) {
-		// A copy, as List has returned the old one.
+		// Clone, because callers of List still hold the old slice.
 		kept[series] = slices.Clone(lastHour(h.values[series], now))
 		if milli != nil {
 			kept[series] = append(kept[series], Point{At: time.Unix(now.Unix(), 0), Milli: *milli})

@@ -231,7 +231,7 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error
 	}
 	of := s.hpa.Spec.ScaleTargetRef
 	if s.atZero() {
-		return fmt.Errorf("%s/%s has no pods, so %s", of.Kind, of.Name, explain.CannotWake)
+		return fmt.Errorf("%s/%s has no pods, so %s", of.Kind, of.Name, explain.AtZeroAdvice)
 	}
 	return fmt.Errorf("no pod that has started is owned by %s %s", of.Kind, of.Name)
 }

@@ -119,7 +119,7 @@ func (d *Demand) Scaled(series string) bool {
 	return false
 }
 
-// ReaderHPA begins the name of an HPA among Readers.
+// ReaderHPA is the prefix of an HPA's name in the result of Readers.
 const ReaderHPA = "HPA "
 
 // Readers returns who reads the series of a name, sorted: HPAs, clients of the API and how

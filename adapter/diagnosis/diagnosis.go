@@ -14,26 +14,26 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// maxQueries bounds the evaluated parts of one expression.
+// maxQueries is the maximum number of parts that a search evaluates.
 const maxQueries = 16
 
-// Query evaluates an expression at the time that the whole expression was evaluated at.
+// Query evaluates a part of the expression at the time at which the whole expression was evaluated.
 type Query func(ctx context.Context, expr string) (tsdb.Vector, error)
 
-// Kind is the kind of a reason.
+// Kind says why an expression has no value.
 type Kind int
 
-// The kinds. Those up to Removed are of expressions without results; the others are of NaN and infinite values.
+// OfEmpty finds the kinds up to Removed, OfNumber the others. Both may find Unknown.
 const (
-	Unknown         Kind = iota // no part is known to be the reason
+	Unknown         Kind = iota // the search found no reason
 	NoSeries                    // no series with a current sample matches Selector
 	ShortRange                  // series match Selector, but none has a sample within Range
 	TooFewSamples               // no series that matches Selector has two samples within Range
-	NotJoined                   // both sides of Part have results, but none of the left side matches one of the right side
+	NotJoined                   // both sides of Part have results, but no result of the left side matches one of the right side
 	FalseComparison             // no result satisfies the comparison Part
 	Removed                     // unless or and removes all results of the left side
 
-	OddSeries       // the samples of Series have the value
+	SeriesValue     // the samples of Series already have the value
 	ZeroByZero      // Part divides 0 by 0
 	DivisionByZero  // Part divides another number by 0
 	NoObservations  // Part is a histogram_quantile of a histogram without observations
@@ -49,33 +49,34 @@ type Finding struct {
 	Selector *parser.VectorSelector
 	// Range is that of the range selector, 0 for an instant selector.
 	Range time.Duration
-	// Left and Right are the label names of a result of each side that must match, sorted. They are set for NotJoined.
+	// Left and Right have the names of the labels that must match, of one result of each side, sorted. They are set for
+	// NotJoined.
 	Left, Right []string
-	// Series has the labels of the series with the value. It is set for OddSeries.
+	// Series has the labels of the series with the value. It is set for SeriesValue.
 	Series []labels.Labels
 }
 
-// search looks for the part of an expression.
+// search is one call of OfEmpty or OfNumber.
 type search struct {
-	ctx     context.Context //nolint:containedctx // It lives as long as one call.
+	ctx     context.Context //nolint:containedctx // the search ends with the call
 	query   Query
 	queries int
 	err     error
 }
 
-// OfEmpty explains why an expression has no results. The error is that of a query.
+// OfEmpty explains why an expression has no results. It returns the error of a failed query.
 func OfEmpty(ctx context.Context, query Query, expr string) (Finding, error) {
 	return find(ctx, query, expr, (*search).empty)
 }
 
-// OfNumber explains why a result of an expression is NaN or infinite. The error is that of a query.
+// OfNumber explains why a result of an expression is NaN or infinite. It returns the error of a failed query.
 func OfNumber(ctx context.Context, query Query, expr string, value float64) (Finding, error) {
 	return find(ctx, query, expr, func(s *search, e parser.Expr) Finding {
-		odd := func(v float64) bool { return math.IsInf(v, 0) }
+		is := func(v float64) bool { return math.IsInf(v, 0) }
 		if math.IsNaN(value) {
-			odd = math.IsNaN
+			is = math.IsNaN
 		}
-		return s.number(e, odd)
+		return s.number(e, is)
 	})
 }
 
@@ -92,8 +93,8 @@ func find(ctx context.Context, query Query, expr string, in func(*search, parser
 	return found, nil
 }
 
-// of evaluates a part. After maxQueries, or an error, it returns false, and the search finds nothing.
-func (s *search) of(e parser.Expr) (tsdb.Vector, bool) {
+// evaluate evaluates a part. After maxQueries, or an error, it returns false, and the search finds nothing.
+func (s *search) evaluate(e parser.Expr) (tsdb.Vector, bool) {
 	if s.queries++; s.err != nil || s.queries > maxQueries {
 		return nil, false
 	}
@@ -107,11 +108,11 @@ func (s *search) isEmpty(e parser.Expr) bool {
 	if e.Type() != parser.ValueTypeVector {
 		return false
 	}
-	vector, ok := s.of(e)
+	vector, ok := s.evaluate(e)
 	return ok && len(vector) == 0
 }
 
-// unwrapped returns the expression in parentheses, or whose sign is changed.
+// unwrapped removes parentheses and signs around an expression.
 func unwrapped(e parser.Expr) parser.Expr {
 	for {
 		switch outer := e.(type) {
@@ -127,7 +128,7 @@ func unwrapped(e parser.Expr) parser.Expr {
 	}
 }
 
-// selectorOf returns the selector of a range selector, and its range.
+// selectorOf returns the instant selector and the range of a range selector; nil for other expressions.
 func selectorOf(e parser.Expr) (of *parser.VectorSelector, over time.Duration) {
 	m, ok := unwrapped(e).(*parser.MatrixSelector)
 	if !ok {
@@ -137,7 +138,7 @@ func selectorOf(e parser.Expr) (of *parser.VectorSelector, over time.Duration) {
 	return of, m.Range
 }
 
-// labelNames returns the label names of a result that take part in the matching of a binary operation.
+// labelNames returns the names of a result's labels that a binary operation compares.
 func labelNames(of labels.Labels, matching *parser.VectorMatching) (names []string) {
 	of.Range(func(l labels.Label) {
 		if l.Name != model.MetricNameLabel && (matching == nil || slices.Contains(matching.MatchingLabels, l.Name) == matching.On) {

@@ -10,7 +10,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// A long chain of parts is not followed to its end, and an error of a query is one of the diagnosis.
+// A search ends after maxQueries parts, and returns the error of a query.
 func TestBounds(t *testing.T) {
 	queries := 0
 	empty := func(context.Context, string) (tsdb.Vector, error) { queries++; return nil, nil }
@@ -26,7 +26,7 @@ func TestBounds(t *testing.T) {
 	require.ErrorContains(t, err, "parse error")
 }
 
-// Parts that give no reason are not guessed at.
+// If no part explains the result, the finding is Unknown.
 func TestUnknown(t *testing.T) {
 	one := func(context.Context, string) (tsdb.Vector, error) { return tsdb.Vector{{Value: 1}}, nil }
 	for _, expr := range []string{"vector(1)", "time()", "a + 1", "topk(0, a) + scalar(a)", "absent(a)"} {

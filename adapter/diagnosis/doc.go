@@ -1,9 +1,10 @@
-// Package diagnosis finds the part of a PromQL expression that is the reason why it has no value.
+// Package diagnosis finds the part of a PromQL expression that explains why the expression has no value.
 //
-// [OfEmpty] explains an expression without results, and [OfNumber] one whose result is NaN or infinite. They evaluate
-// parts of the expression, from the outside to the inside, until one part is the reason: a selector without series, sides
-// without common labels, a comparison that nothing satisfies, a zero divided by zero. The [Finding] names the kind of the
-// reason and the part. It has no text for people, as the caller knows what may be shown to whom.
+// [OfEmpty] explains an expression without results. [OfNumber] explains a result that is NaN or infinite. Both evaluate
+// parts of the expression, from the outermost to the innermost, until they find the reason: for example a selector without
+// series, two sides without common labels, a comparison that no result satisfies, or a division of zero by zero. The
+// [Finding] has the kind of the reason and the part. It has no text for users, because only the caller knows what a user
+// may see.
 //
-// At most maxQueries parts are evaluated. The package starts no goroutines.
+// A search evaluates at most maxQueries parts. The package starts no goroutines.
 package diagnosis

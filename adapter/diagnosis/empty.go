@@ -27,7 +27,7 @@ func (s *search) empty(e parser.Expr) Finding {
 
 func (s *search) emptyBinary(e *parser.BinaryExpr) Finding {
 	if s.isEmpty(e.LHS) {
-		return s.empty(e.LHS) // of an `or` both sides are empty
+		return s.empty(e.LHS) // of the operator or, too: both of its sides are empty
 	}
 	found := Finding{Part: e.String()}
 	if e.Op == parser.LUNLESS {
@@ -38,9 +38,9 @@ func (s *search) emptyBinary(e *parser.BinaryExpr) Finding {
 		return s.empty(e.RHS)
 	}
 	if e.Op.IsComparisonOperator() {
-		as := *e
-		as.ReturnBool = true
-		if !s.isEmpty(&as) {
+		withBool := *e
+		withBool.ReturnBool = true
+		if !s.isEmpty(&withBool) {
 			found.Kind = FalseComparison
 			return found
 		}
@@ -48,8 +48,8 @@ func (s *search) emptyBinary(e *parser.BinaryExpr) Finding {
 	if e.LHS.Type() != parser.ValueTypeVector || e.RHS.Type() != parser.ValueTypeVector {
 		return Finding{}
 	}
-	left, ok := s.of(e.LHS)
-	right, alsoOK := s.of(e.RHS)
+	left, ok := s.evaluate(e.LHS)
+	right, alsoOK := s.evaluate(e.RHS)
 	if !ok || !alsoOK || len(left) == 0 || len(right) == 0 {
 		return Finding{}
 	}
@@ -75,7 +75,7 @@ func (s *search) emptyCall(e *parser.Call) Finding {
 // emptyRange explains why a function of a range selector has no results.
 func (s *search) emptyRange(of *parser.VectorSelector, over time.Duration, selector parser.Expr) Finding {
 	found := Finding{Part: selector.String(), Selector: of, Range: over}
-	counted, ok := s.of(&parser.Call{Func: parser.Functions["count_over_time"], Args: parser.Expressions{selector}})
+	counted, ok := s.evaluate(&parser.Call{Func: parser.Functions["count_over_time"], Args: parser.Expressions{selector}})
 	switch {
 	case !ok:
 		return Finding{}
@@ -83,7 +83,7 @@ func (s *search) emptyRange(of *parser.VectorSelector, over time.Duration, selec
 		found.Kind = NoSeries
 	case len(counted) == 0:
 		found.Kind = ShortRange
-	case most(counted) < 2:
+	case greatest(counted) < 2:
 		found.Kind = TooFewSamples
 	default:
 		return Finding{}
@@ -91,8 +91,8 @@ func (s *search) emptyRange(of *parser.VectorSelector, over time.Duration, selec
 	return found
 }
 
-// most returns the greatest value.
-func most(vector tsdb.Vector) (value float64) {
+// greatest returns the greatest value, 0 if none is above 0.
+func greatest(vector tsdb.Vector) (value float64) {
 	for _, sample := range vector {
 		value = max(value, sample.Value)
 	}

@@ -9,42 +9,42 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// number explains an expression with an odd result.
-func (s *search) number(e parser.Expr, odd func(float64) bool) Finding {
+// number explains a result for which is returns true: NaN, or infinite.
+func (s *search) number(e parser.Expr, is func(float64) bool) Finding {
 	switch e := unwrapped(e).(type) {
 	case *parser.VectorSelector:
-		return s.oddSeries(e, odd)
+		return s.seriesValue(e, is)
 	case *parser.AggregateExpr:
-		return s.oddAggregate(e, odd)
+		return s.aggregate(e, is)
 	case *parser.BinaryExpr:
-		return s.oddBinary(e, odd)
+		return s.binary(e, is)
 	case *parser.Call:
-		return s.oddCall(e, odd)
+		return s.call(e, is)
 	}
 	return Finding{}
 }
 
-// has reports whether a part is an instant vector with an odd result.
-func (s *search) has(e parser.Expr, odd func(float64) bool) bool {
+// has reports whether a result of a part satisfies is. A part that is a range vector has none.
+func (s *search) has(e parser.Expr, is func(float64) bool) bool {
 	if t := e.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
 		return false
 	}
-	vector, ok := s.of(e)
-	return ok && hasValue(vector, odd)
+	vector, ok := s.evaluate(e)
+	return ok && hasValue(vector, is)
 }
 
 func hasValue(vector tsdb.Vector, is func(float64) bool) bool {
 	return slices.ContainsFunc(vector, func(sample tsdb.Sample) bool { return is(sample.Value) })
 }
 
-func (s *search) oddSeries(e *parser.VectorSelector, odd func(float64) bool) Finding {
-	vector, ok := s.of(e)
+func (s *search) seriesValue(e *parser.VectorSelector, is func(float64) bool) Finding {
+	vector, ok := s.evaluate(e)
 	if !ok {
 		return Finding{}
 	}
-	found := Finding{Kind: OddSeries, Part: e.String(), Selector: e}
+	found := Finding{Kind: SeriesValue, Part: e.String(), Selector: e}
 	for _, sample := range vector {
-		if odd(sample.Value) {
+		if is(sample.Value) {
 			found.Series = append(found.Series, sample.Labels)
 		}
 	}
@@ -54,9 +54,9 @@ func (s *search) oddSeries(e *parser.VectorSelector, odd func(float64) bool) Fin
 	return found
 }
 
-func (s *search) oddAggregate(e *parser.AggregateExpr, odd func(float64) bool) Finding {
-	if s.has(e.Expr, odd) {
-		return s.number(e.Expr, odd)
+func (s *search) aggregate(e *parser.AggregateExpr, is func(float64) bool) Finding {
+	if s.has(e.Expr, is) {
+		return s.number(e.Expr, is)
 	}
 	if s.has(e.Expr, func(v float64) bool { return math.IsInf(v, 1) }) && s.has(e.Expr, func(v float64) bool { return math.IsInf(v, -1) }) {
 		return Finding{Kind: AddedInfinities, Part: e.String()}
@@ -64,34 +64,34 @@ func (s *search) oddAggregate(e *parser.AggregateExpr, odd func(float64) bool) F
 	return Finding{}
 }
 
-func (s *search) oddBinary(e *parser.BinaryExpr, odd func(float64) bool) Finding {
+func (s *search) binary(e *parser.BinaryExpr, is func(float64) bool) Finding {
 	for _, side := range []parser.Expr{e.LHS, e.RHS} {
-		if s.has(side, odd) {
-			return s.number(side, odd)
+		if s.has(side, is) {
+			return s.number(side, is)
 		}
 	}
 	isZero := func(v float64) bool { return v == 0 }
 	if e.Op != parser.DIV || !s.has(e.RHS, isZero) {
 		return Finding{}
 	}
-	if odd(math.NaN()) {
+	if is(math.NaN()) {
 		return Finding{Kind: ZeroByZero, Part: e.String()}
 	}
 	return Finding{Kind: DivisionByZero, Part: e.String()}
 }
 
-func (s *search) oddCall(e *parser.Call, odd func(float64) bool) Finding {
+func (s *search) call(e *parser.Call, is func(float64) bool) Finding {
 	for _, arg := range e.Args {
 		if of, _ := selectorOf(arg); of != nil {
-			return s.number(of, odd)
+			return s.number(of, is)
 		}
 		if arg.Type() != parser.ValueTypeVector {
 			continue
 		}
-		switch vector, ok := s.of(arg); {
+		switch vector, ok := s.evaluate(arg); {
 		case !ok:
-		case hasValue(vector, odd):
-			return s.number(arg, odd)
+		case hasValue(vector, is):
+			return s.number(arg, is)
 		case e.Func.Name == "histogram_quantile" && !hasValue(vector, func(v float64) bool { return v != 0 }):
 			return Finding{Kind: NoObservations, Part: e.String()}
 		}

@@ -31,7 +31,7 @@ type series struct {
 	listed   *list     // nil before the first
 	failing  string    // why the last attempt failed
 	failedAt time.Time // of the first attempt that failed in a row
-	missedAt time.Time // when Missed last made Run list
+	missedAt time.Time // of the last list that Missed started
 }
 
 // list has the series names of one time. It never changes.
@@ -162,11 +162,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// missedEvery is the shortest time between two lists because of requests for unknown metrics.
+// missedEvery is the shortest time between any list and the next list that Missed starts.
 const missedEvery = 30 * time.Second
 
-// Missed makes Run list the engine's series soon: a request named a metric that none of them makes. It may be called for
-// each such request.
+// Missed makes Run list the engine's series at once. Callers call it after each request for an unknown metric: the engine
+// may have got that metric after the last list. Within 30 seconds of the last list it does nothing.
 func (e *Engine) Missed() {
 	s, now := e.series, e.opts.Now()
 	s.mu.Lock()

@@ -263,7 +263,7 @@ func TestTargetsAreListedOnce(t *testing.T) {
 	require.EqualValues(t, 1, asked.Load())
 }
 
-// Requests for unknown metrics have the series listed again, but seldom.
+// Requests for unknown metrics start a list of the series, at most every 30 seconds.
 func TestMissed(t *testing.T) {
 	f := &fakeEngine{types: `{}`, series: []string{`a{namespace="x"}`}}
 	now := time.Unix(1000, 0)

@@ -14,10 +14,10 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// CannotWake says what to do about a metric of the pods of a workload that has none.
-const CannotWake = "a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue"
+// AtZeroAdvice says what to do if a workload without pods is to scale on a metric of its own pods.
+const AtZeroAdvice = "a metric of its own pods cannot scale it up: also scale on an Object or External metric, such as the length of a queue"
 
-// autoscalers notes who scales on the metric.
+// autoscalers adds the step about the HPAs that scale on the metric.
 func (c *chain) autoscalers() {
 	reader, resource := c.x.values.Objects, autoscalingv2.Resource("horizontalpodautoscalers")
 	if c.req.Namespace == "" || !reader.Watched(objects.Kind{GroupResource: resource}) {
@@ -26,9 +26,9 @@ func (c *chain) autoscalers() {
 	hpas, _ := reader.Autoscalers(c.req.Namespace) // a cache has no errors
 	var names, others []string
 	for _, hpa := range hpas {
-		switch of := c.readBy(hpa); {
+		switch of := c.metricsOf(hpa); {
 		case len(of) == 0:
-		case slices.ContainsFunc(of, c.isSelected):
+		case slices.ContainsFunc(of, c.hasSelector):
 			names = append(names, hpa.Name)
 			c.readers = append(c.readers, hpa)
 		default:
@@ -38,7 +38,7 @@ func (c *chain) autoscalers() {
 	switch {
 	case len(names) > 0:
 		c.ok(LinkAutoscaler, "HorizontalPodAutoscaler %s %s on it", listed(names), plural(len(names), "scales", "scale"))
-	case slices.ContainsFunc(c.refused(), func(attempt string) bool { return strings.HasSuffix(attempt, " "+resource.Resource) }):
+	case slices.ContainsFunc(c.forbiddenAttempts(), func(attempt string) bool { return strings.HasSuffix(attempt, " "+resource.Resource) }):
 		c.note(LinkAutoscaler, "unknown: promlet may not list HorizontalPodAutoscalers")
 	case len(others) > 0:
 		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it with this metric selector; with another: %s", values.InNamespace(c.req.Namespace), listed(others))
@@ -47,8 +47,8 @@ func (c *chain) autoscalers() {
 	}
 }
 
-// readBy returns the metrics of an HPA that are the metric of the object, whatever their selector is.
-func (c *chain) readBy(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []autoscalingv2.MetricIdentifier) {
+// metricsOf returns the metrics of an HPA's spec that read the question's metric of the object, with any metric selector.
+func (c *chain) metricsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []autoscalingv2.MetricIdentifier) {
 	k, external, name := c.req.Kind, c.req.Metric.API == rules.ExternalAPI, c.req.Metric.Name
 	for i := range hpa.Spec.Metrics {
 		switch m := &hpa.Spec.Metrics[i]; {
@@ -67,15 +67,15 @@ func (c *chain) readBy(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []autosca
 	return of
 }
 
-// mayOwn reports whether what an HPA scales owns the pod. It returns true if the pods of that are not known.
+// mayOwn reports whether the target of an HPA owns the pod. It returns true if the target's pods are not known.
 func (c *chain) mayOwn(target *autoscalingv2.CrossVersionObjectReference) bool {
 	kind := objects.Kind{GVK: schema.FromAPIVersionAndKind(target.APIVersion, target.Kind)}
 	pods, err := c.x.values.Objects.Pods(kind, c.req.Namespace, target.Name)
 	return err != nil || len(pods) == 0 || slices.Contains(pods, c.name)
 }
 
-// isSelected reports whether a metric of an HPA has the metric selector of the request.
-func (c *chain) isSelected(m autoscalingv2.MetricIdentifier) bool {
+// hasSelector reports whether a metric of an HPA has the metric selector of the request.
+func (c *chain) hasSelector(m autoscalingv2.MetricIdentifier) bool {
 	var matchers []rules.Matcher
 	if m.Selector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(m.Selector)
@@ -98,19 +98,19 @@ func sortedTexts(matchers []rules.Matcher) []string {
 	return texts
 }
 
-// asleep says that an HPA which reads the metric has scaled its target to zero, "" if none has.
-func (c *chain) asleep() string {
+// scaledToZero returns the text that an HPA which reads the metric has scaled its target to zero, "" if none has.
+func (c *chain) scaledToZero() string {
 	for _, hpa := range c.readers {
 		if isAtZero(hpa) {
 			of := hpa.Spec.ScaleTargetRef
-			return fmt.Sprintf(": HorizontalPodAutoscaler %s has scaled %s/%s to zero, so %s", hpa.Name, of.Kind, of.Name, CannotWake)
+			return fmt.Sprintf(": HorizontalPodAutoscaler %s has scaled %s/%s to zero, so %s", hpa.Name, of.Kind, of.Name, AtZeroAdvice)
 		}
 	}
 	return ""
 }
 
-// asleepPods is asleep for a Pods metric when no pod exists.
-func (c *chain) asleepPods() string {
+// podsScaledToZero is scaledToZero for a Pods metric if no pod exists: c.readers is not known then.
+func (c *chain) podsScaledToZero() string {
 	if !c.req.Kind.IsPod() {
 		return ""
 	}
@@ -120,7 +120,7 @@ func (c *chain) asleepPods() string {
 			c.readers = append(c.readers, hpa)
 		}
 	}
-	return c.asleep()
+	return c.scaledToZero()
 }
 
 func isAtZero(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {

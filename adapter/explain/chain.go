@@ -26,7 +26,7 @@ type chain struct {
 
 	trace      values.Trace // of the evaluation
 	reasonOnly bool         // the caller uses only the explanation's Reason
-	withPods   bool         // Question.Pods
+	withPods   bool         // the question asks for the values of pods
 
 	pods    []string                                 // behind the object
 	readers []*autoscalingv2.HorizontalPodAutoscaler // that scale on the metric
@@ -90,34 +90,34 @@ func (c *chain) one(ctx context.Context, name string) {
 	case ok && v.Err == nil:
 		c.value(ctx, v)
 	case ok:
-		c.known(ctx, &values.Absence{Outcome: values.OutcomeNotANumber, Reason: v.Err.Error()})
+		c.foundReason(ctx, &values.Absence{Outcome: values.OutcomeNotANumber, Reason: v.Err.Error()})
 	case err != nil && !isAbsent:
 		c.broken(LinkValue, "%v", err)
 	case isAbsent && absent.Complete:
-		c.known(ctx, absent)
+		c.foundReason(ctx, absent)
 	case isAbsent && absent.Outcome == values.OutcomeStarting:
-		c.begun(ctx, absent)
+		c.collecting(ctx, absent)
 	default:
 		c.search(ctx)
 	}
 }
 
-// known adds the steps to a reason that the evaluation found. They are notes where they are broken.
-func (c *chain) known(ctx context.Context, absent *values.Absence) {
+// foundReason adds a reason that the evaluation found, and the steps before it. Broken steps before it become notes.
+func (c *chain) foundReason(ctx context.Context, absent *values.Absence) {
 	c.asNotes(func() { c.rule(ctx) })
 	if c.req.Metric.API == rules.CustomAPI {
 		c.reached()
 	}
 	link, reason := LinkSamples, absent.Reason
 	if absent.Outcome == values.OutcomeNotANumber {
-		link, reason = LinkValue, c.oddValue(ctx, reason)
+		link, reason = LinkValue, c.whyNotANumber(ctx, reason)
 	}
 	c.brokenAs(absent.Outcome, link, "%s", reason)
 }
 
-// begun explains a metric whose collection has just begun: by a link that stays broken, or else by that. That no pods are
-// known says nothing, as series of other pods may name the object.
-func (c *chain) begun(ctx context.Context, absent *values.Absence) {
+// collecting explains a metric whose collection has just begun. A link that will stay broken is the reason, otherwise the
+// reason is that collection has begun. An object without pods is no reason: series of other pods may name it.
+func (c *chain) collecting(ctx context.Context, absent *values.Absence) {
 	c.search(ctx)
 	if last := len(c.told.Steps) - 1; c.told.Reason != "" && c.told.Steps[last].Link == LinkObject {
 		c.told.Steps[last].State, c.told.Reason = StateNote, ""
@@ -183,8 +183,8 @@ func (c *chain) search(ctx context.Context) {
 	k := c.req.Kind
 	switch label := c.exportedLabel(ctx); {
 	case label != "":
-		c.broken(LinkSeries, "its series are named by the label %s, because their target has a label %s of its own: set honorLabels: true on the endpoint of their monitor",
-			label, strings.TrimPrefix(label, model.ExportedLabelPrefix))
+		name := strings.TrimPrefix(label, model.ExportedLabelPrefix)
+		c.broken(LinkSeries, "the exporter's label %s was renamed to %s, because the target has a label %s, too: set honorLabels: true on the endpoint of its monitor", name, label, name)
 	case c.req.Metric.API == rules.ExternalAPI:
 		c.searchExternal()
 	case !k.Namespaced && !k.IsNamespace():
@@ -234,8 +234,8 @@ func (c *chain) noExternal(ctx context.Context, err error) {
 		if c.rule(ctx) {
 			c.broken(LinkValue, "%v", err)
 		}
-	case absent.Complete, absent.Outcome == values.OutcomeStarting: // an exporter elsewhere may have series of the namespace
-		c.known(ctx, absent)
+	case absent.Complete, absent.Outcome == values.OutcomeStarting: // an exporter of another namespace may have the series
+		c.foundReason(ctx, absent)
 	default:
 		if c.search(ctx); c.told.Reason == "" {
 			c.broken(LinkValue, "%v", err)
@@ -259,7 +259,7 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	}
 	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))
 	c.req.Names = names
-	found, _ := c.x.values.Values(c.traced(ctx), c.req) // why one has none is found out below
+	found, _ := c.x.values.Values(c.traced(ctx), c.req) // c.one finds why an object has no value
 	c.evaluated(values.Value{})
 	maps.DeleteFunc(found, func(_ string, v values.Value) bool { return v.Err != nil })
 	for _, name := range names {
@@ -271,7 +271,7 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	}
 	c.told.Value = fmt.Sprintf("%d values", len(names))
 	last := "last sample"
-	if c.trace.By != nil && c.trace.By.Engine != nil { // which does not tell the time of samples
+	if c.trace.By != nil && c.trace.By.Engine != nil { // an engine does not return the time of samples
 		last = "evaluated"
 	}
 	for _, name := range names {

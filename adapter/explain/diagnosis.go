@@ -21,28 +21,28 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// lastQuery returns the last query that was evaluated with results of a kind, nil for none.
+// lastQuery returns the last evaluated query whose results satisfy a condition, nil for none.
 func (c *chain) lastQuery(is func(tsdb.Vector) bool) *values.TracedQuery {
 	for _, q := range slices.Backward(c.trace.Queries) {
-		if q.Of == c.trace.By && q.Err == nil && is(q.Results) {
+		if q.Evaluator == c.trace.By && q.Err == nil && is(q.Results) {
 			return &q
 		}
 	}
 	return nil
 }
 
-// whyEmpty returns which part of the rule's query is why it returns nothing, "" if it is not known. interval is the longest
-// scrape interval of the series, 0 if that is not known.
+// whyEmpty explains why the rule's query returns nothing, "" if that is not known. interval is the longest scrape interval
+// of the series, 0 if it is not known.
 func (c *chain) whyEmpty(ctx context.Context, interval time.Duration) string {
 	q := c.lastQuery(func(results tsdb.Vector) bool { return len(results) == 0 })
 	if q == nil {
 		return ""
 	}
-	found, err := diagnosis.OfEmpty(ctx, q.By.Part, q.Expr)
+	found, err := diagnosis.OfEmpty(ctx, q.Evaluation.EvaluatePart, q.Expr)
 	if err != nil {
 		return "" // without it the explanation says less
 	}
-	rule := q.By.Mapping.Rule.Origin()
+	rule := q.Evaluation.Mapping.Rule.Origin()
 	switch found.Kind {
 	case diagnosis.NoSeries:
 		return fmt.Sprintf("the query of %s returns nothing for it: %s", rule, c.noSeries(found.Selector))
@@ -56,7 +56,7 @@ func (c *chain) whyEmpty(ctx context.Context, interval time.Duration) string {
 	case diagnosis.TooFewSamples:
 		return fmt.Sprintf("the query of %s needs two samples of %s within %s", rule, nameOf(found.Selector), model.Duration(found.Range))
 	case diagnosis.NotJoined:
-		return fmt.Sprintf("the query of %s returns nothing for it: the two sides of %s have results, but %s", rule, clipped(found.Part), unlike(found.Left, found.Right))
+		return fmt.Sprintf("the query of %s returns nothing for it: the two sides of %s have results, but %s", rule, clipped(found.Part), labelMismatch(found.Left, found.Right))
 	case diagnosis.FalseComparison:
 		return fmt.Sprintf("the query of %s returns nothing for it: no result satisfies the comparison %s", rule, clipped(found.Part))
 	case diagnosis.Removed:
@@ -65,7 +65,7 @@ func (c *chain) whyEmpty(ctx context.Context, interval time.Duration) string {
 	return ""
 }
 
-// noSeries says that a selector of the query matches no series.
+// noSeries explains why a selector of the query matches no series.
 func (c *chain) noSeries(of *parser.VectorSelector) string {
 	name := nameOf(of)
 	exposed := c.exposedBy(c.ownJobs())
@@ -81,38 +81,38 @@ func (c *chain) noSeries(of *parser.VectorSelector) string {
 	return "no series matches " + clipped(of.String())
 }
 
-// nameOf returns the series name that a selector asks for, "" for several.
+// nameOf returns the only series name that a selector matches, "" if it may match several.
 func nameOf(of *parser.VectorSelector) string {
 	name, _ := rules.OneName(rules.OnName(of.LabelMatchers))
 	return cmp.Or(of.Name, name)
 }
 
-// unlike says why results of two sides with these label names do not match.
-func unlike(left, right []string) string {
+// labelMismatch explains why results with the label names left and right do not match.
+func labelMismatch(left, right []string) string {
 	if slices.Equal(left, right) {
 		return fmt.Sprintf("different values of the labels (%s)", strings.Join(left, ", "))
 	}
 	return fmt.Sprintf("different labels, (%s) and (%s): match them with on() or ignoring()", strings.Join(left, ", "), strings.Join(right, ", "))
 }
 
-// oddValue adds why a value is NaN or infinite to the text that says so.
-func (c *chain) oddValue(ctx context.Context, text string) string {
-	isOdd := func(s tsdb.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }
-	q := c.lastQuery(func(results tsdb.Vector) bool { return slices.ContainsFunc(results, isOdd) })
+// whyNotANumber returns text, which says that a value is NaN or infinite, and appends the reason if that is known.
+func (c *chain) whyNotANumber(ctx context.Context, text string) string {
+	isNotANumber := func(s tsdb.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }
+	q := c.lastQuery(func(results tsdb.Vector) bool { return slices.ContainsFunc(results, isNotANumber) })
 	if q == nil {
 		return text
 	}
-	result := q.Results[slices.IndexFunc(q.Results, isOdd)]
-	found, err := diagnosis.OfNumber(ctx, q.By.Part, q.Expr, result.Value)
+	result := q.Results[slices.IndexFunc(q.Results, isNotANumber)]
+	found, err := diagnosis.OfNumber(ctx, q.Evaluation.EvaluatePart, q.Expr, result.Value)
 	if err != nil {
 		return text // without it the explanation says less
 	}
 	switch found.Kind {
-	case diagnosis.OddSeries:
+	case diagnosis.SeriesValue:
 		if result.Labels.Has(model.MetricNameLabel) {
-			return text // it is the series
+			return text // the result is a series, and text names it
 		}
-		return fmt.Sprintf("%s: %s is %g", text, c.ofSeries(q.By, found.Series), result.Value)
+		return fmt.Sprintf("%s: %s is %g", text, c.firstSeries(q.Evaluation, found.Series), result.Value)
 	case diagnosis.ZeroByZero:
 		return fmt.Sprintf("%s: 0 divided by 0 in %s", text, clipped(found.Part))
 	case diagnosis.DivisionByZero:
@@ -125,9 +125,9 @@ func (c *chain) oddValue(ctx context.Context, text string) string {
 	return text
 }
 
-// ofSeries names the first of several series, by its pod and the labels that it has of its own. Series of other namespaces
-// have only their name.
-func (c *chain) ofSeries(e *values.Evaluation, all []labels.Labels) string {
+// firstSeries names the first of several series, with its pod and the labels that its target does not have. Of a series
+// of another namespace it returns only the name.
+func (c *chain) firstSeries(e *values.Evaluation, all []labels.Labels) string {
 	rule := e.Mapping.Rule
 	inNamespace := func(s labels.Labels) bool {
 		label := rule.Label(objects.Namespace())
@@ -151,12 +151,12 @@ func (c *chain) ofSeries(e *values.Evaluation, all []labels.Labels) string {
 	return text
 }
 
-// targetLabels are the labels that discovery gives to series.
+// targetLabels returns the names of the labels that discovery adds to series.
 func targetLabels() []string {
 	return []string{"namespace", "pod", "container", "service", "endpoint", "job", "instance"}
 }
 
-// clipped shortens a query for a step.
+// clipped shortens a query to maxQueryText.
 func clipped(expr string) string {
 	if len(expr) > maxQueryText {
 		return strings.ToValidUTF8(expr[:maxQueryText], "") + "…"

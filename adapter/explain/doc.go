@@ -4,9 +4,9 @@
 // object and the pods behind it, the HorizontalPodAutoscalers that ask, the rule, the
 // monitors that select the object, their endpoints and targets, the series and their
 // samples. The [Explanation] has a [Step] for each [Link], of which the first that is
-// broken is the reason. Where evaluation knows the reason, such as a query whose sides do not
-// join (package diagnosis), that is it. An Explanation names nothing of other namespaces than
-// the question's. It says whether any of them exposes the series of an external metric.
+// broken is the reason. A reason that the evaluation found comes before these, such as a query
+// whose sides do not join (package diagnosis). An Explanation names nothing of other namespaces
+// than the question's, but it says whether any of them exposes the series of an external metric.
 //
 // [Explainer.Value] and [Explainer.External] answer requests as package values does, with
 // the first broken link as the reason of an absence: the messages of the APIs' 404s.

@@ -13,8 +13,8 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// searchExternal looks for the first broken link of an external metric without series. Nothing of other namespaces is
-// named.
+// searchExternal looks for the first broken link of an external metric without series. It names nothing of other
+// namespaces.
 func (c *chain) searchExternal() {
 	names := c.sourceNames()
 	isSource := func(e catalog.Exposed) bool { return slices.Contains(names, e.Name) }
@@ -33,7 +33,7 @@ func (c *chain) searchExternal() {
 
 func isDown(t values.Target) bool { return !t.Up() }
 
-// sourceNames are the series that the metric could be made of, the first two.
+// sourceNames returns the names of the first two series that rules could make the metric of.
 func (c *chain) sourceNames() (names []string) {
 	for _, source := range c.sources {
 		if !slices.Contains(names, source.Series) {
@@ -43,8 +43,8 @@ func (c *chain) sourceNames() (names []string) {
 	return names[:min(len(names), 2)]
 }
 
-// readsAllNamespaces reports whether series of the metric may be of any target: a rule reads all namespaces, or finds the
-// namespace in a label that targets do not have.
+// readsAllNamespaces reports whether any target may expose series of the metric: a rule reads all namespaces, or it takes
+// the namespace from a label that discovery does not add.
 func (c *chain) readsAllNamespaces() bool {
 	return slices.ContainsFunc(c.sources, func(m catalog.Mapping) bool {
 		return !m.Rule.Namespaced() || m.Rule.AllNamespaces || m.Rule.Label(objects.Namespace()) != "namespace"
@@ -68,7 +68,7 @@ func (c *chain) searchEverywhere(names []string, exposure catalog.Exposure) {
 		c.source = source.Series
 		c.ok(LinkSeries, "%s is exposed", source.Series)
 		c.outOfBounds(c.allJobs())
-		return // otherwise the evaluation has found the reason
+		return // if outOfBounds finds no reason, the evaluation has found one
 	}
 	also := ""
 	if slices.ContainsFunc(c.allTargets(), isDown) {
@@ -86,8 +86,8 @@ func (c *chain) allJobs() (jobs []string) {
 	return slices.Compact(jobs)
 }
 
-// exportedLabel returns the label that names the object in stored series whose own label of that name is hidden by one of
-// their target, "" if there are none.
+// exportedLabel returns the label that begins with exported_ and names the object in stored series, "" if there is none.
+// A scrape renames an exporter's own label so if the target has a label of that name.
 func (c *chain) exportedLabel(ctx context.Context) string {
 	for _, source := range c.sources {
 		for _, matchers := range c.exportedMatchers(source.Rule) {
@@ -101,7 +101,8 @@ func (c *chain) exportedLabel(ctx context.Context) string {
 	return ""
 }
 
-// exportedMatchers are the ways in which series may name the object in a label that begins with exported_.
+// exportedMatchers returns the matchers of series that name the object in a label that begins with exported_. Each element
+// of ways is a list of matchers to try.
 func (c *chain) exportedMatchers(rule *rules.Compiled) (ways [][]rules.Matcher) {
 	namespaceLabel, within := rule.Label(objects.Namespace()), c.within()
 	if namespaceLabel == "" || within == "" {
@@ -118,8 +119,8 @@ func (c *chain) exportedMatchers(rule *rules.Compiled) (ways [][]rules.Matcher) 
 		if label == "" || len(names) == 0 {
 			return
 		}
-		hidden := rules.OneOf(model.ExportedLabelPrefix+label, names)
-		ways = append(ways, []rules.Matcher{hidden, exported}, []rules.Matcher{hidden, rules.Equal(namespaceLabel, within)}, []rules.Matcher{exported, rules.OneOf(label, names)})
+		renamed := rules.OneOf(model.ExportedLabelPrefix+label, names)
+		ways = append(ways, []rules.Matcher{renamed, exported}, []rules.Matcher{renamed, rules.Equal(namespaceLabel, within)}, []rules.Matcher{exported, rules.OneOf(label, names)})
 	}
 	add(rule.Label(c.req.Kind), []string{c.name})
 	if !c.req.Kind.IsPod() {

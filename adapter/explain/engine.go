@@ -47,7 +47,7 @@ func (c *chain) byEngine(ctx context.Context, found []values.Value, err error) {
 		return
 	}
 	for i := range trace.Queries {
-		if q := &trace.Queries[i]; q.Of == trace.By {
+		if q := &trace.Queries[i]; q.Evaluator == trace.By {
 			c.queried(q)
 		}
 	}
@@ -57,7 +57,7 @@ func (c *chain) byEngine(ctx context.Context, found []values.Value, err error) {
 	case !isAbsent:
 		c.broken(LinkValue, "%v", err)
 	case absent.Outcome == values.OutcomeNotANumber:
-		c.brokenAs(absent.Outcome, LinkValue, "%s", c.oddValue(ctx, absent.Reason))
+		c.brokenAs(absent.Outcome, LinkValue, "%s", c.whyNotANumber(ctx, absent.Reason))
 	case absent.Complete:
 		c.brokenAs(absent.Outcome, LinkSamples, "%s", absent.Reason)
 	default:
@@ -121,7 +121,7 @@ func (c *chain) queried(q *values.TracedQuery) {
 		c.note(LinkQuery, "%s fails", expr)
 		return
 	}
-	c.ok(LinkQuery, "%s returns %d %s from %s", expr, len(q.Results), plural(len(q.Results), "result", "results"), q.Of.Engine())
+	c.ok(LinkQuery, "%s returns %d %s from %s", expr, len(q.Results), plural(len(q.Results), "result", "results"), q.Evaluator.Engine())
 	for _, warning := range q.Warnings {
 		c.note(LinkQuery, "warning: %s", warning)
 	}

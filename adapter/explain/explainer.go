@@ -25,8 +25,9 @@ type Options struct {
 	// NotStored returns why series of a job that somebody reads are not stored, "" if they
 	// are. It may be nil.
 	NotStored func(job string) string
-	// OutOfBounds returns a timestamp that targets of a job give to samples of a series name, and
-	// that is too old or too far in the future to be stored; false if there is none. It may be nil.
+	// OutOfBounds returns a timestamp with which a target of a job exposes samples of a series name
+	// and which is too old or too far in the future to be stored; false if there is none. It may be
+	// nil.
 	OutOfBounds func(job, series string) (time.Time, bool)
 	// OtherShards returns the targets that other shards of promlet scrape. It may be nil.
 	OtherShards func() []values.Target
@@ -158,15 +159,15 @@ func (x *Explainer) Why(ctx context.Context, req values.Request, name string, fo
 	return c.absence(absent)
 }
 
-// NoObjects adds to the error that a selector picks no objects why there are none, where that is known: an HPA may have
-// scaled its target to zero.
+// NoObjects adds a reason to the error of a selector that picks no objects, if an HPA has scaled its target to zero. It
+// returns other errors unchanged.
 func (x *Explainer) NoObjects(req values.Request, found error) error {
 	absent, ok := errors.AsType[*values.Absence](found)
 	if !ok || absent.Outcome != values.OutcomeNoObject {
 		return found
 	}
 	c := &chain{x: x, req: req}
-	return values.Absent(absent.Outcome, "%s%s", absent.Reason, c.asleepPods())
+	return values.Absent(absent.Outcome, "%s%s", absent.Reason, c.podsScaledToZero())
 }
 
 // knowsMore reports whether an explanation can find more than the evaluation: from monitors, or from an engine behind a

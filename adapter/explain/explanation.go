@@ -25,8 +25,8 @@ type Question struct {
 	// MetricSelector picks series. nil: all.
 	MetricSelector apilabels.Selector
 	External       bool
-	// Pods: the Explanation has the value of each pod behind the object, too. Who may read the
-	// metric of the object need not be allowed to read that of pods.
+	// Pods also requests the value of each pod behind the object. The caller checks the permission:
+	// a user who may read the metric of the object may not be allowed to read that of pods.
 	Pods bool
 }
 
@@ -39,12 +39,13 @@ type Explanation struct {
 	Value  string `json:"value,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Steps  []Step `json:"steps"`
-	// Query is the PromQL that was evaluated last; empty if none was. Window is what the value
-	// was computed over, and WindowAsked what the rule asks for; 0 for an instant value.
-	Query       string        `json:"query,omitempty"`
+	// Query is the last evaluated PromQL, empty if none was evaluated.
+	Query string `json:"query,omitempty"`
+	// Window is the range of the samples behind the value. WindowAsked is the rule's range. Both
+	// are 0 for an instant value.
 	Window      time.Duration `json:"windowNanoseconds,omitempty"`
 	WindowAsked time.Duration `json:"windowAskedNanoseconds,omitempty"`
-	// Pods are those of Question.Pods, MorePods how many it leaves out.
+	// Pods has the values that Question.Pods requests. MorePods is the number of pods left out.
 	Pods     []PodValue `json:"pods,omitempty"`
 	MorePods int        `json:"morePods,omitempty"`
 

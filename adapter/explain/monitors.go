@@ -23,12 +23,12 @@ func (c *chain) scraped() bool { return c.monitors() && c.endpoints() && c.targe
 // steps become notes.
 func (c *chain) reached() {
 	if k := c.req.Kind; k.Namespaced && !k.IsService() && len(c.pods) == 0 {
-		return // the series name the object, whoever scrapes them
+		return // the series name the object, and any monitor may scrape them
 	}
 	c.asNotes(func() { c.scraped() })
 }
 
-// asNotes makes notes of the broken steps that a function adds.
+// asNotes calls add and turns the broken steps that it adds into notes.
 func (c *chain) asNotes(add func()) {
 	before := len(c.told.Steps)
 	add()
@@ -47,7 +47,7 @@ func (c *chain) monitors() bool {
 		return true
 	}
 	if len(c.pods) == 0 && !k.IsService() {
-		return c.broken(LinkObject, "no series names it, and it owns no pods%s%s", values.InNamespace(namespace), c.asleep())
+		return c.broken(LinkObject, "no series names it, and it owns no pods%s%s", values.InNamespace(namespace), c.scaledToZero())
 	}
 	what := "the Service"
 	switch {
@@ -72,7 +72,7 @@ func (c *chain) monitors() bool {
 		return c.broken(LinkMonitor, "%s", strings.Join(rejected, "; "))
 	case reach.Nearest != "":
 		return c.broken(LinkMonitor, "no monitor selects %s; the closest is %s%s", what, reach.Nearest, c.forbidden())
-	case c.lackService():
+	case c.needService():
 		return c.broken(LinkMonitor, "no monitor selects %s: the ServiceMonitors for namespace %s select Services, and no Service has %s as an endpoint: add a Service that they select, or a PodMonitor%s",
 			what, namespace, plural(len(c.pods), "the Pod", "any of its pods"), c.forbidden())
 	case reach.Counted == 0:
@@ -82,8 +82,8 @@ func (c *chain) monitors() bool {
 	}
 }
 
-// lackService reports whether ServiceMonitors could find the object's pods if a Service had them.
-func (c *chain) lackService() bool {
+// needService reports whether no Service has the object's pods, although ServiceMonitors look into the namespace.
+func (c *chain) needService() bool {
 	return len(c.pods) > 0 && len(c.servicesOf(c.pods)) == 0 && c.x.opts.Service(c.req.Namespace, "").Counted > 0
 }
 
@@ -99,15 +99,15 @@ func (c *chain) ofMonitor(m Reaching, does, details, elsewhere string) string {
 
 // forbidden says which objects promlet may not read.
 func (c *chain) forbidden() string {
-	refused := c.refused()
-	if len(refused) == 0 {
+	attempts := c.forbiddenAttempts()
+	if len(attempts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; permission missing: promlet may not %s (applying deploy/ again grants it)", strings.Join(refused, ", "))
+	return fmt.Sprintf("; permission missing: promlet may not %s (applying deploy/ again grants it)", strings.Join(attempts, ", "))
 }
 
-// refused returns what promlet attempted without permission, such as "list services".
-func (c *chain) refused() (attempts []string) {
+// forbiddenAttempts returns the actions that promlet lacks permission for, such as "list services".
+func (c *chain) forbiddenAttempts() (attempts []string) {
 	if c.x.opts.Problems == nil {
 		return nil
 	}

@@ -10,19 +10,19 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// maxPodValues bounds the pods of an Explanation.
+// maxPodValues is the maximum number of pods in an Explanation.
 const maxPodValues = 100
 
-// PodValue is the metric of a pod behind an object.
+// PodValue is the value of a pod behind an object.
 type PodValue struct {
 	Pod string `json:"pod"`
-	// Value is empty if the pod has none; then Reason says why.
+	// Value is empty if the pod has no value. Reason then says why.
 	Value  string    `json:"value,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-	Last   time.Time `json:"last,omitzero"` // sample
+	Last   time.Time `json:"last,omitzero"` // time of the last sample
 }
 
-// evaluated notes the last query of a request, and the window of its rule.
+// evaluated adds the last query of a request and the window of its value to the explanation.
 func (c *chain) evaluated(v values.Value) {
 	if n := len(c.trace.Queries); n > 0 {
 		c.told.Query = c.trace.Queries[n-1].Expr
@@ -30,7 +30,7 @@ func (c *chain) evaluated(v values.Value) {
 	c.told.Window = v.Window
 }
 
-// podValues notes the value of each pod behind the object, if the question asks for them.
+// podValues adds the value of each pod behind the object to the explanation, if the question requests them.
 func (c *chain) podValues(ctx context.Context) {
 	k := c.req.Kind
 	if !c.withPods || k.IsPod() || !k.Namespaced || len(c.pods) == 0 || c.req.Metric.API != rules.CustomAPI {
@@ -44,7 +44,7 @@ func (c *chain) podValues(ctx context.Context) {
 	req.Names = c.pods
 	found, err := c.x.values.Values(values.Unread(ctx), req)
 	if _, absent := errors.AsType[*values.Absence](err); err != nil && !absent {
-		return // then the explanation says less
+		return // the explanation then has no pods
 	}
 	for _, name := range c.pods[:min(len(c.pods), maxPodValues)] {
 		pod := PodValue{Pod: name, Reason: "no value"}

@@ -20,7 +20,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// stampedMaxAge is how old the samples that an exporter stamps are at most, as the database refuses older ones.
+// stampedMaxAge is the greatest age of samples with an exporter's own timestamps: the database refuses older ones.
 const stampedMaxAge = time.Hour
 
 // maxExplainedSeries bounds the series whose samples are read.
@@ -32,7 +32,7 @@ type storedSeries struct {
 	series     int       // 0: none
 	matched    int       // of them, by the metric selector
 	newest     time.Time // sample
-	stamped    bool      // by the exporter: the newest sample is older than the last scrape
+	stamped    bool      // the exporter sets the timestamps: the newest sample is older than the last scrape
 	samples    int       // of the series with the most, within the window
 	interval   time.Duration
 	targets    map[container][]uint64 // by tsdb.Target.ID
@@ -106,7 +106,7 @@ func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules
 		source, known := v.Source(series.Labels())
 		stamped := known && isStamped(source.Target, newest)
 		if newest.Before(recent) && !stamped {
-			continue // it has ended
+			continue // the series has ended
 		}
 		found.stamped = found.stamped || stamped
 		if known {
@@ -121,8 +121,8 @@ func (c *chain) read(ctx context.Context, e *values.Evaluation, matchers []rules
 	return found, errors.Join(set.Err(), q.Close())
 }
 
-// isStamped reports whether a target that is up exposes a series with timestamps of its own, the newest of which is too old
-// to be that of a scrape.
+// isStamped reports whether the exporter sets the timestamps of a series: its target is up, but the newest sample is too
+// old to have the time of the last scrape.
 func isStamped(of *tsdb.Target, newest time.Time) bool {
 	return of.Ended.IsZero() && of.FailingSince.IsZero() && of.LastScrape.Sub(newest) > tsdb.FreshIntervals*of.Interval
 }
@@ -138,7 +138,7 @@ func (f *storedSeries) add(series labels.Labels, newest time.Time, samples int) 
 	f.samples = max(f.samples, samples)
 }
 
-// timesOf returns the time of a series' newest sample, and how many samples are within the window.
+// timesOf returns the time of a series' newest sample and the number of samples within the window.
 func (f *storedSeries) timesOf(it chunkenc.Iterator, now time.Time) (newest time.Time, samples int) {
 	window := max(f.evaluation.Mapping.Rule.Window, tsdb.FreshIntervals*f.interval)
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
@@ -199,7 +199,7 @@ func (c *chain) samples(ctx context.Context, found storedSeries) {
 	case found.newest.IsZero():
 		c.broken(LinkSamples, "%s has no current sample for it", name)
 	case found.stamped && age > cmp.Or(rule.Window, found.evaluation.Lookback()):
-		c.broken(LinkSamples, "the exporter stamps the samples of %s itself, the last with a time %s ago, and the query looks back %s: look back further with a function such as max_over_time, or set honorTimestamps: false on the endpoint of its monitor",
+		c.broken(LinkSamples, "the exporter sets the timestamps of %s itself, the last one %s ago, but the query looks back only %s: look back further with a function such as max_over_time, or set honorTimestamps: false on the endpoint of its monitor",
 			name, age.Round(time.Second), model.Duration(cmp.Or(rule.Window, found.evaluation.Lookback())))
 	case !found.stamped && age > tsdb.FreshIntervals*found.interval:
 		// Where a target is known to be down, that is the reason.

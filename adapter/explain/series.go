@@ -122,8 +122,8 @@ func (c *chain) uncollected() {
 	c.broken(LinkSamples, "nothing of it is stored for this object yet")
 }
 
-// outOfBounds reports whether jobs expose samples of the series that are not stored because of their timestamps, and adds
-// that as the reason.
+// outOfBounds reports whether samples of the series that jobs expose are not stored because of their timestamps. If so, it
+// adds that as the reason.
 func (c *chain) outOfBounds(jobs []string) bool {
 	if c.x.opts.OutOfBounds == nil {
 		return false
@@ -133,11 +133,11 @@ func (c *chain) outOfBounds(jobs []string) bool {
 		if !ok {
 			continue
 		}
-		with := "a time that is still to come"
+		when := "in the future"
 		if age := c.x.values.Now().Sub(at); age > 0 {
-			with = "a time " + age.Round(time.Second).String() + " ago"
+			when = age.Round(time.Second).String() + " ago"
 		}
-		c.broken(LinkSamples, "samples of %s are not stored: their exporter stamps them with %s: set honorTimestamps: false on the endpoint of its monitor", c.source, with)
+		c.broken(LinkSamples, "samples of %s are not stored: the exporter sets their timestamps itself, the last one %s: set honorTimestamps: false on the endpoint of its monitor", c.source, when)
 		return true
 	}
 	return false

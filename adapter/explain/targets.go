@@ -34,7 +34,7 @@ func (c *chain) endpoints() bool {
 	up := slices.ContainsFunc(c.targetsOf(c.name), func(t values.Target) bool { return t.Up() })
 	switch {
 	case ready == 0 && len(unready) == 0:
-		return c.broken(LinkEndpoints, "the Service has no endpoints%s", c.asleep())
+		return c.broken(LinkEndpoints, "the Service has no endpoints%s", c.scaledToZero())
 	case ready == 0 && !up:
 		return c.broken(LinkEndpoints, "no ready endpoints: not ready: %s", listed(unready))
 	case len(unready) > 0:

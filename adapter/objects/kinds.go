@@ -140,8 +140,8 @@ func (k *Kinds) reset() bool {
 	return true
 }
 
-// LongName returns the resource that kubectl's short name of a kind with metrics means, such as services for svc. Other
-// resources stay.
+// LongName returns the resource of a short name that kubectl accepts, such as services for svc. It returns other resources
+// unchanged.
 func LongName(gr schema.GroupResource) schema.GroupResource {
 	long, ok := map[string]string{
 		"po": "pods", "svc": "services", "ns": "namespaces", "no": "nodes", "deploy": "deployments.apps", "sts": "statefulsets.apps",

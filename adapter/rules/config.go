@@ -34,7 +34,7 @@ type Rule struct {
 	only seriesType // of Defaults: no configuration has it
 }
 
-// ByDefault reports whether it is one of Defaults.
+// ByDefault reports whether the rule is one of Defaults.
 func (r *Rule) ByDefault() bool { return r.only != anyType }
 
 // Filter holds exactly one unanchored regular expression.

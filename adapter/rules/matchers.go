@@ -79,11 +79,12 @@ func SelectorMatchers(sel apilabels.Selector) ([]Matcher, error) {
 	return matchers, nil
 }
 
-// invalidValue finds the label and the quoted value that an error of package k8s.io/apimachinery/pkg/labels refuses.
+// invalidValue matches the label and the quoted value in an error of package k8s.io/apimachinery/pkg/labels.
 const invalidValue = `values\[\d+\]\[(.+?)\]: Invalid value: ("(?:[^"\\]|\\.)*")`
 
-// BadSelector returns the error of a metric selector that does not parse. For a value that no label of an object can have,
-// such as org/model-7b, it says what to do instead. Other errors stay.
+// BadSelector rewrites the error of a metric selector that does not parse. A selector cannot have a value such as
+// org/model-7b, which no label of a Kubernetes object can have: the new error says what to do instead. Other errors are
+// returned unchanged.
 func BadSelector(err error) error {
 	found := regexp.MustCompile(invalidValue).FindStringSubmatch(err.Error())
 	if found == nil {

@@ -91,7 +91,7 @@ func (c *Compiled) Origin() string {
 	return c.String()
 }
 
-// ByDefault reports whether it is one of Defaults.
+// ByDefault reports whether the rule is one of Defaults.
 func (c *Compiled) ByDefault() bool { return c.Config.ByDefault() }
 
 // Namespaced reports whether an external rule asks for the series of one namespace only.

@@ -28,7 +28,7 @@ func (u Unmatched) String() string {
 	return fmt.Sprintf("%s: %s (closest: %s)", u.Rule, u.Why, u.Closest)
 }
 
-// quoted quotes a text of the configuration, in backquotes if it has quotes or backslashes itself.
+// quoted quotes a text of the configuration. It uses backquotes if the text has quotes or backslashes.
 func quoted(text string) string {
 	if strings.ContainsAny(text, `"\\`) && strconv.CanBackquote(text) {
 		return "`" + text + "`"

@@ -248,20 +248,20 @@ func (e *Evaluation) instantQuery(expr string) tsdb.Query {
 	}
 }
 
-// Lookback returns how old the sample behind an instant selector may be.
+// Lookback returns the greatest age of a sample that an instant selector still finds.
 func (e *Evaluation) Lookback() time.Duration {
 	return max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest)
 }
 
-// Part evaluates a part of the rule's query, for an explanation of its result. It is not counted in the metrics.
-func (e *Evaluation) Part(ctx context.Context, expr string) (tsdb.Vector, error) {
+// EvaluatePart evaluates a part of the rule's query, to explain the query's result. promlet's metrics do not count it.
+func (e *Evaluation) EvaluatePart(ctx context.Context, expr string) (tsdb.Vector, error) {
 	return e.evaluator.Querier.Instant(ctx, e.instantQuery(expr))
 }
 
 // instant evaluates a query, and notes the result in the metrics and the Trace.
 func (e *Evaluation) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
 	v := e.evaluator
-	trace, traced := traceOf(ctx), TracedQuery{Of: v, By: e, Expr: q.Expr}
+	trace, traced := traceOf(ctx), TracedQuery{Evaluator: v, Evaluation: e, Expr: q.Expr}
 	if trace != nil {
 		q.Warned = func(warning string) { traced.Warnings = append(traced.Warnings, warning) }
 	}

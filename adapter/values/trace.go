@@ -16,12 +16,12 @@ type Trace struct {
 
 // TracedQuery is a query with its result.
 type TracedQuery struct {
-	Of       *Evaluator
-	By       *Evaluation
-	Expr     string
-	Results  tsdb.Vector
-	Warnings []string
-	Err      error
+	Evaluator  *Evaluator
+	Evaluation *Evaluation
+	Expr       string
+	Results    tsdb.Vector
+	Warnings   []string
+	Err        error
 }
 
 type traceKey struct{}

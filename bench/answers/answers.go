@@ -91,12 +91,12 @@ func (b *bench) polls(ctx context.Context) (results []*result, err error) {
 	return results, nil
 }
 
-// server is what is asked.
+// server is the API server that is measured.
 type server struct {
 	address string
-	client  tls.Certificate               // of those who ask
+	client  tls.Certificate               // of the callers
 	use     func() (harness.Usage, error) // what the server has used so far
-	reviews func() int64                  // how often it has asked what the caller may do
+	reviews func() int64                  // number of its SubjectAccessReviews so far
 }
 
 // with starts the server of a fleet in a process of its own, and ends it.

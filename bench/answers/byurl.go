@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	urlInterval = 5 * time.Second  // between two scrapes of Prometheus's
-	stopGrace   = 10 * time.Second // of a program
-	startTime   = 4 * time.Minute  // until a program answers everything: the first has to wait for a full window
+	urlInterval = 5 * time.Second  // scrape interval of Prometheus
+	stopGrace   = 10 * time.Second // for a program to stop
+	startTime   = 4 * time.Minute  // for a program to answer everything: the first program waits for a full window
 )
 
-// urlFleets are what both programs are asked about, each in a namespace of its own.
+// urlFleets returns the fleets that both programs are asked about. Each has its own namespace.
 func urlFleets() []fleet {
 	return []fleet{{Namespaces: 1, Apps: 1, Pods: 22}, {Namespaces: 1, Apps: 1, Pods: 100}}
 }
 
-// byURL is how promlet is measured beside prometheus-adapter.
+// byURL is a comparison of promlet with prometheus-adapter.
 type byURL struct {
 	promlet, adapter, prometheus string // binaries
 	counting                     time.Duration
-	dir                          string // of all that is written
+	dir                          string // of all files that the run writes
 	plane                        *controlplane.Plane
 	engine                       string // Prometheus's URL
 }
@@ -62,7 +62,7 @@ func ByURLCommand() harness.Command {
 	}
 }
 
-// run starts what both programs need, and measures one after the other.
+// run starts the cluster, the pods' exporter and Prometheus, and measures both programs, one after the other.
 func (b *byURL) run(ctx context.Context) (results []*result, err error) {
 	binary, err := controlplane.Build(ctx, controlplane.DefaultVersion, os.Stderr)
 	if err != nil {
@@ -101,7 +101,7 @@ func (b *byURL) run(ctx context.Context) (results []*result, err error) {
 	return byQuestion(all), nil
 }
 
-// measure starts a program, waits until it has all answers, and measures them.
+// measure starts a program, waits until all its answers are right, and measures them.
 func (b *byURL) measure(ctx context.Context, p urlProgram) (results []*result, err error) {
 	config := b.plane.Config()
 	certificate, err := tls.X509KeyPair(config.CertData, config.KeyData)
@@ -128,7 +128,7 @@ func (b *byURL) measure(ctx context.Context, p urlProgram) (results []*result, e
 	return results, nil
 }
 
-// wait waits until a program answers a question as it must.
+// wait waits until a program's answer to a question is right.
 func (b *byURL) wait(ctx context.Context, running *harness.Program, s *server, q question) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -140,7 +140,7 @@ func (b *byURL) wait(ctx context.Context, running *harness.Program, s *server, q
 	})
 }
 
-// byQuestion has the answers to one question beside each other.
+// byQuestion sorts the programs' results so that those of one question follow each other.
 func byQuestion(programs [][]*result) (all []*result) {
 	for i := range programs[0] {
 		for _, results := range programs {
@@ -150,7 +150,7 @@ func byQuestion(programs [][]*result) (all []*result) {
 	return all
 }
 
-// reportByURL prints the table, and how its figures came about.
+// reportByURL prints the table and how it was measured.
 func reportByURL(out io.Writer, results []*result, counting time.Duration) error {
 	var shown []column
 	for _, c := range columns() {
@@ -164,8 +164,8 @@ func reportByURL(out io.Writer, results []*result, counting time.Duration) error
 	_, err := fmt.Fprintf(out, `
 Each pod exposes %d series of a counter. One Prometheus scrapes all pods every %v and answers both programs, which run one
 after the other with their own defaults, one file of rules and a real kube-apiserver. %d clients ask without a pause for %v,
-each over a connection of its own, with the administrator's certificate. CPU is the program's, for each answer; Prometheus's
-is not in it. One answer of each kind was checked.
+each over a connection of its own, with the administrator's certificate. CPU is the program's CPU time for each answer, without
+Prometheus's. One answer of each kind was checked.
 `, podSeries, urlInterval, clients, counting)
 	return err
 }

@@ -51,7 +51,7 @@ func (f fleet) create(ctx context.Context, client corev1client.CoreV1Interface) 
 			ObjectMeta: metav1.ObjectMeta{Name: m.pod, Labels: meta.Labels},
 			Spec:       corev1.PodSpec{AutomountServiceAccountToken: &no, Containers: []corev1.Container{{Name: "app", Image: "app"}}},
 		}
-		for { // the namespace's ServiceAccount comes a moment after it
+		for { // the namespace's ServiceAccount is created a moment after the namespace
 			_, err := client.Pods(namespace.Name).Create(ctx, object, metav1.CreateOptions{})
 			if err == nil {
 				break
@@ -100,7 +100,7 @@ func (e *exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	harness.WriteMetrics(w, r, []byte(b.String()), harness.Zip([]byte(b.String())))
 }
 
-// prometheusConfig has a target for each pod of all fleets.
+// prometheusConfig returns Prometheus's configuration, with a target for each pod of all fleets.
 func (e *exporter) prometheusConfig(fleets []fleet) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global: {scrape_interval: %v}\nscrape_configs:\n- job_name: app\n  static_configs:\n", urlInterval)

@@ -30,7 +30,7 @@ type urlProgram struct {
 	args         []string
 }
 
-// programs are in the order of the table's rows.
+// programs returns both programs in the order of the table's rows.
 func (b *byURL) programs() []urlProgram {
 	kubeconfig := b.plane.Kubeconfig()
 	common := []string{
@@ -43,7 +43,7 @@ func (b *byURL) programs() []urlProgram {
 	}
 }
 
-// start starts a program. It may not be ready yet.
+// start starts a program. It does not wait until the program is ready.
 func (b *byURL) start(ctx context.Context, p urlProgram, certificate tls.Certificate) (*harness.Program, *server, error) {
 	if err := os.WriteFile(filepath.Join(b.dir, "rules.yaml"), []byte(urlRules), 0o600); err != nil {
 		return nil, nil, err
@@ -52,7 +52,7 @@ func (b *byURL) start(ctx context.Context, p urlProgram, certificate tls.Certifi
 	if err != nil {
 		return nil, nil, err
 	}
-	// Its end is Stop's business.
+	// The context must not kill it: Stop ends it.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.binary, append(p.args, "--secure-port", ports[0])...)
 	running, err := harness.StartProgram(p.name, cmd, filepath.Join(b.dir, p.name+".log"))
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *byURL) start(ctx context.Context, p urlProgram, certificate tls.Certifi
 	return running, s, nil
 }
 
-// readUsage reads the CPU time that a program's own metrics tell.
+// readUsage reads a program's CPU time from its own metrics.
 func (s *server) readUsage(ctx context.Context) (harness.Usage, error) {
 	c := newClient(s.address, s.client)
 	defer c.close()
@@ -87,7 +87,7 @@ func (s *server) readUsage(ctx context.Context) (harness.Usage, error) {
 // urlQuestions ask for the pods and for the Service of a fleet.
 func urlQuestions(f fleet) []question {
 	pods, service := podsOf(f.urlNamespace(), app(0), f), serviceOf(f.urlNamespace(), app(0), f)
-	// Scrapes are not on time to the millisecond.
+	// Scrapes are some milliseconds early or late.
 	const tolerance = 0.05
 	pods.check, service.check = checkRates(f.Pods, podSeries, tolerance), checkRates(1, podSeries*f.Pods, tolerance)
 	return []question{pods, service}

@@ -54,7 +54,7 @@ type answer struct {
 	took    time.Duration
 }
 
-// plain is the answer's text, not compressed.
+// plain returns the uncompressed text of the answer.
 func (a answer) plain() ([]byte, error) {
 	if !a.encoded {
 		return a.text, nil

@@ -35,7 +35,7 @@ type measured struct {
 // per is a total by answer.
 func (m measured) per(total float64) float64 { return total / float64(len(m.latencies)) }
 
-// measure has all clients ask a question over and over, for so long.
+// measure lets all clients ask a question repeatedly for a duration.
 func measure(ctx context.Context, s *server, q question, duration time.Duration) (m measured, err error) {
 	asking := newClients(s)
 	defer asking.close()

@@ -115,10 +115,10 @@ func discoveryDocuments() []question {
 	return []question{plain, aggregated, again}
 }
 
-// checkValues checks that an answer holds so many values, in JSON or protobuf, and that each is the rate.
+// checkValues returns a check that an answer, in JSON or protobuf, has this number of values and that each is the rate.
 func checkValues(values, rate int) func([]byte) error { return checkRates(values, rate, 0) }
 
-// checkRates checks the same of values that may be a part of the rate away from it.
+// checkRates is checkValues with a tolerance, which is a share of the rate.
 func checkRates(values, rate int, tolerance float64) func([]byte) error {
 	return func(text []byte) error {
 		decoded, _, err := cmapiserver.Codecs.UniversalDeserializer().Decode(text, nil, nil)

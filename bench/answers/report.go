@@ -77,7 +77,7 @@ func report(out io.Writer, results, polled []*result, b *bench) error {
 	return err
 }
 
-// table prints a row of figures for each result, and what is expected of it, if expected is not nil.
+// table prints a row of figures for each result. If expected is not nil, it also prints the expectation.
 func table(out io.Writer, columns []column, results []*result, expected func(*result) string) error {
 	head := []string{""}
 	for _, c := range columns {

@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// accuracy is by how much a value may differ from the true one, as a share of that.
+	// accuracy is the greatest difference of a value from the true one, as a share of the true one.
 	accuracy = 0.02
-	// late is the share of pods whose own values may be wrong nevertheless: a sample that arrives late makes a rate too low.
+	// late is the share of pods whose values may still be wrong, because a sample that arrives late makes a rate too low.
 	late = 0.01
 )
 
-// figures are what was answered about one metric, held against the truth.
+// figures compare the answers about one metric with the truth.
 type figures struct {
 	// lowest and highest are the Services' values as shares of the true ones. They are NaN if no Service has a value.
 	lowest, highest              float64
@@ -23,14 +23,14 @@ type figures struct {
 	sumsWrong                    int // Services whose pods' values do not add up to the truth
 }
 
-// answers are all values that the HPAs of all Services read at a time.
+// answers are all values that the HPAs of all Services read at one time.
 type answers struct {
 	of      map[string]figures // by metric
 	errors  []string
 	slowest time.Duration
 }
 
-// right reports whether all values are there and true, but for those of late pods.
+// right reports whether all values are present and true. It allows wrong values of the share late of the pods.
 func (a *answers) right() bool {
 	const pods = services * podsOfService
 	for _, f := range a.of {
@@ -41,7 +41,7 @@ func (a *answers) right() bool {
 	return true
 }
 
-// ask asks what the HPAs of all Services ask, in turn.
+// ask sends the requests of the HPAs of all Services, one after the other.
 func ask(ctx context.Context, c *client, pods []pod) *answers {
 	a := &answers{of: map[string]figures{}}
 	timed := func(question string, answer func() error) {
@@ -107,7 +107,7 @@ func (f *figures) addPods(pods []pod, metric string, values map[string]float64) 
 	}
 }
 
-// total is the sum of the pods' true values.
+// total returns the sum of the pods' true values.
 func total(pods []pod, metric string) (sum float64) {
 	for _, p := range pods {
 		sum += p.value(metric)

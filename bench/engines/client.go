@@ -13,24 +13,24 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 )
 
-// maxAnswer limits the bytes that are read of an answer.
+// maxAnswer is the maximum size of an answer in bytes.
 const maxAnswer = 8 << 20
 
-// client asks as the HPA controller does.
+// client sends requests as the HPA controller does.
 type client struct {
 	http *http.Client
 	base string // URL of promlet's API
 }
 
 func newClient(base string) *client {
-	// On loopback only: promlet makes its certificate itself.
+	// promlet's certificate is self-signed, and requests stay on loopback.
 	insecure := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above
 	return &client{base: base, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: insecure}}}
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// get returns an answer. The error of one with another status than 200 has the message that an HPA's condition shows.
+// get returns an answer. If the status is not 200, the error has the message that an HPA's condition would show.
 func (c *client) get(ctx context.Context, address string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *client) get(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer response.Body.Close() //nolint:errcheck // the body is read already
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err == nil && response.StatusCode != http.StatusOK {
 		status := struct{ Message string }{string(text)}

@@ -1,10 +1,10 @@
 // Package engines runs shards of promlet with Thanos as the engine, and prints what HorizontalPodAutoscalers read while a
 // Thanos receiver and a shard are killed.
 //
-// The 2,000 pods of five Services are divided among four shards, which write to a hashring of two Thanos receivers. A
-// promlet that scrapes nothing queries Thanos query, and is asked what an HPA of each Service asks. All values are known.
+// Four shards divide the 2,000 pods of five Services, and write to a hashring of two Thanos receivers. Another promlet, which
+// scrapes nothing, queries Thanos query. The run sends it the requests of one HPA for each Service. All true values are known.
 //
-// Each pod has an address of its own on loopback, and so it needs Linux.
+// Each pod has its own address on loopback, so a run needs Linux.
 package engines
 
 import (
@@ -24,10 +24,10 @@ const (
 	name = "engines"
 
 	scrapeInterval = 15 * time.Second
-	// rateWindow is the least that promlet takes for it.
+	// rateWindow is the shortest that promlet accepts.
 	rateWindow     = 4 * scrapeInterval
 	relistInterval = 10 * time.Second
-	// endpointDelay is the time until a Service does not forward to a receiver that was killed. Kubernetes takes about as long.
+	// endpointDelay is the time after which a Service no longer forwards to a killed receiver. Kubernetes takes about as long.
 	endpointDelay = 10 * time.Second
 )
 
@@ -42,14 +42,14 @@ type engines struct {
 	timeline timeline
 }
 
-// Command is the subcommand. A run takes some eight minutes once Thanos is built.
+// Command returns the subcommand. A run takes about eight minutes once Thanos is built.
 func Command() harness.Command {
 	e := &engines{options: options{promlet: "bin/promlet"}}
 	return harness.Command{
-		Name: name, Limit: 40 * time.Minute, // to build Thanos takes up to half an hour
+		Name: name, Limit: 40 * time.Minute, // building Thanos takes up to half an hour
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&e.promlet, "promlet", e.promlet, "promlet's binary")
-			flags.StringVar(&e.thanos, "thanos", "", "Thanos's binary; empty: that of bench/thanos, which is built if it has not been")
+			flags.StringVar(&e.thanos, "thanos", "", "Thanos's binary; empty: build the one of bench/thanos, unless it is built already")
 			flags.IntVar(&e.replication, "replication-factor", 2, "how many receivers have each series: 1 or 2")
 			flags.BoolVar(&e.strict, "strict", false, "queries fail while a receiver is missing (--endpoint-strict and --no-query.partial-response of Thanos query)")
 		},
@@ -85,11 +85,11 @@ func (e *engines) run(ctx context.Context) (err error) {
 	e.timeline.printf(`
 %s pods of %d Services, %d shards of promlet, %d Thanos receivers with replication factor %d, scraped every %v, rates over %v.
 "services/x" are the values of the Services as shares of the true ones, from the lowest to the highest. "pods/*" is the number of
-pods with a value, "wrong" of those that are not within %g %% of the truth. "slowest" is the answer that took longest.
+pods with a value, "wrong" the number of those that are not within %g %% of the truth. "slowest" is the longest time of an answer.
 `, harness.Grouped(len(e.pods)), services, shards, receivers, e.replication, scrapeInterval, rateWindow, 100*accuracy)
 	e.timeline.head()
 	for _, phase := range e.phases() {
-		if err := e.pass(ctx, phase); err != nil {
+		if err := e.runPhase(ctx, phase); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (e *engines) setUp(ctx context.Context) (stop func() error, err error) {
 	e.client = newClient(e.programs.asked)
 	stops = append(stops, func() error { e.client.close(); return nil })
 	for _, group := range [][]*program{e.programs.engine(), e.programs.promlets()} {
-		e.timeline.began = time.Now() // in the end, of the shards
+		e.timeline.began = time.Now() // the last one counts: when the shards start
 		for _, p := range group {
 			if err := p.start(ctx); err != nil {
 				return stop, err

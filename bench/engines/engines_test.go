@@ -44,7 +44,7 @@ func samples(t *testing.T, body []byte) map[string]float64 {
 	}
 }
 
-// The pods serve what they are said to, each at its own address.
+// Each pod serves its metrics at its own address.
 func TestFleet(t *testing.T) {
 	pods := newPods()
 	require.Len(t, pods, 2000)
@@ -111,7 +111,7 @@ func TestService(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections() // the proxy's
 }
 
-// truth answers as a promlet that knows all pods, but for what a test takes away.
+// truth answers like a promlet with the right values of all pods, except where a test changes them.
 type truth struct {
 	pods   []pod
 	factor float64
@@ -156,7 +156,7 @@ func (s truth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"items": [`+strings.Join(items, ",")+`]}`)
 }
 
-// Answers are right only if all are there and true.
+// Answers are right only if no value is missing or wrong.
 func TestAnswers(t *testing.T) {
 	pods := newPods()
 	f := func(s truth, right bool, services, inPods, wrong int, shares, reason string) {
@@ -193,7 +193,7 @@ func TestAnswers(t *testing.T) {
 	require.Equal(t, "none", figures{lowest: math.NaN()}.shares())
 }
 
-// The longest time with a wrong value is that between the first and the last such row.
+// The longest time with a wrong value lasts from the first to the last such row.
 func TestLow(t *testing.T) {
 	var line timeline
 	at := time.Now()

@@ -21,20 +21,20 @@ const (
 	counter     = "http_requests_total"
 	rateMetric  = "http_requests" // the counter's rate
 	gaugeMetric = "queue_depth"
-	// unread is the number of each pod's series that nobody reads.
+	// unread is the number of series of each pod that no HPA reads.
 	unread = 40
 )
 
-// metrics are what is asked for.
+// metrics returns the metrics that HPAs read.
 func metrics() []string { return []string{rateMetric, gaugeMetric} }
 
-// pod is a target. Its values are those of its counter's rate and of its gauge.
+// pod is a target. It exposes a counter with a known rate, and a gauge.
 type pod struct {
 	name, service, ip string
 	rate, depth       float64
 }
 
-// value is the truth about a metric.
+// value returns the true value of a metric.
 func (p pod) value(metric string) float64 {
 	if metric == rateMetric {
 		return p.rate
@@ -42,7 +42,7 @@ func (p pod) value(metric string) float64 {
 	return p.depth
 }
 
-// body is what the pod exposes after some time.
+// body returns the metrics that the pod exposes after a time.
 func (p pod) body(after time.Duration) []byte {
 	b := fmt.Appendf(nil, "# TYPE %s counter\n", counter)
 	for i, share := range []float64{0.4, 0.3, 0.2, 0.1} {
@@ -77,7 +77,7 @@ type fleet struct {
 	began   time.Time
 }
 
-// startFleet serves the pods at one port of each one's address.
+// startFleet serves the pods, each at its own address and all at the same port.
 func startFleet(ctx context.Context, pods []pod, port string) (*fleet, error) {
 	f := &fleet{pods: map[string]pod{}, began: time.Now()}
 	f.http = &http.Server{Handler: f, ReadHeaderTimeout: time.Minute}
@@ -106,7 +106,7 @@ func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	harness.WriteMetrics(w, r, body, harness.Zip(body))
 }
 
-// stop ends the serving of all pods, and waits for it.
+// stop stops serving the pods, and waits for the end.
 func (f *fleet) stop() error {
 	err := f.http.Close()
 	if failed := f.serving.Wait(); !errors.Is(failed, http.ErrServerClosed) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// scraped are the objects by which shards find the pods.
+// scraped has the objects with which shards find the pods.
 const scraped = `apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata: {name: apps, namespace: default}
@@ -59,10 +59,11 @@ endpoints:
 
 const endpointManifest = "- {addresses: [%s], conditions: {ready: true}, targetRef: {kind: Pod, name: %s, namespace: default}}\n"
 
-// writeManifests writes the objects of all pods to a directory, and those by which they are scraped only to another one.
+// writeManifests writes the objects of all pods to one directory. It writes those with which shards find the pods only to
+// another directory.
 func writeManifests(objects, monitored string, pods []pod, port string) error {
 	var b strings.Builder
-	const ofSlice = 100 // as kube-controller-manager
+	const ofSlice = 100 // endpoints of an EndpointSlice, as kube-controller-manager writes them
 	for n, slice := range slices.Collect(slices.Chunk(pods, ofSlice)) {
 		service := slice[0].service
 		if n%(podsOfService/ofSlice) == 0 {

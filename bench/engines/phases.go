@@ -13,22 +13,22 @@ type phase struct {
 	event string
 	// begin makes the event happen. It may be nil.
 	begin       func(ctx context.Context) error
-	long, every time.Duration // how long it takes, and the time between two rows
-	judged      bool          // whether all answers must be right
+	long, every time.Duration // the length of the phase, and the time between two rows
+	judged      bool          // all answers must be right
 }
 
 const (
-	// filling is the time until all windows are full: a target is scraped for the first time within an interval, and what it
-	// had to say is sent, and listed.
+	// filling is the time until all windows are full. One interval is for the first scrape of a target, another one for
+	// sending its samples and listing its series.
 	filling = rateWindow + 2*scrapeInterval
 	often   = 5 * time.Second
 
 	killedShard = 2
 
-	steady = "steady: all values must be there and right"
+	steady = "steady: no value may be missing or wrong"
 )
 
-// phases are those of the run, in order.
+// phases returns the phases of the run in order.
 func (e *engines) phases() []phase {
 	receiver, shard := e.programs.receivers[1], e.programs.shards[killedShard]
 	return []phase{
@@ -39,7 +39,7 @@ func (e *engines) phases() []phase {
 			begin: func(context.Context) error { receiver.kill(); return nil },
 		},
 		{
-			event: "its Service has noticed: shards write to the other one only", long: 50 * time.Second, every: often,
+			event: "the Service no longer forwards to it: shards write to the other one only", long: 50 * time.Second, every: often,
 			begin: func(context.Context) error { e.service.set(e.programs.write[0]); return nil },
 		},
 		{
@@ -63,8 +63,8 @@ func (e *engines) phases() []phase {
 	}
 }
 
-// pass goes through a phase. No program may end that was not killed.
-func (e *engines) pass(ctx context.Context, p phase) error {
+// runPhase runs a phase. It returns an error if a program ends that was not killed.
+func (e *engines) runPhase(ctx context.Context, p phase) error {
 	e.timeline.event(p.event)
 	if p.begin != nil {
 		if err := p.begin(ctx); err != nil {

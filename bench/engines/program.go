@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// patience is how long a program may take to get ready: a shard scrapes all its targets first.
-	patience = 2 * time.Minute
-	// stopGrace is how long one may take to end.
+	// readyTimeout is for a program to become ready. A shard first scrapes all its targets.
+	readyTimeout = 2 * time.Minute
+	// stopGrace is for a program to stop.
 	stopGrace = 10 * time.Second
 )
 
-// program is a program that runs until it is killed, and can be started again.
+// program runs until it is killed, and can be started again.
 type program struct {
 	name, binary, log string
 	args              []string
@@ -26,7 +26,7 @@ type program struct {
 }
 
 func (p *program) start(ctx context.Context) (err error) {
-	// Its end is that of stop, which asks before it kills.
+	// The context must not kill it: stop lets it end by itself first.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.args...)
 	p.running, err = harness.StartProgram(p.name, cmd, p.log)
 	return err
@@ -34,7 +34,7 @@ func (p *program) start(ctx context.Context) (err error) {
 
 // waitReady waits until the program is ready.
 func (p *program) waitReady(ctx context.Context, client *http.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	return p.running.Wait(ctx, 100*time.Millisecond, func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.ready, http.NoBody)
@@ -59,7 +59,7 @@ func (p *program) kill() {
 	p.running = nil
 }
 
-// ended returns how the program has ended, unless it was killed.
+// ended returns an error if the program has ended without being killed.
 func (p *program) ended() error {
 	if p.running == nil {
 		return nil

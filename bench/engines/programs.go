@@ -34,7 +34,7 @@ func (p *programs) engine() []*program { return slices.Concat(p.receivers, []*pr
 // promlets are the shards and the asker.
 func (p *programs) promlets() []*program { return slices.Concat(p.shards, []*program{p.asker}) }
 
-// options are how the programs are to run.
+// options are the settings of the programs.
 type options struct {
 	promlet, thanos string // binaries
 	replication     int
@@ -48,7 +48,7 @@ func (o *options) objects() string { return o.path("objects") }
 
 func (o *options) monitored() string { return o.path("monitored") }
 
-// newPrograms prepares the programs, which use the ports. Shards write to a URL. None is started yet.
+// newPrograms returns the programs, which use the ports. Shards write to a URL. It starts none of them.
 func newPrograms(o options, write string, ports []string) (*programs, error) {
 	next := func() string {
 		port := ports[0]
@@ -82,7 +82,7 @@ func (p *programs) addReceivers(o *options, address func() string) (stores []str
 	for range receivers {
 		stores = append(stores, address())
 	}
-	// Each is reached for replication at the address at which it is read.
+	// Replication and queries use the same address of a receiver.
 	hashring := fmt.Sprintf(`[{"endpoints": [{"address": %q}, {"address": %q}]}]`, stores[0], stores[1])
 	for i, store := range stores {
 		name, http, write := fmt.Sprintf("receiver-%d", i), address(), address()

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// lookedBack reaches from the end to before the receiver is killed.
+	// lookedBack is long enough to begin before the receiver is killed.
 	lookedBack = 5 * time.Minute
-	// allSamples are those of a series in that time, but for one at its edge.
+	// allSamples is the number of a series' samples in that time, without one at its edge.
 	allSamples = int(lookedBack/scrapeInterval) - 1
 )
 
-// report prints what the shards have sent, and whether samples are missing. It is an error if they are, or if a judged
-// value was not right.
+// report prints how many samples the shards have sent, and whether samples are missing. It returns an error if samples are
+// missing, or if a judged row was wrong.
 func (e *engines) report(ctx context.Context) error {
 	targets, err := e.reportShards(ctx)
 	if err != nil {
@@ -41,17 +41,17 @@ func (e *engines) report(ctx context.Context) error {
 		}
 	}
 	e.timeline.printf(`
-The values of %s of Services were wrong or absent for %v at a time. By default an HPA scales down to the highest recommendation of
-the last 5m0s: it does not scale down because of a shorter time.
+A Service's value of %s was wrong or absent for at most %v without a break. By default an HPA scales down to the highest
+recommendation of the last 5m0s, so a shorter time does not make it scale down.
 `, rateMetric, e.timeline.longest.Round(time.Second))
 	t := &e.timeline
 	var verdict harness.Verdict
 	verdict.Expect(t.judged > 0 && t.missed == 0, "%d of %d steady rows are wrong", t.missed, t.judged)
 	verdict.Expect(complete >= ofOthers, "%.0f gauges are complete", complete)
 	t.printf(`
-Expected: in the steady rows all values are there, and those of Services and the sums of their pods' are within %g %% of the truth, as
-are those of %g %% of the pods. The %.0f gauges of the shards that were not killed have all samples of the last %v: %s.
-`, 100*accuracy, 100*(1-late), ofOthers, lookedBack, verdict)
+Expected: no value is missing in the steady rows. The Services' values, the sums of their pods' values, and the values of %g %% of
+the pods are within %g %% of the truth. The %.0f gauges of the shards that were not killed have all samples of the last %v: %s.
+`, 100*(1-late), 100*accuracy, ofOthers, lookedBack, verdict)
 	if len(verdict) > 0 {
 		return errors.New(verdict.String())
 	}
@@ -63,7 +63,7 @@ func (e *engines) reportShards(ctx context.Context) (targets []float64, err erro
 	columns := []struct{ title, metric string }{
 		{"targets", "promlet_scrape_targets"},
 		{"samples sent", "prometheus_remote_storage_samples_total"},
-		{"sent again", "prometheus_remote_storage_samples_retried_total"},
+		{"retried", "prometheus_remote_storage_samples_retried_total"},
 		{"refused", "prometheus_remote_storage_samples_failed_total"},
 		{"dropped", "prometheus_remote_storage_samples_dropped_total"},
 		{"pending", "prometheus_remote_storage_samples_pending"},
@@ -90,7 +90,7 @@ func (e *engines) reportShards(ctx context.Context) (targets []float64, err erro
 	return targets, harness.Table(e.timeline.out, rows)
 }
 
-// sum adds the series of a metric in Prometheus's text format.
+// sum returns the sum of a metric's series in Prometheus's text format.
 func sum(text []byte, metric string) (total float64) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		rest, ok := strings.CutPrefix(lines.Text(), metric)
@@ -104,7 +104,7 @@ func sum(text []byte, metric string) (total float64) {
 	return total
 }
 
-// complete returns how many gauges have all their samples in Thanos.
+// complete returns the number of gauges with all their samples in Thanos.
 func (e *engines) complete(ctx context.Context) (float64, error) {
 	query := fmt.Sprintf("count(count_over_time(%s[%ds]) >= %d)", gaugeMetric, int(lookedBack.Seconds()), allSamples)
 	text, err := e.client.get(ctx, e.programs.engineURL+"/api/v1/query?query="+url.QueryEscape(query))

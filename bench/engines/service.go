@@ -36,7 +36,7 @@ func startService(ctx context.Context) (*service, error) {
 			}
 			r.SetURL(&target)
 		},
-		// A connection that breaks is not logged here: the shards log it.
+		// Broken connections are not logged here, because the shards log them.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		},

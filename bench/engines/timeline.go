@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// timeline prints answers as they come, and counts those that are judged.
+// timeline prints a row for each round of answers, and counts the judged rows.
 type timeline struct {
 	out    io.Writer
 	began  time.Time
-	errors []string // of the row before
+	errors []string // of the previous row
 
 	judged, missed int
 
-	// low is since when a Service's value has been wrong or absent, and longest is the longest such time. Both count from
-	// the first row that is judged.
+	// low is the time since which a Service's value has been wrong or absent, zero if all are right. longest is the longest
+	// such time. Rows before the first judged row do not count.
 	low     time.Time
 	longest time.Duration
 }
 
-// printf prints. A line that cannot be printed does not end the run.
+// printf prints and ignores errors: a line that cannot be printed does not end the run.
 func (t *timeline) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format, args...) }
 
 // event prints what happens.
@@ -36,7 +36,7 @@ func (t *timeline) head() {
 	t.printf("%7s  %-15s %6s %5s  %-15s %6s %5s %8s\n", "", "services/x", "pods/*", "wrong", "services/x", "pods/*", "wrong", "slowest")
 }
 
-// row prints answers, and errors unless the row before had the same.
+// row prints a row. It prints errors only if they differ from those of the previous row.
 func (t *timeline) row(a *answers, judged bool) {
 	rate, gauge := a.of[rateMetric], a.of[gaugeMetric]
 	t.printf("%5.0f s  %-15s %6d %5d  %-15s %6d %5d %8s\n", time.Since(t.began).Seconds(),
@@ -73,7 +73,7 @@ func (t *timeline) noteLow(low bool, now time.Time) {
 	}
 }
 
-// shortened leaves out the middle of a long text. An expression names all pods.
+// shortened leaves out the middle of a long text, such as an expression that names all pods.
 func shortened(text string) string {
 	const ends = 200
 	if len(text) <= 2*ends {
@@ -82,7 +82,7 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:ends]+" … "+text[len(text)-ends:], "")
 }
 
-// shares are the Services' values as shares of the truth, in per cent.
+// shares formats the Services' values as shares of the truth, in percent.
 func (f figures) shares() string {
 	if f.services == 0 {
 		return "none"

@@ -8,12 +8,12 @@ import (
 	"github.com/promlet/promlet/bench/internal/build"
 )
 
-// BuildThanos builds the module in a directory, bench/thanos, likewise, and returns the path of the program.
+// BuildThanos builds the module in a directory, bench/thanos, and returns the path of the program.
 func BuildThanos(ctx context.Context, module string) (binary string, err error) {
 	files := []string{filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")}
 	dir, err := build.Once("thanos", "", files, nil, func(dir string) error {
-		// The module needs a newer Go than promlet, and names it. Thanos converts its labels to Prometheus's in place,
-		// which is right only if these are slices.
+		// The module's go.mod names a newer Go than promlet's. Thanos reinterprets its labels as Prometheus's, which works
+		// only if Prometheus's labels are slices.
 		return goBuild(ctx, module, dir, []string{"GOTOOLCHAIN=auto", "GOFLAGS=-tags=slicelabels"}, "github.com/thanos-io/thanos/cmd/thanos")
 	})
 	if err != nil {

@@ -37,7 +37,7 @@ func compile(ctx context.Context, module, dir string) error {
 	return goBuild(ctx, module, dir, nil, commands+"prometheus", commands+"promtool")
 }
 
-// goBuild builds programs of a module to a directory, with more variables of the environment.
+// goBuild builds programs of a module to a directory. It adds variables to the environment.
 func goBuild(ctx context.Context, module, dir string, environment []string, programs ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"-C", module, "build", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="), environment...)

@@ -73,7 +73,7 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	}
 }
 
-// A port that is taken is named as the flag has it.
+// The error about a port that is in use names the flag's value.
 func TestErrorsNameThePortOfTheFlag(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

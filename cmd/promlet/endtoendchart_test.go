@@ -25,14 +25,15 @@ import (
 )
 
 const (
-	// chartName is the name of prometheus-adapter's Helm chart, of what it installs and of its container.
+	// chartName is the name of prometheus-adapter's Helm chart, of the objects that it installs and of its container.
 	chartName = "prometheus-adapter"
-	// chartMetric is what the HPA of testdata/e2e/shop.yaml reads, in the only version that the chart serves.
+	// chartMetric is the path of the value that the HPA of testdata/e2e/shop.yaml reads. The chart serves only this version of
+	// the API.
 	chartMetric = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/shop/services/shop/http_requests_per_second"
 )
 
 // runChart runs promlet as the container of prometheus-adapter: with the arguments of the Helm chart, the ConfigMap in
-// /etc/adapter, and nothing that it can write to but /tmp.
+// /etc/adapter, and a file system on which only /tmp is writable.
 func (e *endToEnd) runChart(ctx context.Context, c controlplane.Container) (*exec.Cmd, error) {
 	config, err := e.client.CoreV1().ConfigMaps(c.Pod.Namespace).Get(ctx, chartName, metav1.GetOptions{})
 	if err != nil {
@@ -115,7 +116,7 @@ func (e *endToEnd) movesFromPrometheusAdapter(t *testing.T) {
 	})
 }
 
-// numberOf returns the only value that a query has in Prometheus.
+// numberOf returns the value of a query with one result in Prometheus.
 func numberOf(ctx context.Context, prometheus prometheusv1.API, query string) (float64, error) {
 	answer, _, err := prometheus.Query(ctx, query, time.Now())
 	if err != nil {
@@ -128,7 +129,8 @@ func numberOf(ctx context.Context, prometheus prometheusv1.API, query string) (f
 	return float64(vector[0].Value), nil
 }
 
-// uninstallPromlet leaves the metrics API to another. The monitors of other parts of the test would be scraped, too.
+// uninstallPromlet makes the metrics API free for the chart. It also removes the monitors of other parts of the test, which
+// would be scraped, too.
 func (e *endToEnd) uninstallPromlet(t *testing.T) {
 	e.kubectl(t, "-n", "promlet", "scale", "deployment/promlet", "--replicas=0")
 	e.kubectl(t, "delete", "apiservice", "v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io")
@@ -159,7 +161,7 @@ func (e *endToEnd) dropPrometheus(t *testing.T) {
 	})
 }
 
-// chartValue returns what the HPA reads.
+// chartValue returns the value that the HPA reads.
 func (e *endToEnd) chartValue(ctx context.Context) (float64, error) {
 	out, err := e.tryKubectl(ctx, "", "get", "--raw", chartMetric)
 	if err != nil {
@@ -175,7 +177,7 @@ func (e *endToEnd) chartValue(ctx context.Context) (float64, error) {
 	return list.Items[0].Value.AsApproximateFloat64(), nil
 }
 
-// explainChart returns the explanation of what the HPA reads, one line for each step.
+// explainChart returns the explanation of the HPA's value, one line for each step.
 func (e *endToEnd) explainChart(t *testing.T) string {
 	out := e.kubectl(t, "get", "--raw", chartMetric+"?"+url.Values{explain.Parameter: {"true"}}.Encode())
 	var explanation explain.Explanation

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What scraping knows of targets reaches the reasons of the API and the pages, in the words of the monitor.
+// The errors of targets are in the API's reasons and on the pages, with the names of the monitor's fields.
 func TestServeExplainsScrapes(t *testing.T) {
 	manifests := t.TempDir()
 	writeManifests(t, manifests, map[string]string{
@@ -31,10 +31,10 @@ func TestServeExplainsScrapes(t *testing.T) {
 			return strings.Contains(got, want)
 		}, patience, 200*time.Millisecond, "%s: %s", path, want)
 	}
-	eventually("pods/stamps/old_depth", "samples of old_depth are not stored: their exporter stamps them with a time 3h0m")
-	eventually("pods/stamps/late_depth", "the exporter stamps the samples of late_depth itself, the last with a time 7m")
-	eventually("pods/page/old_depth", `is down: the Content-Type "…" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	eventually("pods/stamps/old_depth", "samples of old_depth are not stored: the exporter sets their timestamps itself, the last one 3h0m")
+	eventually("pods/stamps/late_depth", "the exporter sets the timestamps of late_depth itself, the last one 7m")
+	eventually("pods/page/old_depth", `is down: the Content-Type "…" is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
 	_, body, err := p.get(p.web + "/targets")
 	require.NoError(t, err)
-	require.Contains(t, string(body), "is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor")
+	require.Contains(t, string(body), "is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor")
 }

@@ -60,7 +60,7 @@ func (a *app) pages(ready func() error, api http.Handler) web.Options {
 	}
 }
 
-// problems returns what keeps metrics from being served.
+// problems returns the reasons why metrics are not served.
 func (a *app) problems() (all []web.Problem) {
 	add := func(link string, texts ...string) {
 		for _, text := range texts {

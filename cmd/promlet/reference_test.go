@@ -47,7 +47,7 @@ func TestReference(t *testing.T) {
 	require.Equal(t, string(want), got, "make generate writes it again")
 }
 
-// limitReference has the limits that no flag sets.
+// limitReference describes the limits that have no flag.
 func limitReference() string {
 	return fmt.Sprintf("\n## Limits of a scrape\n\nA body may have up to %d MiB after decompression, unless the monitor sets `bodySizeLimit`. Other limits are those of the monitor\n"+
 		"(`sampleLimit`, `labelLimit` and the like) and of the flags above.\n", scrape.DefaultBodySizeLimit>>20)

@@ -95,7 +95,7 @@ func (p *process) eventuallySent(receiver string) {
 	}, patience, 200*time.Millisecond, "%s", p.log)
 }
 
-// startVictoriaMetrics returns the URL of one that keeps a sample once, however often it is sent.
+// startVictoriaMetrics returns the URL of a VictoriaMetrics that keeps one copy of a sample that is sent several times.
 func startVictoriaMetrics(t *testing.T) string {
 	t.Helper()
 	binary, err := prometheusbinary.BuildVictoriaMetrics(t.Context(), filepath.Join("..", "..", "bench", "victoriametrics"))
@@ -106,7 +106,7 @@ func startVictoriaMetrics(t *testing.T) string {
 	return address
 }
 
-// requireExported waits until VictoriaMetrics exports the samples wanted, and no others. It keeps some 15 digits of a
+// requireExported waits until VictoriaMetrics exports exactly the wanted samples. VictoriaMetrics keeps about 15 digits of a
 // number, and exports a stale marker as null.
 func requireExported(t *testing.T, address string, want map[string][]string) {
 	t.Helper()

@@ -267,7 +267,7 @@ func (a *app) server(ctx context.Context, ready func() error, queries http.Handl
 		}
 		options.Cert = a.keeper
 	}
-	port := a.opts.serving.BindPort // New sets it to the port that it listens on, 0 for none
+	port := a.opts.serving.BindPort // New replaces it with the port that it listens on, or with 0 if it cannot listen
 	server, err := apiserver.New(options)
 	if err != nil {
 		return nil, fmt.Errorf("--secure-port=%d: %w", port, err)

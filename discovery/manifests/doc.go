@@ -9,7 +9,7 @@
 // In flow files; out flow trimmed objects in an objects.Store, a call of changed after
 // each change, and [Source.Problems].
 //
-// A Text is the same for objects in a text that the program has.
+// A [Text] does the same for objects in one string instead of files.
 //
 // Nothing here starts a goroutine but the file watcher, which [Source.Run] closes before
 // it returns.

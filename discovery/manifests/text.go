@@ -11,27 +11,27 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-// textName stands for a path in errors.
+// textName takes the place of a path in errors.
 const textName = "text"
 
 // Text is a discovery.Source of the objects in one text, for programs without a cluster and without files. Its methods
 // may be called from any goroutine.
 type Text struct {
-	changed chan struct{} // has a value when desired is another
+	changed chan struct{} // has a value if desired has changed since Run last read it
 	synced  atomic.Bool
 
 	mtx     sync.Mutex
 	desired objectSet
 }
 
-// FromText returns a Source of the objects in YAML or JSON, read as a file of [New] is. Errors begin with "text:" and the
-// line. An empty text has no objects.
+// FromText returns a Source of the objects in a YAML or JSON text, which has the format of the files of [New]. Errors begin
+// with "text:" and the line. An empty text has no objects.
 func FromText(text []byte) (*Text, error) {
 	t := &Text{changed: make(chan struct{}, 1)}
 	return t, t.Set(text)
 }
 
-// Set replaces all objects. After an error those before stay.
+// Set replaces all objects. If it returns an error, the objects stay as they were.
 func (t *Text) Set(text []byte) error {
 	found, errs := parse(textName, text, slog.New(slog.DiscardHandler))
 	desired, problems := assemble([]*file{{path: textName, objects: found}})
@@ -50,7 +50,7 @@ func (t *Text) Set(text []byte) error {
 	t.mtx.Unlock()
 	select {
 	case t.changed <- struct{}{}:
-	default: // Run has not looked yet
+	default: // Run has not read the previous change yet
 	}
 	return nil
 }
@@ -75,5 +75,5 @@ func (t *Text) Run(ctx context.Context, store *objects.Store, changed func()) er
 // HasSynced implements discovery.Source.
 func (t *Text) HasSynced() bool { return t.synced.Load() }
 
-// Problems implements discovery.Source: there are none, because Set returns them.
+// Problems implements discovery.Source. It returns none, because Set returns them as errors.
 func (t *Text) Problems() []string { return nil }

@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-// Objects come from a text, until another one replaces it. A text with mistakes changes nothing.
+// Set replaces the objects of a text. An invalid text changes nothing.
 func TestText(t *testing.T) {
 	const one = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
 	source, err := FromText([]byte(one))

@@ -112,9 +112,9 @@ spec: {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: d}}`)
 	require.False(t, ok)
 }
 
-// An indexer refuses an object that nobody would find in it.
+// An indexer refuses objects of other types.
 func TestIndexerOfAnotherType(t *testing.T) {
 	pods, _ := objects.NewStore().Indexer(corev1.Resource("pods"))
-	require.ErrorContains(t, pods.Add(&corev1.Service{}), "it is a *v1.Service, and the indexer holds *v1.Pod")
+	require.ErrorContains(t, pods.Add(&corev1.Service{}), "object is a *v1.Service, but the indexer holds *v1.Pod")
 	require.Empty(t, pods.List())
 }

@@ -82,13 +82,13 @@ func newIndexer[T any](extra cache.Indexers) cache.Indexer {
 	return cache.NewIndexer(keyOf[T], indexers)
 }
 
-// keyOf returns the key of an object, and an error for one of another type.
+// keyOf returns the key of an object of type *T, and an error for other types.
 func keyOf[T any](obj any) (string, error) {
 	switch obj.(type) {
 	case *T, cache.DeletedFinalStateUnknown, cache.ExplicitKey:
 		return cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
 	}
-	return "", fmt.Errorf("it is a %T, and the indexer holds %T", obj, (*T)(nil))
+	return "", fmt.Errorf("object is a %T, but the indexer holds %T", obj, (*T)(nil))
 }
 
 func indexByService(obj any) ([]string, error) {

@@ -12,12 +12,13 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-// maxObjects bounds how many objects are looked at for a monitor without targets.
+// maxObjects is the maximum number of objects that NoTargets compares with a monitor.
 const maxObjects = 1000
 
-// NoTargets returns why a monitor has no targets: what a Service or Pod that it selects
-// lacks, or the one that comes closest to being selected. It is empty if the monitor is not
-// known or is rejected. Texts quote objects of all namespaces that the monitor looks into.
+// NoTargets returns why a monitor has no targets. If it selects a Service or Pod, the text says
+// what that object lacks. Otherwise the text names the object that is closest to being selected.
+// The text is empty if the monitor is unknown or rejected. It may name objects of all namespaces
+// that the monitor looks into.
 func (e *Explainer) NoTargets(kind, namespace, name string) string {
 	for _, m := range e.Monitors {
 		if s := &m.Status; s.Kind == kind && s.Namespace == namespace && s.Name == name && s.Err == nil && m.ScopeErr == nil {
@@ -27,7 +28,7 @@ func (e *Explainer) NoTargets(kind, namespace, name string) string {
 	return ""
 }
 
-// named is an object with its name.
+// named is an object with its namespace and name.
 type named struct {
 	object
 
@@ -45,7 +46,7 @@ func (e *Explainer) noTargets(m *monitors.Monitor) string {
 		}
 		if !of.selectedBy(&m.Scope) {
 			c := newCandidate(m.Status.Kind, m.Object, &m.Scope, nil, of)
-			c.name, c.named = place, nil // the monitor looks into the namespace of the object
+			c.name, c.named = place, nil // the namespace needs no check: the monitor looks into it
 			tried, reasons[place] = append(tried, c), of
 			continue
 		}
@@ -72,8 +73,8 @@ func (e *Explainer) noTargets(m *monitors.Monitor) string {
 	return fmt.Sprintf("it selects no %s %s; the closest is %s: %s", noun, within, closest.name, closest.reason(reasons[closest.name]))
 }
 
-// closestCandidate returns the candidate with the fewest differences; of several that whose
-// labels are closest. labelsOf returns those of the object of a candidate.
+// closestCandidate returns the candidate with the fewest differences. Among several it returns
+// the one with the closest labels. labelsOf returns the labels of a candidate's object.
 func closestCandidate(all []*candidate, labelsOf func(*candidate) map[string]string) *candidate {
 	if len(all) == 0 {
 		return nil
@@ -85,8 +86,8 @@ func closestCandidate(all []*candidate, labelsOf func(*candidate) map[string]str
 	})
 }
 
-// objectsOf returns the Services or Pods in the namespaces that a monitor looks into, by
-// namespace and name, and what texts call them.
+// objectsOf returns the Services or Pods in the namespaces that a monitor looks into, sorted by
+// namespace and name. noun is "Service" or "Pod".
 func (e *Explainer) objectsOf(m *monitors.Monitor) (all []named, noun string) {
 	noun = "Service"
 	if m.Status.Kind == monitoringv1.PodMonitorsKind {

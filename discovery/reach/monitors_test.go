@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/discovery/internal/storetest"
 )
 
-// TestNoTargets is about monitors without targets, each alone.
+// TestNoTargets has one monitor without targets in each case.
 func TestNoTargets(t *testing.T) {
 	const search = `{apiVersion: v1, kind: Service, metadata: {name: search, labels: {app: search, tier: web}}, spec: {ports: [{name: web, port: 80}]}}`
 	const cart = `{apiVersion: v1, kind: Service, metadata: {name: cart, labels: {app: cart, tier: web}}}`

@@ -16,7 +16,7 @@ import (
 	"github.com/promlet/promlet/tsdb/httpapi"
 )
 
-// A stored sample is queried as Grafana would.
+// This example queries a stored sample over HTTP, as Grafana would.
 func Example() {
 	dir, err := os.MkdirTemp("", "promlet")
 	check(err)

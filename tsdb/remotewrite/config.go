@@ -23,9 +23,9 @@ const (
 	// defaultCapacity is the number of samples that a shard keeps in memory. A larger one is useless: unsent samples stay
 	// in the write-ahead log.
 	defaultCapacity = 4000
-	// defaultBatchSendDeadline is how long a sample waits for others. An engine's rate is too low by up to half an interval
-	// in the window while the newest sample is older than 1.1 intervals. With this deadline and poll, samples arrive within
-	// a tenth of an interval of 15 s. Prometheus's default is 5 s.
+	// defaultBatchSendDeadline is the longest time that a sample waits for others. While the newest sample is older than 1.1
+	// intervals, an engine's rate lacks up to half an interval of its window. With this deadline and poll, a sample of a 15 s
+	// interval arrives within a tenth of the interval. Prometheus's default is 5 s.
 	defaultBatchSendDeadline = "500ms"
 )
 
@@ -161,7 +161,7 @@ func load(entries []map[string]any, externalLabels map[string]string) (*config.C
 	return conf, nil
 }
 
-// checkTimes returns an error for times with which upstream's queue would never rest.
+// checkTimes returns an error for times with which upstream's queue would send or retry without a pause.
 func checkTimes(queue config.QueueConfig) error {
 	switch {
 	case queue.BatchSendDeadline <= 0:

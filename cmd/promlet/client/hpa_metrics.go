@@ -36,7 +36,7 @@ func (s hpaState) String() string {
 	return [...]string{"no value", "cannot scale", "above target", "at zero", "ok"}[s]
 }
 
-// colour returns the state's on a terminal.
+// colour returns the colour of a state on a terminal.
 func (s hpaState) colour() colour {
 	return [...]colour{red, red, yellow, plain, green}[s]
 }
@@ -187,7 +187,7 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 	if !h.isAtZero() || !slices.ContainsFunc(h.metrics, func(m readMetric) bool { return m.now != nil }) {
 		return
 	}
-	for i := range h.metrics { // another metric can scale it up
+	for i := range h.metrics { // a metric with a value can scale the target up
 		if m := &h.metrics[i]; m.of == "pods" && m.now == nil {
 			m.state = stateAtZero
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// choice is a flag with fixed values.
+// choice is a flag with a fixed set of values, the default first.
 type choice struct {
 	flag   string
 	values []string
@@ -33,16 +33,16 @@ func (c choice) check(value string) error {
 // textOutput is the output format of commands that write text or JSON.
 func textOutput() choice { return choice{"output", []string{"text", "json"}} }
 
-// completing makes the shell complete the values of flags.
+// completing adds the values of flags to the shell's completion.
 func (c Command) completing(choices ...choice) Command {
 	for _, choice := range choices {
-		// The error is that the command has no such flag, which a test would find.
+		// It returns an error only if the command has no such flag. A test would find that.
 		_ = c.RegisterFlagCompletionFunc(choice.flag, cobra.FixedCompletions(choice.values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	return c
 }
 
-// printJSON writes a value as kubectl writes objects.
+// printJSON writes a value as JSON, indented as kubectl does.
 func printJSON(out io.Writer, value any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "    ")
@@ -50,7 +50,7 @@ func printJSON(out io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
-// colour is the number of a colour on a terminal. All have as many digits, so that a column of coloured texts is aligned.
+// colour is the number of a terminal's colour. All have two digits, so that columns of coloured texts stay aligned.
 type colour int
 
 const (
@@ -60,7 +60,7 @@ const (
 	yellow colour = 33
 )
 
-// palette colours texts if it is true.
+// palette is whether to colour texts.
 type palette bool
 
 // paletteFor returns true for a terminal, unless NO_COLOR is set or the terminal is dumb.

@@ -26,7 +26,7 @@ func TestCompletionOfFlagValues(t *testing.T) {
 	f("text\njson\n", "check", "-o", "")
 }
 
-// Colours are for terminals only, and change no column.
+// Only terminals get colours, and columns stay aligned.
 func TestColours(t *testing.T) {
 	steps := []explain.Step{
 		{Link: explain.LinkObject, State: explain.StateOK, Text: "pod a exists"},
@@ -55,7 +55,7 @@ func TestColours(t *testing.T) {
 	require.False(t, bool(paletteFor(terminal)))
 }
 
-// All commands write JSON alike, with < and > as they are.
+// All commands write JSON in the same format. They do not escape < and >.
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, printJSON(&out, &explain.Explanation{Metric: "m", Object: "external", Reason: "aggregate by (<<.GroupBy>>)"}))

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// plainTypeError returns the error of a value of the wrong type in the words of YAML. Other errors, and nil, stay.
+// plainTypeError rewrites the error of a value with the wrong type in YAML's terms. It returns other errors, and nil,
+// unchanged.
 func plainTypeError(err error) error {
 	of, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {

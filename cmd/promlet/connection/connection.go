@@ -38,7 +38,7 @@ func (f *Flags) AddTo(set *pflag.FlagSet) {
 	set.StringVar(&f.TokenFile, "prometheus-token-file", "", "Path to a bearer token for --prometheus-url.")
 	set.StringArrayVar(&f.Headers, "prometheus-header", nil, "Header of requests to --prometheus-url, such as X-Scope-OrgID=tenant. May be given several times.")
 	set.StringVar(&f.Verb, "prometheus-verb", http.MethodGet, "HTTP verb of queries to --prometheus-url. One of GET, POST. POST allows longer queries.")
-	set.DurationVar(&f.RelistInterval, "metrics-relist-interval", engine.DefaultRelistInterval, "Time between two lists of the series of --prometheus-url. A request for an unknown metric makes the next list sooner, 30s after the last one at the earliest.")
+	set.DurationVar(&f.RelistInterval, "metrics-relist-interval", engine.DefaultRelistInterval, "Time between two lists of the series of --prometheus-url. A request for an unknown metric starts a list sooner, at the earliest 30s after the last one.")
 	set.DurationVar(&f.MaxAge, "metrics-max-age", 0, "How far back the series of --prometheus-url are listed. 0: the same as --metrics-relist-interval.")
 }
 

@@ -1,5 +1,5 @@
-// Package targeterrors writes the errors of scrapes for people who know the monitor, and not promlet's source: fields have the
-// names that monitors give them, and errors of Go's libraries say what to do.
+// Package targeterrors rewrites the errors of scrapes for users who know their monitors but not promlet's source. Fields
+// have their names in a monitor, and errors of Go's libraries say what to do.
 package targeterrors
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// Plain is the text of a target's error without the URL, whose parameters may be secrets; "" for none.
+// Plain returns the text of a target's error, "" for nil. It leaves out the URL, whose parameters may be secrets.
 func Plain(err error) string {
 	if of, ok := errors.AsType[*url.Error](err); ok {
 		err = of.Err
@@ -20,20 +20,21 @@ func Plain(err error) string {
 	if err == nil {
 		return ""
 	}
-	return inWords(err.Error())
+	return rewrite(err.Error())
 }
 
-// Public is Plain without what the target has sent.
+// Public returns the text of Plain without any text that the target has sent.
 func Public(err error) string {
 	if of, ok := errors.AsType[*url.Error](err); ok {
 		err = of.Err
 	}
-	return inWords(scrape.PublicReason(err))
+	return rewrite(scrape.PublicReason(err))
 }
 
-// inWords replaces the words of libraries. It is called for each target that is down whenever targets are listed.
-func inWords(text string) string {
-	text = strings.TrimSuffix(text, ": "+context.DeadlineExceeded.Error()) // it says already what took too long
+// rewrite replaces the wording of libraries. Each list of targets calls it for each target that is down, so it compiles no
+// patterns.
+func rewrite(text string) string {
+	text = strings.TrimSuffix(text, ": "+context.DeadlineExceeded.Error()) // the text before it says what took too long
 	switch limit, isSize := strings.CutPrefix(text, "body_size_limit exceeded (limit: "); {
 	case isSize:
 		return bodyTooLarge(limit)
@@ -52,7 +53,7 @@ func inWords(text string) string {
 	return text
 }
 
-// contentType is the text of an answer that no parser reads.
+// contentType returns the text for an answer whose Content-Type has no parser.
 func contentType(text string) string {
 	_, value, ok := strings.Cut(text, "Content-Type \"")
 	if !ok {
@@ -60,10 +61,10 @@ func contentType(text string) string {
 	}
 	value, _, _ = strings.Cut(value, " and no fallback_scrape_protocol")
 	value, _, _ = strings.Cut(value, ", but ")
-	return `the Content-Type "` + value + " is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor"
+	return `the Content-Type "` + value + " is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor"
 }
 
-// bodyTooLarge is the text of a body above its limit, which is in bytes.
+// bodyTooLarge returns the text for a body above its limit. limit begins with a number of bytes.
 func bodyTooLarge(limit string) string {
 	digits, _, _ := strings.Cut(limit, " ")
 	limit = digits + " bytes"
@@ -73,7 +74,7 @@ func bodyTooLarge(limit string) string {
 	return "the body has " + limit + " or more: raise bodySizeLimit on its monitor, or expose fewer series"
 }
 
-// camelCase returns the name of a monitor's field for one of Prometheus's configuration.
+// camelCase returns the name that a field of Prometheus's configuration has in a monitor.
 func camelCase(field string) string {
 	words := strings.Split(field, "_")
 	for i := 1; i < len(words); i++ {

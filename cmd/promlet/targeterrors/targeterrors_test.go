@@ -27,12 +27,12 @@ func TestErrorsAreInTheReadersWords(t *testing.T) {
 		require.Error(t, err)
 		return err
 	}
-	f(ofType("text/html"), `the Content-Type "text/html" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
-	f(ofType(";"), `the Content-Type ";" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	f(ofType("text/html"), `the Content-Type "text/html" is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	f(ofType(";"), `the Content-Type ";" is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
 	f(ofType(""), "the answer has no Content-Type: set fallbackScrapeProtocol on its monitor")
 	f(errors.New("body_size_limit exceeded (limit: 33554432 bytes)"), "the body has 32 MiB or more: raise bodySizeLimit on its monitor, or expose fewer series")
 	f(errors.New("body_size_limit exceeded (limit: 1000 bytes)"), "the body has 1000 bytes or more: raise bodySizeLimit on its monitor, or expose fewer series")
-	f(ofType("application/openmetrics-text; version=2.0.0"), `the Content-Type "application/openmetrics-text; version=2.0.0" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
+	f(ofType("application/openmetrics-text; version=2.0.0"), `the Content-Type "application/openmetrics-text; version=2.0.0" is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor`)
 	f(errors.New("sample_limit exceeded (limit: 5)"), "sampleLimit exceeded (limit: 5)")
 	f(errors.New("label_value_length_limit exceeded (metric: m, length: 9, limit: 5)"), "labelValueLengthLimit exceeded (metric: m, length: 9, limit: 5)")
 	f(errors.New("native_histogram_bucket_limit exceeded (number of buckets: 9, limit: 5)"), "nativeHistogramBucketLimit exceeded (number of buckets: 9, limit: 5)")
@@ -40,7 +40,7 @@ func TestErrorsAreInTheReadersWords(t *testing.T) {
 	f(io.EOF, "the connection was closed without an answer")
 	f(errors.New("dial tcp 10.0.0.1:80: connect: connection refused"), "dial tcp 10.0.0.1:80: connect: connection refused")
 	require.Empty(t, Plain(nil))
-	require.Equal(t, `the Content-Type "…" is not one of metrics: correct the path or port, or set fallbackScrapeProtocol on its monitor`, Public(ofType("text/html; secret")))
+	require.Equal(t, `the Content-Type "…" is not a metrics format: correct the path or port, or set fallbackScrapeProtocol on its monitor`, Public(ofType("text/html; secret")))
 }
 
 // The errors that Go's own client and server give.

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// maxAutoscalers is how many HPAs a page evaluates.
+	// maxAutoscalers is the maximum number of HPAs on a page.
 	maxAutoscalers = 100
-	// maxOpen is how many HPAs a page shows whole. On a page with more, those without a problem are a line each.
+	// maxOpen is the maximum number of HPAs for which all are open. On a list of more, each HPA without a problem is one
+	// closed line.
 	maxOpen = 4
 )
 
@@ -23,28 +24,28 @@ type autoscaler struct {
 	Open bool `json:"-"`
 }
 
-// Bad reports whether it cannot scale, or not on all of its metrics.
+// Bad reports whether the HPA cannot scale, or cannot scale on all of its metrics.
 func (a *autoscaler) Bad() bool { return stateOf(&a.Autoscaler) == broken }
 
 type autoscalersData struct {
 	listed
-	All     int  `json:"all"` // HPAs, those that the filter leaves out too
+	All     int  `json:"all"` // number of HPAs, with or without a match
 	OnlyBad bool `json:"onlyBad,omitempty"`
-	// Lacking are the metrics without a value, and Above the HPAs above a target, of all that match. Those that
-	// are not on the page are as they were half a minute ago at most.
+	// Lacking counts the metrics without a value, and Above the HPAs above a target, among all HPAs that match the
+	// filter. An HPA that is not on the page counts as it was at most half a minute ago.
 	Lacking     int          `json:"lacking"`
 	Above       int          `json:"aboveTarget"`
 	Autoscalers []autoscaler `json:"autoscalers"`
-	Offer       string       `json:"-"` // an HPA to begin with, where there is none
+	Example     string       `json:"-"` // manifest of an HPA, set if there are no HPAs
 }
 
 // state orders HPAs on the page.
 type state int
 
 const (
-	broken  state = iota // it cannot scale, or not on all of its metrics
-	unseen               // new
-	notable              // it scales, but a metric is above its target, or some pods have no value
+	broken  state = iota // the HPA cannot scale, or cannot scale on all of its metrics
+	unseen               // the HPA is newer than promlet's last look
+	notable              // the HPA scales, but a metric is above its target, or some pods have no value
 	healthy
 )
 
@@ -54,22 +55,22 @@ func stateOf(a *autoscalers.Autoscaler) state {
 		return unseen
 	case a.Stuck != "" || a.Lacking() > 0:
 		return broken
-	case a.Above() || podsLack(a):
+	case a.Above() || podsLackValues(a):
 		return notable
 	}
 	return healthy
 }
 
-// podsLack reports whether a metric has the values of some pods only.
-func podsLack(a *autoscalers.Autoscaler) bool {
+// podsLackValues reports whether some, but not all, pods have no value of a metric.
+func podsLackValues(a *autoscalers.Autoscaler) bool {
 	return slices.ContainsFunc(a.Metrics, func(m autoscalers.Metric) bool { return m.Value != nil && m.With < m.Pods })
 }
 
-// hpaKey names an HPA.
+// hpaKey identifies an HPA.
 type hpaKey struct{ namespace, name string }
 
-// autoscalers shows the broken HPAs first. Which they are it knows from the last look that promlet itself has taken; only
-// those on the page are evaluated.
+// autoscalers shows the broken HPAs first. It chooses the HPAs of the page by their states at promlet's own last look, and
+// evaluates only those.
 func (s *Server) autoscalers(r *http.Request) (any, error) {
 	data := &autoscalersData{listed: newListed(r), OnlyBad: r.URL.Query().Get("bad") != ""}
 	seen := map[hpaKey]*autoscalers.Autoscaler{}
@@ -103,12 +104,12 @@ func (s *Server) autoscalers(r *http.Request) (any, error) {
 	}
 	data.show(found)
 	if data.All == 0 {
-		data.Offer, err = s.offeredHPA(r.Context())
+		data.Example, err = s.exampleHPA(r.Context())
 	}
 	return data, err
 }
 
-// matchingAutoscalers returns the HPAs that match the filter, by namespace and name. None is evaluated.
+// matchingAutoscalers returns the HPAs that match the filter. It evaluates none of them.
 func (s *Server) matchingAutoscalers(r *http.Request, data *autoscalersData, seen map[hpaKey]*autoscalers.Autoscaler) (matching []hpaKey, err error) {
 	_, err = s.opts.Autoscalers(r.Context(), func(namespace, name string) bool {
 		data.All++
@@ -124,7 +125,7 @@ func (s *Server) matchingAutoscalers(r *http.Request, data *autoscalersData, see
 	return matching, err
 }
 
-// show puts the HPAs in order by their state now, which may be newer than the one that they were chosen by.
+// show sorts the HPAs of the page by their current states, which may differ from those at promlet's last look.
 func (d *autoscalersData) show(found []autoscalers.Autoscaler) {
 	slices.SortStableFunc(found, func(a, b autoscalers.Autoscaler) int { return cmp.Compare(stateOf(&a), stateOf(&b)) })
 	for i := range found {
@@ -139,7 +140,7 @@ func (d *autoscalersData) show(found []autoscalers.Autoscaler) {
 	d.Shown = len(d.Autoscalers)
 }
 
-// OnlyBadURL links to the HPAs with metrics without a value.
+// OnlyBadURL links to the same list with the filter for problems.
 func (d *autoscalersData) OnlyBadURL() string {
 	query := cloned(d.base)
 	query.Set("bad", "yes")
@@ -147,10 +148,10 @@ func (d *autoscalersData) OnlyBadURL() string {
 	return d.path + "?" + query.Encode()
 }
 
-// tag is a word in a frame.
+// tag is a short text in a coloured frame. Class is its CSS class.
 type tag struct{ Class, Text string }
 
-// Tag says what state the HPA is in.
+// Tag returns the tag with the state of the HPA.
 func (a *autoscaler) Tag() tag {
 	served := 0
 	for i := range a.Metrics {
@@ -167,7 +168,7 @@ func (a *autoscaler) Tag() tag {
 		return tag{"fail", fmt.Sprintf("%d of %d without a value", lacking, served)}
 	case a.Above():
 		return tag{"warn", "above target"}
-	case podsLack(&a.Autoscaler):
+	case podsLackValues(&a.Autoscaler):
 		return tag{"warn", "pods without a value"}
 	case a.AtZero:
 		return tag{"", "at zero"}
@@ -175,7 +176,7 @@ func (a *autoscaler) Tag() tag {
 	return tag{"good", "ok"}
 }
 
-// Row describes the metrics of an HPA in a line.
+// Row describes the metrics of a closed HPA in one line.
 func (a *autoscaler) Row() string {
 	var parts []string
 	for i := range a.Metrics {

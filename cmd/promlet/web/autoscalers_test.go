@@ -102,8 +102,7 @@ func fleet() (all []autoscalers.Autoscaler) {
 	return all
 }
 
-// What is broken comes first and is open; what is healthy is a row that opens. A view evaluates a page, whatever the
-// number of HPAs.
+// Broken HPAs come first and are open. A healthy HPA is a row that can be opened. A view evaluates only the HPAs of its page.
 func TestManyAutoscalers(t *testing.T) {
 	opts, all := nothing(t), fleet()
 	var evaluated int
@@ -144,7 +143,7 @@ func TestManyAutoscalers(t *testing.T) {
 	names, _ = shown("/autoscalers?q=queue_7")
 	require.Equal(t, []string{"007 open", "047 open", "087 open", "127 open"}, names, "by metric; a few are shown whole")
 
-	// One that has healed since the last look is not shown as wrong.
+	// An HPA that has become healthy since the last look is not among the problems.
 	before := fleet()
 	opts.LastAutoscalers = func() []autoscalers.Autoscaler { return before }
 	all[120].Metrics[0].Value = all[0].Metrics[0].Value
@@ -156,7 +155,7 @@ func TestManyAutoscalers(t *testing.T) {
 	_, page = shown("/autoscalers?bad=yes&q=team")
 	require.Contains(t, page, "No HorizontalPodAutoscaler with “team” in its name or metrics has a problem.")
 
-	// A new one has not been looked at.
+	// A new HPA is not in the last look.
 	all = append(all, autoscalers.Autoscaler{Namespace: "team", Name: "hpa-999"})
 	names, _ = shown("/autoscalers")
 	require.Contains(t, names, "999")

@@ -41,7 +41,7 @@ type Version struct {
 
 func (s *Server) configuration(*http.Request) (any, error) { return s.opts.Configuration(), nil }
 
-// Given returns the flags of the command line.
+// Given returns the flags that are set on the command line.
 func (c Configuration) Given() (flags []Flag) { return c.flags(true) }
 
 // Defaults returns the flags that are at their defaults.
@@ -61,13 +61,13 @@ func (c Configuration) HasDefaults() bool {
 	return slices.ContainsFunc(c.Rules, func(r rules.Rule) bool { return r.ByDefault() })
 }
 
-// shownRule is a rule with the name that texts give it, such as rules[3].
+// shownRule is a rule with the name that errors and Events use, such as rules[3].
 type shownRule struct {
 	Name string
 	Rule rules.Rule
 }
 
-// AllRules returns the rules with their names.
+// AllRules returns the rules of both APIs with their names. An index counts the rules of the file, without default rules.
 func (c Configuration) AllRules() (all []shownRule) {
 	byDefault := 0
 	for i, r := range c.Rules {
@@ -84,7 +84,7 @@ func (c Configuration) AllRules() (all []shownRule) {
 	return all
 }
 
-// ruleYAML writes a rule as a configuration has it, in the order of prometheus-adapter's documentation.
+// ruleYAML returns a rule as an element of a YAML list, with the fields in the order of prometheus-adapter's documentation.
 func ruleYAML(rule rules.Rule) (string, error) {
 	fields, err := fieldsOf(rule)
 	if err != nil {

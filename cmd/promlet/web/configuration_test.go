@@ -32,7 +32,7 @@ func TestConfigurationPage(t *testing.T) {
 	page := get(t, opts, "/configuration", http.StatusOK)
 	for _, want := range []string{
 		`<details class="card" id="default rule 4">`, `<article class="card" id="rules[0]">`, `<article class="card" id="externalRules[0]">`,
-		"The default rules come before its own.", `<details id="defaults"><summary>2 flags are at their defaults</summary>`,
+		"The default rules come before those of the file.", `<details id="defaults"><summary>2 flags are at their defaults</summary>`,
 	} {
 		require.Contains(t, page, want)
 	}
@@ -48,14 +48,14 @@ func TestConfigurationPage(t *testing.T) {
 	require.True(t, strings.HasPrefix(text, "- seriesQuery: "), text)
 }
 
-// What an empty page offers is what Kubernetes and the operator read, strictly.
+// Kubernetes' and the operator's types accept the examples on empty pages strictly.
 func TestOffers(t *testing.T) {
 	opts := nothing(t)
 	offered := func() string {
 		t.Helper()
 		s, err := New(opts)
 		require.NoError(t, err)
-		text, err := s.offeredHPA(t.Context())
+		text, err := s.exampleHPA(t.Context())
 		require.NoError(t, err)
 		require.Contains(t, get(t, opts, "/autoscalers", http.StatusOK), "<pre>"+html.EscapeString(text)+"</pre>")
 		return text
@@ -66,7 +66,7 @@ func TestOffers(t *testing.T) {
 	require.Equal(t, "http_requests", hpa.Spec.Metrics[0].Object.Metric.Name)
 	require.Contains(t, text, "# Replace my-app and http_requests.")
 
-	// Where something is served, it is on that.
+	// If a metric is served, the example is about that metric.
 	opts.Targets = func() []Target { return []Target{shopTarget} }
 	opts.Metrics = func() []scrape.Metric {
 		return []scrape.Metric{{Job: "shop/0", Name: "go_threads"}, {Job: "shop/0", Name: "orders_total", Metadata: metadata.Metadata{Type: "counter"}}}
@@ -76,7 +76,7 @@ func TestOffers(t *testing.T) {
 	require.Equal(t, "orders", hpa.Spec.Metrics[0].Object.Metric.Name, "not on a metric of a runtime")
 	require.NotContains(t, text, "Replace")
 
-	text, err := offeredMonitor()
+	text, err := exampleMonitor()
 	require.NoError(t, err)
 	require.Contains(t, get(t, opts, "/targets", http.StatusOK), "<pre>"+html.EscapeString(text)+"</pre>")
 	var monitor monitoringv1.ServiceMonitor

@@ -12,7 +12,7 @@ import (
 	"github.com/promlet/promlet/adapter/explain"
 )
 
-// The verdict precedes the steps, then the query, and the pods with their values; the form folds.
+// The page has the result, then the steps, the query, and the pods with their values. The form is closed.
 func TestExplainPage(t *testing.T) {
 	opts := nothing(t)
 	told := explain.Explanation{

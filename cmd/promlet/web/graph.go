@@ -14,29 +14,29 @@ const (
 	graphWidth  = 320.0
 	graphHeight = 104.0
 	graphMargin = 6.0
-	graphLetter = 5.4 // width
-	// graphFloor is the height below the lines, for the times.
+	graphLetter = 5.4 // width of a letter
+	// graphFloor is the height of the space below the lines, which has the times.
 	graphFloor = 18.0
-	// replicasRoom keeps the line of the replicas, which mostly is level, off that of the target.
+	// replicasRoom scales the axis of the replicas. It keeps their line, which is mostly level, away from the target's.
 	replicasRoom = 1.8
 	// graphGap is the longest time between two values that are joined by a line.
 	graphGap = 75 * time.Second
 )
 
-// graph is a picture of the values of a metric and of the replicas, over an hour or what there is of it.
+// graph is a picture of the values of a metric and of the replicas, over the recorded part of the last hour.
 type graph struct {
 	// SVG and Points have only numbers and fixed words, which need no escaping.
 	SVG template.HTML
-	// Points are the seconds since From, the value in milli-units and the replicas of each
-	// point, for the script that shows the value under the pointer.
+	// Points has three numbers for each point: the seconds since From, the value in milli-units and
+	// the replicas. The script that shows the value under the pointer reads them.
 	Points   string
-	Width    string // of the part of the picture with the lines
-	From     int64  // Unix time
-	Zone     int    // seconds east of UTC, of the times in the picture
-	Seconds  int64
-	Least    string // value
-	Greatest string
-	Replicas string // such as "2 to 5", "" if they are not known
+	Width    string // of the area with the lines, in units of the SVG
+	From     int64  // Unix time of the left end
+	Zone     int    // offset of the shown times from UTC, in seconds to the east
+	Seconds  int64  // from the left end to the right end
+	Least    string // least value
+	Greatest string // greatest value
+	Replicas string // fewest and most replicas, such as "2 to 5"
 }
 
 // newGraph returns the graph of a metric of an HPA, nil if there are no values.
@@ -71,7 +71,7 @@ func newGraph(a *autoscalers.Autoscaler, m *autoscalers.Metric, now time.Time) *
 	return g
 }
 
-// clock is the format of times on an axis.
+// clock returns the format of the times on an axis.
 func clock(span time.Duration) string {
 	if span < 10*time.Minute {
 		return time.TimeOnly
@@ -87,7 +87,7 @@ func extremes(points []autoscalers.Point) (least, greatest int64) {
 	return least, greatest
 }
 
-// points writes the points of the values for the script, with the replicas at their times.
+// points returns graph.Points: each value with the replicas at its time.
 func points(values, replicas []autoscalers.Point, from time.Time) string {
 	var b strings.Builder
 	at := 0
@@ -116,13 +116,13 @@ func (d *drawing) x(at time.Time) float64 {
 
 func (d *drawing) y(v float64) float64 { return height((v - d.bottom) / (d.top - d.bottom)) }
 
-// height returns the place of a part of the greatest value.
-func height(part float64) float64 {
-	return graphHeight - graphFloor - (graphHeight-graphFloor-graphMargin)*part
+// height returns the y coordinate of a share of an axis: 0 is its bottom, 1 its top.
+func height(share float64) float64 {
+	return graphHeight - graphFloor - (graphHeight-graphFloor-graphMargin)*share
 }
 
-// svg draws the target as a line with its label, the values, and the replicas as steps. Label describes it for readers
-// who do not see it.
+// svg draws the target as a line with its label, the values as a line, and the replicas as steps. label describes the
+// picture for screen readers.
 func (d *drawing) svg(values, replicas []autoscalers.Point, now time.Time, label string, mostReplicas float64) template.HTML {
 	below, above := d.lines(values)
 	last, goal := values[len(values)-1], d.y(float64(d.target))
@@ -148,10 +148,10 @@ func class(above bool) string {
 	return ""
 }
 
-// lines returns the path of the values up to the target, and of those above it.
+// lines returns two paths: that of the values up to the target, and that of the values above it.
 func (d *drawing) lines(values []autoscalers.Point) (below, above string) {
 	var paths [2]strings.Builder
-	pen := -1 // the path that ends at the point before
+	pen := -1 // index of the path that ends at the previous point, -1 for none
 	line := func(to int, x0, y0, x1, y1 float64) {
 		if pen != to {
 			fmt.Fprintf(&paths[to], "M%.1f %.1f", x0, y0)
@@ -184,7 +184,7 @@ func (d *drawing) lines(values []autoscalers.Point) (below, above string) {
 	return paths[0].String(), paths[1].String()
 }
 
-// steps returns the path of the replicas, which change at once.
+// steps returns the path of the replicas. They change from one number to the next without a slope.
 func (d *drawing) steps(replicas []autoscalers.Point, most float64) string {
 	var b strings.Builder
 	for i, p := range replicas {

@@ -53,7 +53,7 @@ func TestGraph(t *testing.T) {
 	require.Contains(t, string(single.SVG), `cx="264.8"`, "now is on the right")
 }
 
-// Two of five values above the target make two lines of that colour, which meet the others at the target.
+// The values above the target have a line of another colour, which meets the other line at the target.
 func TestGraphCrossesTheTarget(t *testing.T) {
 	now := time.Now()
 	var history []autoscalers.Point

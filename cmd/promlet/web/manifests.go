@@ -21,13 +21,13 @@ import (
 	"github.com/promlet/promlet/adapter/rules"
 )
 
-// place is where a target is in the cluster. Empty fields are not known.
+// place has the objects of a target. An empty field is not known.
 type place struct {
 	Namespace, Service, Pod string
-	Workload                autoscalingv2.CrossVersionObjectReference // that owns the pod
+	Workload                autoscalingv2.CrossVersionObjectReference // owner of the pod
 }
 
-// placeOf reads the labels that discovery has set.
+// placeOf returns the place of a target, from the labels that discovery has set.
 func placeOf(t *Target) place {
 	const meta = model.MetaLabelPrefix + "kubernetes_"
 	get := func(label, metaLabel string) string {
@@ -45,10 +45,10 @@ func placeOf(t *Target) place {
 	return p
 }
 
-// manifest is YAML to copy.
+// manifest is a YAML text that the user can copy.
 type manifest struct{ Title, Text string }
 
-// newManifest writes an object below a comment.
+// newManifest returns the manifest of an object, with a comment as its first line.
 func newManifest(title, comment string, object any) (manifest, error) {
 	fields, err := fieldsOf(object)
 	if err != nil {
@@ -89,8 +89,8 @@ func withoutEmpty(fields map[string]any) {
 	}
 }
 
-// hpaManifests returns HPAs that scale on a metric: as an Object metric of the Service, and as a Pods metric; or as an
-// External one.
+// hpaManifests returns HPAs that scale on a metric. For an external metric it returns one. For others it returns one with
+// an Object metric, if the Service is known, and one with a Pods metric.
 func hpaManifests(served *demand.ServedMetric, at place) (all []manifest, err error) {
 	name := cmp.Or(at.Workload.Name, at.Service, "my-app")
 	scaled := at.Workload
@@ -131,8 +131,9 @@ func hpaManifests(served *demand.ServedMetric, at place) (all []manifest, err er
 	return all, err
 }
 
-// offeredHPA returns an HPA on a metric of an application that is served, or else on one that the reader has to name.
-func (s *Server) offeredHPA(ctx context.Context) (string, error) {
+// exampleHPA returns an HPA on a served metric of an application. If there is none, it returns one with names that the user
+// has to replace.
+func (s *Server) exampleHPA(ctx context.Context) (string, error) {
 	served, at := demand.ServedMetric{Metric: "http_requests"}, place{Namespace: "default", Service: "my-app"}
 	comment := "# Replace my-app and http_requests.\n"
 	usage, err := s.opts.Usage(ctx)
@@ -156,7 +157,7 @@ func (s *Server) offeredHPA(ctx context.Context) (string, error) {
 	return comment + manifests[0].Text, nil
 }
 
-// ofRuntime is 1 for the metrics of a language's runtime, which say little about an application.
+// ofRuntime returns 1 for metrics of a language's runtime, which say little about the application's load, and otherwise 0.
 func ofRuntime(series string) int {
 	for _, prefix := range []string{"go_", "process_", "promhttp_", "python_", "jvm_", "nodejs_"} {
 		if strings.HasPrefix(series, prefix) {
@@ -166,8 +167,8 @@ func ofRuntime(series string) int {
 	return 0
 }
 
-// offeredMonitor returns a ServiceMonitor to begin with.
-func offeredMonitor() (string, error) {
+// exampleMonitor returns a ServiceMonitor with names that the user has to replace.
+func exampleMonitor() (string, error) {
 	m, err := newManifest("", "Replace the label app=my-app of your Service, and web, the name of its port.", &monitoringv1.ServiceMonitor{
 		TypeMeta:   metav1.TypeMeta{APIVersion: monitoringv1.SchemeGroupVersion.String(), Kind: monitoringv1.ServiceMonitorsKind},
 		ObjectMeta: metav1.ObjectMeta{Name: "my-app", Namespace: "default"},
@@ -179,7 +180,7 @@ func offeredMonitor() (string, error) {
 	return m.Text, err
 }
 
-// ruleManifest returns a rule that serves a series: a counter as its rate, others as their sum.
+// ruleManifest returns a rule that serves a series. It serves a counter as its rate, and other types as they are.
 func ruleManifest(m *metric) (manifest, error) {
 	counter := m.Type == string(model.MetricTypeCounter) || strings.HasSuffix(m.Name, "_total") ||
 		(strings.HasSuffix(m.Name, "_bucket") || strings.HasSuffix(m.Name, "_count") || strings.HasSuffix(m.Name, "_sum")) && m.Type != string(model.MetricTypeGauge)

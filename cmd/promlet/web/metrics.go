@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// maxMetrics is how many series names a page shows.
+	// maxMetrics is the maximum number of series names on a page.
 	maxMetrics = 100
-	// maxReaders is how many HPAs a row names.
+	// maxReaders is the maximum number of HPAs that a row names.
 	maxReaders = 3
 )
 
@@ -34,8 +34,8 @@ type metric struct {
 	Served []demand.ServedMetric `json:"servedAs,omitempty"`
 	Labels []string              `json:"labels,omitempty"`
 
-	at        place      // of one of its targets
-	Manifests []manifest `json:"-"` // HPAs that scale on it, or a rule that serves it
+	at        place      // of one target that exposes it
+	Manifests []manifest `json:"-"` // HPAs that scale on it; a rule if no rule serves it
 }
 
 type metricsData struct {
@@ -68,14 +68,14 @@ func (s *Server) metrics(r *http.Request) (any, error) {
 		m := &data.Metrics[i]
 		m.Served, m.By = usage.Served(m.Name), usage.Readers(m.Name)
 		m.at, _ = m.place(places)
-		if err := m.offer(); err != nil {
+		if err := m.setManifests(); err != nil {
 			return nil, err
 		}
 	}
 	return data, nil
 }
 
-// placesByJob returns the place of a target of each job, of one with a Service if there is any.
+// placesByJob returns the place of one target of each job. It prefers targets of a Service.
 func placesByJob(targets []Target) map[string]place {
 	places := map[string]place{}
 	for i := range targets {
@@ -87,7 +87,7 @@ func placesByJob(targets []Target) map[string]place {
 	return places
 }
 
-// place returns that of a target that exposes the metric, false if none is known.
+// place returns the place of a target that exposes the metric, false if none is known.
 func (m *metric) place(places map[string]place) (place, bool) {
 	for _, job := range m.Jobs {
 		if at, ok := places[job]; ok && at.Namespace != "" {
@@ -97,8 +97,8 @@ func (m *metric) place(places map[string]place) (place, bool) {
 	return place{}, false
 }
 
-// offer sets the manifests.
-func (m *metric) offer() (err error) {
+// setManifests sets Manifests.
+func (m *metric) setManifests() (err error) {
 	if len(m.Served) > 0 {
 		m.Manifests, err = hpaManifests(&m.Served[0], m.at)
 		return err
@@ -111,7 +111,7 @@ func (m *metric) offer() (err error) {
 // reader is a link to an HPA.
 type reader struct{ Name, URL string }
 
-// HPAs returns the first HPAs that read the metric.
+// HPAs returns links to the first maxReaders HPAs that read the series.
 func (m *metric) HPAs() (hpas []reader) {
 	for _, name := range m.hpas() {
 		if len(hpas) < maxReaders {
@@ -121,7 +121,7 @@ func (m *metric) HPAs() (hpas []reader) {
 	return hpas
 }
 
-// MoreHPAs returns how many HPAs are not among the first ones.
+// MoreHPAs returns the number of HPAs that HPAs leaves out.
 func (m *metric) MoreHPAs() int { return max(0, len(m.hpas())-maxReaders) }
 
 // HPAsURL links to all HPAs that scale on the metric.
@@ -138,12 +138,12 @@ func (m *metric) hpas() (names []string) {
 	return names
 }
 
-// Others returns the readers that are not HPAs.
+// Others returns the readers other than HPAs.
 func (m *metric) Others() []string {
 	return slices.DeleteFunc(slices.Clone(m.By), func(by string) bool { return strings.HasPrefix(by, demand.ReaderHPA) })
 }
 
-// ExplainURL links to the explanation of a metric that is served, for an object that should have it.
+// ExplainURL links to the explanation of a served metric, for the Service or else the pod of a target that exposes it.
 func (m *metric) ExplainURL(served demand.ServedMetric) string {
 	q := explain.Question{Metric: served.Metric, Namespace: cmp.Or(m.at.Namespace, "default"), External: served.External}
 	q.Object, q.Name = schema.GroupResource{Resource: "services"}, m.at.Service

@@ -66,7 +66,7 @@ var shopTarget = Target{
 		"__meta_kubernetes_pod_label_pod_template_hash", "abc"),
 }
 
-// What "copy an HPA" gives is valid for Kubernetes: its types read it strictly, and it scales on the metric.
+// Kubernetes' types accept the manifest of "copy an HPA" strictly, and it scales on the metric.
 func TestCopiedHPA(t *testing.T) {
 	row, page := shownMetric(t, nothing(t), scrape.Metric{Job: "shop/0", Name: "http_requests_total", Series: 2, Metadata: metadata.Metadata{Type: "counter"}}, shopTarget)
 	require.Contains(t, page, "copy an HPA")
@@ -114,13 +114,13 @@ func TestCopiedHPAOfAnExternalMetric(t *testing.T) {
 	require.Equal(t, "lag: <b>", hpa.Spec.Metrics[0].External.Metric.Name, "a name of any characters stays one")
 }
 
-// What "copy a rule" gives compiles, and serves the series.
+// The rule of "copy a rule" compiles, and serves the series.
 func TestCopiedRule(t *testing.T) {
 	f := func(series string, typ model.MetricType, want string) {
 		t.Helper()
 		provider, opts := servingNothing(t)
 		row, page := shownMetric(t, opts, scrape.Metric{Job: "shop/0", Name: series, Metadata: metadata.Metadata{Type: typ}, LabelNames: []string{"namespace", "pod"}}, shopTarget)
-		require.Contains(t, page, "by no rule:")
+		require.Contains(t, page, "not served:")
 		require.Len(t, row.Manifests, 1)
 		config, err := configfile.Parse([]byte(row.Manifests[0].Text))
 		require.NoError(t, err, row.Manifests[0].Text)
@@ -147,7 +147,7 @@ func servingNothing(t *testing.T) (*adapter.Provider, Options) {
 	return provider, opts
 }
 
-// Forty HPAs are three, and a link to all.
+// Of forty HPAs the row names three, and links to all.
 func TestHPAsOfAMetric(t *testing.T) {
 	m := metric{Name: "depth", Stored: true, Served: []demand.ServedMetric{{Metric: "queue depth"}}, By: []string{"API, 3s ago", "keep"}}
 	require.Empty(t, m.HPAs())

@@ -44,10 +44,10 @@ type frame struct {
 	At       time.Time
 }
 
-// Problem keeps metrics from being served.
+// Problem is a reason why metrics are not served.
 type Problem struct {
 	Text string
-	URL  string // of the rule or monitor that has it, "" for none
+	URL  string // of the page with the rule or monitor that causes it, "" for none
 }
 
 // parseTemplates sets the template of each page.
@@ -195,7 +195,7 @@ func (l *listed) at(from int) string {
 	return l.path + "?" + query.Encode()
 }
 
-// cloned copies a query, which may be nil.
+// cloned returns a copy of a query, which may be nil. The copy is never nil.
 func cloned(query url.Values) url.Values {
 	if query == nil {
 		return url.Values{}
@@ -203,7 +203,7 @@ func cloned(query url.Values) url.Values {
 	return maps.Clone(query)
 }
 
-// counted writes a number and what it counts.
+// counted returns a number with its noun, such as "1 pod" or "3 pods".
 func counted(n int, one, several string) string {
 	if n == 1 {
 		return "1 " + one

@@ -36,7 +36,7 @@ type Target struct {
 	Labels     labels.Labels `json:"labels"`
 }
 
-// Pod returns the name of its pod, "" if it has none.
+// Pod returns the name of the target's pod, "" if it has none.
 func (t Target) Pod() string { return placeOf(&t).Pod }
 
 // monitor is a monitor with the targets that are shown.
@@ -46,7 +46,7 @@ type monitor struct {
 	Name        string   `json:"name"`
 	Origin      string   `json:"origin"`
 	Err         string   `json:"rejected,omitempty"`
-	NoTargets   string   `json:"noTargets,omitempty"` // why there are none, if that is known
+	NoTargets   string   `json:"noTargets,omitempty"` // why there are no targets, if that is known
 	Unsupported []string `json:"unsupported,omitempty"`
 	Adjusted    []string `json:"adjusted,omitempty"`
 	Foreign     []string `json:"foreign,omitempty"` // what its jobs would give to other namespaces, one each
@@ -59,15 +59,15 @@ type monitor struct {
 	status *monitors.Status
 }
 
-// Bad reports whether it is rejected, has no targets, or has targets that are not up.
+// Bad reports whether the monitor is rejected, has no targets, or has targets that are not up.
 func (m *monitor) Bad() bool { return m.Err != "" || m.Up < m.All || m.empty() }
 
-// empty reports whether neither this promlet nor another shard scrapes anything for it.
+// empty reports whether neither this promlet nor another shard has a target of the monitor.
 func (m *monitor) empty() bool { return m.Err == "" && m.All == 0 && m.OtherShards == 0 }
 
 type targetsData struct {
 	listed
-	// Counts are of what matches the filter.
+	// All counts all monitors. The other counts are of the monitors that match the filter, and of their targets.
 	Up       int       `json:"up"`
 	Down     int       `json:"down"`
 	Waiting  int       `json:"waiting"` // for their first scrape
@@ -78,10 +78,10 @@ type targetsData struct {
 	OnlyBad  bool      `json:"onlyBad,omitempty"`
 	Monitors []monitor `json:"monitors"`
 	Scrapes  bool      `json:"scrapes"`
-	Offer    string    `json:"-"` // a ServiceMonitor to begin with, where there is no monitor
+	Example  string    `json:"-"` // manifest of a ServiceMonitor, set if there are no monitors
 }
 
-// Filtered reports whether there is a filter.
+// Filtered reports whether the request has a filter.
 func (d *targetsData) Filtered() bool { return d.Query != "" || d.OnlyBad }
 
 func (s *Server) targets(r *http.Request) (any, error) {
@@ -111,7 +111,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	}
 	var err error
 	if data.All == 0 {
-		data.Offer, err = offeredMonitor()
+		data.Example, err = exampleMonitor()
 	}
 	return data, err
 }

@@ -41,15 +41,15 @@ type Options struct {
 	Version string
 	// Ready returns why promlet is not ready, nil when it is.
 	Ready func() error
-	// Problems returns what keeps metrics from being served.
+	// Problems returns the reasons why metrics are not served.
 	Problems func() []Problem
-	// Autoscalers returns the HPAs that a filter accepts, with the values of now.
+	// Autoscalers returns the HPAs that a filter accepts, with their current values.
 	Autoscalers func(ctx context.Context, filter func(namespace, name string) bool) ([]autoscalers.Autoscaler, error)
-	// LastAutoscalers returns all HPAs as they were half a minute ago at most. It evaluates nothing.
+	// LastAutoscalers returns all HPAs as they were at most half a minute ago. It evaluates nothing.
 	LastAutoscalers func() []autoscalers.Autoscaler
 	Explain         func(context.Context, explain.Question) (*explain.Explanation, error)
 	Usage           func(context.Context) (*demand.Demand, error)
-	// Scrapes: promlet has targets of its own. Otherwise it only queries an engine.
+	// Scrapes is true if promlet scrapes targets. Otherwise it only queries an engine.
 	Scrapes  bool
 	Monitors func() []monitors.Status
 	// WhyNoTargets returns why a monitor has no targets, "" if that is not known.

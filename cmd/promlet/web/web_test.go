@@ -205,7 +205,7 @@ func TestProfiles(t *testing.T) {
 	server.Client().CloseIdleConnections()
 }
 
-// Names, labels and reasons are chosen by others, and stay text wherever they are shown.
+// Users choose names, labels and reasons. Pages show them as text, never as HTML.
 func TestHostileNames(t *testing.T) {
 	const evil = `"><img src=x onerror=alert(1)>'</script><script>alert(2)</script>`
 	opts := nothing(t)

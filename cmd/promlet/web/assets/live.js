@@ -1,5 +1,5 @@
-// Keeps the part of the page that changes up to date, without disturbing who reads or types; copies snippets, and shows
-// the value of a graph under the pointer.
+// This script refreshes the part of the page that changes, and leaves selected text, focus and input alone. It copies
+// snippets, and shows the value of a graph under the pointer.
 "use strict";
 (() => {
   const period = 5000;
@@ -7,7 +7,7 @@
   const lost = document.getElementById("lost");
   document.documentElement.classList.add("js");
 
-  // What the person has opened or closed stays so. The rest is as the server says: what breaks opens.
+  // Details that the user opened or closed stay that way. All others follow the server, which opens HPAs that break.
   const touched = new Set();
   document.addEventListener("click", (event) => {
     const details = event.target.closest("summary")?.parentElement;
@@ -49,7 +49,7 @@
         apply(new DOMParser().parseFromString(await answer.text(), "text/html"));
       } catch {
         const text = "promlet does not answer. This page is as of" + pulse.textContent.split("as of").pop() + ".";
-        if (lost.textContent !== text) lost.textContent = text; // to be spoken, once
+        if (lost.textContent !== text) lost.textContent = text; // a screen reader speaks each change, so change it only once
         document.body.classList.add("stale");
       }
     }
@@ -64,19 +64,19 @@
     try {
       await navigator.clipboard.writeText(pre.textContent);
       button.textContent = "Copied";
-    } catch { // not allowed, as over http from another host: select it, for the keyboard
+    } catch { // the browser does not allow it, for example over http from another host: select the text for the keyboard
       window.getSelection().selectAllChildren(pre);
     }
   });
 
-  // The point of a graph that is read: under the pointer, or chosen by the arrow keys.
+  // The point of a graph whose value is shown: the one under the pointer, or the one that the arrow keys chose.
   let reading = null;
   const margin = 6; // left of the lines
   const pointsOf = (figure) => figure.dataset.points.split(" ").map((point) => {
     const [at, milli, replicas] = point.split(",").map(Number);
     return { at: Number(figure.dataset.from) + at, milli, replicas };
   });
-  // As the server writes numbers.
+  // The server writes numbers in the same way.
   const decimal = (value) => Number(Math.abs(value) < 1 ? value.toPrecision(3) : value.toFixed(2));
   const hide = () => {
     if (!reading) return;
@@ -92,7 +92,7 @@
     reading = { id: figure.id, at: nearest.at };
     const svg = figure.querySelector("svg");
     const x = margin + figure.dataset.width * Math.min(1, (nearest.at - figure.dataset.from) / figure.dataset.seconds);
-    svg.querySelector(".cursor").setAttribute("transform", `translate(${x + 9})`); // it waits at -9
+    svg.querySelector(".cursor").setAttribute("transform", `translate(${x + 9})`); // the hidden cursor is at x = -9
     const time = new Date((nearest.at + Number(figure.dataset.zone)) * 1000).toISOString().slice(11, 19);
     figure.querySelector("output").textContent =
       `${time}: ${decimal(nearest.milli / 1000)}, ${nearest.replicas} ${nearest.replicas === 1 ? "replica" : "replicas"}`;
