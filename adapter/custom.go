@@ -25,7 +25,7 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	if err == nil {
 		v, err = p.Explainer.Value(ctx, req, name.Name)
 	}
-	p.answered(rules.CustomAPI, start, values.OutcomeOf(err))
+	p.answered(rules.CustomAPI, info.Metric, start, values.OutcomeOf(err))
 	if err != nil {
 		return nil, apiStatus(err, info.Metric, fmt.Sprintf("%s %s", info.GroupResource, name.Name))
 	}
@@ -40,7 +40,7 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, selector apilabels.Selector, info provider.CustomMetricInfo, sel apilabels.Selector) (*custom_metrics.MetricValueList, error) {
 	start := time.Now()
 	list, none, err := p.bySelector(ctx, namespace, selector, info, sel)
-	p.answered(rules.CustomAPI, start, values.OutcomeOf(errors.Join(none, err)))
+	p.answered(rules.CustomAPI, info.Metric, start, values.OutcomeOf(errors.Join(none, err)))
 	if err != nil {
 		return nil, apiStatus(err, info.Metric, info.GroupResource.String())
 	}

@@ -23,7 +23,7 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sel 
 	if err == nil {
 		found, err = p.Explainer.External(ctx, req)
 	}
-	p.answered(rules.ExternalAPI, start, values.OutcomeOf(err))
+	p.answered(rules.ExternalAPI, info.Metric, start, values.OutcomeOf(err))
 	if err != nil {
 		return nil, apiStatus(err, info.Metric, "namespace "+namespace)
 	}

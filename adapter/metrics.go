@@ -101,11 +101,11 @@ func (p *Provider) register() error {
 	return nil
 }
 
-// answered counts an answer to a question that came at start. If the metric is unknown, the engine's series are listed soon.
-func (p *Provider) answered(api rules.API, start time.Time, outcome values.Outcome) {
+// answered notes an answer to a question about a metric that came at start.
+func (p *Provider) answered(api rules.API, metric string, start time.Time, outcome values.Outcome) {
 	p.metrics.answered(api, start, outcome)
-	if p.engine != nil && (outcome == values.OutcomeNoMetric || outcome == values.OutcomeNoSeries) {
-		p.engine.Missed() // the engine may have got the metric after the last list
+	if p.engine != nil && outcome == values.OutcomeNoMetric {
+		p.engine.Missed(metric) // the engine may have it since the last list
 	}
 }
 

@@ -252,8 +252,9 @@ func (a *appending) noteOutOfBounds(t int64) {
 	if a.counts.outOfBounds == nil {
 		a.counts.outOfBounds = map[string]int64{}
 	}
-	if len(a.counts.outOfBounds) < maxOutOfBounds {
-		a.counts.outOfBounds[strings.Clone(a.lset.Get(model.MetricNameLabel))] = t
+	name := a.lset.Get(model.MetricNameLabel)
+	if _, known := a.counts.outOfBounds[name]; !known && len(a.counts.outOfBounds) < maxOutOfBounds {
+		a.counts.outOfBounds[strings.Clone(name)] = t
 	}
 }
 

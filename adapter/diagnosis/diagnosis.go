@@ -60,6 +60,7 @@ type Finding struct {
 type search struct {
 	ctx     context.Context //nolint:containedctx // the search ends with the call
 	query   Query
+	known   map[string]tsdb.Vector // results of parts
 	queries int
 	err     error
 }
@@ -85,7 +86,7 @@ func find(ctx context.Context, query Query, expr string, in func(*search, parser
 	if err != nil {
 		return Finding{}, err
 	}
-	s := &search{ctx: ctx, query: query}
+	s := &search{ctx: ctx, query: query, known: map[string]tsdb.Vector{}}
 	found := in(s, parsed)
 	if s.err != nil || s.queries > maxQueries {
 		return Finding{}, s.err
@@ -95,12 +96,19 @@ func find(ctx context.Context, query Query, expr string, in func(*search, parser
 
 // evaluate evaluates a part. After maxQueries, or an error, it returns false, and the search finds nothing.
 func (s *search) evaluate(e parser.Expr) (tsdb.Vector, bool) {
+	text := e.String()
+	if vector, ok := s.known[text]; ok {
+		return vector, true
+	}
 	if s.queries++; s.err != nil || s.queries > maxQueries {
 		return nil, false
 	}
-	vector, err := s.query(s.ctx, e.String())
-	s.err = err
-	return vector, err == nil
+	vector, err := s.query(s.ctx, text)
+	if s.err = err; err != nil {
+		return nil, false
+	}
+	s.known[text] = vector
+	return vector, true
 }
 
 // isEmpty reports whether a part is an instant vector without results.

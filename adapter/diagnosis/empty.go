@@ -14,9 +14,9 @@ func (s *search) empty(e parser.Expr) Finding {
 	case *parser.VectorSelector:
 		return Finding{Kind: NoSeries, Part: e.String(), Selector: e}
 	case *parser.AggregateExpr:
-		return s.empty(e.Expr)
-	case *parser.SubqueryExpr:
-		return s.empty(e.Expr)
+		if s.isEmpty(e.Expr) {
+			return s.empty(e.Expr)
+		}
 	case *parser.BinaryExpr:
 		return s.emptyBinary(e)
 	case *parser.Call:
@@ -60,10 +60,13 @@ func (s *search) emptyBinary(e *parser.BinaryExpr) Finding {
 func (s *search) emptyCall(e *parser.Call) Finding {
 	for _, arg := range e.Args {
 		if of, over := selectorOf(arg); of != nil {
-			return s.emptyRange(of, over, arg)
+			return s.emptyRange(e.Func.Name, of, over, arg)
 		}
 		if sub, ok := unwrapped(arg).(*parser.SubqueryExpr); ok {
-			return s.empty(sub.Expr)
+			if sub.OriginalOffset == 0 && sub.Timestamp == nil && sub.StartOrEnd == 0 && s.isEmpty(sub.Expr) {
+				return s.empty(sub.Expr)
+			}
+			return Finding{}
 		}
 		if arg.Type() == parser.ValueTypeVector && s.isEmpty(arg) {
 			return s.empty(arg)
@@ -72,8 +75,17 @@ func (s *search) emptyCall(e *parser.Call) Finding {
 	return Finding{}
 }
 
+// needsTwo reports whether a function of a range selector needs two samples of a series.
+func needsTwo(function string) bool {
+	switch function {
+	case "rate", "irate", "increase", "delta", "idelta", "deriv", "predict_linear", "double_exponential_smoothing":
+		return true
+	}
+	return false
+}
+
 // emptyRange explains why a function of a range selector has no results.
-func (s *search) emptyRange(of *parser.VectorSelector, over time.Duration, selector parser.Expr) Finding {
+func (s *search) emptyRange(function string, of *parser.VectorSelector, over time.Duration, selector parser.Expr) Finding {
 	found := Finding{Part: selector.String(), Selector: of, Range: over}
 	counted, ok := s.evaluate(&parser.Call{Func: parser.Functions["count_over_time"], Args: parser.Expressions{selector}})
 	switch {
@@ -83,7 +95,7 @@ func (s *search) emptyRange(of *parser.VectorSelector, over time.Duration, selec
 		found.Kind = NoSeries
 	case len(counted) == 0:
 		found.Kind = ShortRange
-	case greatest(counted) < 2:
+	case greatest(counted) < 2 && needsTwo(function):
 		found.Kind = TooFewSamples
 	default:
 		return Finding{}

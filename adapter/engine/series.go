@@ -31,7 +31,14 @@ type series struct {
 	listed   *list     // nil before the first
 	failing  string    // why the last attempt failed
 	failedAt time.Time // of the first attempt that failed in a row
-	missedAt time.Time // of the last list that Missed started
+	endedAt  time.Time // of the last list
+	missed   map[string]miss
+}
+
+// miss is what is known of a metric that requests named and that no series makes.
+type miss struct {
+	next  time.Time // the earliest list because of it
+	pause time.Duration
 }
 
 // list has the series names of one time. It never changes.
@@ -162,22 +169,32 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// missedEvery is the shortest time between any list and the next list that Missed starts.
-const missedEvery = 30 * time.Second
+const (
+	// missedEvery is the shortest time between the end of a list and the next list that Missed starts.
+	missedEvery = 30 * time.Second
+	// maxMissed is the maximum number of metrics that Missed remembers.
+	maxMissed = 1000
+)
 
 // Missed makes Run list the engine's series at once. Callers call it after each request for an unknown metric: the engine
-// may have got that metric after the last list. Within 30 seconds of the last list it does nothing.
-func (e *Engine) Missed() {
+// may have got that metric after the last list. It does nothing within 30 seconds of the last list. For one metric the
+// time to the next list doubles, up to [Options.RelistInterval].
+func (e *Engine) Missed(metric string) {
 	s, now := e.series, e.opts.Now()
 	s.mu.Lock()
-	recent := now.Sub(s.missedAt) < missedEvery || s.listed == nil || now.Sub(s.listed.at) < missedEvery
-	if !recent {
-		s.missedAt = now
+	defer s.mu.Unlock()
+	m := s.missed[metric]
+	if s.listed == nil || now.Before(m.next) || now.Sub(s.endedAt) < missedEvery {
+		return
 	}
-	s.mu.Unlock()
-	if !recent {
-		s.wake()
+	if s.missed == nil || len(s.missed) >= maxMissed {
+		s.missed = map[string]miss{}
 	}
+	m.pause = min(max(missedEvery, 2*m.pause), e.opts.RelistInterval)
+	m.next = now.Add(m.pause)
+	s.missed[metric] = m
+	s.endedAt = now // until that list ends
+	s.wake()
 }
 
 // Relist lists the engine's series once. Without rules it does nothing.
@@ -193,6 +210,9 @@ func (e *Engine) Relist(ctx context.Context) error {
 	}
 	next, err := s.relister.list(ctx, compiled, last)
 	s.replace(ctx, next, err)
+	s.mu.Lock()
+	s.endedAt = e.opts.Now()
+	s.mu.Unlock()
 	return err
 }
 

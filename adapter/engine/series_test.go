@@ -263,25 +263,38 @@ func TestTargetsAreListedOnce(t *testing.T) {
 	require.EqualValues(t, 1, asked.Load())
 }
 
-// Requests for unknown metrics start a list of the series, at most every 30 seconds.
+// A request for an unknown metric starts a new list, but seldom, and ever more seldom for one metric.
 func TestMissed(t *testing.T) {
 	f := &fakeEngine{types: `{}`, series: []string{`a{namespace="x"}`}}
 	now := time.Unix(1000, 0)
 	e := newEngine(t, serving(t, f.ServeHTTP).URL, func(o *Options) { o.Now = func() time.Time { return now } })
 	e.SetRules(compiled(t, `{namespace!=""}`))
 	<-e.series.kick
-	missed := func(after time.Duration) int {
+	missed := func(after time.Duration, metric string) bool {
 		now = now.Add(after)
 		for range 3 {
-			e.Missed()
+			e.Missed(metric)
 		}
-		return len(e.series.kick)
+		if len(e.series.kick) == 0 {
+			return false
+		}
+		<-e.series.kick
+		require.NoError(t, e.Relist(t.Context()))
+		return true
 	}
-	require.Zero(t, missed(time.Hour), "Run has still to make the first list")
+	require.False(t, missed(time.Hour, "b"), "Run has still to make the first list")
 	require.NoError(t, e.Relist(t.Context()))
-	require.Zero(t, missed(missedEvery-time.Second), "the list is new")
-	require.Equal(t, 1, missed(time.Second))
-	<-e.series.kick
-	require.Zero(t, missed(missedEvery-time.Second), "also if that list failed")
-	require.Equal(t, 1, missed(time.Second))
+	require.False(t, missed(missedEvery-time.Second, "b"), "the list is new")
+	require.True(t, missed(time.Second, "b"))
+	require.False(t, missed(missedEvery-time.Second, "b"))
+	require.True(t, missed(time.Second, "b"))
+	require.False(t, missed(missedEvery, "b"), "it was in no list")
+	require.True(t, missed(0, "c"), "another may be in the next one")
+	require.True(t, missed(missedEvery, "b"))
+	require.False(t, missed(3*missedEvery, "b"))
+	require.True(t, missed(missedEvery, "b"))
+	for range 10 {
+		missed(e.opts.RelistInterval, "b")
+	}
+	require.Equal(t, e.opts.RelistInterval, e.series.missed["b"].pause)
 }

@@ -28,7 +28,11 @@ type Text struct {
 // with "text:" and the line. An empty text has no objects.
 func FromText(text []byte) (*Text, error) {
 	t := &Text{changed: make(chan struct{}, 1)}
-	return t, t.Set(text)
+	err := t.Set(text)
+	if err == nil {
+		<-t.changed // Run begins with it
+	}
+	return t, err
 }
 
 // Set replaces all objects. If it returns an error, the objects stay as they were.
@@ -58,17 +62,17 @@ func (t *Text) Set(text []byte) error {
 // Run implements discovery.Source.
 func (t *Text) Run(ctx context.Context, store *objects.Store, changed func()) error {
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.changed:
-		}
 		t.mtx.Lock()
 		desired := t.desired
 		t.mtx.Unlock()
 		store.Batch(func() { desired.store(store) })
 		t.synced.Store(true)
 		changed()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.changed:
+		}
 	}
 }
 

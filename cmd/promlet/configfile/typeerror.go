@@ -1,6 +1,7 @@
 package configfile
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,5 +32,5 @@ func plainTypeError(err error) error {
 	if found == "array" {
 		found = "list"
 	}
-	return fmt.Errorf("%s: %s instead of %s%s", strings.TrimPrefix(of.Field, "Config."), found, wanted, hint)
+	return fmt.Errorf("%s: %s instead of %s%s", cmp.Or(strings.TrimPrefix(of.Field, "Config."), "the document"), found, wanted, hint)
 }
