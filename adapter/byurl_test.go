@@ -180,7 +180,10 @@ func TestExplainByURL(t *testing.T) {
 	}
 	require.Equal(t, "web-1=10@120s", f.ask("default/pods/*/rate"))
 	reason("default/pods/web-1/rat", "404: the server could not find the metric rat for pods web-1: no rule makes a metric called rat of the series of "+e.url+" (closest metric: rate)")
-	reason("default/pods/web-2/rate", "the query of rules[0] needs two samples of http_requests_total within 2m")
+	reason("default/pods/web-2/rate", "the query of rules[0] returns nothing for it: a rate needs two samples within its range (at most 2m)")
+	whole, err := f.Explainer.Explain(t.Context(), explain.Question{Metric: "rate", Namespace: "default", Name: "web-2", Object: podResource})
+	require.NoError(t, err)
+	require.Contains(t, whole.Reason, "the query of rules[0] needs two samples of http_requests_total within 2m", "who asks for an explanation gets the engine asked for more")
 	reason("default/pods/web-3/rate", e.url+" has 2 series of http_requests_total in namespace default, but none names its pods in its label pod")
 	reason("default/pods/web-1/rate??code=500", "none of its 1 series of http_requests_total matches the metric selector")
 	reason("/namespaces/empty/rate", e.url+" has no current series of http_requests_total in namespace empty that rules[0] selects")

@@ -29,7 +29,7 @@ func TestBounds(t *testing.T) {
 // If no part explains the result, the finding is Unknown.
 func TestUnknown(t *testing.T) {
 	one := func(context.Context, string) (tsdb.Vector, error) { return tsdb.Vector{{Value: 1}}, nil }
-	for _, expr := range []string{"vector(1)", "time()", "a + 1", "topk(0, a) + scalar(a)", "absent(a)"} {
+	for _, expr := range []string{"vector(1)", "time()", "a + 1", "topk(0, a) + scalar(a)", "absent(a)", "max(topk(0, a))", "max(a)", "max_over_time(a[1m:15s] offset 1h)", "absent_over_time(a[1m])"} {
 		found, err := OfEmpty(t.Context(), one, expr)
 		require.NoError(t, err)
 		require.Equal(t, Unknown, found.Kind, expr)
@@ -39,6 +39,17 @@ func TestUnknown(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, Unknown, found.Kind, expr)
 	}
+}
+
+// Equal parts are evaluated once.
+func TestPartsOnce(t *testing.T) {
+	asked := map[string]int{}
+	_, err := OfNumber(t.Context(), func(_ context.Context, expr string) (tsdb.Vector, error) {
+		asked[expr]++
+		return tsdb.Vector{{Value: 0}}, nil
+	}, "sum(a) / sum(b)", 1/zero())
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"sum(a)": 1, "sum(b)": 1}, asked)
 }
 
 func zero() float64 { return 0 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -67,11 +68,17 @@ func (c *chain) metricsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []auto
 	return of
 }
 
-// mayOwn reports whether the target of an HPA owns the pod. It returns true if the target's pods are not known.
+// mayOwn reports whether the target of an HPA owns the pod. It returns true for a kind that owns pods in a way that is not
+// known, such as a Rollout.
 func (c *chain) mayOwn(target *autoscalingv2.CrossVersionObjectReference) bool {
-	kind := objects.Kind{GVK: schema.FromAPIVersionAndKind(target.APIVersion, target.Kind)}
-	pods, err := c.x.values.Objects.Pods(kind, c.req.Namespace, target.Name)
-	return err != nil || len(pods) == 0 || slices.Contains(pods, c.name)
+	if c.owners == nil {
+		c.owners = c.x.values.Objects.Owners(c.req.Namespace, c.name)
+	}
+	group := schema.FromAPIVersionAndKind(target.APIVersion, target.Kind).Group
+	if slices.Contains(c.owners, objects.Owner{Namespace: c.req.Namespace, Group: group, Kind: target.Kind, Name: target.Name}) {
+		return true
+	}
+	return group != appsv1.GroupName
 }
 
 // hasSelector reports whether a metric of an HPA has the metric selector of the request.
@@ -116,9 +123,13 @@ func (c *chain) podsScaledToZero() string {
 	}
 	hpas, _ := c.x.values.Objects.Autoscalers(c.req.Namespace) // a cache has no errors
 	for _, hpa := range hpas {
-		if slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Pods != nil && m.Pods.Metric.Name == c.req.Metric.Name }) {
-			c.readers = append(c.readers, hpa)
+		if !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Pods != nil && m.Pods.Metric.Name == c.req.Metric.Name }) {
+			continue
 		}
+		if !isAtZero(hpa) {
+			return "" // the selector may be for the pods of its target
+		}
+		c.readers = append(c.readers, hpa)
 	}
 	return c.scaledToZero()
 }

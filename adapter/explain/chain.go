@@ -30,6 +30,7 @@ type chain struct {
 
 	pods    []string                                 // behind the object
 	readers []*autoscalingv2.HorizontalPodAutoscaler // that scale on the metric
+	owners  []objects.Owner                          // of the pod that is asked about, once mayOwn has looked
 	reach   Reach                                    // of the object, or else of its pods
 	byPods  bool                                     // reach is of the pods
 	jobs    []string                                 // that scrape them
@@ -181,17 +182,29 @@ func (c *chain) search(ctx context.Context) {
 		return
 	}
 	k := c.req.Kind
-	switch label := c.exportedLabel(ctx); {
-	case label != "":
-		name := strings.TrimPrefix(label, model.ExportedLabelPrefix)
-		c.broken(LinkSeries, "the exporter's label %s was renamed to %s, because the target has a label %s, too: set honorLabels: true on the endpoint of its monitor", name, label, name)
-	case c.req.Metric.API == rules.ExternalAPI:
+	external := c.req.Metric.API == rules.ExternalAPI
+	own := !external && len(c.ownJobs()) > 0
+	switch {
+	case own && !c.scraped(): // what is wrong with its targets precedes what others say of it
+	case c.renamed(ctx):
+	case external:
 		c.searchExternal()
 	case !k.Namespaced && !k.IsNamespace():
 		c.broken(LinkSeries, "no series of the metric%s names %s %s", values.InNamespace(c.req.Within()), k.Singular, c.name)
-	case c.scraped() && c.series():
+	case (own || c.scraped()) && c.series():
 		c.uncollected()
 	}
+}
+
+// renamed reports, and notes, that series name the object in a label of their exporter that the scrape has renamed.
+func (c *chain) renamed(ctx context.Context) bool {
+	label := c.exportedLabel(ctx)
+	if label == "" {
+		return false
+	}
+	name := strings.TrimPrefix(label, model.ExportedLabelPrefix)
+	c.broken(LinkSeries, "the exporter's label %s was renamed to %s, because the target has a label %s, too: set honorLabels: true on the endpoint of its monitor", name, label, name)
+	return true
 }
 
 // external follows the chain from the rule to the values.

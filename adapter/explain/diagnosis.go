@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -31,14 +32,60 @@ func (c *chain) lastQuery(is func(tsdb.Vector) bool) *values.TracedQuery {
 	return nil
 }
 
+const (
+	// findingTTL is how long a finding is the reason of further answers to HPAs.
+	findingTTL = time.Minute
+	// maxFindings is the maximum number of findings that are kept.
+	maxFindings = 1000
+)
+
+// findings keeps findings for answers to HPAs, which ask every 15 seconds: a diagnosis evaluates up to 16 parts.
+type findings struct {
+	mtx sync.Mutex
+	all map[string]datedFinding
+}
+
+type datedFinding struct {
+	diagnosis.Finding
+	at time.Time
+}
+
+// found returns the finding of a query. An explanation that somebody asked for makes it anew.
+func (c *chain) found(query string, diagnose func() (diagnosis.Finding, error)) (diagnosis.Finding, error) {
+	kept, now := &c.x.findings, c.x.values.Now()
+	if c.reasonOnly {
+		kept.mtx.Lock()
+		known, ok := kept.all[query]
+		kept.mtx.Unlock()
+		if ok && now.Sub(known.at) < findingTTL {
+			return known.Finding, nil
+		}
+	}
+	finding, err := diagnose()
+	if err != nil {
+		return finding, err
+	}
+	kept.mtx.Lock()
+	defer kept.mtx.Unlock()
+	if kept.all == nil || len(kept.all) >= maxFindings {
+		kept.all = map[string]datedFinding{}
+	}
+	kept.all[query] = datedFinding{finding, now}
+	return finding, nil
+}
+
+// mayDiagnose reports whether to evaluate the parts of a query. The answer to an HPA does not send them to an engine behind
+// a URL: HPAs ask every 15 seconds, and a slow part would make promlet pause all queries.
+func (c *chain) mayDiagnose() bool { return !c.reasonOnly || c.trace.By.Engine == nil }
+
 // whyEmpty explains why the rule's query returns nothing, "" if that is not known. interval is the longest scrape interval
 // of the series, 0 if it is not known.
 func (c *chain) whyEmpty(ctx context.Context, interval time.Duration) string {
 	q := c.lastQuery(func(results tsdb.Vector) bool { return len(results) == 0 })
-	if q == nil {
+	if q == nil || !c.mayDiagnose() {
 		return ""
 	}
-	found, err := diagnosis.OfEmpty(ctx, q.Evaluation.EvaluatePart, q.Expr)
+	found, err := c.found("empty "+q.Expr, func() (diagnosis.Finding, error) { return diagnosis.OfEmpty(ctx, q.Evaluation.EvaluatePart, q.Expr) })
 	if err != nil {
 		return "" // without it the explanation says less
 	}
@@ -71,7 +118,8 @@ func (c *chain) noSeries(of *parser.VectorSelector) string {
 	exposed := c.exposedBy(c.ownJobs())
 	isName := func(e catalog.Exposed) bool { return e.Name == name }
 	everywhere := c.x.values.Catalog.Exposure()
-	if _, known := everywhere.Labels[name]; everywhere.Known && name != "" && !known && !slices.ContainsFunc(exposed, isName) {
+	local := c.trace.By.Engine == nil && !isReport(name)
+	if _, known := everywhere.Labels[name]; local && everywhere.Known && name != "" && !known && !slices.ContainsFunc(exposed, isName) {
 		names := make([]string, len(exposed))
 		for i, e := range exposed {
 			names[i] = e.Name
@@ -80,6 +128,9 @@ func (c *chain) noSeries(of *parser.VectorSelector) string {
 	}
 	return "no series matches " + clipped(of.String())
 }
+
+// isReport reports whether scraping stores a series itself, which no target exposes.
+func isReport(name string) bool { return name == "up" || strings.HasPrefix(name, "scrape_") }
 
 // nameOf returns the only series name that a selector matches, "" if it may match several.
 func nameOf(of *parser.VectorSelector) string {
@@ -99,11 +150,13 @@ func labelMismatch(left, right []string) string {
 func (c *chain) whyNotANumber(ctx context.Context, text string) string {
 	isNotANumber := func(s tsdb.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }
 	q := c.lastQuery(func(results tsdb.Vector) bool { return slices.ContainsFunc(results, isNotANumber) })
-	if q == nil {
+	if q == nil || !c.mayDiagnose() {
 		return text
 	}
 	result := q.Results[slices.IndexFunc(q.Results, isNotANumber)]
-	found, err := diagnosis.OfNumber(ctx, q.Evaluation.EvaluatePart, q.Expr, result.Value)
+	found, err := c.found(fmt.Sprintf("%g %s", result.Value, q.Expr), func() (diagnosis.Finding, error) {
+		return diagnosis.OfNumber(ctx, q.Evaluation.EvaluatePart, q.Expr, result.Value)
+	})
 	if err != nil {
 		return text // without it the explanation says less
 	}

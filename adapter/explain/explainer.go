@@ -71,6 +71,8 @@ type ReachedJob struct {
 type Explainer struct {
 	opts   Options
 	values *values.Evaluator
+
+	findings findings
 }
 
 // New returns an Explainer.

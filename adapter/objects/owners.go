@@ -27,6 +27,23 @@ func ownersOf(pod metav1.Object) (owners []Owner) {
 	return owners
 }
 
+// Owners returns what owns a pod, nothing for a pod that does not exist.
+func (r Reader) Owners(namespace, pod string) []Owner {
+	lister, ok := r.Lister(corev1.Resource("pods"))
+	if !ok {
+		return nil
+	}
+	found, err := lister.ByNamespace(namespace).Get(pod)
+	if err != nil {
+		return nil // a cache knows no other error than that there is none
+	}
+	object, ok := found.(*corev1.Pod)
+	if !ok {
+		return nil
+	}
+	return ownersOf(object)
+}
+
 // PodsByOwner returns the pods of all namespaces that run or will run: not those that are
 // being deleted or have ended.
 func (r Reader) PodsByOwner() (map[Owner][]*corev1.Pod, error) {
