@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/stretchr/testify/require"
@@ -369,25 +368,6 @@ func TestTargetLimit(t *testing.T) {
 	require.NoError(t, m.Apply(one(limited(2)), groups("j", g, extra)))
 	eventually(t, func() bool { return targetAt(t, m, "j", address).Health() == promscrape.HealthGood }, "up again")
 	require.Same(t, l, loopsByAddress(m, "j")[address])
-}
-
-func TestNewManagerErrors(t *testing.T) {
-	_, err := NewManager(Options{})
-	require.ErrorContains(t, err, "Appendable is nil")
-
-	reg := prometheus.NewRegistry()
-	first := newManager(t, &recorder{}, func(o *Options) { o.Registerer = reg })
-	_, err = NewManager(Options{Appendable: &recorder{}, Registerer: reg})
-	require.ErrorContains(t, err, "register scrape metrics")
-	// What the failed one registered is gone, what the first did is not.
-	mfs, err := reg.Gather()
-	require.NoError(t, err)
-	require.NotEmpty(t, mfs)
-	first.Stop()
-	newManager(t, &recorder{}, func(o *Options) { o.Registerer = reg }).Stop()
-	mfs, err = reg.Gather()
-	require.NoError(t, err)
-	require.Empty(t, mfs)
 }
 
 // The error of a job with thousands of bad targets stays readable.

@@ -64,3 +64,22 @@ promlet_scrape_scrapes_total{result="success"} 1
 	require.NoError(t, err)
 	require.Empty(t, problems)
 }
+
+func TestNewManagerErrors(t *testing.T) {
+	_, err := NewManager(Options{})
+	require.ErrorContains(t, err, "Appendable is nil")
+
+	reg := prometheus.NewRegistry()
+	first := newManager(t, &recorder{}, func(o *Options) { o.Registerer = reg })
+	_, err = NewManager(Options{Appendable: &recorder{}, Registerer: reg})
+	require.ErrorContains(t, err, "register scrape metrics")
+	// What the failed one registered is gone, what the first did is not.
+	mfs, err := reg.Gather()
+	require.NoError(t, err)
+	require.NotEmpty(t, mfs)
+	first.Stop()
+	newManager(t, &recorder{}, func(o *Options) { o.Registerer = reg }).Stop()
+	mfs, err = reg.Gather()
+	require.NoError(t, err)
+	require.Empty(t, mfs)
+}

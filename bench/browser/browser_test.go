@@ -3,234 +3,21 @@
 package browser
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
-
-// patience is how long anything may take on a loaded machine.
-const patience = 2 * time.Minute
-
-// promlet is one that runs on manifests with everything in them that pages have to show: values, a target that is
-// down, monitors that are rejected or select nothing, an HPA without a value, a file with a mistake.
-type promlet struct {
-	web  string // base URL
-	cmd  *exec.Cmd
-	done chan struct{}
-}
-
-func startPromlet(t *testing.T, more ...string) *promlet {
-	t.Helper()
-	start := time.Now()
-	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		fmt.Fprintf(w, "# HELP http_requests_total Requests served.\n# TYPE http_requests_total counter\nhttp_requests_total %f\n", 140*time.Since(start).Seconds())
-		fmt.Fprint(w, "# HELP queue_depth Orders <waiting>.\n# TYPE queue_depth gauge\nqueue_depth 7\n# TYPE unread gauge\nunread 1\n")
-	}))
-	t.Cleanup(exporter.Close)
-	text, err := os.ReadFile("testdata/cluster.yaml")
-	require.NoError(t, err)
-	manifests := t.TempDir()
-	_, up, err := net.SplitHostPort(exporter.Listener.Addr().String())
-	require.NoError(t, err)
-	text = append(text, strings.Join(more, "")...)
-	replacer := strings.NewReplacer("PORT_UP", up, "PORT_DOWN", freePort(t))
-	require.NoError(t, os.WriteFile(filepath.Join(manifests, "cluster.yaml"), []byte(replacer.Replace(string(text))), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(manifests, "bad.yaml"), []byte("apiVersion: v1\nkind: Service\nmetadata: {name: bad, surname: x}\n"), 0o600))
-
-	p := &promlet{done: make(chan struct{})}
-	web := "127.0.0.1:" + freePort(t)
-	p.web = "http://" + web
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, "serve", "--manifests", manifests, "--data-dir", t.TempDir(),
-		"--scrape-interval=1s", "--rate-window=10s", "--secure-port", freePort(t), "--web-listen-address", web)
-	var output bytes.Buffer
-	p.cmd.Stdout, p.cmd.Stderr = &output, &output
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // it is killed
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("log of promlet:\n%s", &output)
-		}
-	})
-	require.Eventually(t, func() bool {
-		resp, err := http.Get(p.web + "/-/ready")
-		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
-	}, patience, 100*time.Millisecond)
-	return p
-}
-
-// binary is the program that all tests run.
-var binary string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "promlet-browser-")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "promlet")
-	build := exec.Command("go", "-C", "../..", "build", "-ldflags", "-s -w", "-o", binary, "./cmd/promlet")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make builds it
-	code := 1
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir) // a temporary directory
-	os.Exit(code)
-}
-
-func (p *promlet) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
-	<-p.done
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(t, err)
-	return port
-}
-
-// tab is a tab of a browser, and what its console has said that is wrong.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-	mu  sync.Mutex
-	bad []string
-}
-
-func newTab(t *testing.T) *tab {
-	t.Helper()
-	path := chromium()
-	if path == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal("there is no Chromium")
-		}
-		t.Skip("there is no Chromium: install one, such as Debian's chromium")
-	}
-	// Without a sandbox, because root has none; it loads nothing but promlet's pages.
-	ctx, cancel := chromedp.NewContext(context.WithoutCancel(t.Context()), chromedp.WithAllocatorOptions(chromedp.ExecPath(path), chromedp.NoSandbox))
-	t.Cleanup(cancel)
-	b := &tab{t: t, ctx: ctx}
-	require.NoError(t, chromedp.Listen(ctx, b.listen))
-	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
-	require.NoError(t, err)
-	return b
-}
-
-// chromium is the path of one, empty when there is none.
-func chromium() string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
-func (b *tab) listen(event any) {
-	text := ""
-	switch e := event.(type) {
-	case *runtime.EventExceptionThrown:
-		text = e.ExceptionDetails.Text + " " + e.ExceptionDetails.Exception.Description
-	case *runtime.EventConsoleAPICalled:
-		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
-			text = fmt.Sprintf("console.%s: %s", e.Type, e.Args[0].Value)
-		}
-	case *log.EventEntryAdded: // among them what the page may not load, by its Content-Security-Policy
-		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
-			text = e.Entry.Text + " " + e.Entry.URL
-		}
-	}
-	if text != "" {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.bad = append(b.bad, text)
-	}
-}
-
-func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	require.NoError(b.t, chromedp.Do(ctx, steps...))
-}
-
-// eval evaluates JavaScript, as a text.
-func (b *tab) eval(js string) string {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("String("+js+")"))
-	require.NoError(b.t, err, js)
-	return text
-}
-
-// eventually waits until JavaScript is true, also in another document.
-func (b *tab) eventually(js string) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	for {
-		// A document that is being replaced answers with an error.
-		text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("String("+js+")"))
-		if err == nil && text == "true" {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			b.t.Fatalf("%s: %s, %v; the page says:\n%s", js, text, err, b.eval("document.body.innerText"))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// open follows a link, as a person clicks on it, to a page with a heading.
-func (b *tab) open(link, heading string) {
-	b.t.Helper()
-	b.do(chromedp.Click(link, chromedp.NodeVisible))
-	b.eventually(fmt.Sprintf("document.readyState === 'complete' && document.querySelector('h1')?.textContent === %q", heading))
-}
-
-func (b *tab) quiet() {
-	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	require.Empty(b.t, b.bad, "the console must be quiet")
-}
-
-// says waits until the page says something.
-func (b *tab) says(text string) {
-	b.t.Helper()
-	b.eventually(fmt.Sprintf("document.body.innerText.includes(%q)", text))
-}
 
 func TestPages(t *testing.T) {
 	t.Parallel()
@@ -256,12 +43,12 @@ func TestPages(t *testing.T) {
 		b.quiet()
 	}
 
-	// From the number of values that are missing to the HPAs, and from one to why.
+	// The number of missing values links to the HPAs, and an HPA links to the reason.
 	b.open("#lacking", "Autoscalers")
 	require.Equal(t, "hpa-default-billing", b.eval("[...document.querySelectorAll('details.hpa[open]')].map((hpa) => hpa.id)"))
 	b.open("#hpa-default-billing a[href^='/explain']", "Explain")
 	require.Equal(t, "there is no service billing in namespace default", b.eval("document.querySelector('.chain .broken span').textContent"))
-	// Another question, by the form, which is folded.
+	// The form, which is closed, asks another question.
 	b.do(chromedp.Click("#ask > summary", chromedp.NodeVisible), chromedp.SetValue("input[name=name]", "shop"), chromedp.SetValue("input[name=metric]", "http_requests"), chromedp.Submit("form.question"))
 	b.says("http_requests of services/shop in namespace default is")
 	b.says("of the 10s that the rule asks for")
@@ -279,7 +66,7 @@ func TestPages(t *testing.T) {
 	b.open("td a[href='/autoscalers?q=default%2Fbilling']", "Autoscalers")
 	b.says("1 of 2 autoscalers")
 
-	// From a problem to the monitor that has it.
+	// A problem links to the monitor that causes it.
 	b.do(chromedp.Click("#problems > summary", chromedp.NodeVisible))
 	b.open("#problems a[href*='legacy']", "Targets")
 	require.Equal(t, "1", b.eval("document.querySelectorAll('article').length"))
@@ -306,24 +93,6 @@ func TestPages(t *testing.T) {
 	b.quiet()
 }
 
-// copies presses the button of the first snippet that is shown, and waits until its text is copied, or selected where
-// the browser does not allow that.
-func (b *tab) copies(text string) {
-	b.t.Helper()
-	const shown = "[...document.querySelectorAll('.snippet')].find((snippet) => snippet.checkVisibility())"
-	require.Equal(b.t, "true", b.eval(fmt.Sprintf("%s.textContent.includes(%q)", shown, text)))
-	b.eval(shown + ".querySelector('button').click()")
-	b.eventually(fmt.Sprintf("%s.querySelector('button').textContent === 'Copied' || getSelection().toString().includes(%q)", shown, text))
-	b.eval("getSelection().removeAllRanges()")
-}
-
-// openTwin follows the link to a page's JSON.
-func (b *tab) openTwin() {
-	b.t.Helper()
-	b.do(chromedp.Click("#twin", chromedp.NodeVisible))
-	b.eventually("document.readyState === 'complete' && location.pathname.endsWith('.json')")
-}
-
 // A page follows what happens without being loaded again, and without disturbing who reads it.
 func TestPagesAreLive(t *testing.T) {
 	t.Parallel()
@@ -347,16 +116,16 @@ func TestPagesAreLive(t *testing.T) {
 	require.Contains(t, b.eval("document.body.innerText"), "connection refused", "what was there stays")
 }
 
-// A graph says the value under the pointer, or that the arrow keys have chosen, and goes on saying it.
+// A graph shows the value under the pointer, or the value that the arrow keys chose, also after the page is refreshed.
 func TestGraphIsRead(t *testing.T) {
 	t.Parallel()
 	b := newTab(t)
 	p := startPromlet(t)
 	_, err := chromedp.Call(b.ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	require.NoError(t, err) // no window has the focus
+	require.NoError(t, err) // without the emulation no window would have the focus
 	b.do(chromedp.Navigate(p.web + "/autoscalers"))
 	const figure = "document.getElementById('graph-default-shop-0')"
-	b.eventually(figure + "?.dataset.points.split(' ').length >= 2") // of promlet's own look, and now
+	b.eventually(figure + "?.dataset.points.split(' ').length >= 2") // one of promlet's own look, and the current one
 	b.eval(`(() => {
 		const box = ` + figure + `.querySelector("svg").getBoundingClientRect();
 		` + figure + `.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX: box.left, clientY: box.top }));
@@ -377,7 +146,7 @@ func TestGraphIsRead(t *testing.T) {
 	b.quiet()
 }
 
-// Of 160 HPAs the broken come first; the others are rows that open.
+// Of 160 HPAs the broken ones come first. The others are rows that can be opened.
 func TestManyAutoscalers(t *testing.T) {
 	t.Parallel()
 	var hpas []string
@@ -400,7 +169,7 @@ spec:
 	b := newTab(t)
 	p := startPromlet(t, hpas...)
 	b.do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(p.web+"/autoscalers"))
-	// Which are broken it knows from its own look, twice a minute.
+	// promlet learns which HPAs are broken from its own look, twice a minute.
 	b.eventually("[...document.querySelectorAll('details.hpa')].slice(0, 3).map((hpa) => hpa.id + ' ' + hpa.open) == 'hpa-default-billing true,hpa-default-worker-157 true,hpa-default-shop false'")
 	require.Equal(t, "98", b.eval("document.querySelectorAll('details.hpa:not([open])').length"))
 	require.Equal(t, "true", b.eval("document.documentElement.scrollHeight < 6000"), b.eval("document.documentElement.scrollHeight"))
