@@ -54,17 +54,36 @@ func (h *readHPA) scales() string {
 	return h.hpa.Spec.ScaleTargetRef.Kind + "/" + h.hpa.Spec.ScaleTargetRef.Name
 }
 
-// replicas returns the current replicas, the desired ones if they differ, and the bounds.
+// replicas returns the current replicas, the recommended ones if they differ, and the bounds.
 func (h *readHPA) replicas() string {
-	least := int32(1)
-	if h.hpa.Spec.MinReplicas != nil {
-		least = *h.hpa.Spec.MinReplicas
-	}
 	current := fmt.Sprint(h.hpa.Status.CurrentReplicas)
-	if h.hpa.Status.DesiredReplicas != h.hpa.Status.CurrentReplicas {
-		current += fmt.Sprintf(" -> %d", h.hpa.Status.DesiredReplicas)
+	if desired := h.hpa.Status.DesiredReplicas; desired != h.hpa.Status.CurrentReplicas && h.isRecommended(desired) {
+		current += fmt.Sprintf(" -> %d", desired)
 	}
-	return fmt.Sprintf("%s (%d-%d)", current, least, h.hpa.Spec.MaxReplicas)
+	return fmt.Sprintf("%s (%d-%d)", current, h.minReplicas(), h.hpa.Spec.MaxReplicas)
+}
+
+func (h *readHPA) minReplicas() int32 {
+	if h.hpa.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *h.hpa.Spec.MinReplicas
+}
+
+// isRecommended reports whether the desired replicas of the status are a recommendation. They are 0 before the first one,
+// and without values they are those of an earlier one. The controller needs no values when the replicas are out of bounds.
+func (h *readHPA) isRecommended(desired int32) bool {
+	least, current := h.minReplicas(), h.hpa.Status.CurrentReplicas
+	if desired == 0 && least > 0 {
+		return false
+	}
+	outOfBounds := current > h.hpa.Spec.MaxReplicas || current > 0 && current < least
+	return outOfBounds || h.hasValue()
+}
+
+// hasValue reports whether any metric has a value.
+func (h *readHPA) hasValue() bool {
+	return slices.ContainsFunc(h.metrics, func(m readMetric) bool { return m.now != nil })
 }
 
 // state returns the worst state of the HPA and its metrics.
@@ -184,7 +203,7 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 		m.state = m.judge(h)
 		h.metrics = append(h.metrics, m)
 	}
-	if !h.isAtZero() || !slices.ContainsFunc(h.metrics, func(m readMetric) bool { return m.now != nil }) {
+	if !h.isAtZero() || !h.hasValue() {
 		return
 	}
 	for i := range h.metrics { // a metric with a value can scale the target up

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -159,4 +160,24 @@ func TestExplainHPA(t *testing.T) {
 	require.EqualError(t, err, "spec.metrics[1]: http_requests of pods: spec.scaleTargetRef: it is not found")
 	_, err = a.run("explain", "hpa/", "-n", "empty")
 	require.EqualError(t, err, "hpa/: name the HorizontalPodAutoscaler after the slash")
+}
+
+// The desired replicas of the status are shown only if they are a recommendation.
+func TestReplicas(t *testing.T) {
+	f := func(want string, least, most, current, desired int32, metrics ...readMetric) {
+		t.Helper()
+		h := readHPA{hpa: &autoscalingv2.HorizontalPodAutoscaler{}, metrics: metrics}
+		h.hpa.Spec.MinReplicas, h.hpa.Spec.MaxReplicas = &least, most
+		h.hpa.Status.CurrentReplicas, h.hpa.Status.DesiredReplicas = current, desired
+		require.Equal(t, want, h.replicas())
+	}
+	with := readMetric{now: resource.NewQuantity(1, resource.DecimalSI)}
+	f("1 (1-4)", 1, 4, 1, 0, readMetric{})
+	f("1 (1-4)", 1, 4, 1, 0, with) // the controller has not seen the value yet
+	f("1 (0-4)", 0, 4, 1, 0, readMetric{})
+	f("1 -> 0 (0-4)", 0, 4, 1, 0, with)
+	f("2 -> 4 (1-4)", 1, 4, 2, 4, readMetric{}, with)
+	f("2 (1-4)", 1, 4, 2, 4, readMetric{}) // an earlier recommendation
+	f("6 -> 4 (1-4)", 1, 4, 6, 4, readMetric{})
+	f("1 -> 2 (2-4)", 2, 4, 1, 2, readMetric{})
 }
