@@ -361,7 +361,8 @@ func (c *connection) readValue(ctx context.Context, h *readHPA, m *readMetric) e
 		return err
 	}
 	if len(found) == 0 {
-		return errors.New(o.reason(ctx, c, request))
+		reason, _ := o.reason(ctx, c, request, nil)
+		return errors.New(reason)
 	}
 	var sum resource.Quantity
 	for _, v := range found {
