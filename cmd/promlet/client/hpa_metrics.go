@@ -3,10 +3,10 @@ package client
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -140,39 +140,6 @@ func (m *readMetric) text(q *resource.Quantity) string {
 	return text
 }
 
-// autoscalers returns the HPAs of a namespace, "" for all, or the one with a name.
-func (c *connection) autoscalers(ctx context.Context, namespace, name string) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
-	const prefix, plural = "/apis/autoscaling/v2", "horizontalpodautoscalers"
-	path := prefix + "/" + plural
-	if namespace != "" {
-		path = prefix + "/namespaces/" + namespace + "/" + plural
-	}
-	var list autoscalingv2.HorizontalPodAutoscalerList
-	if name == "" {
-		if err := c.object(ctx, path, &list); err != nil {
-			return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
-		}
-		return list.Items, nil
-	}
-	if err := checkNames(name); err != nil {
-		return nil, err
-	}
-	var hpa autoscalingv2.HorizontalPodAutoscaler
-	if err := c.object(ctx, path+"/"+name, &hpa); err != nil {
-		return nil, fmt.Errorf("read HorizontalPodAutoscaler %s: %w", name, err)
-	}
-	return []autoscalingv2.HorizontalPodAutoscaler{hpa}, nil
-}
-
-// object reads an object of the Kubernetes API.
-func (c *connection) object(ctx context.Context, path string, into any) error {
-	body, err := do(ctx, c.discovery.RESTClient().Get().AbsPath(path))
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(body, into)
-}
-
 // read requests the metrics of HPAs.
 func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPodAutoscaler) []readHPA {
 	mapper := NewMapper(c.discovery)
@@ -197,7 +164,7 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 			m.reason = err.Error()
 		} else if m.path != "" {
 			if err := c.readValue(ctx, h, &m); err != nil {
-				m.reason = message(err)
+				m.reason = m.shortReason(message(err), len(h.hpa.Spec.Metrics) > 1)
 			}
 		}
 		m.state = m.judge(h)
@@ -211,6 +178,19 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 			m.state = stateAtZero
 		}
 	}
+}
+
+// shortReason returns the reason in a message of the metrics API. The metric and its object precede it if the HPA has others.
+func (m *readMetric) shortReason(message string, hasOthers bool) string {
+	found, ok := strings.CutPrefix(message, "the server could not find the metric "+m.name+" for ")
+	_, reason, cut := strings.Cut(found, ": ")
+	switch {
+	case !ok || !cut:
+		return message
+	case hasOthers:
+		return fmt.Sprintf("%s of %s: %s", m.name, m.of, reason)
+	}
+	return reason
 }
 
 // isAtZero reports whether the controller has scaled the target to zero replicas.

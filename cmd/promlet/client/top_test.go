@@ -329,6 +329,8 @@ func TestClientsWithoutPromlet(t *testing.T) {
 	}
 	answer = http.NotFound
 	f("custom.metrics.k8s.io/v1beta2 is not served (the server could not find the requested resource): install promlet, or see kubectl get apiservice v1beta2.custom.metrics.k8s.io")
+	_, err := a.run("explain", "--external", "queue_length")
+	require.ErrorContains(t, err, "external.metrics.k8s.io/v1beta1 is not served (the server could not find the requested resource): promlet serves it with externalRules in its configuration and the component external-metrics; see kubectl get apiservice v1beta1.external.metrics.k8s.io")
 	answer = func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
 	}
@@ -337,7 +339,7 @@ func TestClientsWithoutPromlet(t *testing.T) {
 		answerStatus(w, http.StatusForbidden, metav1.StatusReasonForbidden, "viewer may not")
 	}
 	f("viewer may not")
-	_, err := a.run("top", "-A", "pods", "http_requests")
+	_, err = a.run("top", "-A", "pods", "http_requests")
 	require.EqualError(t, err, "list namespaces for --all-namespaces: viewer may not: give --namespace instead")
 
 	a.url = "https://127.0.0.1:" + freePort(t)
