@@ -49,7 +49,12 @@ otherwise it is 0.`,
 
   # Fail on warnings as well
   promlet check --strict config.yaml`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("give a FILE, or - for standard input")
+			}
+			return nil
+		},
 		RunE: o.run,
 	}, o.flags()).completing(textOutput())
 }

@@ -46,7 +46,7 @@ from metrics-server are those in the HPA's status.`,
 
   # Display those of all namespaces
   promlet hpa -A`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("NAME"),
 		RunE: o.run,
 	}, o.flags())
 }
