@@ -48,7 +48,7 @@ func (e *endToEnd) plugin(t *testing.T, viewer string) {
 	f([]string{"queue_length", "pods", "external"}, "metrics", "queue_")
 	f([]string{"OBJECT", "services/queue ", "pods/odd-", " 30 "}, "top", "queue_length", "-n", "absences")
 	f([]string{"LABELS", `{queue="orders"}   30 `}, "top", "--external", "queue_length", "-n", "absences")
-	f([]string{"shop ", "Deployment/idle", "no value", "absences/shop: the server could not find the metric http_requests for services shop: no monitor selects the Service"}, "hpa", "-n", "absences")
+	f([]string{"shop ", "Deployment/idle", "no value", "absences/shop: no monitor selects the Service"}, "hpa", "-n", "absences")
 
 	g := func(want string, args ...string) {
 		t.Helper()

@@ -35,8 +35,9 @@ A FILE may be a file for --config, the manifest of a ConfigMap that holds one, a
 output of helm template, or the values of prometheus-adapter's Helm chart. Monitors among
 the manifests are checked as well. Use - for standard input.
 
-Errors and warnings name the rule and the field. The exit status is 1 if promlet would
-reject a file, or with --strict if there are warnings; otherwise it is 0.`,
+Errors and warnings name the rule or the monitor, and the field. The exit status is 1 if
+promlet would reject a file or a monitor in it, or with --strict if there are warnings;
+otherwise it is 0.`,
 		Example: `  # Check a configuration
   promlet check config.yaml
 
@@ -48,7 +49,12 @@ reject a file, or with --strict if there are warnings; otherwise it is 0.`,
 
   # Fail on warnings as well
   promlet check --strict config.yaml`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("give a FILE, or - for standard input")
+			}
+			return nil
+		},
 		RunE: o.run,
 	}, o.flags()).completing(textOutput())
 }

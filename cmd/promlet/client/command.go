@@ -24,6 +24,9 @@ func NewCommand(cmd *cobra.Command, sections cliflag.NamedFlagSets) Command {
 	for _, set := range sections.FlagSets {
 		cmd.Flags().AddFlagSet(set)
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
 	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		// Help that cannot be written has no reader.
 		_, _ = io.WriteString(cmd.OutOrStdout(), help(cmd, sections))
@@ -57,6 +60,16 @@ func help(cmd *cobra.Command, sections cliflag.NamedFlagSets) string {
 	}
 	fmt.Fprintf(&b, "  %s COMMAND [flags]\n\nUse \"%s COMMAND --help\" for the flags of a command.\n", cmd.CommandPath(), cmd.CommandPath())
 	return b.String()
+}
+
+// atMostOne returns the check of a command with one optional argument.
+func atMostOne(argument string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("give one %s, not %d", argument, len(args))
+		}
+		return nil
+	}
 }
 
 // Commands returns the commands that serve nothing.

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,5 +59,19 @@ func TestHelp(t *testing.T) {
 	require.NoError(t, err)
 	for _, want := range []string{"\nUsage:\n  promlet explain (RESOURCE[/NAME] METRIC | hpa/NAME) [flags]\n", "\nExamples:\n  # Explain a metric of a Service\n", "\nExplain flags:\n", "\nCluster flags:\n"} {
 		require.Contains(t, out, want)
+	}
+}
+
+func TestWrongArguments(t *testing.T) {
+	for command, want := range map[string]string{
+		"hpa --no-such":      "unknown flag: --no-such (see promlet hpa --help)",
+		"top -o":             "flag needs an argument: 'o' in -o (see promlet top --help)",
+		"hpa a b":            "give one NAME, not 2",
+		"metrics a b c":      "give one PATTERN, not 3",
+		"metrics -n default": "--namespace: leave it out: the metrics are those of the whole cluster",
+		"check":              "give a FILE, or - for standard input",
+	} {
+		_, err := execute(t, strings.Fields(command)...)
+		require.EqualError(t, err, want)
 	}
 }

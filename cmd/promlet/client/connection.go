@@ -101,12 +101,20 @@ func (c *connection) list(ctx context.Context, api string) ([]metav1.APIResource
 func apiError(api string, err error) error {
 	group, version, _ := strings.Cut(api, "/")
 	switch {
-	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+	case isNoAPI(err) && api == externalMetricsAPI:
+		return fmt.Errorf("%s is %w (%w): promlet serves it with externalRules in its configuration and the component external-metrics; see kubectl get apiservice %s.%s",
+			api, errNotServed, err, version, group)
+	case isNoAPI(err):
 		return fmt.Errorf("%s is %w (%w): install promlet, or see kubectl get apiservice %s.%s", api, errNotServed, err, version, group)
 	case apierrors.IsServiceUnavailable(err):
 		return fmt.Errorf("ask the metrics API: %w: see kubectl get apiservice %s.%s", err, version, group)
 	}
 	return fmt.Errorf("ask the metrics API: %w", err)
+}
+
+// isNoAPI reports whether the API server does not serve the API of a request.
+func isNoAPI(err error) bool {
+	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // message returns the API server's own message of an error, without its context.

@@ -73,11 +73,14 @@ explanations show nothing of other namespaces.`,
   # Ask a promlet that runs without a cluster
   promlet explain services/sample-metrics-app http_requests --server https://127.0.0.1:6443 --insecure-skip-tls-verify`,
 		Args: func(_ *cobra.Command, args []string) error {
-			_, hpa := hpaName(args)
+			_, hpa, err := hpaName(args)
+			if o.external {
+				hpa, err = false, nil // it is the name of a metric
+			}
 			if !hpa && (o.external && len(args) != 1 || !o.external && len(args) != 2) {
 				return errors.New("give RESOURCE/NAME and METRIC, such as services/sample-metrics-app http_requests; or hpa/NAME; or --external METRIC")
 			}
-			return nil
+			return err
 		},
 		RunE:              o.run,
 		ValidArgsFunction: completeMetrics(&o.cluster),
@@ -103,7 +106,10 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if name, ok := hpaName(args); ok {
+	if name, ok, err := hpaName(args); ok && !o.external {
+		if err != nil {
+			return err
+		}
 		return o.explainHPA(cmd, c, name)
 	}
 	path, err := o.path(c, args)

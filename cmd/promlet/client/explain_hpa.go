@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,14 +12,27 @@ import (
 	"github.com/promlet/promlet/adapter/explain"
 )
 
-// hpaName returns NAME and true if the arguments are hpa/NAME.
-func hpaName(args []string) (string, bool) {
-	if len(args) != 1 {
-		return "", false
+// hpaName returns NAME and true if the arguments are hpa/NAME or hpa NAME. NAME is empty if it is left out.
+func hpaName(args []string) (string, bool, error) {
+	if len(args) == 0 {
+		return "", false, nil
 	}
 	const plural = "horizontalpodautoscalers"
 	resource, name, named := strings.Cut(args[0], "/")
-	return name, named && slices.Contains([]string{"hpa", "hpas", "horizontalpodautoscaler", plural, plural + ".autoscaling"}, resource)
+	if !slices.Contains([]string{"hpa", "hpas", "horizontalpodautoscaler", plural, plural + ".autoscaling"}, resource) {
+		return "", false, nil
+	}
+	rest := args[1:]
+	if !named && len(rest) > 0 {
+		name, rest = rest[0], rest[1:]
+	}
+	switch {
+	case name == "":
+		return "", true, fmt.Errorf("%s: name the HorizontalPodAutoscaler, such as hpa/sample-metrics-app", args[0])
+	case len(rest) > 0:
+		return "", true, fmt.Errorf("hpa/%s: leave out %s: all metrics of the HorizontalPodAutoscaler are explained", name, strings.Join(rest, " "))
+	}
+	return name, true, nil
 }
 
 // explainedMetric is a metric of an HPA with its explanation. That is nil if promlet does not serve the metric.
@@ -32,9 +44,6 @@ type explainedMetric struct {
 // explainHPA explains each metric of an HPA.
 func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name string) error {
 	ctx := cmd.Context()
-	if name == "" {
-		return errors.New("hpa/: name the HorizontalPodAutoscaler after the slash")
-	}
 	hpas, err := c.autoscalers(ctx, c.namespace, name)
 	if err != nil {
 		return err

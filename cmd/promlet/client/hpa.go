@@ -3,14 +3,18 @@ package client
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	cliflag "k8s.io/component-base/cli/flag"
 
+	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -42,7 +46,7 @@ from metrics-server are those in the HPA's status.`,
 
   # Display those of all namespaces
   promlet hpa -A`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("NAME"),
 		RunE: o.run,
 	}, o.flags())
 }
@@ -128,4 +132,54 @@ func (o *hpaOptions) print(out io.Writer, hpas []readHPA, p palette) error {
 		}
 	}
 	return nil
+}
+
+// autoscalers returns the HPAs of a namespace, "" for all, or the one with a name.
+func (c *connection) autoscalers(ctx context.Context, namespace, name string) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
+	const prefix, plural = "/apis/autoscaling/v2", "horizontalpodautoscalers"
+	path := prefix + "/" + plural
+	if namespace != "" {
+		path = prefix + "/namespaces/" + namespace + "/" + plural
+	}
+	var list autoscalingv2.HorizontalPodAutoscalerList
+	if name == "" {
+		if err := c.object(ctx, path, &list); err != nil {
+			return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
+		}
+		return list.Items, nil
+	}
+	if err := checkNames(name); err != nil {
+		return nil, err
+	}
+	var hpa autoscalingv2.HorizontalPodAutoscaler
+	if err := c.object(ctx, path+"/"+name, &hpa); err != nil {
+		if apierrors.IsNotFound(err) && !isNoAPI(err) {
+			return nil, c.noAutoscaler(ctx, namespace, name)
+		}
+		return nil, fmt.Errorf("read HorizontalPodAutoscaler %s: %w", name, err)
+	}
+	return []autoscalingv2.HorizontalPodAutoscaler{hpa}, nil
+}
+
+// noAutoscaler returns the error that there is no HPA of a name, with the closest name of the namespace.
+func (c *connection) noAutoscaler(ctx context.Context, namespace, name string) error {
+	var names []string
+	others, _ := c.autoscalers(ctx, namespace, "") // only for the closest
+	for i := range others {
+		names = append(names, others[i].Name)
+	}
+	closest := rules.Closest(names, name)
+	if closest != "" {
+		closest = " (closest: " + closest + ")"
+	}
+	return fmt.Errorf("there is no HorizontalPodAutoscaler %s%s%s", name, values.InNamespace(namespace), closest)
+}
+
+// object reads an object of the Kubernetes API.
+func (c *connection) object(ctx context.Context, path string, into any) error {
+	body, err := do(ctx, c.discovery.RESTClient().Get().AbsPath(path))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
 }

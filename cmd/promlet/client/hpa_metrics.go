@@ -3,10 +3,10 @@ package client
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -54,17 +54,36 @@ func (h *readHPA) scales() string {
 	return h.hpa.Spec.ScaleTargetRef.Kind + "/" + h.hpa.Spec.ScaleTargetRef.Name
 }
 
-// replicas returns the current replicas, the desired ones if they differ, and the bounds.
+// replicas returns the current replicas, the recommended ones if they differ, and the bounds.
 func (h *readHPA) replicas() string {
-	least := int32(1)
-	if h.hpa.Spec.MinReplicas != nil {
-		least = *h.hpa.Spec.MinReplicas
-	}
 	current := fmt.Sprint(h.hpa.Status.CurrentReplicas)
-	if h.hpa.Status.DesiredReplicas != h.hpa.Status.CurrentReplicas {
-		current += fmt.Sprintf(" -> %d", h.hpa.Status.DesiredReplicas)
+	if desired := h.hpa.Status.DesiredReplicas; desired != h.hpa.Status.CurrentReplicas && h.isRecommended(desired) {
+		current += fmt.Sprintf(" -> %d", desired)
 	}
-	return fmt.Sprintf("%s (%d-%d)", current, least, h.hpa.Spec.MaxReplicas)
+	return fmt.Sprintf("%s (%d-%d)", current, h.minReplicas(), h.hpa.Spec.MaxReplicas)
+}
+
+func (h *readHPA) minReplicas() int32 {
+	if h.hpa.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *h.hpa.Spec.MinReplicas
+}
+
+// isRecommended reports whether the desired replicas of the status are a recommendation. They are 0 before the first one,
+// and without values they are those of an earlier one. The controller needs no values when the replicas are out of bounds.
+func (h *readHPA) isRecommended(desired int32) bool {
+	least, current := h.minReplicas(), h.hpa.Status.CurrentReplicas
+	if desired == 0 && least > 0 {
+		return false
+	}
+	outOfBounds := current > h.hpa.Spec.MaxReplicas || current > 0 && current < least
+	return outOfBounds || h.hasValue()
+}
+
+// hasValue reports whether any metric has a value.
+func (h *readHPA) hasValue() bool {
+	return slices.ContainsFunc(h.metrics, func(m readMetric) bool { return m.now != nil })
 }
 
 // state returns the worst state of the HPA and its metrics.
@@ -121,39 +140,6 @@ func (m *readMetric) text(q *resource.Quantity) string {
 	return text
 }
 
-// autoscalers returns the HPAs of a namespace, "" for all, or the one with a name.
-func (c *connection) autoscalers(ctx context.Context, namespace, name string) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
-	const prefix, plural = "/apis/autoscaling/v2", "horizontalpodautoscalers"
-	path := prefix + "/" + plural
-	if namespace != "" {
-		path = prefix + "/namespaces/" + namespace + "/" + plural
-	}
-	var list autoscalingv2.HorizontalPodAutoscalerList
-	if name == "" {
-		if err := c.object(ctx, path, &list); err != nil {
-			return nil, fmt.Errorf("list HorizontalPodAutoscalers: %w", err)
-		}
-		return list.Items, nil
-	}
-	if err := checkNames(name); err != nil {
-		return nil, err
-	}
-	var hpa autoscalingv2.HorizontalPodAutoscaler
-	if err := c.object(ctx, path+"/"+name, &hpa); err != nil {
-		return nil, fmt.Errorf("read HorizontalPodAutoscaler %s: %w", name, err)
-	}
-	return []autoscalingv2.HorizontalPodAutoscaler{hpa}, nil
-}
-
-// object reads an object of the Kubernetes API.
-func (c *connection) object(ctx context.Context, path string, into any) error {
-	body, err := do(ctx, c.discovery.RESTClient().Get().AbsPath(path))
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(body, into)
-}
-
 // read requests the metrics of HPAs.
 func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPodAutoscaler) []readHPA {
 	mapper := NewMapper(c.discovery)
@@ -178,13 +164,13 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 			m.reason = err.Error()
 		} else if m.path != "" {
 			if err := c.readValue(ctx, h, &m); err != nil {
-				m.reason = message(err)
+				m.reason = m.shortReason(message(err), len(h.hpa.Spec.Metrics) > 1)
 			}
 		}
 		m.state = m.judge(h)
 		h.metrics = append(h.metrics, m)
 	}
-	if !h.isAtZero() || !slices.ContainsFunc(h.metrics, func(m readMetric) bool { return m.now != nil }) {
+	if !h.isAtZero() || !h.hasValue() {
 		return
 	}
 	for i := range h.metrics { // a metric with a value can scale the target up
@@ -192,6 +178,19 @@ func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h 
 			m.state = stateAtZero
 		}
 	}
+}
+
+// shortReason returns the reason in a message of the metrics API. The metric and its object precede it if the HPA has others.
+func (m *readMetric) shortReason(message string, hasOthers bool) string {
+	found, ok := strings.CutPrefix(message, "the server could not find the metric "+m.name+" for ")
+	_, reason, cut := strings.Cut(found, ": ")
+	switch {
+	case !ok || !cut:
+		return message
+	case hasOthers:
+		return fmt.Sprintf("%s of %s: %s", m.name, m.of, reason)
+	}
+	return reason
 }
 
 // isAtZero reports whether the controller has scaled the target to zero replicas.
@@ -342,7 +341,8 @@ func (c *connection) readValue(ctx context.Context, h *readHPA, m *readMetric) e
 		return err
 	}
 	if len(found) == 0 {
-		return errors.New(o.reason(ctx, c, request))
+		reason, _ := o.reason(ctx, c, request, nil)
+		return errors.New(reason)
 	}
 	var sum resource.Quantity
 	for _, v := range found {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -107,11 +108,11 @@ fine     StatefulSet/sample   2 (2-10)        http_requests   services/sample   
                                               cpu             pods              75%                   80%           ok
                                               queue_length    external          15 per pod            20 per pod    ok
 
-default/broken: the server could not find the metric nothing_such for services sample: no series has been collected that a rule serves under that name
+default/broken: nothing_such of services/sample: no series has been collected that a rule serves under that name
 default/broken: http_requests of pods: spec.scaleTargetRef: it is not found
 default/broken: memory of pods: the controller has no value from metrics-server
 default/stuck: the controller cannot read it
-default/zero: the server could not find the metric http_requests for pods: the selector "app=asleep" matches no pods in namespace default
+default/zero: http_requests of pods: the selector "app=asleep" matches no pods in namespace default
 `, out)
 	out, err = a.run("hpa", "busy", "--no-headers")
 	require.NoError(t, err)
@@ -126,7 +127,9 @@ default/zero: the server could not find the metric http_requests for pods: the s
 		require.EqualError(t, err, want)
 		require.Empty(t, out)
 	}
-	f("read HorizontalPodAutoscaler none: it is not found", "hpa", "none")
+	f("there is no HorizontalPodAutoscaler fin in namespace default (closest: fine)", "hpa", "fin")
+	f("there is no HorizontalPodAutoscaler fin in namespace empty", "hpa", "fin", "-n", "empty")
+	f("there is no HorizontalPodAutoscaler checkout in namespace default", "explain", "hpa/checkout")
 	f("there are no HorizontalPodAutoscalers in namespace empty", "hpa", "-n", "empty")
 	f("--all-namespaces: leave out either it or the NAME", "hpa", "x", "-A")
 	f("--interval=1ms: give 1s or more", "hpa", "--interval", "1ms")
@@ -157,6 +160,46 @@ func TestExplainHPA(t *testing.T) {
 	require.Contains(t, out, "has no value: ")
 	_, err = a.run("explain", "hpa/broken")
 	require.EqualError(t, err, "spec.metrics[1]: http_requests of pods: spec.scaleTargetRef: it is not found")
-	_, err = a.run("explain", "hpa/", "-n", "empty")
-	require.EqualError(t, err, "hpa/: name the HorizontalPodAutoscaler after the slash")
+	for _, args := range [][]string{{"hpa", "busy"}, {"hpas", "busy"}, {"horizontalpodautoscaler", "busy"}, {"horizontalpodautoscalers", "busy"}, {"horizontalpodautoscalers/busy"}} {
+		out, err := a.run(append([]string{"explain"}, args...)...)
+		require.NoError(t, err, args)
+		require.Contains(t, out, "http_requests of services/sample in namespace default is 30\n", args)
+	}
+	for command, want := range map[string]string{
+		"explain hpa/ -n empty":          "hpa/: name the HorizontalPodAutoscaler, such as hpa/sample-metrics-app",
+		"explain hpa":                    "hpa: name the HorizontalPodAutoscaler, such as hpa/sample-metrics-app",
+		"explain hpa/busy http_requests": "hpa/busy: leave out http_requests: all metrics of the HorizontalPodAutoscaler are explained",
+		"explain hpa busy http_requests": "hpa/busy: leave out http_requests: all metrics of the HorizontalPodAutoscaler are explained",
+	} {
+		_, err := a.run(strings.Fields(command)...)
+		require.EqualError(t, err, want)
+	}
+}
+
+func TestShortReason(t *testing.T) {
+	m := readMetric{name: "depth", of: "services/billing"}
+	const prefix = "the server could not find the metric depth for services billing: "
+	require.Equal(t, "target 10.0.0.1 is down: refused", m.shortReason(prefix+"target 10.0.0.1 is down: refused", false))
+	require.Equal(t, "depth of services/billing: target 10.0.0.1 is down: refused", m.shortReason(prefix+"target 10.0.0.1 is down: refused", true))
+	require.Equal(t, "viewer may not", m.shortReason("viewer may not", true))
+}
+
+// The desired replicas of the status are shown only if they are a recommendation.
+func TestReplicas(t *testing.T) {
+	f := func(want string, least, most, current, desired int32, metrics ...readMetric) {
+		t.Helper()
+		h := readHPA{hpa: &autoscalingv2.HorizontalPodAutoscaler{}, metrics: metrics}
+		h.hpa.Spec.MinReplicas, h.hpa.Spec.MaxReplicas = &least, most
+		h.hpa.Status.CurrentReplicas, h.hpa.Status.DesiredReplicas = current, desired
+		require.Equal(t, want, h.replicas())
+	}
+	with := readMetric{now: resource.NewQuantity(1, resource.DecimalSI)}
+	f("1 (1-4)", 1, 4, 1, 0, readMetric{})
+	f("1 (1-4)", 1, 4, 1, 0, with) // the controller has not seen the value yet
+	f("1 (0-4)", 0, 4, 1, 0, readMetric{})
+	f("1 -> 0 (0-4)", 0, 4, 1, 0, with)
+	f("2 -> 4 (1-4)", 1, 4, 2, 4, readMetric{}, with)
+	f("2 (1-4)", 1, 4, 2, 4, readMetric{}) // an earlier recommendation
+	f("6 -> 4 (1-4)", 1, 4, 6, 4, readMetric{})
+	f("1 -> 2 (2-4)", 2, 4, 1, 2, readMetric{})
 }

@@ -43,7 +43,7 @@ deployments.apps/NAME.`,
 
   # List only the names of the metrics that begin with http_
   promlet metrics 'http_*' -o name`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("PATTERN"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, strings.Join(args, "")) },
 	}, o.flags()).completing(metricsOutput())
 }
@@ -60,6 +60,9 @@ func (o *metricsOptions) flags() cliflag.NamedFlagSets {
 func (o *metricsOptions) run(cmd *cobra.Command, pattern string) error {
 	if err := metricsOutput().check(o.output); err != nil {
 		return err
+	}
+	if o.cluster.overrides.Context.Namespace != "" {
+		return errors.New("--namespace: leave it out: the metrics are those of the whole cluster")
 	}
 	glob := pattern
 	if !strings.ContainsAny(pattern, `*?[\`) {

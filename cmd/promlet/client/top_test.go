@@ -269,9 +269,9 @@ func TestTopWithoutAValue(t *testing.T) {
 	f("top nothing_such", "no value: the server could not find the metric nothing_such for services: ")
 	f("top services/none http_requests", "services none: there is no such object in namespace default")
 	f("top pods http_requests -l app=other", `the selector "app=other" matches no pods in namespace default`)
-	f("top pods temperature", "temperature of pods: ")
+	f("top pods temperature", "temperature of pods/sample-1: ")
 	f("top pods temperature", "NaN")
-	f("top pods http_requests --metric-selector code=500", "http_requests of pods: ")
+	f("top pods http_requests --metric-selector code=500", "http_requests of pods/sample-1: ")
 	f("top --external none", "the server could not find the metric none for namespace default: ")
 	f("top deploy http_requests -l app=sample", "deployments.apps are known by the pods they own, not by their labels")
 	f("top http_requests -n empty", "there are no services in namespace empty")
@@ -329,6 +329,8 @@ func TestClientsWithoutPromlet(t *testing.T) {
 	}
 	answer = http.NotFound
 	f("custom.metrics.k8s.io/v1beta2 is not served (the server could not find the requested resource): install promlet, or see kubectl get apiservice v1beta2.custom.metrics.k8s.io")
+	_, err := a.run("explain", "--external", "queue_length")
+	require.ErrorContains(t, err, "external.metrics.k8s.io/v1beta1 is not served (the server could not find the requested resource): promlet serves it with externalRules in its configuration and the component external-metrics; see kubectl get apiservice v1beta1.external.metrics.k8s.io")
 	answer = func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
 	}
@@ -337,7 +339,7 @@ func TestClientsWithoutPromlet(t *testing.T) {
 		answerStatus(w, http.StatusForbidden, metav1.StatusReasonForbidden, "viewer may not")
 	}
 	f("viewer may not")
-	_, err := a.run("top", "-A", "pods", "http_requests")
+	_, err = a.run("top", "-A", "pods", "http_requests")
 	require.EqualError(t, err, "list namespaces for --all-namespaces: viewer may not: give --namespace instead")
 
 	a.url = "https://127.0.0.1:" + freePort(t)
@@ -384,4 +386,36 @@ func TestTopWatchesWhatHasNoValue(t *testing.T) {
 	cmd.SetArgs([]string{"pods/AGE", "http_requests", "-w", "--interval", "1s", "--server", a.url, "--insecure-skip-tls-verify"})
 	require.NoError(t, cmd.ExecuteContext(ctx))
 	require.Equal(t, 2, strings.Count(complaints.String(), "promlet: no value: "), complaints.String())
+}
+
+// Of several reasons, those about the name of the metric are printed; the others name the object.
+func TestTopPrefersReasonsAboutTheName(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	explanation := func(object, reason, link string) string {
+		return `{"metric": "depth", "object": "` + object + `", "reason": "` + reason + `", "steps": [{"link": "object", "state": "note", "text": "0 of 2 have a value; a has none:"}, {"link": "` + link + `", "state": "broken", "text": "x"}]}`
+	}
+	pods := ""
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		explaining := r.URL.Query().Has("explain")
+		switch services := strings.Contains(r.URL.Path, "/services/"); {
+		case !strings.Contains(r.URL.Path, "/namespaces/"): // the discovery document
+			_, _ = w.Write([]byte(`{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "custom.metrics.k8s.io/v1beta2", "resources": []}`))
+		case !explaining && services:
+			answerStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the metric depth for services: target is down")
+		case !explaining:
+			_, _ = w.Write([]byte(`{"items": []}`))
+		case services:
+			_, _ = w.Write([]byte(explanation("services", "target is down", "targets")))
+		default:
+			_, _ = w.Write([]byte(pods))
+		}
+	}))
+	defer server.Close()
+	a := &metricsAPI{t: t, url: server.URL, now: time.Now()}
+	pods = explanation("pods", "depth_total is served as depths: use that name", "rule")
+	_, err := a.run("top", "depth")
+	require.EqualError(t, err, "no value: depth of pods: depth_total is served as depths: use that name")
+	pods = explanation("pods", "it is not ready", "endpoints")
+	_, err = a.run("top", "depth")
+	require.EqualError(t, err, "no value: depth of services/a: target is down\n  depth of pods/a: it is not ready")
 }

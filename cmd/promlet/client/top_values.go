@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	"k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
+
+	"github.com/promlet/promlet/adapter/explain"
 )
 
 const (
@@ -54,14 +57,15 @@ func (o *topOptions) ask(ctx context.Context, c *connection, requests []topReque
 	}
 	_ = asking.Wait() // the errors are in errs
 	values := slices.Concat(answers...)
-	var faults, reasons []string
+	var faults []string
+	var reasons absenceReasons
 	for i, err := range errs {
 		switch {
-		case err == nil && len(values) == 0 && len(reasons) < maxTopReasons:
-			reasons = append(reasons, o.reason(ctx, c, requests[i]))
+		case (err == nil || isAbsence(err)) && len(values) == 0 && reasons.len() < maxTopReasons:
+			reasons.add(o.reason(ctx, c, requests[i], err))
 		case err == nil:
 		case isAbsence(err), o.allNamespaces && apierrors.IsForbidden(err):
-			reasons = append(reasons, message(err))
+			reasons.add(message(err), false)
 		default:
 			faults = append(faults, err.Error())
 		}
@@ -70,7 +74,7 @@ func (o *topOptions) ask(ctx context.Context, c *connection, requests []topReque
 	case len(faults) > 0:
 		return values, errors.New(strings.Join(shortList(faults), "\n  "))
 	case len(values) == 0:
-		return nil, &noValueError{shortList(reasons)}
+		return nil, &noValueError{shortList(reasons.best())}
 	}
 	return values, nil
 }
@@ -129,12 +133,63 @@ func externalValues(r topRequest, body []byte) ([]topValue, error) {
 	return values, err
 }
 
-// reason asks why an answer has no values.
-func (o *topOptions) reason(ctx context.Context, c *connection, r topRequest) string {
-	if body, err := c.explain(ctx, r.path, o.question); err == nil {
-		if e, err := parseExplanation(body); err == nil && e.Reason != "" {
-			return fmt.Sprintf("%s of %s: %s", e.Metric, e.Object, e.Reason)
+// absenceReasons are reasons for missing values.
+type absenceReasons struct {
+	ofName []string // about the name of the metric
+	others []string
+}
+
+func (a *absenceReasons) add(text string, ofName bool) {
+	if ofName {
+		a.ofName = append(a.ofName, text)
+	} else {
+		a.others = append(a.others, text)
+	}
+}
+
+func (a *absenceReasons) len() int { return len(a.ofName) + len(a.others) }
+
+// best returns the reasons about the name of the metric, or all if there are none.
+func (a *absenceReasons) best() []string {
+	if len(a.ofName) > 0 {
+		return a.ofName
+	}
+	return a.others
+}
+
+// firstWithout finds the object in the step of an explanation that introduces the first object without a value.
+var firstWithout = regexp.MustCompile(`have a value; (\S+) has none:$`)
+
+// reason asks why an answer has no values, and reports whether the name of the metric is the reason. absent is the
+// error of the API, nil if it answered an empty list.
+func (o *topOptions) reason(ctx context.Context, c *connection, r topRequest, absent error) (text string, ofName bool) {
+	text = "the metrics API answers an empty list" // one that is not promlet's does not say why
+	if absent != nil {
+		text = message(absent)
+	}
+	body, err := c.explain(ctx, r.path, o.question)
+	if err != nil {
+		return text, false
+	}
+	e, err := parseExplanation(body)
+	if err != nil || e.Reason == "" {
+		return text, false
+	}
+	object := ""
+	for _, step := range e.Steps {
+		if m := firstWithout.FindStringSubmatch(step.Text); m != nil {
+			object = "/" + m[1]
+		}
+		if step.State == explain.StateBroken {
+			ofName = step.Link == explain.LinkRule
+			break
 		}
 	}
-	return "the metrics API answers an empty list" // one that is not promlet's does not say why
+	if ofName {
+		object = "" // it is the same for all objects
+	}
+	if absent != nil && (object == "" || !strings.HasSuffix(text, e.Reason)) {
+		return text, ofName // the API's own reason
+	}
+	return fmt.Sprintf("%s of %s%s: %s", e.Metric, e.Object, object, e.Reason), ofName
 }

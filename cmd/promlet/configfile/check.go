@@ -24,7 +24,7 @@ type Report struct {
 }
 
 // Check returns what promlet serves with the file, and warnings. The error names everything
-// that is invalid. Monitors are checked as in a cluster without Secrets and ConfigMaps.
+// that is invalid, rejected monitors among it. Monitors are checked as in a cluster without Secrets and ConfigMaps.
 func (f File) Check(c Collection) (Report, error) {
 	compiled, _, ruleErr := f.AdapterRules(c.RateWindow).Compile(objects.NewKinds(nil, time.Now))
 	discoverer := discovery.New(discovered.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
@@ -40,8 +40,11 @@ func (f File) Check(c Collection) (Report, error) {
 			report.Warnings = append(report.Warnings, fmt.Sprintf("%s %s/%s is adjusted: %s", m.Kind, m.Namespace, m.Name, field))
 		}
 	}
-	report.Warnings = append(report.Warnings, Rejected(discoverer.Monitors())...)
-	return report, errors.Join(ruleErr, err)
+	errs := []error{ruleErr, err}
+	for _, rejected := range Rejected(discoverer.Monitors()) {
+		errs = append(errs, errors.New(rejected))
+	}
+	return report, errors.Join(errs...)
 }
 
 // Ignored returns warnings about keys that prometheus-adapter serves and promlet does not.
