@@ -37,6 +37,8 @@ type monitored struct {
 	otherShards []values.Target
 	notStored   string
 	outOfBounds map[string]time.Time
+
+	dropped, seen int // samples
 }
 
 // newMonitored has the Service shop with one pod, a monitor that selects it, and a target
@@ -67,6 +69,7 @@ func (th *monitored) explaining() explain.Options {
 		Service:     func(_, name string) explain.Reach { return th.services[name] },
 		Pod:         func(_, name string) explain.Reach { return th.pods[name] },
 		ExposedBy:   func(job string) []catalog.Exposed { return th.exposed[job] },
+		Dropped:     func(string) (int, int) { return th.dropped, th.seen },
 		NotStored:   func(string) string { return th.notStored },
 		Problems:    func() []string { return th.problems },
 		OtherShards: func() []values.Target { return th.otherShards },
@@ -155,6 +158,13 @@ func TestExplanations(t *testing.T) {
 	})
 	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest metric: http_request)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
+		th.targets = append(th.targets, th.targets[0])
+	})
+	f("not left by metricRelabelings", "target 10.0.0.1:80/metrics is up, but no http_requests or http_requests_total is left after the metricRelabelings of its monitor, which drop 1 of 2 samples", func(th *monitored) {
+		th.exposed["job"], th.dropped, th.seen = th.exposed["job"][1:], 1, 2
+	})
+	f("not left by metricRelabelings, of several", "2 targets are up, but no http_requests or http_requests_total is left after the metricRelabelings of their monitor, which drop 4 of 4 samples", func(th *monitored) {
+		th.exposed["job"], th.dropped, th.seen = nil, 4, 4
 		th.targets = append(th.targets, th.targets[0])
 	})
 	f("not exposed, and the job has targets elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", func(th *monitored) {

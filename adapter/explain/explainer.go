@@ -22,6 +22,9 @@ type Options struct {
 	// ExposedBy returns the series names that the targets of a job expose, nil for a
 	// job that has not been scraped.
 	ExposedBy func(job string) []catalog.Exposed
+	// Dropped returns how many samples the metricRelabelings of a job dropped in the last scrapes of its targets, and how many
+	// samples the targets exposed. It may be nil.
+	Dropped func(job string) (dropped, of int)
 	// NotStored returns why series of a job that somebody reads are not stored, "" if they
 	// are. It may be nil.
 	NotStored func(job string) string

@@ -80,7 +80,7 @@ func (a *app) explainScraping(options *explain.Options) {
 		return adapterReach(a.discoverer.ReachPod(namespace, name))
 	}
 	options.ExposedBy = func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) }
-	options.NotStored, options.OutOfBounds = a.notStored, a.scraper.OutOfBounds
+	options.Dropped, options.NotStored, options.OutOfBounds = a.scraper.DroppedOf, a.notStored, a.scraper.OutOfBounds
 }
 
 func adapterReach(r reach.Report) explain.Reach {
