@@ -109,6 +109,9 @@ func TestExplanations(t *testing.T) {
 		th.services["shop"] = explain.Reach{Counted: 1, Nearest: "ServiceMonitor shops: it wants the label app=shops"}
 		th.targets = nil
 	})
+	f("no monitor is near", "no monitor selects the Service (labels app=shop); a monitor of another namespace selects it only if its namespaceSelector includes namespace default", func(th *monitored) {
+		th.services["shop"], th.targets = explain.Reach{Counted: 1, Labels: "app=shop"}, nil
+	})
 	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list podmonitors, list servicemonitors (applying deploy/ again grants it)", func(th *monitored) {
 		th.services, th.targets = nil, nil
 		th.problems = []string{"watch pods: connection refused", "list podmonitors: podmonitors is forbidden: User x cannot", "list servicemonitors: servicemonitors is forbidden: User x cannot", "read Secret other/s: secrets is forbidden"}

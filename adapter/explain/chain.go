@@ -32,6 +32,7 @@ type chain struct {
 	readers []*autoscalingv2.HorizontalPodAutoscaler // that scale on the metric
 	reach   Reach                                    // of the object, or else of its pods
 	byPods  bool                                     // reach is of the pods
+	labels  string                                   // of the Service, if no monitor comes close to it
 	jobs    []string                                 // that scrape them
 	sources []catalog.Mapping                        // what rules could make the metric of; see rule
 	source  string                                   // the exposed series that the metric is made of

@@ -48,8 +48,10 @@ type Options struct {
 type Reach struct {
 	Monitors []Reaching
 	// Nearest is the monitor of the object's namespace that comes closest to selecting it,
-	// and why it does not; empty where one does.
+	// and why it does not; empty where one does, or none comes close.
 	Nearest string
+	// Labels are the object's, if its namespace has monitors and none comes close.
+	Labels string
 	// Counted is how many monitors there are for objects of the namespace.
 	Counted int
 }

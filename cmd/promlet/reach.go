@@ -84,7 +84,7 @@ func (a *app) explainScraping(options *explain.Options) {
 }
 
 func adapterReach(r reach.Report) explain.Reach {
-	reach := explain.Reach{Counted: r.Counted}
+	reach := explain.Reach{Counted: r.Counted, Labels: r.Labels}
 	if r.Nearest != nil {
 		reach.Nearest = r.Nearest.Kind + " " + r.Nearest.Name + ": " + r.Nearest.Reason
 	}
