@@ -292,7 +292,7 @@ func TestExplain(t *testing.T) {
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, ok targets, ok value = 1", chain(service))
 	th.targets[0].Err = errors.New("refused")
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, note targets, ok value = 1", chain(service), "there is a value all the same")
-	require.Equal(t, "ok object, ok value = 1 values", chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
+	require.Equal(t, "ok object, ok value = 1 value", chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
 	require.Equal(t, `broken object = the selector "app=x" matches no pods in namespace default`,
 		chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default", Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "x"})}))
 	th.pod("shop-2", "shop")
