@@ -37,6 +37,8 @@ type monitored struct {
 	otherShards []values.Target
 	notStored   string
 	outOfBounds map[string]time.Time
+
+	dropped, seen int // samples
 }
 
 // newMonitored has the Service shop with one pod, a monitor that selects it, and a target
@@ -67,6 +69,7 @@ func (th *monitored) explaining() explain.Options {
 		Service:     func(_, name string) explain.Reach { return th.services[name] },
 		Pod:         func(_, name string) explain.Reach { return th.pods[name] },
 		ExposedBy:   func(job string) []catalog.Exposed { return th.exposed[job] },
+		Dropped:     func(string) (int, int) { return th.dropped, th.seen },
 		NotStored:   func(string) string { return th.notStored },
 		Problems:    func() []string { return th.problems },
 		OtherShards: func() []values.Target { return th.otherShards },
@@ -105,6 +108,9 @@ func TestExplanations(t *testing.T) {
 	f("nearest monitor", "no monitor selects the Service; the closest is ServiceMonitor shops: it wants the label app=shops", func(th *monitored) {
 		th.services["shop"] = explain.Reach{Counted: 1, Nearest: "ServiceMonitor shops: it wants the label app=shops"}
 		th.targets = nil
+	})
+	f("no monitor is near", "no monitor selects the Service (labels app=shop); a monitor of another namespace selects it only if its namespaceSelector includes namespace default", func(th *monitored) {
+		th.services["shop"], th.targets = explain.Reach{Counted: 1, Labels: "app=shop"}, nil
 	})
 	f("permission missing", "no monitor selects the Service: there is none for namespace default; permission missing: promlet may not list podmonitors, list servicemonitors (applying deploy/ again grants it)", func(th *monitored) {
 		th.services, th.targets = nil, nil
@@ -155,6 +161,13 @@ func TestExplanations(t *testing.T) {
 	})
 	f("not exposed by several", "2 targets are up, but none of them exposes http_requests or http_requests_total (closest metric: http_request)", func(th *monitored) {
 		th.exposed["job"][0].Name = "http_request_total"
+		th.targets = append(th.targets, th.targets[0])
+	})
+	f("not left by metricRelabelings", "target 10.0.0.1:80/metrics is up, but no http_requests or http_requests_total is left after the metricRelabelings of its monitor, which drop 1 of 2 samples", func(th *monitored) {
+		th.exposed["job"], th.dropped, th.seen = th.exposed["job"][1:], 1, 2
+	})
+	f("not left by metricRelabelings, of several", "2 targets are up, but no http_requests or http_requests_total is left after the metricRelabelings of their monitor, which drop 4 of 4 samples", func(th *monitored) {
+		th.exposed["job"], th.dropped, th.seen = nil, 4, 4
 		th.targets = append(th.targets, th.targets[0])
 	})
 	f("not exposed, and the job has targets elsewhere", "target 10.0.0.1:80/metrics is up, but exposes no http_requests or http_requests_total", func(th *monitored) {
@@ -279,7 +292,7 @@ func TestExplain(t *testing.T) {
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, ok targets, ok value = 1", chain(service))
 	th.targets[0].Err = errors.New("refused")
 	require.Equal(t, "ok object, ok autoscaler, ok rule, ok monitor, ok endpoints, note targets, ok value = 1", chain(service), "there is a value all the same")
-	require.Equal(t, "ok object, ok value = 1 values", chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
+	require.Equal(t, "ok object, ok value = 1 value", chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default"}))
 	require.Equal(t, `broken object = the selector "app=x" matches no pods in namespace default`,
 		chain(explain.Question{Metric: "http_requests", Object: podResource, Namespace: "default", Selector: apilabels.SelectorFromSet(apilabels.Set{"app": "x"})}))
 	th.pod("shop-2", "shop")

@@ -95,6 +95,7 @@ func TestExplanationsOfValuesThatAreNoNumber(t *testing.T) {
 	told, err := th.Explainer.Explain(t.Context(), explain.Question{Metric: "m", Object: podResource, Namespace: "default"})
 	require.NoError(t, err)
 	require.Equal(t, "1 of 2 have a value; shop-2 has none:", told.Steps[1].Text)
+	require.Equal(t, "has a value for 1 of 2 pods; shop-2 has none: "+told.Reason, told.Verdict())
 	require.Equal(t, "the value is NaN: queue_depth of pod shop-2 is NaN", told.Reason)
 	told, err = th.Explainer.Explain(t.Context(), explain.Question{Metric: "m", Namespace: "default", External: true})
 	require.NoError(t, err)

@@ -172,6 +172,8 @@ func TestSettingsChangeLeavesNoGap(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, stale)
+	dropped, of := m.DroppedOf("j")
+	require.Equal(t, []int{1, 2}, []int{dropped, of})
 }
 
 // A pod that comes back under another address, with the same labels, continues its

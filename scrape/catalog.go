@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"github.com/prometheus/prometheus/model/metadata"
+	promscrape "github.com/prometheus/prometheus/scrape"
 
 	"github.com/promlet/promlet/scrape/internal/names"
 )
@@ -58,4 +59,16 @@ func (m *Manager) metricsOf(job string, t *names.Table, to []Metric) []Metric {
 		})
 	})
 	return to
+}
+
+// DroppedOf returns how many samples metric relabelling dropped in the last scrapes of a job's targets that are up, and how
+// many they had before. Where it drops some series of a name that nobody reads by their labels, it may have dropped more.
+func (m *Manager) DroppedOf(job string) (dropped, seen int) {
+	m.eachLoop(func(l *loop) {
+		if last := l.lastSamples.Load(); last != nil && l.settings.jobName == job && l.target.Health() == promscrape.HealthGood {
+			dropped += last.Seen - last.kept
+			seen += last.Seen
+		}
+	})
+	return dropped, seen
 }

@@ -276,6 +276,7 @@ func stopAll(loops []*loop) {
 type Samples struct {
 	Seen, Stored, Refused int
 
+	kept        int              // left by metric relabelling
 	outOfBounds map[string]int64 // refused timestamps by series name, in milliseconds
 }
 

@@ -56,7 +56,7 @@ func (l *loop) scrape(at time.Time) {
 	}
 	metrics.samplesSeen.Add(float64(c.scraped))
 	metrics.samplesPut.Add(float64(c.stored))
-	l.lastSamples.Store(&Samples{Seen: c.scraped, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series]), outOfBounds: c.outOfBounds})
+	l.lastSamples.Store(&Samples{Seen: c.scraped, kept: c.kept, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series]), outOfBounds: c.outOfBounds})
 	l.logChange(err)
 }
 

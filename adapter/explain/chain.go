@@ -33,6 +33,7 @@ type chain struct {
 	owners  []objects.Owner                          // of the pod that is asked about, once mayOwn has looked
 	reach   Reach                                    // of the object, or else of its pods
 	byPods  bool                                     // reach is of the pods
+	labels  string                                   // of the Service, if no monitor comes close to it
 	jobs    []string                                 // that scrape them
 	sources []catalog.Mapping                        // what rules could make the metric of; see rule
 	source  string                                   // the exposed series that the metric is made of
@@ -275,14 +276,16 @@ func (c *chain) all(ctx context.Context, selector apilabels.Selector) {
 	found, _ := c.x.values.Values(c.traced(ctx), c.req) // c.one finds why an object has no value
 	c.evaluated(values.Value{})
 	maps.DeleteFunc(found, func(_ string, v values.Value) bool { return v.Err != nil })
+	c.told.Of, c.told.With = len(names), len(found)
 	for _, name := range names {
 		if _, ok := found[name]; !ok {
+			c.told.Lacking = name
 			c.note(LinkObject, "%d of %d have a value; %s has none:", len(found), len(names), name)
 			c.one(ctx, name)
 			return
 		}
 	}
-	c.told.Value = fmt.Sprintf("%d values", len(names))
+	c.told.Value = fmt.Sprintf("%d %s", len(names), plural(len(names), "value", "values"))
 	last := "last sample"
 	if c.trace.By != nil && c.trace.By.Engine != nil { // an engine does not return the time of samples
 		last = "evaluated"

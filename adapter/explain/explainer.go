@@ -22,6 +22,9 @@ type Options struct {
 	// ExposedBy returns the series names that the targets of a job expose, nil for a
 	// job that has not been scraped.
 	ExposedBy func(job string) []catalog.Exposed
+	// Dropped returns how many samples the metricRelabelings of a job dropped in the last scrapes of its targets, and how many
+	// samples the targets exposed. It may be nil.
+	Dropped func(job string) (dropped, of int)
 	// NotStored returns why series of a job that somebody reads are not stored, "" if they
 	// are. It may be nil.
 	NotStored func(job string) string
@@ -45,8 +48,10 @@ type Options struct {
 type Reach struct {
 	Monitors []Reaching
 	// Nearest is the monitor of the object's namespace that comes closest to selecting it,
-	// and why it does not; empty where one does.
+	// and why it does not; empty where one does, or none comes close.
 	Nearest string
+	// Labels are the object's, if its namespace has monitors and none comes close.
+	Labels string
 	// Counted is how many monitors there are for objects of the namespace.
 	Counted int
 }

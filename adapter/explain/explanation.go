@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	apilabels "k8s.io/apimachinery/pkg/labels"
@@ -39,6 +41,11 @@ type Explanation struct {
 	Value  string `json:"value,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Steps  []Step `json:"steps"`
+	// Of counts the objects that a selector picks, and With those of them that have a value. Lacking is the first without one:
+	// Reason is about it.
+	Of      int    `json:"of,omitempty"`
+	With    int    `json:"with,omitempty"`
+	Lacking string `json:"lacking,omitempty"`
 	// Query is the last evaluated PromQL, empty if none was evaluated.
 	Query string `json:"query,omitempty"`
 	// Window is the range of the samples behind the value. WindowAsked is the rule's range. Both
@@ -50,6 +57,31 @@ type Explanation struct {
 	MorePods int        `json:"morePods,omitempty"`
 
 	outcome values.Outcome // of Reason, "" where the evaluation's is as good
+}
+
+// Counted says how many of the objects that a selector picks have a value. It is empty if none has, or if the question names
+// the object.
+func (e *Explanation) Counted() string {
+	if e.With == 0 {
+		return ""
+	}
+	noun, _, _ := strings.Cut(e.Object, ".")
+	return fmt.Sprintf("has a value for %d of %d %s", e.With, e.Of, noun)
+}
+
+// Verdict says in words what there is: the value, or the reason.
+func (e *Explanation) Verdict() string {
+	counted := e.Counted()
+	switch {
+	case counted != "" && e.Reason != "":
+		return counted + "; " + e.Lacking + " has none: " + e.Reason
+	case counted != "":
+		return counted
+	case e.Reason != "":
+		return "has no value: " + e.Reason
+	default:
+		return "is " + values.DecimalText(e.Value)
+	}
 }
 
 // Step is a link of the chain.

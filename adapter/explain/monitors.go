@@ -77,6 +77,11 @@ func (c *chain) monitors() bool {
 			what, namespace, plural(len(c.pods), "the Pod", "any of its pods"), c.forbidden())
 	case reach.Counted == 0:
 		return c.broken(LinkMonitor, "no monitor selects %s: there is none for namespace %s%s", what, namespace, c.forbidden())
+	case reach.Labels != "":
+		if c.labels != "" {
+			what += " (labels " + c.labels + ")"
+		}
+		return c.broken(LinkMonitor, "no monitor selects %s; a monitor of another namespace selects it only if its namespaceSelector includes namespace %s%s", what, namespace, c.forbidden())
 	default:
 		return c.broken(LinkMonitor, "no monitor selects %s: namespace %s has none, and no monitor of another namespace selects it%s", what, namespace, c.forbidden())
 	}
@@ -130,11 +135,12 @@ func (c *chain) findJobs() {
 	isService := c.req.Kind.IsService()
 	if isService {
 		c.reach = c.x.opts.Service(c.req.Namespace, c.name)
+		c.labels = c.reach.Labels
 	}
 	if len(c.reach.Monitors) == 0 && len(c.pods) > 0 {
 		ofService := c.reach
 		c.reach, c.byPods = c.reachOfPods(), true
-		c.reach.Nearest = cmp.Or(ofService.Nearest, c.reach.Nearest)
+		c.reach.Nearest, c.reach.Labels = cmp.Or(ofService.Nearest, c.reach.Nearest), cmp.Or(ofService.Labels, c.reach.Labels)
 		c.reach.Counted += ofService.Counted
 	}
 	for _, m := range c.reach.Monitors {
@@ -154,7 +160,7 @@ func (c *chain) findJobs() {
 func (c *chain) reachOfPods() (all Reach) {
 	add := func(r Reach) {
 		all.Counted += r.Counted
-		all.Nearest = cmp.Or(all.Nearest, r.Nearest)
+		all.Nearest, all.Labels = cmp.Or(all.Nearest, r.Nearest), cmp.Or(all.Labels, r.Labels)
 		for _, m := range r.Monitors {
 			same := func(known Reaching) bool {
 				return known.Kind == m.Kind && known.Namespace == m.Namespace && known.Name == m.Name

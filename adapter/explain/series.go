@@ -42,16 +42,37 @@ func (c *chain) series() bool {
 	if len(own) < len(c.jobs) && c.starting() > 0 && slices.ContainsFunc(c.exposedBy(c.jobs), isSource) {
 		return true // of a job with targets in several namespaces it is not known yet which expose it
 	}
-	return c.broken(LinkSeries, "%s%s%s", c.exposers(), strings.Join(names[:min(len(names), 2)], " or "), c.closestMetric())
+	return c.broken(LinkSeries, "%s%s", c.notExposed(strings.Join(names[:min(len(names), 2)], " or "), own), c.closestMetric())
 }
 
-// exposers begins the sentence about the targets that are up and do not expose something.
-func (c *chain) exposers() string {
+// notExposed says that the targets that are up expose none of the names, or that none is left after metricRelabelings: what
+// these drop is not known by name.
+func (c *chain) notExposed(names string, jobs []string) string {
 	up := slices.DeleteFunc(c.targetsOf(""), func(t values.Target) bool { return !t.Up() })
-	if len(up) == 1 {
-		return "target " + up[0].Address + " is up, but exposes no "
+	dropped, of := c.dropped(jobs)
+	are, whose := fmt.Sprintf("%d targets are up, but ", len(up)), "their monitor"
+	switch {
+	case len(up) == 1:
+		are, whose = "target "+up[0].Address+" is up, but ", "its monitor"
+	case dropped == 0:
+		return are + "none of them exposes " + names
 	}
-	return fmt.Sprintf("%d targets are up, but none of them exposes ", len(up))
+	if dropped == 0 {
+		return are + "exposes no " + names
+	}
+	return fmt.Sprintf("%sno %s is left after the metricRelabelings of %s, which drop %d of %d samples", are, names, whose, dropped, of)
+}
+
+// dropped counts the samples that the metricRelabelings of jobs drop.
+func (c *chain) dropped(jobs []string) (dropped, of int) {
+	if c.x.opts.Dropped == nil {
+		return 0, 0
+	}
+	for _, job := range jobs {
+		d, n := c.x.opts.Dropped(job)
+		dropped, of = dropped+d, of+n
+	}
+	return dropped, of
 }
 
 // unfit is why an exposed series cannot be the object's, "" when it can.

@@ -80,11 +80,11 @@ func (a *app) explainScraping(options *explain.Options) {
 		return adapterReach(a.discoverer.ReachPod(namespace, name))
 	}
 	options.ExposedBy = func(job string) []catalog.Exposed { return a.adapterExposed(a.scraper.CatalogOf(job)) }
-	options.NotStored, options.OutOfBounds = a.notStored, a.scraper.OutOfBounds
+	options.Dropped, options.NotStored, options.OutOfBounds = a.scraper.DroppedOf, a.notStored, a.scraper.OutOfBounds
 }
 
 func adapterReach(r reach.Report) explain.Reach {
-	reach := explain.Reach{Counted: r.Counted}
+	reach := explain.Reach{Counted: r.Counted, Labels: r.Labels}
 	if r.Nearest != nil {
 		reach.Nearest = r.Nearest.Kind + " " + r.Nearest.Name + ": " + r.Nearest.Reason
 	}

@@ -37,6 +37,7 @@ type candidate struct {
 	err     error    // why it is not known what it selects
 	named   []string // the namespaces it names, if the object's is none of them
 	unmet   []unmet
+	met     bool // the object meets other requirements
 }
 
 // newCandidate compares a monitor of the namespace of an object with it. err is why it
@@ -54,6 +55,7 @@ func newCandidate(kind string, monitor metav1.Object, scope *targets.Selection, 
 		u.value, u.has = scope.Objects.Value(of.labels(), r.Label)
 		c.unmet = append(c.unmet, u)
 	}
+	c.met = scope.Objects.Len() > len(c.unmet)
 	return c
 }
 
@@ -80,18 +82,19 @@ func (e *Explainer) leftOutCandidates(kind, namespace string, of object) []*cand
 	return out
 }
 
-// nearest picks the candidate with the fewest differences; of several that whose labels
+// nearest picks the candidate with the fewest differences among those that are close; of several that whose labels
 // are closest, and then the first by name. It is nil when there is none.
-func nearest(all []*candidate, of object) *Miss {
-	if len(all) == 0 {
-		return nil
-	}
+func nearest(all []*candidate, of object, name string) *Miss {
 	slices.SortStableFunc(all, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(a.differences(), b.differences()), cmp.Compare(a.name, b.name))
 	})
+	all = slices.DeleteFunc(all[:min(len(all), maxMeasured)], func(c *candidate) bool { return !c.isClose(of, name) })
+	if len(all) == 0 {
+		return nil
+	}
 	least := all[0].differences()
 	best, closest := all[0], math.MaxInt
-	for _, c := range all[:min(len(all), maxMeasured)] {
+	for _, c := range all {
 		if d := c.distance(of.labels()); c.differences() == least && d < closest {
 			best, closest = c, d
 		}
@@ -110,6 +113,13 @@ func (c *candidate) differences() int {
 		n++
 	}
 	return n
+}
+
+// isClose reports whether the monitor may be meant for the object of a name: nothing is wrong with its labels as far as is
+// known, or it wants a label that the object has or nearly has, or it is called almost like the object.
+func (c *candidate) isClose(of object, name string) bool {
+	return len(c.unmet) == 0 || c.met || similar(c.name, name) || strings.HasPrefix(name, c.name+"-") ||
+		slices.ContainsFunc(c.unmet, func(u unmet) bool { return u.isClose(of.labels()) })
 }
 
 // distance is how much would have to change about labels, in characters.

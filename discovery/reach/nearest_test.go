@@ -30,11 +30,11 @@ func TestMissReason(t *testing.T) {
 	const service = `
 apiVersion: v1
 kind: Service
-metadata: {name: s, labels: {app: sample-metric-app, tier: web, app.kubernetes.io/name: shop, empty: ""}}`
+metadata: {name: m, labels: {app: sample-metric-app, tier: web, app.kubernetes.io/name: shop, empty: ""}}`
 	f := func(want, spec string) {
 		t.Helper()
 		for _, mechanism := range []string{"RelabelConfig", "RoleSelector"} {
-			r := reachService(t, discovery.Options{}, "s", service, samples.ServiceMonitor(strings.Replace(spec, "{", "{selectorMechanism: "+mechanism+", ", 1)))
+			r := reachService(t, discovery.Options{}, "m", service, samples.ServiceMonitor(strings.Replace(spec, "{", "{selectorMechanism: "+mechanism+", ", 1)))
 			require.Empty(t, r.Monitors)
 			require.NotNil(t, r.Nearest)
 			require.Equal(t, reach.Miss{Kind: "ServiceMonitor", Namespace: "default", Name: "m", Reason: want}, *r.Nearest, mechanism)
@@ -63,7 +63,7 @@ metadata: {name: s, labels: {app: sample-metric-app, tier: web, app.kubernetes.i
 	f(`it is rejected: spec.selector: `+selectorError(t, "-"), `{selector: {matchLabels: {"-": x}}}`)
 
 	// By relabelings, names and dots are taken loosely.
-	r := reachService(t, discovery.Options{}, "s", service, samples.ServiceMonitor(`{selector: {matchLabels: {app_kubernetes_io_name: sh.p.x}}}`))
+	r := reachService(t, discovery.Options{}, "m", service, samples.ServiceMonitor(`{selector: {matchLabels: {app_kubernetes_io_name: sh.p.x}}}`))
 	require.Equal(t, `it wants the label app_kubernetes_io_name=sh.p.x, the Service has app_kubernetes_io_name=shop`, r.Nearest.Reason)
 }
 
@@ -76,20 +76,20 @@ func selectorError(t *testing.T, key string) string {
 
 // TestNearest is about which of several monitors is told of.
 func TestNearest(t *testing.T) {
-	const service = `{apiVersion: v1, kind: Service, metadata: {name: s, labels: {app: checkout, tier: web}}}`
+	const service = `{apiVersion: v1, kind: Service, metadata: {name: checkout, labels: {app: checkout, tier: web}}}`
 	wants := func(name, labels string) string {
-		return samples.Named("ServiceMonitor", "default", name, `{selector: {matchLabels: {`+labels+`}}}`)
+		return samples.Named("ServiceMonitor", "default", "checkout-"+name, `{selector: {matchLabels: {`+labels+`}}}`)
 	}
 	f := func(want string, monitors ...string) {
 		t.Helper()
-		r := reachService(t, discovery.Options{MonitorSelector: parseSelector(t, "team!=blue")}, "s", append(monitors, service)...)
+		r := reachService(t, discovery.Options{MonitorSelector: parseSelector(t, "team!=blue")}, "checkout", append(monitors, service)...)
 		require.Empty(t, r.Monitors)
 		if want == "" {
 			require.Nil(t, r.Nearest)
 			return
 		}
 		require.NotNil(t, r.Nearest)
-		require.Equal(t, want, r.Nearest.Name)
+		require.Equal(t, "checkout-"+want, r.Nearest.Name, "all of them are called almost like the Service")
 	}
 	out := func(name, labels string) string {
 		return strings.Replace(wants(name, labels), "namespace:", "labels: {team: blue}, namespace:", 1)
@@ -102,8 +102,8 @@ func TestNearest(t *testing.T) {
 	f("b", wants("a", "app: search"), wants("b", "app: check-out"), wants("c", "app: cart"))
 	f("a", wants("b", "app: cart"), wants("a", "app: cart"))
 	f("b", wants("a", "run: checkout"), wants("b", "aps: checkout"))
-	f("ns", wants("a", "app: checkou"), samples.Named("ServiceMonitor", "default", "ns", `{namespaceSelector: {matchNames: [x]}, selector: {}}`))
-	f("a", wants("a", "app: another"), samples.Named("ServiceMonitor", "default", "ns", `{namespaceSelector: {matchNames: [x]}, selector: {matchLabels: {tier: wep}}}`))
+	f("ns", wants("a", "app: checkou"), samples.Named("ServiceMonitor", "default", "checkout-ns", `{namespaceSelector: {matchNames: [x]}, selector: {}}`))
+	f("a", wants("a", "app: another"), samples.Named("ServiceMonitor", "default", "checkout-ns", `{namespaceSelector: {matchNames: [x]}, selector: {matchLabels: {tier: wep}}}`))
 	f("b", wants("b", "app: another"), wants("a", "-: x"))
 	f("a", wants("b", "app: x, tier: v"), wants("a", "-: x"))
 	f("a", out("a", "app: checkout"), wants("b", "app: x"))
@@ -111,33 +111,33 @@ func TestNearest(t *testing.T) {
 	f("a", out("a", "app: checkout"), out("b", "app: chekout"))
 
 	// Of several values the nearest counts.
-	f("b", samples.Named("ServiceMonitor", "default", "a", `{selector: {matchExpressions: [{key: app, operator: In, values: [a, b]}]}}`),
-		samples.Named("ServiceMonitor", "default", "b", `{selector: {matchExpressions: [{key: app, operator: In, values: [a, check]}]}}`))
+	f("b", samples.Named("ServiceMonitor", "default", "checkout-a", `{selector: {matchExpressions: [{key: app, operator: In, values: [a, b]}]}}`),
+		samples.Named("ServiceMonitor", "default", "checkout-b", `{selector: {matchExpressions: [{key: app, operator: In, values: [a, check]}]}}`))
 }
 
 func TestMissOfMonitorsLeftOut(t *testing.T) {
 	const service = `
 {apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {env: test}}}
 ---
-{apiVersion: v1, kind: Service, metadata: {name: s, labels: {app: x}}}
+{apiVersion: v1, kind: Service, metadata: {name: m, labels: {app: x}}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: s-a, labels: {app: x}}}`
+{apiVersion: v1, kind: Pod, metadata: {name: m-a, labels: {app: x}}}`
 	fits := samples.ServiceMonitor(`{selector: {matchLabels: {app: x}}}`)
 	byLabels := discovery.Options{MonitorSelector: parseSelector(t, "team=blue")}
-	r := reachService(t, byLabels, "s", service, fits)
+	r := reachService(t, byLabels, "m", service, fits)
 	require.Equal(t, reach.Report{Nearest: &reach.Miss{Kind: "ServiceMonitor", Namespace: "default", Name: "m",
 		Reason: "it is not among those that --monitor-selector=team=blue chooses"}}, r)
-	r = reachPod(t, byLabels, "s-a", service, samples.PodMonitor(`{selector: {matchLabels: {app: v}}}`))
+	r = reachPod(t, byLabels, "m-a", service, samples.PodMonitor(`{selector: {matchLabels: {app: v}}}`))
 	require.Equal(t, reach.Report{Nearest: &reach.Miss{Kind: "PodMonitor", Namespace: "default", Name: "m",
 		Reason: "it is not among those that --monitor-selector=team=blue chooses; it wants the label app=v, the pod has app=x"}}, r)
 
-	r = reachService(t, discovery.Options{MonitorNamespaceSelector: parseSelector(t, "env in (prod,stage)")}, "s", service, fits)
+	r = reachService(t, discovery.Options{MonitorNamespaceSelector: parseSelector(t, "env in (prod,stage)")}, "m", service, fits)
 	require.Equal(t, "its namespace is not among those that --monitor-namespace-selector=env in (prod,stage) chooses", r.Nearest.Reason)
 
 	// Inline monitors always count.
 	opts := byLabels
 	opts.ServiceMonitors = []*monitoringv1.ServiceMonitor{storetest.Monitor(t, samples.ServiceMonitor(`{selector: {matchLabels: {app: z}}}`))}
-	r = reachService(t, opts, "s", service, strings.Replace(samples.ServiceMonitor(`{selector: {matchLabels: {app: v}}}`), "name: m", "name: other", 1))
+	r = reachService(t, opts, "m", service, strings.Replace(samples.ServiceMonitor(`{selector: {matchLabels: {app: v}}}`), "name: m", "name: other", 1))
 	require.Equal(t, reach.Report{Counted: 1, Nearest: &reach.Miss{Kind: "ServiceMonitor", Namespace: "default", Name: "m",
 		Reason: "it wants the label app=z, the Service has app=x"}}, r)
 }
@@ -156,15 +156,36 @@ func TestMissOfUndecodableMonitor(t *testing.T) {
 		d.ReachPod("default", "a"))
 }
 
+// TestNotNear: a monitor that has nothing in common with the Service is not named.
+func TestNotNear(t *testing.T) {
+	const service = `{apiVersion: v1, kind: Service, metadata: {name: worker, labels: {app: worker, tier: web}}}`
+	f := func(near bool, name, spec string) {
+		t.Helper()
+		r := reachService(t, discovery.Options{}, "worker", service, samples.Named("ServiceMonitor", "default", name, spec))
+		if near {
+			require.NotNil(t, r.Nearest)
+			require.Empty(t, r.Labels)
+			return
+		}
+		require.Equal(t, reach.Report{Counted: 1, Labels: "app=worker, tier=web"}, r)
+	}
+	f(false, "orders", `{selector: {matchLabels: {app: orders}}}`)
+	f(false, "orders", `{selector: {matchLabels: {run: orders}}}`)
+	f(true, "orders", `{selector: {matchLabels: {app: workers}}}`)
+	f(true, "orders", `{selector: {matchLabels: {run: worker}}}`)
+	f(true, "orders", `{selector: {matchLabels: {app: orders, tier: web}}}`)
+	f(true, "workers", `{selector: {matchLabels: {app: orders}}}`)
+}
+
 // TestNearestAmongMany: what comes after the bound on letters compared still has a say
 // by its number of differences.
 func TestNearestAmongMany(t *testing.T) {
 	texts := []string{`{apiVersion: v1, kind: Service, metadata: {name: s, labels: {app: checkout}}}`}
 	for i := range reach.MaxMeasured + 10 {
-		texts = append(texts, samples.Named("ServiceMonitor", "default", fmt.Sprintf("m%03d", i), `{selector: {matchLabels: {app: other, tier: x}}}`))
+		texts = append(texts, samples.Named("ServiceMonitor", "default", fmt.Sprintf("m%03d", i), `{selector: {matchLabels: {app: chekout, tier: x}}}`))
 	}
 	r := reachService(t, discovery.Options{}, "s", texts...)
 	require.Equal(t, "m000", r.Nearest.Name)
-	r = reachService(t, discovery.Options{}, "s", append(texts, samples.Named("ServiceMonitor", "default", "z", `{selector: {matchLabels: {app: other}}}`))...)
+	r = reachService(t, discovery.Options{}, "s", append(texts, samples.Named("ServiceMonitor", "default", "z", `{selector: {matchLabels: {app: chekout}}}`))...)
 	require.Equal(t, "z", r.Nearest.Name)
 }

@@ -21,8 +21,10 @@ type Report struct {
 	// kind, namespace and name.
 	Monitors []Monitor
 	// Nearest is, when there are none, the monitor of the same namespace that comes
-	// closest to selecting the object; nil when that namespace has none.
+	// closest to selecting the object; nil when that namespace has none that is close.
 	Nearest *Miss
+	// Labels are the object's, if its namespace has monitors, and none of them is close.
+	Labels string
 	// Counted is the number of monitors that count and look into the namespace of the
 	// object, whatever they select there; rejected ones too.
 	Counted int
@@ -80,7 +82,7 @@ type object interface {
 // select it. Objects are as they are now.
 func (e *Explainer) Service(namespace, name string) Report {
 	key := namespace + "/" + name
-	return e.report(monitoringv1.ServiceMonitorsKind, namespace, &service{
+	return e.report(monitoringv1.ServiceMonitorsKind, namespace, name, &service{
 		store: e.Store, service: objects.Get[corev1.Service](e.Store, key), slices: e.Store.SlicesOf(key),
 	})
 }
@@ -88,13 +90,13 @@ func (e *Explainer) Service(namespace, name string) Report {
 // Pod is Service for a Pod and the PodMonitors, and annotations of its own, that select
 // it. through is the name of the annotated Service that it is scraped through, if any.
 func (e *Explainer) Pod(namespace, name, through string) Report {
-	return e.report(monitoringv1.PodMonitorsKind, namespace, &pod{
+	return e.report(monitoringv1.PodMonitorsKind, namespace, name, &pod{
 		store: e.Store, pod: objects.Get[corev1.Pod](e.Store, namespace+"/"+name), through: through,
 	})
 }
 
-// report goes through the monitors of one kind.
-func (e *Explainer) report(kind, namespace string, of object) Report {
+// report goes through the monitors of one kind. name is the object's.
+func (e *Explainer) report(kind, namespace, name string, of object) Report {
 	var (
 		r     Report
 		tried []*candidate
@@ -127,7 +129,10 @@ func (e *Explainer) report(kind, namespace string, of object) Report {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	if len(r.Monitors) == 0 {
-		r.Nearest = nearest(append(tried, e.leftOutCandidates(kind, namespace, of)...), of)
+		tried = append(tried, e.leftOutCandidates(kind, namespace, of)...)
+		if r.Nearest = nearest(tried, of, name); r.Nearest == nil && len(tried) > 0 {
+			r.Labels = labelsText(of.labels())
+		}
 	}
 	return r
 }

@@ -94,6 +94,22 @@ func (u *unmet) fromValue(value string) int {
 	return best
 }
 
+// isClose reports whether the requirement is nearly met: a wanted value is similar to that of the object, or the label may be
+// meant to be one that the object has.
+func (u *unmet) isClose(set map[string]string) bool {
+	if !u.has {
+		_, ok := u.alike(set)
+		return ok
+	}
+	return slices.ContainsFunc(u.values(), func(wanted string) bool { return similar(wanted, u.value) })
+}
+
+// similar reports whether two texts differ in at most a third of their letters.
+func similar(a, b string) bool {
+	longer := max(len(a), len(b))
+	return editDistance(a, b) <= min(max(2, longer/3), longer/2)
+}
+
 // alike finds the label that may be meant to be one that is missing: one whose name is
 // a slip away, or else one that has the value.
 func (u *unmet) alike(set map[string]string) (key string, ok bool) {

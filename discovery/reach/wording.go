@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,6 +30,15 @@ func enumerate(values []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(values[:maxListed], ", "), more)
 	}
 	return strings.Join(values, ", ")
+}
+
+// labelsText lists the labels of an object.
+func labelsText(set map[string]string) string {
+	var all []string
+	for key, value := range set {
+		all = append(all, labelText(key, value))
+	}
+	return cmp.Or(enumerate(all), "none")
 }
 
 // phases puts the phases of pods, as far as they are known, in brackets.

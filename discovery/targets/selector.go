@@ -89,6 +89,9 @@ func (s *Selector) Unmet(set map[string]string) []Requirement {
 	return out
 }
 
+// Len returns the number of requirements.
+func (s *Selector) Len() int { return len(s.requirements) }
+
 // Value returns the value of the label that a Requirement of this name is about.
 func (s *Selector) Value(set map[string]string, label string) (value string, ok bool) {
 	if s.byRole {

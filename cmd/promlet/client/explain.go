@@ -13,7 +13,6 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/adapter/explain"
-	"github.com/promlet/promlet/adapter/values"
 )
 
 // question is what top and explain ask: their common flags, kubectl's where it has them.
@@ -190,10 +189,6 @@ func printExplanation(out io.Writer, explanation *explain.Explanation, p palette
 	if explanation.Namespace != "" {
 		metric += " in namespace " + explanation.Namespace
 	}
-	result := "is " + values.DecimalText(explanation.Value)
-	if explanation.Reason != "" {
-		result = "has no value: " + explanation.Reason
-	}
-	_, err := fmt.Fprintf(out, "\n%s %s\n", metric, result)
+	_, err := fmt.Fprintf(out, "\n%s %s\n", metric, explanation.Verdict())
 	return err
 }
