@@ -182,7 +182,7 @@ func TestExplainByURL(t *testing.T) {
 	reason("default/pods/web-1/rat", "404: the server could not find the metric rat for pods web-1: no rule makes a metric called rat of the series of "+e.url+" (closest metric: rate)")
 	reason("default/pods/web-2/rate", "the query of rules[0] needs two samples of http_requests_total within 2m")
 	reason("default/pods/web-3/rate", e.url+" has 2 series of http_requests_total in namespace default, but none names its pods in its label pod")
-	reason("default/pods/web-1/rate??code=500", "none of its 1 series of http_requests_total matches the metric selector")
+	reason("default/pods/web-1/rate??code=500", "its series of http_requests_total does not match the metric selector")
 	reason("/namespaces/empty/rate", e.url+" has no current series of http_requests_total in namespace empty that rules[0] selects")
 	reason("default/pods/web-1/bad", "500: Internal error occurred: metric bad for pods web-1: evaluate sum(http_requests_total{namespace=\"default\",pod=\"web-1\"}) by (pod) / on () group_right ()")
 	reason("default/pods/web-1/bad", e.url+": execution: ")
