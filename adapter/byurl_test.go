@@ -185,7 +185,7 @@ func TestExplainByURL(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, whole.Reason, "the query of rules[0] needs two samples of http_requests_total within 2m", "who asks for an explanation gets the engine asked for more")
 	reason("default/pods/web-3/rate", e.url+" has 2 series of http_requests_total in namespace default, but none names its pods in its label pod")
-	reason("default/pods/web-1/rate??code=500", "none of its 1 series of http_requests_total matches the metric selector")
+	reason("default/pods/web-1/rate??code=500", "its series of http_requests_total does not match the metric selector")
 	reason("/namespaces/empty/rate", e.url+" has no current series of http_requests_total in namespace empty that rules[0] selects")
 	reason("default/pods/web-1/bad", "500: Internal error occurred: metric bad for pods web-1: evaluate sum(http_requests_total{namespace=\"default\",pod=\"web-1\"}) by (pod) / on () group_right ()")
 	reason("default/pods/web-1/bad", e.url+": execution: ")

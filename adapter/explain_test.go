@@ -127,7 +127,7 @@ func TestExplanations(t *testing.T) {
 		m := &th.services["shop"].Monitors[0]
 		m.Namespace, m.Err = "other", errors.New("secret-of-other")
 	})
-	f("no port", `ServiceMonitor shop finds no target in it: the Service has no port named "web" (it has "http")`, func(th *monitored) {
+	f("no port", `ServiceMonitor shop selects the Service, but wants a port named "web", and the Service has "http"`, func(th *monitored) {
 		th.services["shop"].Monitors[0].Jobs[0] = explain.ReachedJob{Name: "job", Missing: `the Service has no port named "web" (it has "http")`}
 		th.targets = nil
 	})
@@ -256,7 +256,7 @@ func TestExplanationsOfRequests(t *testing.T) {
 	f("default/services/shop/queue_dept", "is up, but exposes no queue_dept or queue_dept_total (closest metric: queue_depth)")
 	f("default/services/shop/http_requests_total", "for services shop: http_requests_total is served as http_requests, per second: use that name")
 	f("default/pods/*/http_requests_total", "for pods: http_requests_total is served as http_requests, per second: use that name")
-	f("default/services/shop/queue_depth??code=5", "none of its 1 series of queue_depth matches the metric selector")
+	f("default/services/shop/queue_depth??code=5", "its series of queue_depth does not match the metric selector")
 	f("default/deployments.apps/shops/queue_depth", "no series names it, and it owns no pods in namespace default")
 	f("default/pods/*/queue_depths", "is up, but exposes no queue_depths")
 	th.now = th.now.Add(time.Second)

@@ -177,11 +177,28 @@ func TestExplanationsCreditAutoscalers(t *testing.T) {
 	hpa := th.scaling("shop", podsMetric("queue_depth"))
 	hpa.Spec.ScaleTargetRef.Name = "shop"
 	hpa.Spec.Metrics[0].Pods.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"code": "500"}}
-	require.Equal(t, "no HorizontalPodAutoscaler in namespace default scales on it with this metric selector; with another: shop (code=500)",
+	require.Equal(t, "no HorizontalPodAutoscaler in namespace default scales on it with this metric selector; HorizontalPodAutoscaler shop scales on it with code=500",
 		autoscaler(explain.Question{Object: deploymentResource, Name: "shop"}))
 	require.Equal(t, "HorizontalPodAutoscaler shop scales on it", autoscaler(explain.Question{Object: deploymentResource, Name: "shop", MetricSelector: code500}))
 	require.Equal(t, "HorizontalPodAutoscaler shop scales on it", autoscaler(explain.Question{Object: podResource, Name: "shop-1", MetricSelector: code500}))
 	require.Equal(t, "no HorizontalPodAutoscaler in namespace default scales on it", autoscaler(explain.Question{Object: podResource, Name: "mail-1", MetricSelector: code500}))
+}
+
+// A rule makes nothing of series that do not exist.
+func TestExplanationsOfRulesWithoutSeries(t *testing.T) {
+	th := newMonitored(t)
+	th.exposed["job"] = nil
+	told, err := th.Explainer.Explain(t.Context(), explain.Question{Metric: "queue_lag", Object: serviceResource, Namespace: "default", Name: "shop"})
+	require.NoError(t, err)
+	require.Contains(t, told.Steps, explain.Step{Link: explain.LinkRule, State: explain.StateNote,
+		Text: "it would be made by a default rule, of queue_lag, queue_lag_total or queue_lag_seconds_total"})
+
+	th.scaling("fine", ofObject("Service", "shop", "queue_lag", target(autoscalingv2.ValueMetricType, "10")))
+	code500, err := apilabels.Parse("code=500")
+	require.NoError(t, err)
+	told, err = th.Explainer.Explain(t.Context(), explain.Question{Metric: "queue_lag", Object: serviceResource, Namespace: "default", Name: "shop", MetricSelector: code500})
+	require.NoError(t, err)
+	require.Equal(t, "no HorizontalPodAutoscaler in namespace default scales on it with this metric selector; HorizontalPodAutoscaler fine scales on it without one", told.Steps[1].Text)
 }
 
 // kubectl's short names are known.

@@ -33,7 +33,7 @@ func (c *chain) autoscalers() {
 			names = append(names, hpa.Name)
 			c.readers = append(c.readers, hpa)
 		default:
-			others = append(others, fmt.Sprintf("%s (%s)", hpa.Name, metav1.FormatLabelSelector(of[0].Selector)))
+			others = append(others, withSelector(hpa.Name, of[0].Selector))
 		}
 	}
 	switch {
@@ -42,10 +42,21 @@ func (c *chain) autoscalers() {
 	case slices.ContainsFunc(c.forbiddenAttempts(), func(attempt string) bool { return strings.HasSuffix(attempt, " "+resource.Resource) }):
 		c.note(LinkAutoscaler, "unknown: promlet may not list HorizontalPodAutoscalers")
 	case len(others) > 0:
-		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it with this metric selector; with another: %s", values.InNamespace(c.req.Namespace), listed(others))
+		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it with this metric selector; HorizontalPodAutoscaler %s", values.InNamespace(c.req.Namespace), strings.Join(others[:min(len(others), maxOthers)], ", and HorizontalPodAutoscaler "))
 	default:
 		c.note(LinkAutoscaler, "no HorizontalPodAutoscaler%s scales on it", values.InNamespace(c.req.Namespace))
 	}
+}
+
+// maxOthers is the maximum number of HPAs with another metric selector that a step names.
+const maxOthers = 5
+
+// withSelector says by which metric selector an HPA scales.
+func withSelector(hpa string, selector *metav1.LabelSelector) string {
+	if selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
+		return hpa + " scales on it without one"
+	}
+	return hpa + " scales on it with " + metav1.FormatLabelSelector(selector)
 }
 
 // metricsOf returns the metrics of an HPA's spec that read the question's metric of the object, with any metric selector.

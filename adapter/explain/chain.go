@@ -36,6 +36,7 @@ type chain struct {
 	labels  string                                   // of the Service, if no monitor comes close to it
 	jobs    []string                                 // that scrape them
 	sources []catalog.Mapping                        // what rules could make the metric of; see rule
+	stores  bool                                     // series of the object are stored
 	source  string                                   // the exposed series that the metric is made of
 	targets []values.Target                          // all, once they were asked for
 }
@@ -175,10 +176,11 @@ func (c *chain) search(ctx context.Context) {
 		c.broken(LinkSamples, "%v", err)
 		return
 	}
+	c.stores = found.series > 0
 	if !c.rule(ctx) {
 		return
 	}
-	if found.series > 0 { // they exist, whoever scrapes them
+	if c.stores { // they exist, whoever scrapes them
 		c.samples(ctx, found)
 		return
 	}

@@ -196,7 +196,7 @@ func (c *chain) engineSeries(ctx context.Context, v *values.Evaluator, m catalog
 	if taken, ok := counted(c.req.Matchers...); !ok {
 		return
 	} else if taken == 0 {
-		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", all, m.Series)
+		c.broken(LinkSeries, "%s", unmatched(all, m.Series))
 		return
 	}
 	c.ok(LinkSeries, "%s has %d series of %s for it", v.Engine(), all, m.Series)

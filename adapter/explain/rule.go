@@ -32,20 +32,44 @@ func (c *chain) rule(ctx context.Context) bool {
 		}
 		return c.broken(LinkRule, "no rule%s makes a metric called %s%s", of, metric.Name, c.closestMetric())
 	}
-	var made []string
-	for _, m := range c.sources[:min(len(c.sources), 3)] {
-		made = append(made, fmt.Sprintf("%s of %s", m.Rule.Origin(), m.Series))
-	}
-	by := strings.Join(made, ", or ")
-	exposed := func(e catalog.Exposed) bool {
-		return slices.ContainsFunc(c.sources, func(m catalog.Mapping) bool { return m.Series == e.Name })
-	}
-	if len(known) > 0 || slices.ContainsFunc(c.exposedBy(c.ownJobs()), exposed) {
-		c.ok(LinkRule, "made by %s", by)
+	if exists := c.existing(known); len(exists) > 0 {
+		c.ok(LinkRule, "made by %s", origins(exists))
 	} else {
-		c.note(LinkRule, "it would be made by %s", by)
+		c.note(LinkRule, "it would be made by %s", origins(c.sources))
 	}
 	return true
+}
+
+// existing returns the sources whose series exist, as far as is known of the object: its targets expose them, or they are
+// stored. Of an object without targets of its own it returns those that exist anywhere.
+func (c *chain) existing(known []catalog.Mapping) (exists []catalog.Mapping) {
+	own := c.ownJobs()
+	exposed := c.exposedBy(own)
+	elsewhere := c.stores || len(own) < len(c.jobs) || len(own) == 0
+	for _, source := range c.sources {
+		here := slices.ContainsFunc(exposed, func(e catalog.Exposed) bool { return e.Name == source.Series })
+		if here || elsewhere && slices.ContainsFunc(known, func(m catalog.Mapping) bool { return m.Series == source.Series }) {
+			exists = append(exists, source)
+		}
+	}
+	return exists
+}
+
+// origins lists a few of the rules that make a metric, and of what series.
+func origins(sources []catalog.Mapping) string {
+	sources = sources[:min(len(sources), 3)]
+	var made, names []string
+	sameOrigin := true
+	for _, m := range sources {
+		sameOrigin = sameOrigin && m.Rule.Origin() == sources[0].Rule.Origin()
+		made = append(made, fmt.Sprintf("%s of %s", m.Rule.Origin(), m.Series))
+		names = append(names, m.Series)
+	}
+	last := len(names) - 1
+	if last < 1 || !sameOrigin {
+		return strings.Join(made, ", or ")
+	}
+	return fmt.Sprintf("%s, of %s or %s", sources[0].Rule.Origin(), strings.Join(names[:last], ", "), names[last])
 }
 
 // servedAs returns what to ask for if the metric has the name of a series that the object's

@@ -195,7 +195,7 @@ func (c *chain) samples(ctx context.Context, found storedSeries) {
 	age := now.Sub(found.newest)
 	switch {
 	case found.matched == 0:
-		c.broken(LinkSeries, "none of its %d series of %s matches the metric selector", found.series, name)
+		c.broken(LinkSeries, "%s", unmatched(found.series, name))
 	case found.newest.IsZero():
 		c.broken(LinkSamples, "%s has no current sample for it", name)
 	case found.stamped && age > cmp.Or(rule.Window, found.evaluation.Lookback()):
@@ -219,4 +219,12 @@ func (c *chain) samples(ctx context.Context, found storedSeries) {
 	default:
 		c.broken(LinkSamples, "%s", cmp.Or(c.whyEmpty(ctx, found.interval), fmt.Sprintf("the query of %s returns nothing for it: %s", rule.Origin(), rule.Config.MetricsQuery)))
 	}
+}
+
+// unmatched says that a metric selector leaves nothing of n series of a name.
+func unmatched(n int, name string) string {
+	if n == 1 {
+		return "its series of " + name + " does not match the metric selector"
+	}
+	return fmt.Sprintf("none of its %d series of %s matches the metric selector", n, name)
 }

@@ -20,7 +20,7 @@ func (c *chain) endpoints() bool {
 		for _, j := range m.Jobs {
 			targets += j.Targets
 			if j.Missing != "" && m.Err == nil {
-				missing = append(missing, c.ofMonitor(m, "finds no target in it", ": "+j.Missing, ""))
+				missing = append(missing, c.withoutTargets(m, j.Missing))
 			}
 		}
 	}
@@ -43,6 +43,16 @@ func (c *chain) endpoints() bool {
 		c.ok(LinkEndpoints, "%d ready", ready)
 	}
 	return true
+}
+
+// withoutTargets says that a monitor selects the object and finds nothing to scrape in it.
+func (c *chain) withoutTargets(m Reaching, missing string) string {
+	if wants, has, ok := strings.Cut(missing, " (it has "); ok && c.req.Kind.IsService() && m.Namespace == c.req.Namespace {
+		if port, ok := strings.CutPrefix(wants, "the Service has no "); ok {
+			return c.ofMonitor(m, "selects the Service", ", but wants a "+port+", and the Service has "+strings.TrimSuffix(has, ")"), "")
+		}
+	}
+	return c.ofMonitor(m, "finds no target in it", ": "+missing, "")
 }
 
 // readiness counts the Service's endpoints that are ready, and names the others.

@@ -37,7 +37,7 @@ func explainedAbsences() []absence {
 	return []absence{
 		{name: "shop", metric: requests, says: "no monitor selects the Service; the closest is ServiceMonitor shop: it wants the label app=shopp, the Service has app=shop"},
 		{namespace: "absences-unwatched", name: "shop", metric: requests, says: "no monitor selects the Service: namespace absences-unwatched has none, and no monitor of another namespace selects it"},
-		{name: "portless", metric: requests, says: `ServiceMonitor portless finds no target in it: the Service has no port named "web" (it has "http")`},
+		{name: "portless", metric: requests, says: `ServiceMonitor portless selects the Service, but wants a port named "web", and the Service has "http"`},
 		{name: "unready", metric: requests, says: "no ready endpoints: not ready: unready-"},
 		{name: "podless", metric: requests, says: "ServiceMonitor podless finds no target in it: no pod matches the Service's selector app=podles"},
 		{name: "refusing", metric: requests, says: "connect: connection refused"},
