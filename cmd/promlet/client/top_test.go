@@ -392,7 +392,7 @@ func TestTopWatchesWhatHasNoValue(t *testing.T) {
 func TestTopPrefersReasonsAboutTheName(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	explanation := func(object, reason, link string) string {
-		return `{"metric": "depth", "object": "` + object + `", "reason": "` + reason + `", "steps": [{"link": "object", "state": "note", "text": "0 of 2 have a value; a has none:"}, {"link": "` + link + `", "state": "broken", "text": "x"}]}`
+		return `{"metric": "depth", "object": "` + object + `", "reason": "` + reason + `", "lacking": "a", "steps": [{"link": "` + link + `", "state": "broken", "text": "x"}]}`
 	}
 	pods := ""
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -157,9 +156,6 @@ func (a *absenceReasons) best() []string {
 	return a.others
 }
 
-// firstWithout finds the object in the step of an explanation that introduces the first object without a value.
-var firstWithout = regexp.MustCompile(`have a value; (\S+) has none:$`)
-
 // reason asks why an answer has no values, and reports whether the name of the metric is the reason. absent is the
 // error of the API, nil if it answered an empty list.
 func (o *topOptions) reason(ctx context.Context, c *connection, r topRequest, absent error) (text string, ofName bool) {
@@ -176,10 +172,10 @@ func (o *topOptions) reason(ctx context.Context, c *connection, r topRequest, ab
 		return text, false
 	}
 	object := ""
+	if e.Lacking != "" {
+		object = "/" + e.Lacking
+	}
 	for _, step := range e.Steps {
-		if m := firstWithout.FindStringSubmatch(step.Text); m != nil {
-			object = "/" + m[1]
-		}
 		if step.State == explain.StateBroken {
 			ofName = step.Link == explain.LinkRule
 			break
