@@ -68,7 +68,11 @@ func (e *Explainer) noTargets(m *monitors.Monitor) string {
 	}
 	closest := closestCandidate(tried, func(c *candidate) map[string]string { return reasons[c.name].labels() })
 	if closest == nil {
-		return fmt.Sprintf("there is no %s %s", noun, within)
+		only := ""
+		if slices.Equal(m.Scope.Namespaces, []string{m.Status.Namespace}) {
+			only = ", and the monitor looks into no other: its namespaceSelector can name more"
+		}
+		return fmt.Sprintf("there is no %s %s%s", noun, within, only)
 	}
 	return fmt.Sprintf("it selects no %s %s; the closest is %s: %s", noun, within, closest.name, closest.reason(reasons[closest.name]))
 }

@@ -26,7 +26,7 @@ func TestNoTargets(t *testing.T) {
 		require.Equal(t, want, d.WhyNoTargets(&all[0]))
 	}
 	serach := samples.ServiceMonitor(`{selector: {matchLabels: {app: serach}}, endpoints: [{port: web}]}`)
-	f(`there is no Service in namespace default`, serach)
+	f(`there is no Service in namespace default, and the monitor looks into no other: its namespaceSelector can name more`, serach)
 	f(`it selects no Service in namespace default; the closest is search: it wants the label app=serach, the Service has app=search`, cart, search, serach)
 	f(`it selects no Service in any namespace; the closest is team-a/search: it wants the label app=serach, the Service has app=search`, other, cart,
 		samples.ServiceMonitor(`{namespaceSelector: {any: true}, selector: {matchLabels: {app: serach}}, endpoints: [{port: web}]}`))
