@@ -174,7 +174,7 @@ func (p *parser) decode(data []byte, node *yamlv3.Node, offset int, apiVersion, 
 		var typeErr *json.UnmarshalTypeError
 		if errors.As(err, &typeErr) {
 			path := typeErrorPath(data, typeErr)
-			line, err = lineOf(node, path), plainTypeError(path, typeErr)
+			line, err = lineOf(node, path), TypeError(path, typeErr)
 		}
 		p.fail(line+offset, fmt.Errorf("%s: %w", name, err))
 		return
@@ -203,8 +203,8 @@ func objectName(obj metav1.Object) string {
 	return obj.GetNamespace() + "/" + obj.GetName()
 }
 
-// plainTypeError says in the words of YAML what encoding/json says in those of Go.
-func plainTypeError(path string, err *json.UnmarshalTypeError) error {
+// TypeError rewrites the error of a value with the wrong type in YAML's terms. path names the field.
+func TypeError(path string, err *json.UnmarshalTypeError) error {
 	found, _, _ := strings.Cut(err.Value, " ")
 	wanted, hint := err.Type.String(), ""
 	switch err.Type.Kind() {
@@ -216,7 +216,10 @@ func plainTypeError(path string, err *json.UnmarshalTypeError) error {
 	case reflect.Struct, reflect.Map:
 		wanted = "object"
 	case reflect.Slice:
-		wanted = "array"
+		wanted = "list"
+	}
+	if found == "array" {
+		found = "list"
 	}
 	return fmt.Errorf("%s: %s instead of %s%s", path, found, wanted, hint)
 }

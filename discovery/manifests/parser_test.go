@@ -132,11 +132,11 @@ func TestParseErrors(t *testing.T) {
 		},
 		"a list for an object": {
 			head + "spec:\n- selector: {}\n",
-			[]string{`5: ServiceMonitor m: spec: array instead of object`},
+			[]string{`5: ServiceMonitor m: spec: list instead of object`},
 		},
 		"an object for a list": {
 			head + "spec:\n  selector: {}\n  endpoints:\n    port: a\n",
-			[]string{`7: ServiceMonitor m: spec.endpoints: object instead of array`},
+			[]string{`7: ServiceMonitor m: spec.endpoints: object instead of list`},
 		},
 		"a value that its type refuses": {
 			"apiVersion: v1\nkind: Pod\nmetadata: {name: a, creationTimestamp: yesterday}\n",

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"reflect"
 	"strings"
+
+	manifestfiles "github.com/promlet/promlet/discovery/manifests"
 )
 
 // plainTypeError rewrites the error of a value with the wrong type in YAML's terms. It returns other errors, and nil,
@@ -16,21 +16,5 @@ func plainTypeError(err error) error {
 	if !ok {
 		return err
 	}
-	found, _, _ := strings.Cut(of.Value, " ")
-	wanted, hint := of.Type.String(), ""
-	switch of.Type.Kind() {
-	case reflect.String:
-		wanted = "string"
-		if found == "bool" || found == "number" {
-			hint = "; write it in quotes"
-		}
-	case reflect.Struct, reflect.Map:
-		wanted = "object"
-	case reflect.Slice:
-		wanted = "list"
-	}
-	if found == "array" {
-		found = "list"
-	}
-	return fmt.Errorf("%s: %s instead of %s%s", cmp.Or(strings.TrimPrefix(of.Field, "Config."), "the document"), found, wanted, hint)
+	return manifestfiles.TypeError(cmp.Or(strings.TrimPrefix(of.Field, "Config."), "the document"), of)
 }
