@@ -14,11 +14,11 @@ import (
 )
 
 // DefaultVersion is the version of Kubernetes that kube/go.mod asks for.
-const DefaultVersion = "1.36.3"
+const DefaultVersion = "1.37.2"
 
 // Versions are the versions of Kubernetes that Build knows; each has a
 // kube/go-VERSION.mod, but for the default, which has kube/go.mod.
-func Versions() []string { return []string{DefaultVersion, "1.35.4", "1.34.4"} }
+func Versions() []string { return []string{DefaultVersion, "1.36.3", "1.35.4"} }
 
 // Build returns the path of the control plane's binary. It is compiled when
 // there is none yet for this version, the module files and the toolchain, which

@@ -154,7 +154,7 @@ func serverRuntime(ctx context.Context, c Container) (*exec.Cmd, error) {
 
 func TestBuildKnowsItsVersions(t *testing.T) {
 	_, err := Build(t.Context(), "1.2.3", os.Stderr)
-	require.ErrorContains(t, err, "choose one of 1.36.3, 1.35.4, 1.34.4")
+	require.ErrorContains(t, err, "choose one of 1.37.2, 1.36.3, 1.35.4")
 }
 
 func TestExpand(t *testing.T) {
