@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,27 @@ type apiService struct {
 		CABundle              []byte  `json:"caBundle"`
 		InsecureSkipTLSVerify bool    `json:"insecureSkipTLSVerify"`
 	} `json:"spec"`
+
+	Status struct {
+		Conditions []metav1.Condition `json:"conditions"`
+	} `json:"status"`
+}
+
+// servicePort is that of the Service, which the API server takes when an APIService names none.
+const servicePort = 443
+
+// automanaged is the label of the APIServices that the API server makes for groups of its own.
+const automanaged = "kube-aggregator.kubernetes.io/automanaged"
+
+// unserved reports whether nobody serves an APIService: it names no Service, or one that does not exist.
+func (a *apiService) unserved() bool {
+	if a.Spec.Service == (service{}) {
+		_, own := a.Labels[automanaged]
+		return !own
+	}
+	return slices.ContainsFunc(a.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == "Available" && c.Status == metav1.ConditionFalse && c.Reason == "ServiceNotFound"
+	})
 }
 
 type service struct {
@@ -82,29 +104,37 @@ func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error
 		return fmt.Errorf("read: %w", err)
 	}
 	ours := service{Namespace: k.opts.Namespace, Name: k.opts.Service}
-	if owner := present.Spec.Service; owner != ours {
+	owner := present.Spec.Service
+	if owner != ours && !present.unserved() {
 		delete(k.seen, name)
-		return stateError(fmt.Sprintf("it belongs to %s, not to %s, and is left alone: another adapter is installed", owner, ours))
+		return stateError(fmt.Sprintf("it belongs to %s, not to %s, and is left alone: for promlet to serve it, run kubectl delete apiservice %s and apply deploy/ again", owner, ours, name))
 	}
 	k.observe(name, present.Spec.CABundle)
-	if bytes.Equal(present.Spec.CABundle, bundle) && !present.Spec.InsecureSkipTLSVerify {
+	if owner == ours && bytes.Equal(present.Spec.CABundle, bundle) && !present.Spec.InsecureSkipTLSVerify {
 		return nil
 	}
 	// The patch is refused when the APIService has changed since it was read: it could name
 	// another Service by then. An API server refuses insecureSkipTLSVerify together with a
 	// caBundle.
+	spec := map[string]any{"caBundle": bundle, "insecureSkipTLSVerify": false}
+	if owner != ours {
+		spec["service"] = map[string]any{"namespace": ours.Namespace, "name": ours.Name, "port": servicePort}
+	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": present.ResourceVersion},
-		"spec":     map[string]any{"caBundle": bundle, "insecureSkipTLSVerify": false},
+		"spec":     spec,
 	})
 	if err != nil {
 		return err
 	}
 	if _, err := client.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager}); err != nil {
-		return fmt.Errorf("patch spec.caBundle: %w", err)
+		return fmt.Errorf("patch spec: %w", err)
 	}
 	k.observe(name, bundle)
 	k.opts.Logger.Info("serving certificate: put the CA into an APIService", "apiservice", name)
+	if owner != ours {
+		k.opts.Logger.Info("an APIService that nobody served belongs to promlet now", "apiservice", name)
+	}
 	return nil
 }
 

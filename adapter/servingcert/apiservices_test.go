@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -19,11 +20,12 @@ func TestAPIServices(t *testing.T) {
 		k := c.keeper(func(o *Options) { o.APIServices = []string{external, custom2, "v1.", custom} })
 		c.addAPIService("v1.", "", "")
 		c.editAPIService("v1.", func(spec map[string]any) { delete(spec, "service") })
+		c.editWhole("v1.", func(o *unstructured.Unstructured) { o.SetLabels(map[string]string{automanaged: "onstart"}) })
 		require.NoError(t, k.Ensure(t.Context()))
 		require.Equal(t, []string{
-			"APIService v1.: it belongs to no Service, not to Service promlet/adapter, and is left alone: another adapter is installed",
+			"APIService v1.: it belongs to no Service, not to Service promlet/adapter, and is left alone: for promlet to serve it, run kubectl delete apiservice v1. and apply deploy/ again",
 			"APIService " + external + ": it does not exist; apply deploy/ again, which makes it",
-			"APIService " + custom2 + ": it belongs to Service monitoring/prometheus-adapter, not to Service promlet/adapter, and is left alone: another adapter is installed",
+			"APIService " + custom2 + ": it belongs to Service monitoring/prometheus-adapter, not to Service promlet/adapter, and is left alone: for promlet to serve it, run kubectl delete apiservice " + custom2 + " and apply deploy/ again",
 		}, k.Problems())
 		require.Empty(t, c.caBundle(custom2), "of another adapter")
 		require.Empty(t, c.caBundle("v1."))
@@ -38,6 +40,29 @@ func TestAPIServices(t *testing.T) {
 		require.NoError(t, accepts(t, c.caBundle(custom2), served(t, k)))
 		require.NoError(t, accepts(t, c.caBundle(external), served(t, k)))
 	})
+}
+
+// An APIService that nobody serves is taken: it names no Service, or one that is gone. One whose server does not answer
+// belongs to that server still.
+func TestUnservedAPIService(t *testing.T) {
+	c := newCluster(t)
+	c.addAPIService(custom, "", "")
+	c.editAPIService(custom, func(spec map[string]any) { delete(spec, "service") })
+	c.addAPIService(custom2, "monitoring", "prometheus-adapter")
+	c.unavailable(custom2, "ServiceNotFound")
+	c.addAPIService(external, "keda", "keda-operator-metrics-apiserver")
+	c.unavailable(external, "FailedDiscoveryCheck")
+	k := c.keeper(func(o *Options) { o.APIServices = []string{custom, custom2, external} })
+	require.NoError(t, k.Ensure(t.Context()))
+	for _, name := range []string{custom, custom2} {
+		require.NoError(t, accepts(t, c.caBundle(name), served(t, k)))
+		service, _, err := unstructured.NestedMap(c.apiService(name).Object, "spec", "service")
+		require.NoError(t, err)
+		require.Equal(t, map[string]any{"namespace": testNamespace, "name": testService, "port": 443.0}, service)
+	}
+	require.Empty(t, c.caBundle(external))
+	require.Len(t, k.Problems(), 1)
+	require.Contains(t, k.Problems()[0], "it belongs to Service keda/keda-operator-metrics-apiserver")
 }
 
 // What a person does to a caBundle is undone at the next poll.

@@ -138,10 +138,22 @@ func (c *cluster) addAPIService(name, namespace, service string) {
 
 // editAPIService changes an APIService as a person would.
 func (c *cluster) editAPIService(name string, edit func(spec map[string]any)) {
+	c.editWhole(name, func(object *unstructured.Unstructured) { edit(object.Object["spec"].(map[string]any)) })
+}
+
+// editWhole changes more of an APIService than its spec.
+func (c *cluster) editWhole(name string, edit func(object *unstructured.Unstructured)) {
 	object := c.apiService(name)
-	edit(object.Object["spec"].(map[string]any))
+	edit(object)
 	object.SetResourceVersion(c.nextVersion())
 	require.NoError(c.t, c.dynamic.Tracker().Update(apiServicesResource(), object, ""))
+}
+
+// unavailable makes an APIService say why it is not available.
+func (c *cluster) unavailable(name, reason string) {
+	c.editWhole(name, func(object *unstructured.Unstructured) {
+		object.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "False", "reason": reason}}}
+	})
 }
 
 func (c *cluster) apiService(name string) *unstructured.Unstructured {

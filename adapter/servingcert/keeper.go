@@ -50,8 +50,8 @@ type Options struct {
 	// certificates are for its DNS names. Required.
 	Service string
 	// APIServices are the names of those that get the CA, such as
-	// v1beta1.custom.metrics.k8s.io. One that names another Service is left
-	// alone.
+	// v1beta1.custom.metrics.k8s.io. One that names no Service, or one that does not exist,
+	// gets Service. One that names another Service is left alone.
 	APIServices []string
 
 	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, for

@@ -263,7 +263,7 @@ func TestForbidden(t *testing.T) {
 		{"get", "secrets", "read", false},
 		{"create", "secrets", "create", false},
 		{"get", "apiservices", "APIService " + custom + ": read", true},
-		{"patch", "apiservices", "APIService " + custom + ": patch spec.caBundle", true},
+		{"patch", "apiservices", "APIService " + custom + ": patch spec", true},
 	} {
 		t.Run(tc.verb+" "+tc.resource, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
