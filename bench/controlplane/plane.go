@@ -202,7 +202,7 @@ func (p *Plane) startControllers() error {
 		"--use-service-account-credentials", "--service-account-private-key-file", p.pki.key(serviceAccounts),
 		"--root-ca-file", p.pki.crt(clusterCA),
 		// No kubelet renews the node's lease.
-		"--controllers", "*,-node-lifecycle-controller,-taint-eviction-controller,-node-ipam-controller,-node-route-controller,-service-lb-controller",
+		"--controllers", "*,-node-lifecycle-controller,-taint-eviction-controller,-node-ipam-controller",
 		"--horizontal-pod-autoscaler-sync-period", p.opts.HPASyncPeriod.String(),
 		"--horizontal-pod-autoscaler-initial-readiness-delay", "1s",
 		"--leader-elect=false", "--secure-port", "0", "--v", "1")
