@@ -135,6 +135,7 @@ func TestLabels(t *testing.T) {
 	for _, path := range []string{
 		"install.yaml", "components/persistence/persistentvolumeclaim.yaml", "components/scrape-secrets/rbac.yaml",
 		"components/external-metrics/apiservice.yaml", "components/external-metrics/rbac.yaml",
+		"components/resource-metrics/apiservice.yaml", "components/resource-metrics/rbac.yaml",
 		"components/self-monitoring/rbac.yaml", "components/self-monitoring/reader.yaml", "components/self-monitoring/servicemonitor.yaml",
 	} {
 		for _, o := range read(t, path) {
@@ -351,6 +352,10 @@ func TestPermissionsAreTheLeast(t *testing.T) {
 
 	for component, more := range map[string][]string{
 		"external-metrics": {"get apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io", "patch apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io"},
+		"resource-metrics": {
+			"get apiservices.apiregistration.k8s.io/v1.metrics.k8s.io", "get apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io", "get nodes/metrics",
+			"patch apiservices.apiregistration.k8s.io/v1.metrics.k8s.io", "patch apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io",
+		},
 		"scrape-secrets": {
 			"list configmaps", "list secrets", "watch configmaps", "watch secrets",
 		},
@@ -376,6 +381,10 @@ func TestViewersReadMetrics(t *testing.T) {
 	for file, want := range map[string][]string{
 		"install.yaml":                          {"ClusterRole promlet-view", "get *.custom.metrics.k8s.io", "list *.custom.metrics.k8s.io"},
 		"components/external-metrics/rbac.yaml": {"ClusterRole promlet-view-external-metrics", "get *.external.metrics.k8s.io", "list *.external.metrics.k8s.io"},
+		"components/resource-metrics/rbac.yaml": {
+			"ClusterRole system:aggregated-metrics-reader", "get pods.metrics.k8s.io", "get nodes.metrics.k8s.io",
+			"list pods.metrics.k8s.io", "list nodes.metrics.k8s.io", "watch pods.metrics.k8s.io", "watch nodes.metrics.k8s.io",
+		},
 	} {
 		role := find[rbacv1.ClusterRole](t, read(t, file), want[0])
 		require.Equal(t, "true", role.Labels["rbac.authorization.k8s.io/aggregate-to-view"])

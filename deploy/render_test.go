@@ -74,9 +74,9 @@ func TestInstallIsRenderedFromTheBase(t *testing.T) {
 func TestEveryCombinationOfComponentsRenders(t *testing.T) {
 	components, err := os.ReadDir("components")
 	require.NoError(t, err)
-	require.Len(t, components, 7)
+	require.Len(t, components, 8)
 	base := len(read(t, "install.yaml"))
-	adds := map[string]int{"crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "scrape-secrets": 2, "self-monitoring": 7, "sharded": 9}
+	adds := map[string]int{"crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "resource-metrics": 5, "scrape-secrets": 2, "self-monitoring": 7, "sharded": 9}
 	for set := range 1 << len(components) {
 		var chosen []string
 		want := base

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,6 +77,7 @@ func (k *Keeper) trust(ctx context.Context, bundle []*x509.Certificate) {
 		return
 	}
 	text := encodeBundle(bundle)
+	k.foreign = map[string]bool{}
 	for _, name := range k.opts.APIServices {
 		err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
 			return k.trustOne(ctx, name, text)
@@ -85,6 +87,12 @@ func (k *Keeper) trust(ctx context.Context, bundle []*x509.Certificate) {
 		}
 		k.problems.set("APIService "+name, hinted(err))
 	}
+}
+
+// group returns the API group in the name of an APIService.
+func group(name string) string {
+	_, group, _ := strings.Cut(name, ".")
+	return group
 }
 
 func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error {
@@ -104,9 +112,10 @@ func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error
 		return fmt.Errorf("read: %w", err)
 	}
 	ours := service{Namespace: k.opts.Namespace, Name: k.opts.Service}
-	owner := present.Spec.Service
-	if owner != ours && !present.unserved() {
+	owner, group := present.Spec.Service, group(name)
+	if owner != ours && (k.foreign[group] || !present.unserved()) {
 		delete(k.seen, name)
+		k.foreign[group] = true
 		return stateError(fmt.Sprintf("it belongs to %s, not to %s, and is left alone: for promlet to serve it, run kubectl delete apiservice %s and apply deploy/ again", owner, ours, name))
 	}
 	k.observe(name, present.Spec.CABundle)

@@ -65,6 +65,23 @@ func TestUnservedAPIService(t *testing.T) {
 	require.Contains(t, k.Problems()[0], "it belongs to Service keda/keda-operator-metrics-apiserver")
 }
 
+// Two servers of two versions of one group would contradict each other.
+func TestVersionOfAnotherServersGroup(t *testing.T) {
+	c := newCluster(t)
+	c.addAPIService(custom, "monitoring", "prometheus-adapter")
+	c.addAPIService(custom2, "", "")
+	c.editAPIService(custom2, func(spec map[string]any) { delete(spec, "service") })
+	k := c.keeper(func(o *Options) { o.APIServices = []string{custom, custom2} })
+	require.NoError(t, k.Ensure(t.Context()))
+	require.Len(t, k.Problems(), 2)
+	require.Empty(t, c.caBundle(custom2))
+
+	require.NoError(t, c.dynamic.Tracker().Delete(apiServicesResource(), "", custom))
+	require.NoError(t, k.Ensure(t.Context()))
+	require.Len(t, k.Problems(), 1, "the one that does not exist")
+	require.NoError(t, accepts(t, c.caBundle(custom2), served(t, k)))
+}
+
 // What a person does to a caBundle is undone at the next poll.
 func TestCABundlePutBack(t *testing.T) {
 	for name, edit := range map[string]func(spec map[string]any){

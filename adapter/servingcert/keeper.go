@@ -51,7 +51,8 @@ type Options struct {
 	Service string
 	// APIServices are the names of those that get the CA, such as
 	// v1beta1.custom.metrics.k8s.io. One that names no Service, or one that does not exist,
-	// gets Service. One that names another Service is left alone.
+	// gets Service. One that names another Service is left alone, and so are later ones of
+	// its group that name none: a group has one server.
 	APIServices []string
 
 	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, for
@@ -74,6 +75,7 @@ type Keeper struct {
 	passing sync.Mutex
 	last    content // as the Secret last was in order
 	seen    map[string]sighting
+	foreign map[string]bool // the groups of which another serves a version
 
 	serving atomic.Pointer[pair] // nil before there is one
 
