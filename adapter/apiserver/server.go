@@ -21,13 +21,16 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+	openapi "k8s.io/kube-openapi/pkg/common"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	"k8s.io/metrics/pkg/apis/external_metrics"
+	"k8s.io/metrics/pkg/apis/metrics"
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/promlet/promlet/adapter/connlimit"
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/resourcemetrics/api"
 )
 
 // ErrNotLoopback is returned for a server without authentication that would listen on an
@@ -42,6 +45,8 @@ type Options struct {
 	// Explain answers requests that have the parameter explain. Nil: the parameter is
 	// ignored.
 	Explain func(context.Context, explain.Question) (*explain.Explanation, error)
+	// ResourceMetrics answers requests for metrics.k8s.io. Nil: the group is not served.
+	ResourceMetrics *api.ResourceMetrics
 	// SecureServing says where to listen and with which certificate; one is
 	// made when none is given, here or as Cert. Required.
 	SecureServing *genericoptions.SecureServingOptions
@@ -68,8 +73,8 @@ type Options struct {
 	Registry *prometheus.Registry
 }
 
-// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, and
-// external.metrics.k8s.io over HTTPS.
+// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, external.metrics.k8s.io and,
+// where it is asked to, metrics.k8s.io, v1 and v1beta1, over HTTPS.
 type Server struct {
 	generic    *genericapiserver.GenericAPIServer
 	listener   net.Listener
@@ -88,12 +93,13 @@ func New(opts Options) (_ *Server, err error) {
 	}
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
-	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(explainMetrics(opts.Explain, api))), c)
+	config.BuildHandlerChainFunc = func(served http.Handler, c *genericapiserver.Config) http.Handler {
+		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(explainMetrics(opts.Explain, served))), c)
 		return partWithClients(c.ShutdownInitiatedNotify(), chain)
 	}
-	// No client reads the schema of metric values; making it costs megabytes.
+	// No client reads the schema of metric values; making it costs megabytes. The library does not install a group without one.
 	config.SkipOpenAPIInstallation = true
+	config.OpenAPIV3Config = &openapi.OpenAPIV3Config{IgnorePrefixes: []string{genericapiserver.APIGroupPrefix}, Definitions: map[string]openapi.OpenAPIDefinition{}}
 	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(map[string]discovery.APIResourceLister{
 		custom_metrics.GroupName:   provider.NewCustomMetricResourceLister(opts.Provider),
 		external_metrics.GroupName: provider.NewExternalMetricResourceLister(opts.Provider),
@@ -120,6 +126,11 @@ func New(opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
+	if opts.ResourceMetrics != nil {
+		if err := server.GenericAPIServer.InstallAPIGroup(opts.ResourceMetrics.Group()); err != nil {
+			return nil, fmt.Errorf("serve %s: %w", metrics.GroupName, err)
+		}
+	}
 	s := &Server{generic: server.GenericAPIServer, listener: config.SecureServing.Listener, unregister: func() {}}
 	if opts.Registry != nil {
 		if s.unregister, err = registerExpiry(opts.Registry, config.SecureServing.Cert); err != nil {
@@ -138,6 +149,8 @@ func (opts Options) check() error {
 	switch serving := opts.SecureServing; {
 	case opts.Provider == nil:
 		return errors.New("a Provider is required")
+	case opts.ResourceMetrics != nil && (opts.ResourceMetrics.Source == nil || opts.ResourceMetrics.Lister == nil):
+		return errors.New("ResourceMetrics need a Source and a Lister")
 	case serving == nil:
 		return errors.New("SecureServing is required: make it with options.NewSecureServingOptions")
 	case serving.Listener == nil && serving.BindPort == 0:

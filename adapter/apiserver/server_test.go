@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/promlet/promlet/adapter/resourcemetrics/api"
 )
 
 type noMetrics struct{ provider.MetricsProvider }
@@ -22,6 +24,7 @@ func TestOptions(t *testing.T) {
 	}
 	f(Options{}, "new API server: a Provider is required")
 	f(Options{Provider: noMetrics{}}, "new API server: SecureServing is required: make it with options.NewSecureServingOptions")
+	f(Options{Provider: noMetrics{}, ResourceMetrics: &api.ResourceMetrics{}}, "new API server: ResourceMetrics need a Source and a Lister")
 	serving := genericoptions.NewSecureServingOptions()
 	serving.BindPort = 0
 	f(Options{Provider: noMetrics{}, SecureServing: serving}, "new API server: SecureServing needs a BindPort or a Listener")

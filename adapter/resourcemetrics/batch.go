@@ -1,0 +1,164 @@
+package resourcemetrics
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// maxContainers bounds the containers of one kubelet. A kubelet runs 110 pods unless told otherwise, and clusters with
+// 500 pods of ten containers each are known. A batch with more is refused as a whole: a pod whose containers are partly
+// left out would have a value that is too low.
+const maxContainers = 10_000
+
+// The longest names that Kubernetes accepts. No object has a longer one.
+const (
+	maxNamespace = 63
+	maxContainer = 63
+	maxPod       = 253
+)
+
+// The names that a kubelet serves at /metrics/resource and that a Batch reads.
+const (
+	nodeCPU         = "node_cpu_usage_seconds_total"
+	nodeMemory      = "node_memory_working_set_bytes"
+	nodeSwap        = "node_swap_usage_bytes"
+	containerCPU    = "container_cpu_usage_seconds_total"
+	containerMemory = "container_memory_working_set_bytes"
+	containerSwap   = "container_swap_usage_bytes"
+	containerStart  = "container_start_time_seconds"
+	// kubeletError is 1 where the kubelet could not read its containers. It then serves nothing else.
+	kubeletError = "resource_scrape_error"
+)
+
+// Names returns the names of all metrics that a Batch reads.
+func Names() []string {
+	return []string{nodeCPU, nodeMemory, nodeSwap, containerCPU, containerMemory, containerSwap, containerStart, kubeletError}
+}
+
+// Batch is what one scrape of one kubelet returned. It is not safe for concurrent use. The zero Batch is empty.
+type Batch struct {
+	node       sample
+	containers []reported
+	index      map[containerKey]int // into containers
+	tooMany    bool
+	failed     bool // the kubelet said that it could not read its containers
+}
+
+type containerKey struct{ namespace, pod, container string }
+
+// reported is what a kubelet reports about one container.
+type reported struct {
+	containerKey
+	sample
+}
+
+// Add takes one sample: its labels with __name__, its timestamp in milliseconds, and its value. It ignores metrics that
+// are not about resources, names that no object can have, and values that cannot be. It keeps the labels' strings until the
+// Batch is stored. The labels namespace, pod and container must be the kubelet's own, not those of a target.
+//
+// The last sample of a series counts if there are several.
+func (b *Batch) Add(series labels.Labels, timestamp int64, value float64) {
+	switch name := series.Get(labels.MetricName); name {
+	case nodeCPU, nodeMemory, nodeSwap:
+		b.node.set(name, timestamp, value)
+	case containerCPU, containerMemory, containerStart:
+		if s := b.container(keyOf(series)); s != nil {
+			s.set(name, timestamp, value)
+		}
+	case containerSwap: // kubelets serve it after the others; without them it says nothing
+		if i, ok := b.index[keyOf(series)]; ok {
+			b.containers[i].set(name, timestamp, value)
+		}
+	case kubeletError:
+		b.failed = value != 0
+	}
+}
+
+func keyOf(series labels.Labels) containerKey {
+	return containerKey{series.Get("namespace"), series.Get("pod"), series.Get("container")}
+}
+
+// container returns the sample of a container to fill in, nil for one that is not stored.
+func (b *Batch) container(key containerKey) *sample {
+	if i, ok := b.index[key]; ok {
+		return &b.containers[i].sample
+	}
+	if !fits(key.namespace, maxNamespace) || !fits(key.pod, maxPod) || !fits(key.container, maxContainer) {
+		return nil
+	}
+	if len(b.containers) == maxContainers {
+		b.tooMany = true
+		return nil
+	}
+	if b.index == nil {
+		b.index = map[containerKey]int{}
+	}
+	b.index[key] = len(b.containers)
+	b.containers = append(b.containers, reported{containerKey: key})
+	return &b.containers[len(b.containers)-1].sample
+}
+
+func fits(name string, most int) bool { return name != "" && len(name) <= most }
+
+// check returns an error for a batch that cannot be stored.
+func (b *Batch) check() error {
+	if b.tooMany {
+		return fmt.Errorf("the kubelet reports more than %d containers", maxContainers)
+	}
+	if b.failed && len(b.containers) == 0 && b.node == (sample{}) {
+		return fmt.Errorf("the kubelet could not read its containers (%s is 1)", kubeletError)
+	}
+	return nil
+}
+
+// sample is what a kubelet reports about a container or node at one time.
+type sample struct {
+	point
+	memory  int64 // bytes; 0: not reported
+	swap    int64 // bytes
+	hasSwap bool
+}
+
+// point is one reading of a CPU counter.
+type point struct {
+	start int64  // ns since 1970, when the counter was zero; 0: unknown
+	time  int64  // ns since 1970; 0: there is no reading
+	cpu   uint64 // core nanoseconds
+}
+
+// complete reports whether the kubelet reported CPU and memory. As in metrics-server, a zero is the same as nothing.
+func (s *sample) complete() bool { return s.cpu != 0 && s.memory != 0 }
+
+// set fills in the value of one metric, which is one of those of containers or nodes.
+func (s *sample) set(name string, timestamp int64, value float64) {
+	switch name {
+	case nodeCPU, containerCPU:
+		nanoseconds := value * float64(time.Second)
+		if s.cpu, s.time = 0, 0; nanoseconds >= 0 && nanoseconds < math.MaxUint64 && validTime(timestamp) {
+			s.cpu, s.time = uint64(nanoseconds), timestamp*int64(time.Millisecond)
+		}
+	case nodeMemory, containerMemory:
+		if s.memory = 0; validBytes(value) {
+			s.memory = int64(value)
+		}
+	case nodeSwap, containerSwap:
+		if s.swap, s.hasSwap = 0, validBytes(value); s.hasSwap {
+			s.swap = int64(value)
+		}
+	case containerStart:
+		if s.start = 0; value > 0 && value < float64(math.MaxInt64/int64(time.Second)) {
+			s.start = int64(value * float64(time.Second))
+		}
+	}
+}
+
+// validBytes reports whether a value is a size, neither negative nor NaN, and a quantity holds it.
+func validBytes(value float64) bool { return value >= 0 && value < math.MaxInt64 }
+
+// validTime reports whether a timestamp in milliseconds is after 1970 and one in nanoseconds holds it.
+func validTime(timestamp int64) bool {
+	return timestamp > 0 && timestamp < math.MaxInt64/int64(time.Millisecond)
+}

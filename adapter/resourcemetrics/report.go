@@ -1,0 +1,206 @@
+package resourcemetrics
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Reason is why something has no value.
+type Reason uint8
+
+// The reasons, in the order of a value's way from the kubelet.
+const (
+	Measured     Reason = iota // it has a value
+	NotScheduled               // the pod has no node yet
+	UnknownNode                // the node is not one that is scraped
+	NotScraped                 // no scrape of the kubelet has ended yet
+	ScrapeFailed               // the kubelet's last scrapes failed
+	NotReported                // the kubelet does not report it
+	NoCPU                      // the kubelet reports a container without its CPU
+	NoMemory                   // the kubelet reports a container without its memory
+	OneSample                  // there is one sample, and a rate takes two
+	Restarted                  // there is one sample since the container started again
+	OutOfOrder                 // the last sample is older than those before
+	CounterReset               // the CPU counter ran backwards
+	Implausible                // the CPU counter rose by more than a value can say
+)
+
+// Kubelet is what is known about the kubelet of one node.
+type Kubelet struct {
+	Node string
+	// Known: the node is one that is scraped.
+	Known bool
+	// Scraped is when it last answered, zero if it never did.
+	Scraped time.Time
+	// Err is why its last scrape failed, at Failed. It is nil if that succeeded.
+	Err    error
+	Failed time.Time
+	// Pods and Containers are how many it reports.
+	Pods, Containers int
+}
+
+// Sample is what a kubelet reported at one time.
+type Sample struct {
+	// Time is the kubelet's own, zero if there is no sample.
+	Time time.Time
+	// Start is since when the CPU counter counts, zero if it is not known.
+	Start time.Time
+	// CPU is the counter, in core seconds.
+	CPU float64
+}
+
+// Usage is what is known about the usage of a container or node.
+type Usage struct {
+	// Name is that of the container or node.
+	Name string
+	// Reason is why it has no value, or Measured.
+	Reason Reason
+	// Last and Previous are the samples that the CPU rate is between.
+	Last, Previous Sample
+	// Cores is the CPU rate between them, where the Reason is Measured.
+	Cores float64
+	// Memory is the last working set in bytes.
+	Memory int64
+}
+
+// Report is why a pod or node has a value or none, from the kubelet to the samples.
+type Report struct {
+	Kubelet Kubelet
+	// Reason is the first one that there is, or Measured.
+	Reason Reason
+	// Container has the Reason, where a container has it.
+	Container string
+	// Usages are those of the containers that the kubelet reports, or of the node.
+	Usages []Usage
+	// Interval is the resolution of the Store.
+	Interval time.Duration
+	subject  string // as it is called in a text
+}
+
+// Pod reports why a pod has a value or none.
+func (s *Store) Pod(object *corev1.Pod) Report {
+	r, reports := s.report(object.Spec.NodeName)
+	r.subject = "the pod"
+	if object.Spec.NodeName == "" {
+		r.Reason = NotScheduled
+	}
+	if reports == nil {
+		return r
+	}
+	p := reports.pod(object.Namespace, object.Name)
+	if p == nil {
+		r.Reason = NotReported
+		return r
+	}
+	for i := range p.containers {
+		r.Usages = append(r.Usages, p.containers[i].usageReport(p.containers[i].name))
+	}
+	if c := p.lacking(); c != nil {
+		r.Reason, r.Container = c.reason, c.name
+	}
+	return r
+}
+
+// Node reports why a node has a value or none.
+func (s *Store) Node(name string) Report {
+	r, reports := s.report(name)
+	r.subject = "the node"
+	if reports != nil {
+		r.Reason = reports.node.reason
+		if r.Reason != NotReported {
+			r.Usages = []Usage{reports.node.usageReport(name)}
+		}
+	}
+	return r
+}
+
+// report begins the report on something that the kubelet of a node reports; reports is nil where the kubelet is the reason.
+func (s *Store) report(node string) (r Report, reports *snapshot) {
+	k, reports := s.kubelet(node)
+	r = Report{Kubelet: Kubelet{Node: node}, Interval: s.resolution}
+	if k == nil {
+		r.Reason = UnknownNode
+		return r, nil
+	}
+	r.Kubelet = Kubelet{Node: node, Known: true, Scraped: k.scraped, Err: k.err, Failed: k.failed}
+	switch {
+	case reports != nil:
+		r.Kubelet.Pods = len(reports.pods)
+		for i := range reports.pods {
+			r.Kubelet.Containers += len(reports.pods[i].containers)
+		}
+	case k.err != nil:
+		r.Reason = ScrapeFailed
+	default:
+		r.Reason = NotScraped
+	}
+	return r, reports
+}
+
+func (m *measured) usageReport(name string) Usage {
+	u := Usage{Name: name, Reason: m.reason, Last: m.sampleReport(), Previous: m.prev.sampleReport(), Memory: m.memory}
+	if m.reason == Measured {
+		u.Cores = m.rate() / float64(time.Second)
+	}
+	return u
+}
+
+func (p *point) sampleReport() Sample {
+	s := Sample{CPU: float64(p.cpu) / float64(time.Second)}
+	if p.time != 0 {
+		s.Time = time.Unix(0, p.time)
+	}
+	if p.start != 0 {
+		s.Start = time.Unix(0, p.start)
+	}
+	return s
+}
+
+// String returns the Reason and what it is about, as a sentence without a full stop; empty for a value.
+func (r Report) String() string {
+	text := r.text()
+	if r.Kubelet.Err != nil && r.Reason != ScrapeFailed && text != "" {
+		text += fmt.Sprintf(" (the last scrape failed: %v)", r.Kubelet.Err)
+	}
+	return text
+}
+
+func (r Report) text() string {
+	kubelet := fmt.Sprintf("the kubelet of node %q", r.Kubelet.Node)
+	of := r.subject
+	if r.Container != "" {
+		of = fmt.Sprintf("container %q", r.Container)
+	}
+	switch r.Reason {
+	case NotScheduled:
+		return "the pod has no node yet"
+	case UnknownNode:
+		return fmt.Sprintf("node %q is not scraped", r.Kubelet.Node)
+	case NotScraped:
+		if !r.Kubelet.Scraped.IsZero() {
+			return kubelet + " has not been scraped since " + r.Kubelet.Scraped.UTC().Format(time.RFC3339)
+		}
+		return kubelet + " has not been scraped yet"
+	case ScrapeFailed:
+		return fmt.Sprintf("scraping %s failed: %v", kubelet, r.Kubelet.Err)
+	case NotReported:
+		return fmt.Sprintf("%s does not report %s", kubelet, of)
+	case NoCPU:
+		return fmt.Sprintf("%s reports no CPU usage of %s", kubelet, of)
+	case NoMemory:
+		return fmt.Sprintf("%s reports no memory usage of %s", kubelet, of)
+	case OneSample:
+		return fmt.Sprintf("one sample of %s is not enough for a CPU rate: the next one follows within %v", of, r.Interval)
+	case Restarted:
+		return fmt.Sprintf("%s has restarted: the CPU rate takes two samples since, and the next one follows within %v", of, r.Interval)
+	case OutOfOrder:
+		return fmt.Sprintf("the last sample of %s is older than those before: check the clock of node %q", of, r.Kubelet.Node)
+	case CounterReset:
+		return fmt.Sprintf("the CPU counter of %s ran backwards", of)
+	case Implausible:
+		return fmt.Sprintf("the CPU counter of %s jumped", of)
+	}
+	return ""
+}
