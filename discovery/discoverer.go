@@ -147,6 +147,9 @@ func (d *Discoverer) update() (err error) {
 				return fmt.Errorf("configure annotated objects: %w", err)
 			}
 		}
+		if job := d.options.Kubelets; job != nil && !d.options.Shard.Partial() {
+			next.kubelets = newKubeletTargets(job, d.store)
+		}
 		d.state = next
 	}
 	s := d.state
@@ -160,6 +163,7 @@ func (d *Discoverer) update() (err error) {
 	if recompile || limited || s.annotated != nil && s.annotated.rejected {
 		d.rejections.report(s.statuses())
 	}
+	s.kubelets.log(d.logger)
 	return nil
 }
 
@@ -173,6 +177,17 @@ func (d *Discoverer) Monitors() []monitors.Status {
 		return nil
 	}
 	return d.state.statuses()
+}
+
+// UnreachableNodes returns why kubelets have no target, by the names of their Nodes, as of when
+// targets were last computed.
+func (d *Discoverer) UnreachableNodes() map[string]error {
+	d.mtx.Lock()
+	defer d.mtx.Unlock()
+	if d.state == nil || d.state.kubelets == nil {
+		return nil
+	}
+	return maps.Clone(d.state.kubelets.unreachable)
 }
 
 // ReachService reports which ServiceMonitors, and annotations of its own, select a

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/discovery/monitors"
 )
 
@@ -67,4 +68,9 @@ type Options struct {
 	// Annotations says whether to scrape Services and Pods that are annotated
 	// prometheus.io/scrape: "true" (with prometheus.io/port, path and scheme).
 	Annotations bool
+	// Kubelets is the job that scrapes the kubelets of the Store's Nodes, which need their
+	// addresses: see cluster.Options.NodeAddresses. It has no part in limits, and a Shard
+	// that is not the only one leaves it out: what serves metrics.k8s.io has to see all
+	// Nodes. Nil: kubelets are not scraped.
+	Kubelets *kubelets.Job
 }

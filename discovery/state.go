@@ -30,6 +30,7 @@ type state struct {
 	// By the namespaces they look into; "" has those that look into all.
 	inNamespace map[string][]*jobTargets
 	annotated   *annotatedTargets // nil: annotations do not count
+	kubelets    *kubeletTargets   // nil: they are not scraped
 	order       []*jobTargets     // all jobs, by name
 	over        overLimit
 	outcome     *outcome // nil before the first, and when there are other jobs
@@ -49,6 +50,7 @@ func (s *state) update(c objects.Changed) {
 				s.resolveJob(j)
 			}
 		}
+		s.kubelets.update(s.store)
 	}
 	dirty := maps.Clone(c.Slices)
 	for service := range c.Services {
@@ -236,6 +238,9 @@ func (s *state) setOrder() {
 	}
 	if a := s.annotated; a != nil {
 		s.order = append(s.order, a.services, a.pods)
+	}
+	if s.kubelets != nil {
+		s.order = append(s.order, &s.kubelets.jobTargets)
 	}
 	slices.SortFunc(s.order, func(a, b *jobTargets) int { return cmp.Compare(a.job.Name, b.job.Name) })
 	if s.outcome != nil && (!slices.Equal(before, s.order) || !slices.Equal(s.outcome.configs, s.configs())) {

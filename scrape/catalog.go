@@ -19,19 +19,21 @@ type Metric struct {
 }
 
 // Catalog returns what the targets expose, in no order, and its version: as long as
-// the version is the same, no name has come or gone.
+// the version is the same, no name has come or gone. Jobs with a sink are left out.
 func (m *Manager) Catalog() (metrics []Metric, version uint64) {
 	version = m.catalogVersion.Load()
-	for job, t := range m.tables() {
-		metrics = m.metricsOf(job, t, metrics)
+	for job, s := range m.allSettings() {
+		if s.sink == nil {
+			metrics = metricsOf(job, s, metrics)
+		}
 	}
 	return metrics, version
 }
 
-// CatalogOf returns what the targets of a job expose, in no order.
+// CatalogOf returns what the targets of a job expose, in no order. The job may have a sink.
 func (m *Manager) CatalogOf(job string) []Metric {
-	if t := m.tables()[job]; t != nil {
-		return m.metricsOf(job, t, nil)
+	if s := m.allSettings()[job]; s != nil {
+		return metricsOf(job, s, nil)
 	}
 	return nil
 }
@@ -39,23 +41,23 @@ func (m *Manager) CatalogOf(job string) []Metric {
 // CatalogVersion returns the version of Catalog, without the work.
 func (m *Manager) CatalogVersion() uint64 { return m.catalogVersion.Load() }
 
-// tables returns the names of each job.
-func (m *Manager) tables() map[string]*names.Table {
+// allSettings returns the settings of each job.
+func (m *Manager) allSettings() map[string]*settings {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make(map[string]*names.Table, len(m.jobs))
+	all := make(map[string]*settings, len(m.jobs))
 	for name, j := range m.jobs {
-		all[name] = j.plan.settings.names
+		all[name] = j.plan.settings
 	}
 	return all
 }
 
 // metricsOf appends the names of a job that have series.
-func (m *Manager) metricsOf(job string, t *names.Table, to []Metric) []Metric {
-	t.Exposed(func(e *names.Entry) {
+func metricsOf(job string, s *settings, to []Metric) []Metric {
+	s.names.Exposed(func(e *names.Entry) {
 		to = append(to, Metric{
 			Job: job, Name: e.Name(), Metadata: e.Metadata(), LabelNames: e.LabelNames(),
-			Series: e.Series, Stored: !m.opts.OnDemand || e.Need != names.Unread,
+			Series: e.Series, Stored: !s.onDemand || e.Need != names.Unread,
 		})
 	})
 	return to

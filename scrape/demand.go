@@ -38,11 +38,12 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 	m.demand = names.NewDemand(d.Wanted, d.Vital, m.demand)
 	var due []*loop
 	for name, j := range m.jobs {
-		begun, ended, err := j.plan.settings.names.SetDemand(ctx, m.demand)
+		table := j.plan.settings.names
+		begun, ended, err := table.SetDemand(ctx, m.demandOf(name, table.Decisions().Demand))
 		if err != nil {
 			return fmt.Errorf("set the demand: %w", err)
 		}
-		if !m.opts.OnDemand {
+		if !j.plan.settings.onDemand {
 			continue
 		}
 		logNames(m.opts.Logger, "collection has begun", name, begun)
@@ -59,6 +60,22 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 	return nil
 }
 
+// demandOf returns the demand for the series of a job. before is the job's demand until now,
+// nil for none. applyMu is held.
+func (m *Manager) demandOf(job string, before *names.Demand) *names.Demand {
+	handed := m.sinkOf(job)
+	if handed == nil {
+		return m.demand
+	}
+	all, onDemand := m.demand, m.opts.OnDemand
+	stored := func(name string) bool { return handed.Stored != nil && handed.Stored(name) }
+	return names.NewDemand(
+		func(name string) bool { return stored(name) && (!onDemand || all.Of(name) != names.Unread) },
+		func(name string) bool { return stored(name) && all.Of(name) == names.Vital },
+		before,
+	)
+}
+
 // Collecting reports whether some targets that expose a name have not been scraped since it
 // has been wanted. Targets whose scrapes fail do not count.
 func (m *Manager) Collecting(name string) bool {
@@ -73,6 +90,9 @@ func (m *Manager) Collecting(name string) bool {
 			continue
 		}
 		since, wanted := table.Decisions().Demand.Since(name)
+		if !wanted && j.plan.settings.sink != nil {
+			continue // Its series are not stored, whoever reads the name.
+		}
 		for _, l := range j.loops {
 			t := l.origin.now.Load()
 			if t.FailingSince.IsZero() && (!wanted || t.LastScrape.UnixMilli() < since) {

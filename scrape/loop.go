@@ -18,6 +18,7 @@ import (
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 	"github.com/promlet/promlet/scrape/seriesroom"
+	"github.com/promlet/promlet/scrape/sink"
 )
 
 // loop scrapes one target.
@@ -67,7 +68,8 @@ type loop struct {
 	series       []uint32        // in the last successful scrape, by number of their name
 	numbers      uint64          // generation of the numbers of names in cache
 	room         *seriesroom.Account
-	refused      refused // in the last successful scrape
+	refused      refused       // in the last successful scrape
+	handed       []sink.Sample // of the scrape under way, for the job's sink
 }
 
 // newLoop makes the loop of a target without starting it.
@@ -129,13 +131,52 @@ func (l *loop) takeOver() {
 	}
 }
 
-// end marks the target's series as stale, unless they go on.
+// end marks the target's series as stale, and tells the sink, unless the target goes on.
 func (l *loop) end() {
 	if l.keepSeries {
 		return
 	}
+	l.handOverEnd()
 	if err := reason.Guarded(l.writeEnd); err != nil {
 		l.log(slog.LevelWarn, "stale markers of a removed target were not written", slog.Any("err", err))
+	}
+}
+
+// handOver gives the job's sink the samples of a scrape that has ended, or its error.
+func (l *loop) handOver(at time.Time, err error) {
+	to, samples := l.settings.sink, l.handed
+	l.handed = nil
+	l.toSink(func(target labels.Labels) {
+		switch {
+		case err == nil && to.Scraped != nil:
+			to.Scraped(target, at, samples)
+		case err != nil && to.Failed != nil:
+			to.Failed(target, at, err)
+		}
+	})
+}
+
+// handOverEnd tells the job's sink that the target is gone.
+func (l *loop) handOverEnd() {
+	l.toSink(func(target labels.Labels) {
+		if ended := l.settings.sink.Ended; ended != nil {
+			ended(target)
+		}
+	})
+}
+
+// toSink calls f with the target's labels if the job has a sink. A panic in f does not end
+// the loop.
+func (l *loop) toSink(f func(target labels.Labels)) {
+	if l.settings.sink == nil {
+		return
+	}
+	if err := reason.Guarded(func() error {
+		f(l.target.Labels(labels.NewBuilder(labels.EmptyLabels())))
+		return nil
+	}); err != nil {
+		l.manager.metrics.panics.Inc()
+		l.log(slog.LevelError, "the sink of the job's samples panicked", slog.Any("err", err))
 	}
 }
 

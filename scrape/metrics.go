@@ -109,10 +109,10 @@ func (m *Manager) gauges() []prometheus.Collector {
 	}
 }
 
-// countExposed counts what Catalog returns.
+// countExposed counts what all jobs expose.
 func (m *Manager) countExposed() (exposed, series int) {
-	for _, t := range m.tables() {
-		t.Exposed(func(e *names.Entry) {
+	for _, s := range m.allSettings() {
+		s.names.Exposed(func(e *names.Entry) {
 			exposed++
 			series += e.Series
 		})

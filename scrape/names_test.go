@@ -38,7 +38,7 @@ func storedNames(r *recorder) (names []string) {
 }
 
 func catalogNames(l *loop) (names []string) {
-	for _, m := range l.manager.metricsOf("j", l.settings.names, nil) {
+	for _, m := range metricsOf("j", l.settings, nil) {
 		names = append(names, m.Name)
 	}
 	slices.Sort(names)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/promlet/promlet/scrape/seriesroom"
+	"github.com/promlet/promlet/scrape/sink"
 )
 
 // The limits of jobs for which neither the job nor Options sets one.
@@ -84,6 +85,10 @@ type Options struct {
 	// others are counted without being parsed; the package's documentation says which
 	// errors this hides. False: everything is stored.
 	OnDemand bool
+
+	// Sinks receive the samples of jobs, by their names. The series of such a job are not in the
+	// Catalog, and are stored only if the sink says so. The map must not change.
+	Sinks map[string]sink.Sink
 
 	// Namespace returns the namespace that the series of a job should have in the label
 	// namespace, "" where they may have any; Foreign counts those that have another. enforced

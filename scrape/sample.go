@@ -11,11 +11,13 @@ import (
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 	"github.com/promlet/promlet/scrape/seriesroom"
+	"github.com/promlet/promlet/scrape/sink"
 )
 
 // sampleData is one sample as the parser gives it.
@@ -57,6 +59,11 @@ func (a *appending) read(isHistogram bool) (text []byte, s sampleData) {
 func (a *appending) sample(isHistogram bool) error {
 	a.counts.scraped++
 	text, s := a.read(isHistogram)
+	if a.loop.settings.sink != nil && !isHistogram {
+		if err := a.hand(text, s); err != nil {
+			return err
+		}
+	}
 	cache := a.loop.cache
 	key := cache.key(text)
 	if a.dropped(key) {
@@ -110,6 +117,40 @@ func (a *appending) sample(isHistogram bool) error {
 	return nil
 }
 
+// hand keeps the sample that the parser is at for the job's sink, if that wants it. An error
+// ends the scrape.
+func (a *appending) hand(text []byte, s sampleData) error {
+	l := a.loop
+	// Only in bodies made of lines does the text begin with the name.
+	if a.skipped != nil && !l.settings.hands(names.LineName(text)) {
+		return nil
+	}
+	a.parser.Labels(&a.lset)
+	name := a.lset.Get(model.MetricNameLabel)
+	if !l.settings.hands([]byte(name)) {
+		return nil
+	}
+	if twice, found := a.lset.HasDuplicateLabelNames(); found {
+		return fmt.Errorf("label %s is given twice in %s", reason.Excerpt([]byte(twice)), reason.Excerpt(text))
+	}
+	if !a.lset.IsValid(l.settings.validation) {
+		return fmt.Errorf("invalid metric name or label names: %s", reason.Excerpt([]byte(a.lset.String())))
+	}
+	if err := l.settings.limits.checkLabels(a.lset); err != nil {
+		return err
+	}
+	if s.t > a.app.maxTime {
+		a.noteOutOfBounds(s.t)
+		return nil
+	}
+	if limit := l.settings.limits.samples; limit > 0 && len(l.handed) >= limit {
+		a.limitErr = reason.Limitf("sample", "sample_limit exceeded (limit: %d)", limit)
+		return nil
+	}
+	l.handed = append(l.handed, sink.Sample{Labels: a.lset, Value: s.v, Time: timestamp.Time(s.t), Explicit: s.explicit})
+	return nil
+}
+
 // dropped reports whether the cache knows that a series is not stored, and counts it.
 func (a *appending) dropped(key textKey) bool {
 	d, ok := a.loop.cache.drop(key)
@@ -143,8 +184,9 @@ func (a *appending) newSeries(key textKey, text []byte, number *uint32) (store b
 	var outcome names.Outcome
 	filtered := false
 	if a.skipped != nil {
-		outcome, filtered = a.findings.Line(names.LineName(text))
-		filtered = filtered && !outcome.Depends
+		name := names.LineName(text)
+		outcome, filtered = a.findings.Line(name)
+		filtered = filtered && !outcome.Depends && !a.loop.settings.hands(name)
 	}
 	if !kept {
 		if !filtered || !outcome.Dropped {

@@ -58,6 +58,7 @@ func (l *loop) scrape(at time.Time) {
 	metrics.samplesPut.Add(float64(c.stored))
 	l.lastSamples.Store(&Samples{Seen: c.scraped, kept: c.kept, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series]), outOfBounds: c.outOfBounds})
 	l.logChange(err)
+	l.handOver(at, err)
 }
 
 // parse waits until the body may be parsed: few at a time, because what a body becomes is
@@ -143,6 +144,7 @@ func (l *loop) filters() bool {
 // appender; the error is that of the scrape.
 func (l *loop) store(got body.Answer, at, deadline time.Time, fetchErr error) (c counts, app storage.AppenderV2, scrapeErr error) {
 	app = l.newAppender()
+	l.handed = nil
 	whole := got
 	if fetchErr != nil {
 		whole = body.Answer{} // The beginning of a body does not say what is gone.

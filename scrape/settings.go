@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -18,6 +19,7 @@ import (
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/budget"
 	"github.com/promlet/promlet/scrape/internal/names"
+	"github.com/promlet/promlet/scrape/sink"
 )
 
 // Labels by which a target overrides the job's configuration. Prometheus does not export
@@ -46,7 +48,8 @@ type settings struct {
 	symbols         *labels.SymbolTable
 	names           *names.Table
 	nameMemory      *budget.Loan // of names, and of the loops' families
-	onDemand        bool
+	onDemand        bool         // also with a sink, whose job stores the least
+	sink            *sink.Sink   // nil for none
 }
 
 // checkedConfig returns a copy of cfg with the defaults, or an error that says what is
@@ -127,6 +130,14 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 	}
 	pin := m.pinOf(cfg)
 	nameMemory := m.names.Loan(m.borrower(cfg.JobName, nil))
+	handed, onDemand, changes := m.sinkOf(cfg.JobName), m.opts.OnDemand, &m.catalogVersion
+	if handed != nil {
+		onDemand, changes = true, new(atomic.Uint64) // Its names are not in the Catalog.
+	}
+	table := names.NewTable(cfg.MetricRelabelConfigs, onDemand, m.demandOf(cfg.JobName, nil), changes, nameMemory)
+	if handed != nil {
+		table.Pass(handed.Wanted)
+	}
 	return &settings{
 		jobName: cfg.JobName,
 		fetcher: fetcher,
@@ -147,10 +158,24 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 		extraReports:    cfg.ExtraScrapeMetricsEnabled(),
 		parseST:         m.opts.ParseStartTimestamps,
 		symbols:         labels.NewSymbolTable(),
-		onDemand:        m.opts.OnDemand,
-		names:           names.NewTable(cfg.MetricRelabelConfigs, m.opts.OnDemand, m.demand, &m.catalogVersion, nameMemory),
+		onDemand:        onDemand,
+		names:           table,
 		nameMemory:      nameMemory,
+		sink:            handed,
 	}, nil
+}
+
+// sinkOf returns the sink of a job, nil for none.
+func (m *Manager) sinkOf(job string) *sink.Sink {
+	if s, ok := m.opts.Sinks[job]; ok {
+		return &s
+	}
+	return nil
+}
+
+// hands reports whether the samples of a name in a body go to the job's sink.
+func (s *settings) hands(name []byte) bool {
+	return s.sink != nil && s.sink.Wanted != nil && s.sink.Wanted(string(name))
 }
 
 // close lets go of what the settings hold, after the last loop that uses them has ended.

@@ -46,7 +46,7 @@ func (s *Source) builtinKinds(store *objects.Store) []*kind {
 	hpas := s.clients.Kubernetes.AutoscalingV2().HorizontalPodAutoscalers("")
 	kinds := []*kind{
 		s.metadataKind(v1.WithResource("namespaces")),
-		s.metadataKind(v1.WithResource("nodes")),
+		s.nodeKind(v1.WithResource("nodes")),
 		{
 			gvr: v1.WithResource("pods"), example: &corev1.Pod{}, client: s.clients.Kubernetes,
 			listWatch: listWatch[*corev1.PodList](core.Pods("")), transform: objects.Trim, targets: true,
@@ -92,6 +92,16 @@ func (s *Source) monitorKinds(store *objects.Store) []*kind {
 	return into(store,
 		monitor(monitoringv1.ServiceMonitorName, monitoringv1.ServiceMonitorsKind),
 		monitor(monitoringv1.PodMonitorName, monitoringv1.PodMonitorsKind))
+}
+
+func (s *Source) nodeKind(gvr schema.GroupVersionResource) *kind {
+	if !s.nodes {
+		return s.metadataKind(gvr)
+	}
+	return &kind{
+		gvr: gvr, example: &corev1.Node{}, client: s.clients.Kubernetes,
+		listWatch: listWatch[*corev1.NodeList](s.clients.Kubernetes.CoreV1().Nodes()), transform: objects.Trim, targets: true,
+	}
 }
 
 func (s *Source) metadataKind(gvr schema.GroupVersionResource) *kind {

@@ -29,6 +29,9 @@ type Options struct {
 	// NoMonitors leaves out ServiceMonitors, PodMonitors and the objects that they name, because nothing is scraped. The
 	// Source is then also synced if it may not list EndpointSlices.
 	NoMonitors bool
+	// NodeAddresses watches Nodes with their addresses, which scraping kubelets needs. Without
+	// it only their metadata is watched: the rest of a Node is large, and changes more often.
+	NodeAddresses bool
 	// Registerer has promlet_discovery_request_errors_total while Run runs. Nil: it is
 	// not exported.
 	Registerer prometheus.Registerer
@@ -39,6 +42,7 @@ type Source struct {
 	clients  Clients
 	crdPoll  time.Duration
 	scrapes  bool // monitors are watched
+	nodes    bool // Nodes are watched with their addresses
 	problems *objects.Problems
 
 	registerer    prometheus.Registerer // nil for none
@@ -76,6 +80,7 @@ func New(clients Clients, opts Options) *Source {
 		clients:  clients,
 		crdPoll:  opts.CRDPoll,
 		scrapes:  !opts.NoMonitors,
+		nodes:    opts.NodeAddresses,
 		problems: objects.NewProblems(logger, "trouble with the API server"),
 		state:    map[string]kindState{},
 

@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ func (k *Keys) Add(key string) {
 // did; the others only whether any did.
 type Changed struct {
 	Pods, Services, Slices Keys
-	Nodes                  bool // their labels or annotations
+	Nodes                  bool // their labels, annotations or addresses
 	Namespaces             bool
 	Monitors               bool // or what they refer to
 }
@@ -123,12 +124,13 @@ func (s *Store) track() {
 	}
 }
 
-// sameNode reports whether a node has the labels and annotations it had. Nodes report
-// their state every few minutes, which no target shows.
+// sameNode reports whether a node has the labels, annotations and addresses it had. Nodes
+// report their state every few minutes, which no target shows.
 func sameNode(before, after any) bool {
 	a, ok1 := before.(*corev1.Node)
 	b, ok2 := after.(*corev1.Node)
-	return ok1 && ok2 && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+	return ok1 && ok2 && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) &&
+		slices.Equal(a.Status.Addresses, b.Status.Addresses) && a.Status.DaemonEndpoints == b.Status.DaemonEndpoints
 }
 
 // tracked is an Indexer that calls wrote after every write. before is nil for an object

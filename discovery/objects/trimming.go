@@ -12,8 +12,8 @@ import (
 
 // Trim returns an object without what nobody reads: managed fields, finalizers, the
 // last applied configuration; of pods all but node, IP addresses, phase, readiness and
-// the names, images, IDs and ports of containers; status of Services; hints of
-// EndpointSlices; status of monitors. What remains is what Prometheus's service
+// the names, images, IDs and ports of containers; of Nodes all but addresses and the port
+// of the kubelet; status of Services; hints of EndpointSlices; status of monitors. What remains is what Prometheus's service
 // discovery makes labels of, and the state of the object.
 //
 // Trim does not change the object it gets, and a trimmed object stays as it is. Objects
@@ -29,7 +29,10 @@ func Trim(obj any) any {
 	case *corev1.Namespace:
 		return &corev1.Namespace{ObjectMeta: TrimMeta(&o.ObjectMeta)}
 	case *corev1.Node:
-		return &corev1.Node{ObjectMeta: TrimMeta(&o.ObjectMeta)}
+		return &corev1.Node{
+			ObjectMeta: TrimMeta(&o.ObjectMeta),
+			Status:     corev1.NodeStatus{Addresses: o.Status.Addresses, DaemonEndpoints: o.Status.DaemonEndpoints},
+		}
 	case *autoscalingv2.HorizontalPodAutoscaler:
 		return &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: TrimMeta(&o.ObjectMeta), Spec: o.Spec, Status: o.Status}
 	case *corev1.Secret:

@@ -67,11 +67,15 @@ func contentType(text string) string {
 // bodyTooLarge returns the text for a body above its limit. limit begins with a number of bytes.
 func bodyTooLarge(limit string) string {
 	digits, _, _ := strings.Cut(limit, " ")
-	limit = digits + " bytes"
+	return "the body has " + size(digits) + " or more: raise bodySizeLimit on its monitor, or expose fewer series"
+}
+
+// size returns a number of bytes with its unit.
+func size(digits string) string {
 	if n, err := strconv.Atoi(digits); err == nil && n >= 1<<20 && n%(1<<20) == 0 {
-		limit = strconv.Itoa(n>>20) + " MiB"
+		return strconv.Itoa(n>>20) + " MiB"
 	}
-	return "the body has " + limit + " or more: raise bodySizeLimit on its monitor, or expose fewer series"
+	return digits + " bytes"
 }
 
 // camelCase returns the name that a field of Prometheus's configuration has in a monitor.

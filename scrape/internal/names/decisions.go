@@ -125,6 +125,7 @@ func (t *Table) decide(d *Decisions, line string, o Outcome) {
 	default:
 		decision.Number, decision.Skip = i, t.entries[i].Need == Unread
 	}
+	decision.Skip = decision.Skip && (t.passed == nil || !t.passed(line))
 	d.lines[line] = decision
 }
 

@@ -47,6 +47,7 @@ type Table struct {
 	onDemand bool
 	changes  *atomic.Uint64
 	loan     *budget.Loan
+	passed   func(line string) bool // nil: none is
 
 	mu       sync.Mutex
 	demand   *Demand
@@ -108,6 +109,10 @@ func NewTable(rules []*relabel.Config, onDemand bool, d *Demand, changes *atomic
 	t.publish()
 	return t
 }
+
+// Pass makes the decisions skip no line that begins with a name for which passed returns true.
+// It is called before the table is used, and passed must always answer the same.
+func (t *Table) Pass(passed func(line string) bool) { t.passed = passed }
 
 // Close gives back what the table was charged for. It must not be used any more.
 func (t *Table) Close() { t.loan.End() }

@@ -1,0 +1,166 @@
+package targeterrors
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/promlet/promlet/scrape"
+)
+
+// What to do about a serving certificate. A kubelet that was given none signs one itself, which
+// no CA knows and which has the node's name only.
+const (
+	letClusterSign = "set serverTLSBootstrap: true in the kubelet's configuration and approve its certificate signing requests"
+	skipChecking   = "--kubelet-insecure-tls skips the check, for tests"
+)
+
+// statusError is how the error of an answer that is not 200 begins.
+const statusError = "server returned HTTP status "
+
+// Kubelet returns the text of an error of scraping the kubelet of a node, "" for nil: which
+// node, what is wrong, and which flag of promlet or setting of the kubelet mends it. It leaves
+// out the URL.
+func Kubelet(node string, err error) string {
+	if err == nil {
+		return ""
+	}
+	return ofKubelet(node, kubeletError(err, false))
+}
+
+// PublicKubelet returns the text of Kubelet without any text that the kubelet has sent.
+func PublicKubelet(node string, err error) string {
+	if err == nil {
+		return ""
+	}
+	return ofKubelet(node, kubeletError(err, true))
+}
+
+func ofKubelet(node, text string) string { return "kubelet of node " + node + ": " + text }
+
+func kubeletError(err error, public bool) string {
+	if text := certificateError(err, public); text != "" {
+		return text
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return "its address " + dns.Name + " cannot be resolved (" + dns.Err + "): " +
+			"connect by another one with --kubelet-preferred-address-types=InternalIP"
+	}
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return file.Error() + ": check the file, or name another one with --kubelet-certificate-authority, " +
+			"--kubelet-client-certificate and --kubelet-client-key"
+	}
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		err = of.Err
+	}
+	text := err.Error()
+	if public {
+		text = scrape.PublicReason(err)
+	}
+	if code, isStatus := strings.CutPrefix(text, statusError); isStatus {
+		return text + statusMend(code)
+	}
+	text = strings.TrimSuffix(text, ": "+context.DeadlineExceeded.Error())
+	switch limit, isSize := strings.CutPrefix(text, "body_size_limit exceeded (limit: "); {
+	case isSize:
+		digits, _, _ := strings.Cut(limit, " ")
+		return "the body has " + size(digits) + " or more"
+	case text == "http: server gave HTTP response to HTTPS client":
+		return "it answers in HTTP, not HTTPS: set --kubelet-port to the port that serves HTTPS"
+	case text == "EOF":
+		return "the connection was closed without an answer"
+	case strings.Contains(text, "connection refused"):
+		return text + ": set --kubelet-port, or --kubelet-use-node-status-port"
+	case strings.HasPrefix(text, "dial "), strings.HasPrefix(text, "timed out after "):
+		return text + ": check that the node is up, and that firewalls and NetworkPolicies let promlet connect to its kubelet"
+	}
+	return text
+}
+
+// statusMend returns what to do about the status of an answer, which begins with its code.
+func statusMend(status string) string {
+	code, _, _ := strings.Cut(status, " ")
+	switch code {
+	case "401":
+		return ": the kubelet does not accept promlet's credentials: set authentication.webhook.enabled: true in its configuration"
+	case "403":
+		return ": the ClusterRole of promlet's ServiceAccount needs the verb get on nodes/metrics"
+	case "404":
+		return ": it does not serve /metrics/resource: leave its node out with --node-selector"
+	}
+	return ""
+}
+
+// certificateError returns what is wrong with the kubelet's serving certificate, "" if that is
+// not what err is about. Names in the certificate are what the kubelet has sent.
+func certificateError(err error, public bool) string {
+	quoted := func(text string) string {
+		if public {
+			return `"…"`
+		}
+		return strconv.Quote(shortened(text))
+	}
+	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		by := ""
+		if unknown.Cert != nil {
+			by = " " + quoted(unknown.Cert.Issuer.String())
+		}
+		return "its certificate is signed by" + by + ", which --kubelet-certificate-authority does not have: name the CA that signs the kubelets' certificates there, or " +
+			letClusterSign + "; " + skipChecking
+	}
+	if host, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "its certificate is not valid for " + host.Host + ", but for " + validFor(host.Certificate, quoted) +
+			": connect by an address that it names with --kubelet-preferred-address-types, or " + letClusterSign + "; " + skipChecking
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if invalid.Reason == x509.Expired {
+			return "its certificate is expired or not yet valid: check the clocks, and set rotateCertificates: true and " +
+				"serverTLSBootstrap: true in the kubelet's configuration; " + skipChecking
+		}
+		return "its certificate is not valid as that of a server: " + letClusterSign + "; " + skipChecking
+	}
+	// An error that was too long has only its text.
+	if strings.Contains(err.Error(), "tls: failed to verify certificate") {
+		return "its certificate cannot be verified: name the CA that signs the kubelets' certificates with --kubelet-certificate-authority, " +
+			"and connect by an address that they name with --kubelet-preferred-address-types; " + skipChecking
+	}
+	return ""
+}
+
+// validFor lists the names and addresses of a certificate, the first few of them.
+func validFor(c *x509.Certificate, quoted func(string) string) string {
+	const most = 5
+	if c == nil {
+		return "others"
+	}
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no name at all"
+	}
+	var out []string
+	for _, name := range names[:min(len(names), most)] {
+		out = append(out, quoted(name))
+	}
+	if more := len(names) - most; more > 0 {
+		out = append(out, "and "+strconv.Itoa(more)+" more")
+	}
+	return strings.Join(out, ", ")
+}
+
+// shortened cuts a name that helps nobody any more.
+func shortened(name string) string {
+	const longest = 80
+	if len(name) > longest {
+		return name[:longest] + "..."
+	}
+	return name
+}
