@@ -44,7 +44,9 @@ func TestStatusOfTheDatabase(t *testing.T) {
 		db := openDB(t)
 		server := serve(t, Options{DB: db, Gatherer: gatherer})
 		head := func() string {
-			var status struct{ HeadStats struct{ ChunkCount, MinTime, MaxTime int64 } }
+			var status struct {
+				HeadStats struct{ ChunkCount, MinTime, MaxTime int64 }
+			}
 			require.NoError(t, json.Unmarshal(get(t, server, "/status/tsdb").Data, &status))
 			return fmt.Sprint(status.HeadStats)
 		}
