@@ -201,6 +201,13 @@ func (db *DB) countStart() error {
 
 // Settled notes that the start has succeeded: the caller has read, stored and answered.
 func (db *DB) Settled() error {
+	if db.closing.Err() != nil {
+		return ErrClosed
+	}
+	return db.settle()
+}
+
+func (db *DB) settle() error {
 	if !db.opts.CountStarts {
 		return nil
 	}

@@ -31,10 +31,20 @@ var (
 	ErrLocked = errors.New("it is in use")
 )
 
-// ErrClosed is returned by every method of a DB after Close.
-var ErrClosed = errors.New("the database is closed")
+// ErrClosed is returned after Close by every method of a DB that returns an error, and by its appenders, queriers and queries.
+// Only Damage keeps its answer. For Prometheus's own HTTP API it is a tsdb.ErrNotReady.
+var ErrClosed error = unreadable("the database is closed")
 
-// DB is an open data directory. All methods may be called at the same time.
+// unreadable is the error of a database without a storage.
+type unreadable string
+
+func (e unreadable) Error() string { return string(e) }
+
+// Is implements the interface of package errors.
+func (unreadable) Is(target error) bool { return target == promtsdb.ErrNotReady }
+
+// DB is an open data directory. All methods may be called at the same time. It belongs to the caller of Open, who closes
+// it after everything that appends to it or reads it; what still does then gets ErrClosed.
 type DB struct {
 	opts    Options
 	clock   *clock
@@ -144,7 +154,7 @@ func lockDir(dir string) (fileutil.Releaser, error) {
 	}
 	lock, _, err := fileutil.Flock(filepath.Join(dir, lockFile))
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%w by another process: stop that one or choose another directory", ErrLocked)
+		return nil, fmt.Errorf("%w by another process or another DB of this one: stop that one or choose another directory", ErrLocked)
 	}
 	return lock, advise(err)
 }
@@ -209,7 +219,7 @@ func (db *DB) setDamage(reason error) {
 // openEngine makes the engine.
 func (db *DB) openEngine() {
 	db.slots = newSlots(db.opts.MaxConcurrency, db.opts.QueryTimeout)
-	db.engine = &engine{maxSamples: db.opts.MaxSamples, Engine: promql.NewEngine(promql.EngineOpts{
+	db.engine = &engine{db: db, maxSamples: db.opts.MaxSamples, Engine: promql.NewEngine(promql.EngineOpts{
 		Logger:                   quietLogger(db.closing, db.opts.Logger),
 		Reg:                      db.metrics,
 		MaxSamples:               db.opts.MaxSamples,
@@ -275,8 +285,9 @@ func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return &appender{AppenderV2: e.store.AppenderV2(ctx), db: db, epoch: e}
 }
 
-// Querier implements storage.Queryable: mint and maxt are milliseconds since 1970, both inclusive. It
-// must be closed before the DB is. While there is no storage it finds nothing.
+// Querier implements storage.Queryable: mint and maxt are milliseconds since 1970, both inclusive. While there is no
+// storage it finds nothing. The caller closes it: Close and Renew end its series with ErrClosed and ErrRenewed, and wait
+// until it is closed.
 func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 	e, err := db.enter()
 	if errors.Is(err, ErrRenewed) {
@@ -290,22 +301,22 @@ func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 		e.leave()
 		return nil, err
 	}
-	return &querier{Querier: q, epoch: e}, nil
+	return &querier{Querier: q, db: db, epoch: e}, nil
 }
 
 // Engine returns the PromQL engine for use with this DB as the storage.Queryable. Its limits are those
-// of Options and shared with Instant.
+// of Options and shared with Instant. Close and Renew end its queries, with ErrClosed and ErrRenewed, and wait for them.
 func (db *DB) Engine() promql.QueryEngine { return db.engine }
 
-// Damage returns why Open or Renew set samples aside, nil when neither did.
+// Damage returns why Open or Renew set samples aside, nil when neither did. It does so after Close, too.
 func (db *DB) Damage() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	return db.damage
 }
 
-// Close ends running queries of Instant and what Begin began, waits for them and for the storage to write what it holds, and
-// unlocks the directory. Calling it again waits for the first call and returns the same.
+// Close ends running queries, waits for them, for open queriers and for the storage to write what it holds, unregisters the
+// metrics and unlocks the directory. Calling it again waits for the first call and returns the same.
 func (db *DB) Close() error {
 	db.once.Do(func() {
 		db.mu.Lock()
@@ -321,7 +332,7 @@ func (db *DB) Close() error {
 		if db.opts.Registerer != nil {
 			db.opts.Registerer.Unregister(db.metrics)
 		}
-		if err := errors.Join(append(errs, db.engine.Close(), db.Settled(), db.lock.Release())...); err != nil {
+		if err := errors.Join(append(errs, db.engine.Close(), db.settle(), db.lock.Release())...); err != nil {
 			db.err = fmt.Errorf("close data directory %q: %w", db.opts.Dir, err)
 		}
 	})

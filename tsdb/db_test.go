@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/stretchr/testify/require"
 )
 
@@ -46,15 +49,80 @@ func TestClosed(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, db.Close())
 
-	_, err := db.Instant(context.Background(), Query{Expr: "up", At: at(0)})
-	require.ErrorIs(t, err, ErrClosed)
-	_, err = db.Querier(0, 1)
-	require.ErrorIs(t, err, ErrClosed)
 	app := db.AppenderV2(context.Background())
-	_, err = app.Append(0, labels.FromStrings("__name__", "up"), 0, 1, 1, nil, nil, storage.AOptions{})
+	_, err := app.Append(0, labels.FromStrings("__name__", "up"), 0, 1, 1, nil, nil, storage.AOptions{})
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, app.Commit(), ErrClosed)
 	require.NoError(t, app.Rollback())
+	require.ErrorIs(t, evaluate(t, db, "up"), ErrClosed)
+
+	// Every method, with zero arguments: it returns ErrClosed if it returns an error.
+	others := []string{"AppenderV2", "Close", "Damage", "Ended", "Engine", "Features", "MaxConcurrency", "Parser", "QueryTimeout", "Retention", "Series"}
+	var without []string
+	value := reflect.ValueOf(db)
+	for i := range value.NumMethod() {
+		name, method := value.Type().Method(i).Name, value.Method(i)
+		if slices.Contains(others, name) {
+			without = append(without, name)
+			continue
+		}
+		var args []reflect.Value
+		for i := range method.Type().NumIn() {
+			switch in := method.Type().In(i); in {
+			case reflect.TypeFor[context.Context]():
+				args = append(args, reflect.ValueOf(t.Context()))
+			default:
+				args = append(args, reflect.Zero(in))
+			}
+		}
+		results := method.Call(args)
+		err, _ := results[len(results)-1].Interface().(error)
+		require.ErrorIs(t, err, ErrClosed, name)
+		require.ErrorIs(t, err, promtsdb.ErrNotReady, name)
+	}
+	require.Equal(t, others, without)
+	require.Zero(t, db.Series())
+	require.Zero(t, db.Ended())
+	require.NoError(t, db.Damage())
+}
+
+// evaluate evaluates an expression with the engine, and returns its error.
+func evaluate(t *testing.T, db *DB, expr string) error {
+	t.Helper()
+	query, err := db.Engine().NewInstantQuery(t.Context(), db, nil, expr, at(0))
+	require.NoError(t, err)
+	defer query.Close()
+	return query.Exec(t.Context()).Err
+}
+
+// Close ends what reads: a query of the engine, and the series of a querier, for which it waits.
+func TestCloseEndsReaders(t *testing.T) {
+	db := openIn(t, t.TempDir(), func(o *Options) { o.QueryTimeout = time.Hour })
+	add(t, db, "up", at(0), 1)
+	querier, err := db.Querier(0, at(1).UnixMilli())
+	require.NoError(t, err)
+	began := make(chan struct{})
+	query, err := db.Engine().NewInstantQuery(t.Context(), storage.QueryableFunc(func(int64, int64) (storage.Querier, error) {
+		close(began)
+		return storage.NoopQuerier(), nil
+	}), nil, "count_over_time((vector(1) or up)[900000s:1s])", time.Unix(1e9, 0))
+	require.NoError(t, err)
+	defer query.Close()
+	evaluated, closed := make(chan error), make(chan error)
+	go func() { evaluated <- query.Exec(t.Context()).Err }()
+	<-began
+	go func() { closed <- db.Close() }()
+	require.ErrorIs(t, <-evaluated, ErrClosed)
+	series := querier.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "up"))
+	require.False(t, series.Next())
+	require.ErrorIs(t, series.Err(), ErrClosed)
+	select {
+	case <-closed:
+		t.Fatal("a querier is open")
+	case <-time.After(10 * time.Millisecond):
+	}
+	require.NoError(t, querier.Close())
+	require.NoError(t, <-closed)
 }
 
 func TestLocked(t *testing.T) {
@@ -65,6 +133,7 @@ func TestLocked(t *testing.T) {
 	_, err := Open(Options{Dir: dir})
 	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorContains(t, err, dir)
+	require.ErrorContains(t, err, "another DB of this one")
 	require.ErrorContains(t, err, "choose another directory")
 
 	require.NoError(t, db.Close())

@@ -16,6 +16,7 @@ import (
 // engine is the PromQL engine, which refuses to evaluate what costs more memory than it counts.
 type engine struct {
 	*promql.Engine
+	db         *DB
 	maxSamples int
 }
 
@@ -46,7 +47,29 @@ func (e *engine) affordable(q promql.Query, err error, counted *labelCounter) (p
 		}
 		counted.growth = querycost.GrowthOf(stmt.Expr)
 	}
-	return q, nil
+	return &query{Query: q, db: e.db}, nil
+}
+
+// query counts as a user of the database while it runs, and ends with it.
+type query struct {
+	promql.Query
+	db *DB
+}
+
+// Exec implements promql.Query.
+func (q *query) Exec(ctx context.Context) *promql.Result {
+	e, err := q.db.enter()
+	if err != nil {
+		return &promql.Result{Err: err}
+	}
+	defer e.leave()
+	ctx, done := e.within(ctx)
+	defer done()
+	result := q.Query.Exec(ctx)
+	if result.Err != nil && e.ctx.Err() != nil {
+		result.Err = q.db.ended()
+	}
+	return result
 }
 
 // sampleBytes is the size of a sample in the engine's memory.

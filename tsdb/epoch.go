@@ -13,8 +13,9 @@ import (
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 )
 
-// ErrRenewed is returned while the DB begins anew, and to queries that this cuts short.
-var ErrRenewed = errors.New("the database begins anew")
+// ErrRenewed is returned while the DB begins anew, and to queries that this cuts short. For Prometheus's own HTTP API it is a
+// tsdb.ErrNotReady.
+var ErrRenewed error = unreadable("the database begins anew")
 
 // epoch is the storage from Open, or Renew, until the next Renew or Close.
 type epoch struct {
@@ -96,11 +97,44 @@ func (db *DB) beginEpoch(e *epoch) error {
 	return nil
 }
 
+// within returns a context that also ends with the epoch. The caller calls done when it does not need it any more.
+func (e *epoch) within(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(e.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // querier counts as a user of its epoch until it is closed.
 type querier struct {
 	storage.Querier
+	db    *DB
 	once  sync.Once
 	epoch *epoch
+}
+
+// Select implements storage.Querier.
+func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	return &endingSet{SeriesSet: q.Querier.Select(ctx, sorted, hints, matchers...), querier: q}
+}
+
+// endingSet has no more series once the epoch has ended.
+type endingSet struct {
+	storage.SeriesSet
+	querier *querier
+}
+
+// Next implements storage.SeriesSet.
+func (s *endingSet) Next() bool { return s.querier.epoch.ctx.Err() == nil && s.SeriesSet.Next() }
+
+// Err implements storage.SeriesSet.
+func (s *endingSet) Err() error {
+	if s.querier.epoch.ctx.Err() != nil {
+		return s.querier.db.ended()
+	}
+	return s.SeriesSet.Err()
 }
 
 // Close implements storage.Querier.

@@ -13,12 +13,13 @@ import (
 	"github.com/prometheus/prometheus/tsdb/index"
 )
 
-// Series returns how many series are held in memory, those that ended within the last block or so among them.
+// Series returns how many series are held in memory, those that ended within the last block or so among them. It is 0
+// while there is no storage, and after Close.
 func (db *DB) Series() int {
 	return db.count(func(head *promtsdb.Head) uint64 { return head.NumSeries() })
 }
 
-// Ended returns how many of them have ended: their last sample is a stale marker.
+// Ended returns how many of the series that Series counts have ended: their last sample is a stale marker.
 func (db *DB) Ended() int {
 	return db.count(func(head *promtsdb.Head) uint64 { return head.NumStaleSeries() })
 }
@@ -42,9 +43,8 @@ func (db *DB) RemoveEnded(ctx context.Context, left func(storage.SeriesRef) bool
 		return err
 	}
 	defer e.leave()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(e.ctx, cancel)()
+	ctx, done := e.within(ctx)
+	defer done()
 	if err := e.store.CompactStaleHead(); err != nil {
 		return fmt.Errorf("write the series that have ended to the disk: %w", err)
 	}

@@ -84,7 +84,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	// Registerer receives the metrics of the storage and of the query engine, under the names they have
-	// in Prometheus, until Close. nil: they are not to be had. Two databases need two registerers (or
+	// in Prometheus, until Close. nil: only DB.Gather has them. Two databases need two registerers (or
 	// wrapped ones).
 	Registerer prometheus.Registerer
 

@@ -81,27 +81,3 @@ func TestSelectorsThatAreTooMuch(t *testing.T) {
 	require.Len(t, sets, 2)
 	require.Len(t, sets[1], 2)
 }
-
-func TestBegin(t *testing.T) {
-	db, err := Open(Options{Dir: t.TempDir()})
-	require.NoError(t, err)
-	ctx, done, err := db.Begin(t.Context())
-	require.NoError(t, err)
-	closed := make(chan error)
-	go func() { closed <- db.Close() }()
-	<-ctx.Done()
-	select {
-	case <-closed:
-		t.Fatal("Close must wait")
-	case <-time.After(100 * time.Millisecond):
-	}
-	done()
-	require.NoError(t, <-closed)
-	_, _, err = db.Begin(t.Context())
-	require.ErrorIs(t, err, ErrClosed)
-	for _, err := range []error{second(db.Stats("__name__", 1)), second(db.BlockMetas()), second(db.ExemplarQuerier(t.Context()))} {
-		require.ErrorIs(t, err, ErrClosed)
-	}
-}
-
-func second[T any](_ T, err error) error { return err }

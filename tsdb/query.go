@@ -88,9 +88,10 @@ func (db *DB) Instant(ctx context.Context, q Query) (Vector, error) {
 		return nil, err
 	}
 	defer e.leave()
+	ctx, done := e.within(ctx)
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, db.opts.QueryTimeout)
 	defer cancel()
-	defer context.AfterFunc(e.ctx, cancel)()
 
 	vector, err := db.instant(ctx, e, q)
 	switch {

@@ -11,13 +11,13 @@ import (
 // Unfit returns why what is stored cannot be right, or cannot be added to, until Renew; nil if neither is so. It is
 // quick: whoever answers from the DB asks it each time.
 func (db *DB) Unfit() error {
+	if db.closing.Err() != nil {
+		return ErrClosed
+	}
 	if step := db.clock.step(); step != 0 {
 		return fmt.Errorf("%w by %s", ErrClockSet, step.Round(time.Millisecond))
 	}
 	e, err := db.enter()
-	if errors.Is(err, ErrClosed) {
-		return nil
-	}
 	if err != nil {
 		if cause := db.Storing(); cause != nil {
 			err = cause
@@ -33,14 +33,14 @@ func (db *DB) Unfit() error {
 }
 
 // Tend keeps the disk from filling up, and returns Unfit, or another reason to call Renew. It is to be called every
-// second or so, by one goroutine.
+// second or so, by one goroutine, until it returns ErrClosed.
 //
 // While the disk is full it removes what was set aside, and then blocks, the oldest first. If that does not help, or the
 // log alone is larger than Options.RetentionBytes, that is a reason to call Renew.
 func (db *DB) Tend() error {
 	e, err := db.enter()
 	switch {
-	case errors.Is(err, ErrClosed), err != nil && db.room() != nil:
+	case errors.Is(err, ErrRenewed) && db.room() != nil:
 		return nil
 	case err != nil:
 		return err
@@ -70,6 +70,9 @@ func (db *DB) Tend() error {
 
 // Storing returns why the samples that were last to be stored were not; nil if they were.
 func (db *DB) Storing() error {
+	if db.closing.Err() != nil {
+		return ErrClosed
+	}
 	if err := db.unstored.Load(); err != nil {
 		return *err
 	}

@@ -153,21 +153,23 @@ func TestReferencesFromBeforeRenew(t *testing.T) {
 func TestRenewEndsQueries(t *testing.T) {
 	db := openIn(t, t.TempDir())
 	add(t, db, "x", at(0), 1)
-	work, done, err := db.Begin(t.Context())
-	require.NoError(t, err)
 	q, err := db.Querier(0, at(1).UnixMilli())
 	require.NoError(t, err)
 	renewed := make(chan error)
 	go func() { renewed <- db.Renew(ErrClockSet) }()
-	<-work.Done()
+	series := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "x"))
+	for series.Next() {
+		series = q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "x"))
+	}
+	require.ErrorIs(t, series.Err(), ErrRenewed)
 	_, err = db.Instant(t.Context(), Query{Expr: "x", At: at(0)})
 	require.ErrorIs(t, err, ErrRenewed)
+	require.ErrorIs(t, evaluate(t, db, "x"), ErrRenewed)
 	require.ErrorIs(t, db.Unfit(), ErrRenewed)
 	app := db.AppenderV2(t.Context())
 	_, err = app.Append(0, labels.FromStrings("__name__", "x"), 0, 1, 1, nil, nil, storage.AOptions{})
 	require.ErrorIs(t, err, ErrRenewed)
 	require.ErrorIs(t, app.Commit(), ErrRenewed)
-	done()
 	select {
 	case <-renewed:
 		t.Fatal("a querier is open")
@@ -179,7 +181,6 @@ func TestRenewEndsQueries(t *testing.T) {
 	require.Empty(t, instant(t, db, "x", at(0)))
 	require.NoError(t, db.Close())
 	require.ErrorIs(t, db.Renew(ErrClockSet), ErrClosed)
-	require.NoError(t, db.Tend())
 }
 
 // The third start within minutes without success does without the samples; a start that settled, or ended by

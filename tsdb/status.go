@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
@@ -26,20 +28,15 @@ func (db *DB) QueryTimeout() time.Duration { return db.opts.QueryTimeout }
 // MaxConcurrency returns Options.MaxConcurrency.
 func (db *DB) MaxConcurrency() int { return db.opts.MaxConcurrency }
 
-// Begin begins work on the database that is not a call of one of its methods, such as a query of Engine:
-// Close and Renew end the context that it gives, and wait for done. The error is ErrClosed or ErrRenewed.
-func (db *DB) Begin(ctx context.Context) (work context.Context, done func(), err error) {
+// Gather implements prometheus.Gatherer: it returns the metrics of the storage and of the query engine, which
+// Options.Registerer has, too.
+func (db *DB) Gather() ([]*dto.MetricFamily, error) {
 	e, err := db.enter()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(e.ctx, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-		e.leave()
-	}, nil
+	defer e.leave()
+	return prometheus.Gatherers{db.metrics, e.metrics}.Gather()
 }
 
 // ExemplarQuerier implements storage.ExemplarQueryable. There are none: exemplars are not stored.

@@ -39,7 +39,7 @@ type Options struct {
 	MaxAge time.Duration
 	// Logger receives changes of state; nil is silent.
 	Logger *slog.Logger
-	// Registerer receives promlet_engine_*; they are never unregistered. Nil: they are not exported.
+	// Registerer receives promlet_engine_*, until Close. Nil: they are not exported. Two Engines need two.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -67,7 +67,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Engine queries a Prometheus-compatible engine and lists its series.
+// Engine queries a Prometheus-compatible engine and lists its series. It is safe for concurrent use. The caller runs it in
+// a goroutine, and closes it when Run has returned.
 type Engine struct {
 	opts    Options
 	metrics *metrics
@@ -129,7 +130,8 @@ func (e *Engine) Connect(c Connection) error {
 // Name returns the engine's URL, without credentials.
 func (e *Engine) Name() string { return e.link.Load().name }
 
-// Close cancels the requests under way and waits for them. A nil Engine is closed already.
+// Close cancels the requests under way, waits for them and unregisters the metrics. Requests after Close fail. The caller
+// closes an Engine after the Provider that asks it. Close twice is fine, and a nil Engine is closed already.
 func (e *Engine) Close() error {
 	if e == nil {
 		return nil
@@ -141,6 +143,9 @@ func (e *Engine) Close() error {
 		e.cancel()
 		e.asking.Wait()
 		e.link.Load().client.CloseIdleConnections()
+		if e.opts.Registerer != nil {
+			e.opts.Registerer.Unregister(e.metrics.all)
+		}
 	})
 	return nil
 }

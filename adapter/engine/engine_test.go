@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/config"
 	"github.com/stretchr/testify/require"
@@ -305,12 +306,14 @@ func TestAbandonedQuestions(t *testing.T) {
 	require.Empty(t, e.Problems(), "it says nothing of the engine")
 }
 
-// Close cancels the queries under way.
+// Close cancels the queries under way, and makes room for another Engine on the registry.
 func TestClose(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registered := func(o *Options) { o.Registerer = registry }
 	begun, release := make(chan struct{}), make(chan struct{})
 	server := serving(t, func(http.ResponseWriter, *http.Request) { close(begun); <-release })
 	defer close(release)
-	e := newEngine(t, server.URL)
+	e := newEngine(t, server.URL, registered)
 	failed := make(chan error)
 	go func() {
 		_, err := instant(e, "x")
@@ -322,6 +325,10 @@ func TestClose(t *testing.T) {
 	require.NoError(t, e.Close())
 	_, err := instant(e, "x")
 	require.ErrorIs(t, err, errClosed)
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	require.Empty(t, families)
+	newEngine(t, server.URL, registered)
 }
 
 func TestRequests(t *testing.T) {

@@ -261,6 +261,10 @@ func served(t *testing.T, k *Keeper) *x509.Certificate {
 	cert, key := k.CurrentCertKeyContent()
 	pair, err := tls.X509KeyPair(cert, key)
 	require.NoError(t, err)
+	parsed, err := k.GetCertificate(nil)
+	require.NoError(t, err)
+	require.Equal(t, pair.Certificate, parsed.Certificate)
+	require.Equal(t, pair.PrivateKey, parsed.PrivateKey)
 	return pair.Leaf
 }
 

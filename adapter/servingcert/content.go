@@ -37,6 +37,7 @@ type content struct {
 type pair struct {
 	cert, key []byte // PEM
 	chain     []*x509.Certificate
+	parsed    tls.Certificate
 }
 
 func (p *pair) equal(other *pair) bool {
@@ -126,14 +127,15 @@ func parsePair(cert, key []byte) (*pair, error) {
 	if len(cert) == 0 || len(key) == 0 {
 		return nil, nil
 	}
-	if _, err := tls.X509KeyPair(cert, key); err != nil {
+	parsed, err := tls.X509KeyPair(cert, key)
+	if err != nil {
 		return nil, err
 	}
 	chain, err := certutil.ParseCertsPEM(cert)
 	if err != nil {
 		return nil, err
 	}
-	return &pair{cert: cert, key: key, chain: chain}, nil
+	return &pair{cert: cert, key: key, chain: chain, parsed: parsed}, nil
 }
 
 func encodeBundle(certs []*x509.Certificate) []byte {

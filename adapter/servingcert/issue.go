@@ -89,8 +89,10 @@ func (n names) sign(by *signer, now time.Time) (*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make serving certificate: %w", err)
 	}
-	chain := []*x509.Certificate{leaf.cert}
-	p := &pair{cert: encodeBundle(chain), key: leaf.text, chain: chain}
+	p, err := parsePair(encodeBundle([]*x509.Certificate{leaf.cert}), leaf.text)
+	if err != nil {
+		return nil, fmt.Errorf("make serving certificate: %w", err)
+	}
 	if _, err := n.verify(p, []*x509.Certificate{by.cert}, now); err != nil {
 		return nil, err
 	}

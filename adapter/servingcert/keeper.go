@@ -2,6 +2,7 @@ package servingcert
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -55,15 +56,16 @@ type Options struct {
 	// its group that name none: a group has one server.
 	APIServices []string
 
-	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, for
-	// good. Nil: it is not exported.
+	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, until
+	// Close. Nil: it is not exported.
 	Registerer prometheus.Registerer
 	// Logger gets what was made and why, and problems when they come and go. Nil
 	// is silent.
 	Logger *slog.Logger
 }
 
-// Keeper keeps a serving certificate. It is safe for concurrent use.
+// Keeper keeps a serving certificate. It is safe for concurrent use. The caller runs it, and
+// closes it after the servers that serve with it.
 type Keeper struct {
 	opts          Options
 	poll, overlap time.Duration
@@ -77,7 +79,8 @@ type Keeper struct {
 	seen    map[string]sighting
 	foreign map[string]bool // the groups of which another serves a version
 
-	serving atomic.Pointer[pair] // nil before there is one
+	serving atomic.Pointer[pair]   // nil before there is one
+	ca      atomic.Pointer[[]byte] // of last, nil before
 
 	mtx       sync.Mutex
 	listeners []dynamiccertificates.Listener
@@ -85,7 +88,7 @@ type Keeper struct {
 
 var _ dynamiccertificates.CertKeyContentProvider = (*Keeper)(nil)
 
-// New returns a Keeper that has asked nothing of the API server yet.
+// New returns a Keeper that has asked nothing of the API server yet. Ensure asks once; Run keeps asking.
 func New(opts Options) (*Keeper, error) {
 	if opts.Secrets == nil || opts.Namespace == "" || opts.Secret == "" || opts.Service == "" {
 		return nil, errors.New("keep a serving certificate: options Secrets, Namespace, Secret and Service are required")
@@ -118,6 +121,13 @@ func New(opts Options) (*Keeper, error) {
 	return k, nil
 }
 
+// Close unregisters the Keeper's metric. The certificate can still be served. Close twice is fine.
+func (k *Keeper) Close() {
+	if k.opts.Registerer != nil {
+		k.opts.Registerer.Unregister(k.caExpiry)
+	}
+}
+
 // Run makes passes until ctx is done, and then returns nil. Their troubles are
 // logged when they come and go, and told by Problems.
 func (k *Keeper) Run(ctx context.Context) error {
@@ -146,6 +156,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	now := time.Now()
 	if err == nil {
 		k.last = c
+		k.ca.Store(&c.bundleText)
 		k.caExpiry.Set(float64(c.signer.cert.NotAfter.Unix()))
 	}
 	k.adopt(c, now)
@@ -202,6 +213,27 @@ func (k *Keeper) CurrentCertKeyContent() (cert, key []byte) {
 		return nil, nil
 	}
 	return held.cert, held.key
+}
+
+// GetCertificate returns the serving certificate, and an error before Ensure has succeeded. It
+// is for tls.Config.GetCertificate: each handshake then gets the certificate of that time. It
+// serves all names alike.
+func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	held := k.serving.Load()
+	if held == nil {
+		return nil, errors.New("there is no serving certificate yet")
+	}
+	return &held.parsed, nil
+}
+
+// CA returns the CA certificates to trust, in PEM: those that the Secret lists and that the
+// APIServices get. It is nil before Ensure has succeeded, and changes when a CA comes or goes.
+// Shared: read only.
+func (k *Keeper) CA() []byte {
+	if ca := k.ca.Load(); ca != nil {
+		return *ca
+	}
+	return nil
 }
 
 // AddListener has l told whenever CurrentCertKeyContent changes.

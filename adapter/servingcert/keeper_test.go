@@ -35,6 +35,32 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// A second Keeper of a registry works once the first is closed.
+func TestClose(t *testing.T) {
+	c, registry := newCluster(t), prometheus.NewRegistry()
+	opts := Options{Secrets: c.secrets.CoreV1(), Namespace: testNamespace, Secret: testSecret, Service: testService, Registerer: registry}
+	first, err := New(opts)
+	require.NoError(t, err)
+	require.NoError(t, first.Ensure(t.Context()))
+	_, err = New(opts)
+	require.ErrorContains(t, err, "duplicate")
+	first.Close()
+	first.Close()
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	require.Empty(t, families)
+	second, err := New(opts)
+	require.NoError(t, err)
+	defer second.Close()
+	require.NoError(t, second.Ensure(t.Context()))
+	require.Equal(t, first.CA(), second.CA())
+	before, err := first.GetCertificate(nil)
+	require.NoError(t, err)
+	after, err := second.GetCertificate(nil)
+	require.NoError(t, err)
+	require.Equal(t, before.Leaf.SerialNumber, after.Leaf.SerialNumber)
+}
+
 type listener struct{ told atomic.Int32 }
 
 func (l *listener) Enqueue() { l.told.Add(1) }
@@ -54,6 +80,9 @@ func TestFirstStart(t *testing.T) {
 		cert, key := k.CurrentCertKeyContent()
 		require.Nil(t, cert)
 		require.Nil(t, key)
+		_, err := k.GetCertificate(nil)
+		require.ErrorContains(t, err, "no serving certificate yet")
+		require.Nil(t, k.CA())
 		require.True(t, k.Expiry().IsZero())
 		l := &listener{}
 		k.AddListener(l)
@@ -71,6 +100,7 @@ func TestFirstStart(t *testing.T) {
 		cert, key = k.CurrentCertKeyContent()
 		require.Equal(t, secret.Data["tls.crt"], cert)
 		require.Equal(t, secret.Data["tls.key"], key)
+		require.Equal(t, secret.Data["ca.crt"], k.CA())
 		for _, name := range []string{custom, custom2, external} {
 			require.Equal(t, secret.Data["ca.crt"], c.caBundle(name))
 			require.NoError(t, accepts(t, c.caBundle(name), served(t, k)))

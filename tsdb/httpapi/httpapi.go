@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/notifications"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 
@@ -27,7 +28,8 @@ const Prefix = "/api/v1"
 
 // Options say what is served. DB is required.
 type Options struct {
-	// DB is read, within the limits of its engine. It must be closed after the server has ended.
+	// DB is read, within the limits of its engine. The caller closes it, best after the server has ended: requests that
+	// come later are answered 503.
 	DB *tsdb.DB
 
 	// Targets gives the active targets by job. nil: there are none.
@@ -60,8 +62,8 @@ type Options struct {
 	// did, when the program started.
 	Reloaded func() (ok bool, last time.Time)
 
-	// Gatherer gives the program's own metrics, for status/self_metrics and the count of chunks of
-	// status/tsdb. nil: there are none.
+	// Gatherer gives the program's own metrics, for status/self_metrics. Those of DB are added if it has none of
+	// them. nil: only those of DB.
 	Gatherer prometheus.Gatherer
 
 	// Logger receives errors of answering. nil: silent.
@@ -150,7 +152,7 @@ func newRoutes(opts Options, global v1.GlobalURLOptions) http.Handler {
 		status.buildInfo(),
 		func() []notifications.Notification { return []notifications.Notification{} },
 		func() (<-chan notifications.Notification, func(), bool) { return nil, nil, false },
-		opts.Gatherer, nil,
+		withStorage{opts.Gatherer, opts.DB}, nil,
 		nil,
 		false, nil,
 		false, false, false,
@@ -158,12 +160,17 @@ func newRoutes(opts Options, global v1.GlobalURLOptions) http.Handler {
 		0,
 		false,
 		false,
-		nil,
+		unreadable,
 		status.features(),
 		v1.OpenAPIOptions{IncludePaths: []string{"none"}},
 		opts.DB.Parser(),
 	).Register(router.WithPrefix(Prefix))
 	return router
+}
+
+// unreadable answers 503 where there is no database to read, now or any more. N is upstream's, and not exported.
+func unreadable[N any](_ N, err error) (code int, override bool) {
+	return http.StatusServiceUnavailable, errors.Is(err, promtsdb.ErrNotReady)
 }
 
 // noOrigin matches no origin: a page could read metrics through a port on loopback, which it cannot reach

@@ -1,7 +1,7 @@
 package httpapi
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/tsdb"
@@ -32,6 +34,33 @@ func TestDefaults(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.code, "%s: %s", path, a.Error)
 	}
 	require.Contains(t, string(get(t, server, "/features").Data), `"negative_offset":true`)
+}
+
+// Without metrics of the program, or with some that are not those of the database, the numbers of the database are right.
+func TestStatusOfTheDatabase(t *testing.T) {
+	own := prometheus.NewRegistry()
+	own.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "own"}))
+	for _, gatherer := range []prometheus.Gatherer{nil, own} {
+		db := openDB(t)
+		server := serve(t, Options{DB: db, Gatherer: gatherer})
+		head := func() string {
+			var status struct {
+				HeadStats struct{ ChunkCount, MinTime, MaxTime int64 }
+			}
+			require.NoError(t, json.Unmarshal(get(t, server, "/status/tsdb").Data, &status))
+			return fmt.Sprint(status.HeadStats)
+		}
+		require.Equal(t, "{0 0 0}", head())
+		app := db.AppenderV2(t.Context())
+		at := time.Now().UnixMilli()
+		_, err := app.Append(0, labels.FromStrings("__name__", "up"), 0, at, 1, nil, nil, storage.AOptions{})
+		require.NoError(t, err)
+		require.NoError(t, app.Commit())
+		require.Equal(t, fmt.Sprintf("{1 %[1]d %[1]d}", at), head())
+		metrics := string(get(t, server, "/status/self_metrics").Data)
+		require.Equal(t, gatherer != nil, strings.Contains(metrics, `"own"`), metrics)
+		require.Contains(t, metrics, "prometheus_engine_queries")
+	}
 }
 
 func TestAPIVersionIsThatOfTheModule(t *testing.T) {
@@ -233,10 +262,9 @@ func TestClosedDatabase(t *testing.T) {
 	}()
 	<-began
 	require.NoError(t, db.Close())
-	require.NotEqual(t, http.StatusOK, (<-slow).code)
-	a := get(t, server, "/query", "query", "1")
+	a := <-slow
+	require.Equal(t, http.StatusServiceUnavailable, a.code, a.Error)
+	a = get(t, server, "/query", "query", "1")
 	require.Equal(t, http.StatusServiceUnavailable, a.code)
 	require.Equal(t, tsdb.ErrClosed.Error(), a.Error)
-	_, _, err = db.Begin(context.Background())
-	require.ErrorIs(t, err, tsdb.ErrClosed)
 }

@@ -7,13 +7,18 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/features"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
+
+	"github.com/promlet/promlet/tsdb"
 )
 
 // APIVersion is the version of Prometheus whose API this is: Grafana chooses by it what it asks for.
@@ -81,9 +86,32 @@ func (s *status) features() features.Collector {
 	return all
 }
 
-// Stats implements v1.TSDBAdminStats.
+// Stats implements v1.TSDBAdminStats. The times of a database without samples are 0, not the largest and smallest numbers.
 func (s *status) Stats(label string, limit int) (*promtsdb.Stats, error) {
-	return s.opts.DB.Stats(label, limit)
+	stats, err := s.opts.DB.Stats(label, limit)
+	if err == nil && stats.MinTime > stats.MaxTime {
+		stats.MinTime, stats.MaxTime = 0, 0
+	}
+	return stats, err
+}
+
+// headChunks is the metric that status/tsdb reads.
+const headChunks = "prometheus_tsdb_head_chunks"
+
+// withStorage gathers the program's metrics, and those of the database unless the program's contain them.
+type withStorage struct {
+	own prometheus.Gatherer
+	db  *tsdb.DB
+}
+
+// Gather implements prometheus.Gatherer.
+func (w withStorage) Gather() ([]*dto.MetricFamily, error) {
+	own, err := w.own.Gather()
+	if err != nil || slices.ContainsFunc(own, func(f *dto.MetricFamily) bool { return f.GetName() == headChunks }) {
+		return own, err
+	}
+	gathered := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return own, nil })
+	return prometheus.Gatherers{gathered, w.db}.Gather()
 }
 
 // WALReplayStatus implements v1.TSDBAdminStats.
