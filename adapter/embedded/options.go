@@ -14,6 +14,7 @@ import (
 	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -66,6 +67,11 @@ type Options struct {
 	// each. 0 or less means no limit.
 	SeriesBytesLimit int64
 
+	// Kubelets says how to read the kubelets of the Source's Nodes, whose addresses it must have:
+	// see cluster.Options.NodeAddresses. Promlet.Resources then has what nodes and containers
+	// use. A shard reads no kubelets. Nil: kubelets are not read.
+	Kubelets *kubelets.Options
+
 	// Replica is this process among its replicas in the cluster. The zero value: there are no
 	// other replicas.
 	Replica Replica
@@ -114,6 +120,9 @@ func (n Names) withDefaults() Names {
 // scrapes reports whether anything is scraped.
 func (o *Options) scrapes() bool { return o.Engine == nil || o.AlsoScrape }
 
+// discovers reports whether any targets are looked for.
+func (o *Options) discovers() bool { return o.scrapes() || o.Kubelets != nil }
+
 // onDemand reports whether only series that somebody reads are stored.
 func (o *Options) onDemand() bool { return !o.StoreAll }
 
@@ -127,10 +136,12 @@ func (o *Options) check() error {
 	}
 	refuse(o.Source == nil, "Options.Source is required")
 	refuse(o.Dir == "" && o.scrapes(), "Options.Dir is required")
+	refuse(o.Kubelets != nil && o.Discovery.Shard.Partial(), "leave out Kubelets or Discovery.Shard: a shard serves no values, so it reads no kubelets")
 	refuse(o.Engine != nil && o.Discovery.Shard.Partial(), "leave out Engine or Discovery.Shard: a shard serves no values, so it queries no engine")
 	for field, set := range map[string]bool{
 		"Discovery.Annotations":  o.Discovery.Annotations,
 		"Discovery.Events":       o.Discovery.Events != nil,
+		"Discovery.Kubelets":     o.Discovery.Kubelets != nil,
 		"Discovery.Logger":       o.Discovery.Logger != nil,
 		"Discovery.Registerer":   o.Discovery.Registerer != nil,
 		"Scrape.Appendable":      o.Scrape.Appendable != nil,
@@ -140,6 +151,7 @@ func (o *Options) check() error {
 		"Scrape.OnDemand":        o.Scrape.OnDemand,
 		"Scrape.Owner":           o.Scrape.Owner != nil,
 		"Scrape.Registerer":      o.Scrape.Registerer != nil,
+		"Scrape.Sinks":           o.Scrape.Sinks != nil,
 		"Scrape.SeriesRoom":      o.Scrape.SeriesRoom != nil,
 		"Storage.CountStarts":    o.Storage.CountStarts,
 		"Storage.Dir":            o.Storage.Dir != "",

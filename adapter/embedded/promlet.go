@@ -11,12 +11,16 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
+	apilabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/discovery/objects"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/scrape/seriesroom"
+	"github.com/promlet/promlet/scrape/sink"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -31,6 +35,9 @@ type Promlet struct {
 	// Scraper knows the targets and what they expose. Promlet applies targets and demand to it,
 	// and stops it.
 	Scraper *scrape.Manager
+	// Resources knows what the nodes and containers use. Nil without Options.Kubelets. Package
+	// adapter/resourcemetrics/api serves it as metrics.k8s.io.
+	Resources *resourcemetrics.Store
 	// DB holds the samples. Promlet closes it.
 	DB *tsdb.DB
 	// Dir is the data directory.
@@ -39,6 +46,7 @@ type Promlet struct {
 	opts      Options
 	objects   *objects.Store
 	room      *seriesroom.Room // nil without a limit
+	kubelets  *kubelets.Job    // nil without Resources
 	readiness *readiness
 
 	scrapedMtx     sync.Mutex
@@ -80,6 +88,9 @@ func (p *Promlet) open() (err error) {
 			return fmt.Errorf("make a data directory: %w: name one with %s", err, p.opts.Names.Dir)
 		}
 		p.onClose(func() error { return os.RemoveAll(p.Dir) })
+	}
+	if err := p.openKubelets(); err != nil {
+		return err
 	}
 	p.room = seriesroom.New(seriesroom.Limits{Series: p.opts.SeriesLimit, Bytes: p.opts.SeriesBytesLimit})
 	if p.DB, err = tsdb.Open(p.storageOptions()); err != nil {
@@ -126,6 +137,9 @@ func (p *Promlet) scrapeOptions() scrape.Options {
 	options.Namespace = p.opts.Discovery.Enforcement.Namespace
 	options.SeriesRoom = p.room
 	options.Owner = discovery.Owner
+	if p.Resources != nil {
+		options.Sinks = map[string]sink.Sink{kubelets.JobName: p.kubeletSink()}
+	}
 	if options.SampleLimit == 0 {
 		options.SampleLimit = p.opts.sampleLimit()
 	}
@@ -137,6 +151,11 @@ func (p *Promlet) discoveryOptions() discovery.Options {
 	options.Logger = p.opts.Logger.With("component", "discovery")
 	options.Registerer = p.opts.Registerer
 	options.Annotations = !p.opts.IgnoreAnnotations
+	options.Kubelets = p.kubelets
+	if !p.opts.scrapes() { // but kubelets
+		options.Annotations, options.MonitorSelector = false, apilabels.Nothing()
+		options.ServiceMonitors, options.PodMonitors = nil, nil
+	}
 	if options.Shard.Index == 0 { // it writes the Events on monitors for all shards
 		options.Events = p.opts.Events
 	}
@@ -167,6 +186,7 @@ func (p *Promlet) providerOptions() adapter.Options {
 func (p *Promlet) apply(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 	p.jobs.Store(&configs)
 	defer p.targetsVersion.Add(1)
+	p.setNodes(groups)
 	return p.Scraper.Apply(configs, groups)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
 
+	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
@@ -38,6 +39,7 @@ type readiness struct {
 	observed func() map[*promscrape.Target]scrape.Observation
 	others   func() bool  // reports whether another replica answers
 	listed   func() error // why the series of an engine are not known yet; nil without one
+	kubelets func() error // why kubelets have not been read twice yet; nil if they are not read
 	started  time.Time
 	logger   *slog.Logger
 	now      func() time.Time
@@ -55,7 +57,7 @@ func (p *Promlet) newReadiness() *readiness {
 		unfit:    p.DB.Unfit,
 		storing:  p.DB.Storing,
 		synced:   p.synced,
-		targets:  p.Scraper.TargetsActive,
+		targets:  p.monitored,
 		observed: p.Scraper.Observed,
 		others:   p.otherReplicaAnswers,
 		logger:   p.opts.Logger,
@@ -65,14 +67,25 @@ func (p *Promlet) newReadiness() *readiness {
 	if p.opts.Engine != nil {
 		r.listed = p.opts.Engine.Listed
 	}
+	if p.Resources != nil {
+		r.kubelets = p.Resources.Ready
+	}
 	return r
+}
+
+// monitored returns the targets of monitors: kubelets have a readiness of their own, on which
+// metrics of applications do not depend.
+func (p *Promlet) monitored() map[string][]*promscrape.Target {
+	targets := p.Scraper.TargetsActive()
+	delete(targets, kubelets.JobName)
+	return targets
 }
 
 // synced returns why the targets are not known yet, nil when they are.
 func (p *Promlet) synced() error {
 	reason := "waiting for the list of objects to scrape"
 	switch {
-	case p.opts.scrapes() && p.Discoverer.HasSynced(), !p.opts.scrapes() && p.opts.Source.HasSynced():
+	case p.opts.discovers() && p.Discoverer.HasSynced(), !p.opts.discovers() && p.opts.Source.HasSynced():
 		return nil
 	case !p.opts.scrapes():
 		reason = "waiting for the list of objects"
@@ -95,6 +108,11 @@ func (r *readiness) ready() error {
 	}
 	if err := r.storing(); err != nil {
 		return fmt.Errorf("samples are not stored: %w", err)
+	}
+	if r.kubelets != nil {
+		if err := r.kubelets(); err != nil {
+			return err
+		}
 	}
 	if r.listed != nil && r.now().Sub(r.started) < maxReadinessWait {
 		if err := r.listed(); err != nil {

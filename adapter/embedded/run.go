@@ -106,7 +106,7 @@ func (p *Promlet) running() []func(context.Context) error {
 
 // discover watches the objects, and with scraping also resolves and scrapes their targets.
 func (p *Promlet) discover(ctx context.Context) error {
-	if p.opts.scrapes() {
+	if p.opts.discovers() {
 		return p.Discoverer.Run(ctx, p.opts.Source, p.apply)
 	}
 	return p.opts.Source.Run(ctx, p.objects, func() {})

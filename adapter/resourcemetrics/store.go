@@ -143,8 +143,8 @@ func (s *Store) kubelet(node string) (k *kubelet, reports *snapshot) {
 	return k, k.snapshot
 }
 
-// Ready returns nil once two samples of each known kubelet are stored, or when it has waited for four intervals since the
-// Store was made. The error may be shown to anyone. A Store that was ready stays so.
+// Ready returns nil once two samples of each known kubelet that answers are stored, or when it has waited for four
+// intervals since the Store was made. The error may be shown to anyone. A Store that was ready stays so.
 func (s *Store) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +153,7 @@ func (s *Store) Ready() error {
 	}
 	waiting := 0
 	for _, k := range s.kubelets {
-		if k.snapshot == nil || !k.hasRate() {
+		if k.err == nil && (k.snapshot == nil || !k.hasRate()) {
 			waiting++
 		}
 	}

@@ -243,8 +243,9 @@ func TestReady(t *testing.T) {
 	require.NoError(t, s.Ready(), "a new node changes nothing")
 
 	s = newStore()
-	s.SetNodes([]string{"down"})
+	s.SetNodes([]string{"down", "slow"})
 	s.Failed("down", errors.New("no route to host"))
+	require.EqualError(t, s.Ready(), "1 of 2 kubelets have not reported two samples yet", "one that is down is not waited for")
 	now = now.Add(time.Minute - 1)
 	require.Error(t, s.Ready())
 	now = now.Add(1)

@@ -59,6 +59,8 @@ type options struct {
 	seriesLimit      int
 	seriesBytesLimit int64
 
+	resources resourceOptions
+
 	dataDir             string
 	retention           time.Duration
 	retentionSize       units.Base2Bytes
@@ -174,6 +176,8 @@ func (o *options) addFlags() {
 	monitored.StringSliceVar(&o.exemptNamespaces, "enforcement-exempt-namespaces", nil, "Namespaces whose monitors may write series of other namespaces in spite of --enforce-namespace-label, such as that of kube-state-metrics.")
 	monitored.BoolVar(&o.ignoreNamespaceSelectors, "ignore-namespace-selectors", false, "Ignore the namespaceSelector of monitors: they select objects of their own namespace only.")
 
+	o.resources.addTo(o.sections.FlagSet("resource metrics"))
+
 	monitored.StringVar(&o.shardText, "shard", "", "Scrape only the targets of one shard, INDEX/COUNT, such as 0/4. Targets are divided as by the Prometheus operator: by a hash of the address or of the label __tmp_hash. Those with the label __tmp_disable_sharding are in every shard. Empty: scrape all targets.")
 
 	scrape := o.sections.FlagSet("scrape")
@@ -282,6 +286,9 @@ func (o *options) validate() error {
 	check(err == nil, "scrape-refused-networks", strings.Join(o.refusedNetworks, ","), network)
 	o.shard, err = monitors.ParseShard(o.shardText)
 	check(err == nil, "shard", o.shardText, fmt.Sprintf("%v: give INDEX/COUNT, such as 0/4 for the first of four", err))
+	if err := o.resources.validate(o.shardText); err != nil {
+		errs = append(errs, err)
+	}
 	errs = append(errs, o.engine.Validate()...)
 	if o.verbosity >= debugVerbosity {
 		o.logLevel = slog.LevelDebug.String()

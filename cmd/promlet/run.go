@@ -186,13 +186,14 @@ func (a *app) servers(ctx context.Context) (*apiserver.Server, *web.Server, erro
 // server returns the API server, with its serving certificate.
 func (a *app) server(ctx context.Context, queries http.Handler) (*apiserver.Server, error) {
 	options := apiserver.Options{
-		Provider:      a.promlet.Provider,
-		Explain:       a.promlet.Provider.Explainer.Explain,
-		SecureServing: a.opts.serving,
-		ReadyChecks:   []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return a.promlet.Ready() })},
-		ShutdownDelay: a.opts.shutdownDelay,
-		Queries:       queries,
-		Registry:      a.registry,
+		Provider:        a.promlet.Provider,
+		Explain:         a.promlet.Provider.Explainer.Explain,
+		ResourceMetrics: a.resourceMetrics(),
+		SecureServing:   a.opts.serving,
+		ReadyChecks:     []healthz.HealthChecker{healthz.NamedCheck("samples", func(*http.Request) error { return a.promlet.Ready() })},
+		ShutdownDelay:   a.opts.shutdownDelay,
+		Queries:         queries,
+		Registry:        a.registry,
 	}
 	if a.cluster != nil {
 		options.Authentication, options.Authorization = a.opts.authentication, a.opts.authorization

@@ -23,6 +23,9 @@ const (
 	// PathAnnotation on a Node is the path to scrape instead, as for metrics-server.
 	PathAnnotation = "metrics.k8s.io/resource-metrics-path"
 
+	// GroupPrefix and the name of the Node are the source of its group.
+	GroupPrefix = "node/"
+
 	// NodeLabel is the label of all series of a kubelet that has the Node's name.
 	NodeLabel = model.LabelName("node")
 
@@ -109,7 +112,7 @@ func (j *Job) Group(node *corev1.Node) (*targetgroup.Group, error) {
 			target[name] = model.LabelValue(a.Address)
 		}
 	}
-	return &targetgroup.Group{Source: "node/" + node.Name, Targets: []model.LabelSet{target}}, nil
+	return &targetgroup.Group{Source: GroupPrefix + node.Name, Targets: []model.LabelSet{target}}, nil
 }
 
 // addressOf returns the address to connect to, "" for none.

@@ -299,8 +299,9 @@ func TestOtherAnswers(t *testing.T) {
 	code, body = get(t, server+"/apis/metrics.k8s.io/v1beta1/pods?labelSelector=a%3D%3D%3D", "application/json")
 	require.Equal(t, http.StatusBadRequest, code)
 	require.Contains(t, body, "labelSelector")
+	served.Source.(*resourcemetrics.Store).SetNodes([]string{"node1", "node2", "node3", "new"})
 	_, body = get(t, server+"/readyz", "")
-	require.Contains(t, body, "1 of 3 kubelets have not reported two samples yet")
+	require.Contains(t, body, "1 of 4 kubelets have not reported two samples yet")
 
 	served.Lister = func(schema.GroupResource) (cache.GenericLister, bool) { return nil, false }
 	server = serve(t, &served)

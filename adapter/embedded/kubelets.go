@@ -1,0 +1,81 @@
+package embedded
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
+	"github.com/promlet/promlet/discovery/kubelets"
+	"github.com/promlet/promlet/scrape/sink"
+	"github.com/promlet/promlet/scrape/targeterrors"
+)
+
+// openKubelets makes what reads kubelets, if the Options ask for it.
+func (p *Promlet) openKubelets() (err error) {
+	if p.opts.Kubelets == nil {
+		return nil
+	}
+	if p.kubelets, err = kubelets.New(*p.opts.Kubelets); err != nil {
+		return err
+	}
+	p.Resources = resourcemetrics.NewStore(resourcemetrics.Options{
+		Resolution: time.Duration(p.kubelets.Config.ScrapeInterval),
+		Now:        p.opts.Now,
+	})
+	return nil
+}
+
+// kubeletSink hands what kubelets report to Resources.
+func (p *Promlet) kubeletSink() sink.Sink {
+	wanted, logger := resourcemetrics.Names(), p.opts.Logger.With("component", "kubelets")
+	return sink.Sink{
+		Wanted: func(name string) bool { return slices.Contains(wanted, name) },
+		Scraped: func(target labels.Labels, _ time.Time, samples []sink.Sample) {
+			var batch resourcemetrics.Batch
+			for _, s := range samples {
+				batch.Add(s.Labels, s.Time.UnixMilli(), s.Value)
+			}
+			node := target.Get(string(kubelets.NodeLabel))
+			if err := p.Resources.Put(node, &batch); err != nil {
+				logger.Warn("what a kubelet reports is not used", slog.String("node", node), slog.Any("err", err))
+			}
+		},
+		Failed: func(target labels.Labels, _ time.Time, err error) {
+			node := target.Get(string(kubelets.NodeLabel))
+			p.Resources.Failed(node, kubeletError{node, err})
+		},
+	}
+}
+
+// kubeletError is the error of a scrape of a kubelet, in words for users.
+type kubeletError struct {
+	node string
+	err  error
+}
+
+// Error implements error.
+func (e kubeletError) Error() string { return targeterrors.PublicKubelet(e.node, e.err) }
+
+// Unwrap returns the error of the scrape.
+func (e kubeletError) Unwrap() error { return e.err }
+
+// setNodes tells Resources which kubelets are scraped.
+func (p *Promlet) setNodes(groups map[string][]*targetgroup.Group) {
+	if p.Resources == nil {
+		return
+	}
+	var names []string
+	for _, g := range groups[kubelets.JobName] {
+		names = append(names, strings.TrimPrefix(g.Source, kubelets.GroupPrefix))
+	}
+	p.Resources.SetNodes(names)
+}
+
+// Objects returns the current objects of a resource that is watched.
+func (p *Promlet) Objects() objects.Lister { return p.objects.Lister }

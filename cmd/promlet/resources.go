@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/promlet/promlet/adapter/resourcemetrics/api"
+	"github.com/promlet/promlet/discovery/kubelets"
+)
+
+// resourceOptions are the flags of metrics.k8s.io. But for the first, their names are
+// metrics-server's.
+type resourceOptions struct {
+	served       bool
+	kubelets     kubelets.Options
+	addressTypes []string
+	nodeSelector string
+}
+
+func (o *resourceOptions) addTo(set *pflag.FlagSet) {
+	set.BoolVar(&o.served, "resource-metrics", false, "Serve metrics.k8s.io, the CPU and memory of nodes and pods, in place of metrics-server: scrape /metrics/resource of the kubelet of each Node.")
+	set.DurationVar(&o.kubelets.Interval, "metric-resolution", kubelets.DefaultInterval, fmt.Sprintf("Time between two scrapes of a kubelet. At least %s.", kubelets.MinInterval))
+	set.StringVar(&o.kubelets.CertificateAuthority, "kubelet-certificate-authority", "", "Path to the PEM file of the CAs that sign the kubelets' serving certificates. Empty: the cluster's CA.")
+	set.BoolVar(&o.kubelets.InsecureSkipVerify, "kubelet-insecure-tls", false, "Do not verify the kubelets' serving certificates. Whoever can take a node's address then gets promlet's token. For tests only.")
+	set.StringSliceVar(&o.addressTypes, "kubelet-preferred-address-types", nil, "Types of Node addresses to use, the most preferred first. Of "+addressTypes()+". Empty: all, in this order.")
+	set.IntVar(&o.kubelets.Port, "kubelet-port", kubelets.DefaultPort, "Port of the kubelets.")
+	set.BoolVar(&o.kubelets.UseNodeStatusPort, "kubelet-use-node-status-port", false, "Use the port in the status of a Node, where there is one, in place of --kubelet-port.")
+	set.DurationVar(&o.kubelets.Timeout, "kubelet-request-timeout", 0, fmt.Sprintf("Timeout of a scrape of a kubelet. 0: %s, and at most nine tenths of --metric-resolution.", kubelets.DefaultTimeout))
+	set.StringVar(&o.kubelets.ClientCertificate, "kubelet-client-certificate", "", "Path to a client certificate for the kubelets. Empty: the token of the Pod's ServiceAccount.")
+	set.StringVar(&o.kubelets.ClientKey, "kubelet-client-key", "", "Path to the key of --kubelet-client-certificate.")
+	set.StringVar(&o.nodeSelector, "node-selector", "", "Label selector of the Nodes whose kubelets are scraped. Empty: all.")
+}
+
+func addressTypes() string {
+	var names []string
+	for _, t := range kubelets.DefaultAddressTypes() {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ",")
+}
+
+// validate fills in what the library's options have in other types.
+func (o *resourceOptions) validate(shard string) error {
+	for _, t := range o.addressTypes {
+		o.kubelets.AddressTypes = append(o.kubelets.AddressTypes, corev1.NodeAddressType(t))
+	}
+	selector, err := parseSelector(o.nodeSelector)
+	if err != nil {
+		err = fmt.Errorf("--node-selector=%s: give a label selector, such as team=blue", o.nodeSelector)
+	}
+	o.kubelets.NodeSelector = selector
+	if o.served && shard != "" {
+		err = errors.Join(err, fmt.Errorf("--shard=%s: leave out --resource-metrics: a shard serves no values", shard))
+	}
+	return errors.Join(err, o.kubelets.Validate())
+}
+
+// kubeletOptions returns how to read kubelets, nil if they are not read.
+func (o *resourceOptions) kubeletOptions() *kubelets.Options {
+	if !o.served {
+		return nil
+	}
+	return &o.kubelets
+}
+
+// resourceMetrics returns what answers requests for metrics.k8s.io, nil if it is not served.
+func (a *app) resourceMetrics() *api.ResourceMetrics {
+	if a.promlet.Resources == nil {
+		return nil
+	}
+	return &api.ResourceMetrics{Source: a.promlet.Resources, Lister: a.promlet.Objects()}
+}
