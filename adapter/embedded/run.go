@@ -29,12 +29,6 @@ func (p *Promlet) Run(ctx context.Context, serve ...func(context.Context) error)
 	defer context.AfterFunc(p.closing, stopServing)()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if p.opts.scrapes() {
-		// The series that were read before a restart are stored from the first scrape on.
-		if err := p.resumeDemand(serving); err != nil {
-			return err
-		}
-	}
 	group, background := errgroup.WithContext(background)
 	defer context.AfterFunc(background, stopServing)() // also when something failed
 	group.Go(func() error {
@@ -76,15 +70,6 @@ func runAll(ctx context.Context, functions []func(context.Context) error) error 
 	return group.Wait()
 }
 
-// resumeDemand makes the scraper store the series that were read before a restart.
-func (p *Promlet) resumeDemand(ctx context.Context) error {
-	demand, err := p.Provider.Demand.Current(ctx)
-	if err != nil {
-		return fmt.Errorf("find out which series are read: %w", err)
-	}
-	return p.wanted(ctx, demand)
-}
-
 // running returns what runs until the last request is answered.
 func (p *Promlet) running() []func(context.Context) error {
 	parts := []func(context.Context) error{p.discover, p.collection().run, p.removeEnded}
@@ -106,10 +91,23 @@ func (p *Promlet) running() []func(context.Context) error {
 
 // discover watches the objects, and with scraping also resolves and scrapes their targets.
 func (p *Promlet) discover(ctx context.Context) error {
-	if p.opts.discovers() {
-		return p.Discoverer.Run(ctx, p.opts.Source, p.apply)
+	if !p.opts.discovers() {
+		return p.opts.Source.Run(ctx, p.objects, func() {})
 	}
-	return p.opts.Source.Run(ctx, p.objects, func() {})
+	// The series that were read before a restart are stored from the first scrape on.
+	if err := p.resumeDemand(ctx); err != nil {
+		return err
+	}
+	return p.Discoverer.Run(ctx, p.opts.Source, p.apply)
+}
+
+// resumeDemand makes the scraper store the series that were read before a restart.
+func (p *Promlet) resumeDemand(ctx context.Context) error {
+	demand, err := p.Provider.Demand.Current(ctx)
+	if err != nil {
+		return fmt.Errorf("find out which series are read: %w", err)
+	}
+	return p.wanted(ctx, demand)
 }
 
 // Close ends Run and waits for it, and then closes DB and unregisters the metrics. A function
