@@ -91,11 +91,11 @@ type Options struct {
 	// series may have any.
 	Namespace func(job string) (namespace string, enforced bool)
 
-	// NoCompression asks targets for uncompressed bodies, whatever jobs say. Compression
-	// saves nine bytes in ten on the network, but costs a target many times the CPU time
-	// of serving without it. On demand, decompression costs more than all the rest of a
-	// scrape.
-	NoCompression bool
+	// Compression asks targets for compressed bodies, unless a job's enable_compression is
+	// false. It saves nine bytes in ten on the network, but costs a target many times the CPU
+	// time of serving without it. On demand, decompression costs more than all the rest of a
+	// scrape. False: bodies are uncompressed, whatever jobs say.
+	Compression bool
 
 	// SeriesRoom limits how many series are stored in all; its Storage counts those of
 	// Appendable. Near the limit new series are refused, but their scrapes do not fail:

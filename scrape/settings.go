@@ -117,7 +117,7 @@ func (m *Manager) newSettings(cfg *config.ScrapeConfig) (*settings, error) {
 	fetcher, err := body.NewFetcher(cfg, body.Options{
 		Pools:         m.pools,
 		UserAgent:     m.opts.UserAgent,
-		NoCompression: m.opts.NoCompression,
+		NoCompression: !m.opts.Compression,
 		SizeLimit:     orDefault(int64(cfg.BodySizeLimit), m.opts.BodySizeLimit),
 		Dial:          m.opts.DialContext,
 		HTTPClient:    m.opts.HTTPClientOptions,

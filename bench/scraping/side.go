@@ -51,7 +51,7 @@ func (c kase) start(b *body, targets int, address string, to storage.AppendableV
 		Registerer:        prometheus.NewRegistry(),
 		HTTPClientOptions: client,
 		OnDemand:          c.keeps == onePercentOnDemand,
-		NoCompression:     c.keeps == onePercentOnDemand, // as cmd/promlet has it
+		Compression:       c.keeps != onePercentOnDemand, // as cmd/promlet has it
 	}
 	return startPromlet(options, b.kept, cfg, groups)
 }

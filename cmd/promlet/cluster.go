@@ -9,13 +9,17 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	clientdiscovery "k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/servingcert"
@@ -148,4 +152,19 @@ func (o *options) keeper(c *cluster, registry prometheus.Registerer, logger *slo
 		Registerer:  registry,
 		Logger:      logger.With("component", "servingcert"),
 	})
+}
+
+// events returns a recorder of Events in the cluster, and a function that stops it. The
+// recorder is nil without a cluster.
+func (o *options) events(c *cluster) (recorder record.EventRecorder, stop func(), err error) {
+	if c == nil {
+		return nil, func() {}, nil
+	}
+	client, err := kubernetes.NewForConfig(c.config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make client of Events: %w", err)
+	}
+	broadcaster := record.NewBroadcaster()
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "promlet", Host: o.podName}), broadcaster.Shutdown, nil
 }

@@ -76,10 +76,18 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
 		{"adapter/autoscalers", module, "autoscalers stand on explanations, as the Provider does"},
 		{"adapter/apiserver", module, "the API serves any provider, and explanations"},
+		{"adapter/embedded", module + "adapter/apiserver", "who embeds promlet need not serve the API"},
+		{"adapter/embedded", "k8s.io/apiserver/pkg/server", "who embeds promlet need not serve the API"},
+		{"adapter/embedded", module + "tsdb/httpapi", "who embeds promlet need not serve Prometheus's API"},
+		{"adapter/embedded", module + "tsdb/remotewrite", "who embeds promlet need not send samples elsewhere"},
+		{"adapter/embedded", module + "discovery/cluster", "it takes any Source, and who reads files needs no clients"},
+		{"adapter/embedded", module + "discovery/manifests", "it takes any Source, and who watches a cluster needs no files"},
+		{"adapter/embedded", module + "cmd", "a library knows no command"},
 		{"adapter/servingcert", module, "a certificate needs nothing of promlet"},
 		{"adapter/replicas", module, "the HPA's arithmetic needs nothing of promlet"},
 		{"adapter/connlimit", module, "connections need nothing of promlet"},
 		{"adapter/boundedtemplate", module, "templates need nothing of promlet"},
+		{"scrape/targeterrors", module, "errors of scrapes are rewritten for users, who need not know who asks for them"},
 		{"scrape/destination", module, "addresses need nothing of promlet"},
 		{"scrape/seriesroom", module, "room is divided among owners, whoever they are"},
 		{"cmd/promlet/connection", module + "scrape", "connecting to an engine needs no scraping"},
@@ -95,6 +103,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	rooms := map[string][]string{
 		"tsdb":                  {"tsdb/querycost"},
 		"scrape":                {"scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
+		"scrape/targeterrors":   {"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
 		"scrape/seriesroom":     {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/body":  {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/names": {"scrape/internal/budget", "scrape/internal/reason"},
@@ -142,9 +151,9 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
+		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "adapter/explain",
-		"adapter/autoscalers", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
+		"adapter/autoscalers", "adapter/embedded", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()

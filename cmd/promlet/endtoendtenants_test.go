@@ -210,7 +210,7 @@ func (n *tenants) isTold(t *testing.T) {
 		}
 		var told []string
 		for _, event := range events.Items {
-			if event.Reason == eventNamespaceOverruled && event.Count <= 1 {
+			if event.Reason == "NamespaceOverruled" && event.Count <= 1 {
 				told = append(told, event.InvolvedObject.Name)
 			}
 		}

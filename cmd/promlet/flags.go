@@ -19,6 +19,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/adapter/demand"
+	"github.com/promlet/promlet/adapter/embedded"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/cmd/promlet/connection"
 	"github.com/promlet/promlet/discovery"
@@ -98,16 +99,10 @@ type options struct {
 const (
 	// defaultScrapeTimeout is Prometheus's.
 	defaultScrapeTimeout = 10 * time.Second
-	// A target takes up to 50 KiB beside what its scrapes are charged for: at the limits, two
-	// fifths of the memory in deploy/.
-	defaultMonitorTargetLimit, defaultNamespaceTargetLimit = 2000, 2000
 	// defaultSecurePort is above 1023, so that no capability is needed.
 	defaultSecurePort = 6443
 	// defaultWebListenAddress is reached by kubectl port-forward.
 	defaultWebListenAddress = "127.0.0.1:9090"
-	// defaultSeriesLimit takes about 300 MB of memory, the most that an edge node can
-	// spare. --ingest=demand stays far below it, and a container's memory limit allows less.
-	defaultSeriesLimit = 100_000
 	// defaultAllowCacheTTL caches allowed decisions for longer than the 15 s between two
 	// requests of an HPA; the library's 10 s would cache none. Revoked permissions work
 	// for that long.
@@ -171,8 +166,8 @@ func (o *options) addFlags() {
 	monitored.StringVar(&o.monitorSelector, "monitor-selector", "", "Label selector of the ServiceMonitors and PodMonitors to use, such as team=blue,tier!=test. Empty: all. Those of --config are always used.")
 	monitored.StringVar(&o.monitorNamespaceSelector, "monitor-namespace-selector", "", "Label selector of the Namespaces whose ServiceMonitors and PodMonitors are used. Empty: all.")
 	monitored.BoolVar(&o.monitorFileAccess, "monitor-file-access", false, "Allow monitors to name files in promlet's container (bearerTokenFile; caFile, certFile and keyFile of tlsConfig). Whoever may write a monitor can then send any of these files to a server of theirs, including promlet's token.")
-	monitored.IntVar(&o.monitorTargetLimit, "monitor-target-limit", defaultMonitorTargetLimit, "Maximum number of targets of a ServiceMonitor or PodMonitor. One with more is rejected. 0: no limit. Those of --config have none.")
-	monitored.IntVar(&o.namespaceTargetLimit, "namespace-target-limit", defaultNamespaceTargetLimit, "Maximum number of targets of all monitors and annotated objects of a namespace. Beyond it, those with the most are rejected. 0: no limit.")
+	monitored.IntVar(&o.monitorTargetLimit, "monitor-target-limit", embedded.DefaultTargetLimit, "Maximum number of targets of a ServiceMonitor or PodMonitor. One with more is rejected. 0: no limit. Those of --config have none.")
+	monitored.IntVar(&o.namespaceTargetLimit, "namespace-target-limit", embedded.DefaultTargetLimit, "Maximum number of targets of all monitors and annotated objects of a namespace. Beyond it, those with the most are rejected. 0: no limit.")
 
 	// Not the label's name, as the operator has it: promlet's default rules read no other.
 	monitored.BoolVar(&o.enforceNamespaceLabel, "enforce-namespace-label", false, "Give all series of a monitor the label namespace of the monitor, over namespaceSelector, relabelings, metricRelabelings and honorLabels, so that no tenant can write metrics of another. An Event tells monitors that are overruled.")
@@ -197,7 +192,7 @@ func (o *options) addFlags() {
 	ingestion := o.sections.FlagSet("ingestion")
 	ingestion.StringVar(&o.ingest, "ingest", ingestDemand, "Which series are stored. One of demand (those that HPAs and API clients read, and those that match keep in --config), all.")
 	ingestion.DurationVar(&o.demandTTL, "demand-ttl", demand.DefaultTTL, "How long a metric's series are stored after the last read by an API client. Series that HPAs scale on are stored as long as the HPA exists.")
-	ingestion.IntVar(&o.seriesLimit, "series-limit", defaultSeriesLimit, "Maximum number of series in memory. New series are rejected at 80 % of it if nobody reads them, at 90 % if no HPA does, and at 100 % otherwise. The namespaces of monitors share it: each may have an equal part, and what one does not need is lent to others. While it changes hands, it may be exceeded by a quarter. 0: no limit.")
+	ingestion.IntVar(&o.seriesLimit, "series-limit", embedded.DefaultSeriesLimit, "Maximum number of series in memory. New series are rejected at 80 % of it if nobody reads them, at 90 % if no HPA does, and at 100 % otherwise. The namespaces of monitors share it: each may have an equal part, and what one does not need is lent to others. While it changes hands, it may be exceeded by a quarter. 0: no limit.")
 	ingestion.Int64Var(&o.seriesBytesLimit, "series-bytes-limit", 0, "Maximum memory that series take, in bytes: their labels, and 2560 bytes each. Otherwise as --series-limit. 0: 40 % of the memory limit of the container or of GOMEMLIMIT; no limit if there is none.")
 
 	storage := o.sections.FlagSet("storage and queries")

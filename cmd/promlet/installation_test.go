@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,13 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	certutil "k8s.io/client-go/util/cert"
-
-	"github.com/promlet/promlet/discovery/objects"
 )
 
 // writePair writes a certificate for a name, and its key, beside and renames them.
@@ -113,32 +107,4 @@ func TestClusterWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, c.wait(ctx, time.Minute, silent), context.Canceled)
-}
-
-func TestOtherReplicaAnswers(t *testing.T) {
-	store := objects.NewStore()
-	slices, ok := store.Indexer(discoveryv1.Resource("endpointslices"))
-	require.True(t, ok)
-	opts := newOptions()
-	opts.podName = "promlet-1"
-	a := &app{opts: opts, objects: store, cluster: &cluster{namespace: "promlet"}}
-	f := func(namespace, service, pod string, ready, want bool) {
-		t.Helper()
-		require.NoError(t, slices.Replace([]any{&discoveryv1.EndpointSlice{
-			ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: namespace, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
-			Endpoints: []discoveryv1.Endpoint{{
-				Addresses:  []string{net.IPv4(10, 0, 0, 1).String()},
-				Conditions: discoveryv1.EndpointConditions{Ready: &ready},
-				TargetRef:  &corev1.ObjectReference{Kind: "Pod", Name: pod},
-			}},
-		}}, ""))
-		require.Equal(t, want, a.otherReplicaAnswers())
-	}
-	f("promlet", "promlet", "promlet-2", true, true)
-	f("promlet", "promlet", "promlet-2", false, false)
-	f("promlet", "promlet", "promlet-1", true, false)
-	f("promlet", "other", "promlet-2", true, false)
-	f("other", "promlet", "promlet-2", true, false)
-	a.cluster = nil
-	f("promlet", "promlet", "promlet-2", true, false)
 }

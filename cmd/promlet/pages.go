@@ -10,17 +10,17 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/spf13/pflag"
 
-	"github.com/promlet/promlet/cmd/promlet/configfile"
-	"github.com/promlet/promlet/cmd/promlet/targeterrors"
+	"github.com/promlet/promlet/adapter/embedded"
 	"github.com/promlet/promlet/cmd/promlet/web"
-	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/scrape/targeterrors"
 )
 
 func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
@@ -35,22 +35,22 @@ func (a *app) listenWeb(ctx context.Context) (net.Listener, error) {
 }
 
 // pages returns what the web port serves.
-func (a *app) pages(ready func() error, api http.Handler) web.Options {
+func (a *app) pages(api http.Handler) web.Options {
 	return web.Options{
 		Version:         buildVersion(),
-		Ready:           ready,
+		Ready:           a.promlet.WhyNotReady,
 		Problems:        a.problems,
-		Autoscalers:     a.provider.Autoscalers.List,
-		LastAutoscalers: a.provider.Autoscalers.Last,
-		Explain:         a.provider.Explainer.Explain,
-		Usage:           a.provider.Demand.Current,
+		Autoscalers:     a.promlet.Provider.Autoscalers.List,
+		LastAutoscalers: a.promlet.Provider.Autoscalers.Last,
+		Explain:         a.promlet.Provider.Explainer.Explain,
+		Usage:           a.promlet.Provider.Demand.Current,
 		Scrapes:         a.opts.scrape,
-		Monitors:        a.discoverer.Monitors,
-		WhyNoTargets:    a.discoverer.WhyNoTargets,
+		Monitors:        a.promlet.Discoverer.Monitors,
+		WhyNoTargets:    a.promlet.Discoverer.WhyNoTargets,
 		Targets:         a.shownTargets,
 		OtherShards:     a.shownOtherShards,
-		Foreign:         a.scraper.Foreign,
-		Metrics:         func() []scrape.Metric { metrics, _ := a.scraper.Catalog(); return metrics },
+		Foreign:         a.promlet.Scraper.Foreign,
+		Metrics:         func() []scrape.Metric { metrics, _ := a.promlet.Scraper.Catalog(); return metrics },
 		Configuration:   a.configuration,
 		API:             api,
 		Profiling:       a.opts.profiling,
@@ -62,53 +62,47 @@ func (a *app) pages(ready func() error, api http.Handler) web.Options {
 
 // problems returns the reasons why metrics are not served.
 func (a *app) problems() (all []web.Problem) {
-	add := func(link string, texts ...string) {
+	add := func(texts ...string) {
 		for _, text := range texts {
-			all = append(all, web.Problem{Text: text, URL: link})
+			all = append(all, web.Problem{Text: text})
 		}
 	}
-	const rulesPage = "/configuration"
-	add("", slices.Concat(a.reloader.problems(), a.source.Problems(), a.refused(), a.writer.Problems())...)
-	for _, shadowed := range a.provider.Shadowed() {
-		add(rulesPage, "rules: "+shadowed)
-	}
-	if !a.opts.shard.Partial() {
-		for _, r := range a.provider.UnmatchedRules() {
-			add(rulesPage+"#"+url.PathEscape(r.Rule), r.String())
-		}
-	}
+	add(slices.Concat(a.reloader.problems(), a.writer.Problems())...)
 	if a.keeper != nil {
-		add("", a.keeper.Problems()...)
+		add(a.keeper.Problems()...)
 	}
-	if a.engine != nil {
-		add("", a.engine.Problems()...)
-	}
-	for _, m := range a.discoverer.Monitors() {
-		of := url.Values{"q": {m.Kind + " " + m.Namespace + "/" + m.Name}}
-		add("/targets?"+of.Encode(), configfile.Rejected([]monitors.Status{m})...)
-	}
-	if err := a.db.Damage(); err != nil {
-		add("", fmt.Sprintf("data directory: earlier samples are set aside: %v", err))
-	}
-	if err := a.db.Storing(); err != nil {
-		add("", fmt.Sprintf("data directory: samples are not stored: %v", err))
+	for _, p := range a.promlet.Problems() {
+		all = append(all, web.Problem{Text: p.Text, URL: pageOf(p)})
 	}
 	return all
+}
+
+// pageOf returns where the pages show what a problem is about, "" for nowhere.
+func pageOf(p embedded.Problem) string {
+	switch {
+	case p.Rule != "":
+		return "/configuration#" + url.PathEscape(p.Rule)
+	case p.Rules:
+		return "/configuration"
+	case p.Monitor != nil:
+		return "/targets?" + url.Values{"q": {p.Monitor.Kind + " " + p.Monitor.Namespace + "/" + p.Monitor.Name}}.Encode()
+	}
+	return ""
 }
 
 // shownTargets returns the targets in no order.
 func (a *app) shownTargets() []web.Target {
 	var all []web.Target
 	builder := labels.NewBuilder(labels.EmptyLabels())
-	samples := a.scraper.LastSamples()
-	for job, targets := range a.scraper.TargetsActive() {
+	samples := a.promlet.Scraper.LastSamples()
+	for job, targets := range a.promlet.Scraper.TargetsActive() {
 		for _, t := range targets {
-			of := adapterTarget(job, t, builder)
-			last := samples[t]
+			last, url := samples[t], t.URL()
+			interval, _ := model.ParseDuration(t.GetValue(model.ScrapeIntervalLabel)) // valid, or the job is not scraped
 			all = append(all, web.Target{
-				Job: job, Address: of.Address, Health: string(t.Health()), Interval: of.Interval,
+				Job: job, Address: url.Host + url.Path, Health: string(t.Health()), Interval: time.Duration(interval),
 				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Err: targeterrors.Plain(t.LastError()), Seen: last.Seen, Stored: last.Stored,
-				Labels: of.Labels, Discovered: beforeRelabelling(t, builder),
+				Labels: t.Labels(builder), Discovered: beforeRelabelling(t, builder),
 			})
 		}
 	}
@@ -117,7 +111,7 @@ func (a *app) shownTargets() []web.Target {
 
 // shownOtherShards returns the targets that other shards scrape.
 func (a *app) shownOtherShards() (all []web.Target) {
-	for _, t := range a.otherShards() {
+	for _, t := range a.promlet.OtherShards() {
 		all = append(all, web.Target{Job: t.Job, Address: t.Address, Labels: t.Labels})
 	}
 	return all
@@ -134,10 +128,10 @@ func beforeRelabelling(t *promscrape.Target, builder *labels.Builder) labels.Lab
 }
 
 func (a *app) configuration() web.Configuration {
-	rules := a.provider.Rules()
+	rules := a.promlet.Provider.Rules()
 	shown := web.Configuration{
 		File: a.opts.config, Rules: rules.Custom, ExternalRules: rules.External, Keep: rules.Keep,
-		Flags: a.opts.shownFlags(), Versions: versions(), Warnings: a.provider.Oddities(),
+		Flags: a.opts.shownFlags(), Versions: versions(), Warnings: a.promlet.Provider.Oddities(),
 	}
 	return shown
 }

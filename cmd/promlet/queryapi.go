@@ -14,11 +14,11 @@ import (
 // queryAPI returns Prometheus' HTTP API of the samples that are stored.
 func (a *app) queryAPI() (*httpapi.API, error) {
 	return httpapi.New(httpapi.Options{
-		DB:            a.db,
-		Targets:       a.scraper.TargetsActive,
+		DB:            a.promlet.DB,
+		Targets:       a.promlet.Scraper.TargetsActive,
 		Config:        a.shownConfig,
 		Names:         a.exposedNames,
-		Selected:      a.provider.Demand.Selected,
+		Selected:      a.promlet.Provider.Demand.Selected,
 		Flags:         a.opts.flagValues(),
 		ListenAddress: a.opts.webListenAddress,
 		Version:       buildVersion(),
@@ -42,13 +42,13 @@ func (a *app) shownConfig() config.Config {
 	shown := config.DefaultConfig
 	shown.GlobalConfig.ScrapeInterval = model.Duration(a.opts.scrapeInterval)
 	shown.GlobalConfig.ScrapeTimeout = model.Duration(a.opts.scrapeTimeout)
-	shown.ScrapeConfigs = *a.jobs.Load()
+	shown.ScrapeConfigs = a.promlet.Jobs()
 	return shown
 }
 
 // exposedNames returns the names of all series that targets expose, once for each job.
 func (a *app) exposedNames() []string {
-	metrics, _ := a.scraper.Catalog()
+	metrics, _ := a.promlet.Scraper.Catalog()
 	names := make([]string, len(metrics))
 	for i, m := range metrics {
 		names[i] = m.Name

@@ -1,6 +1,10 @@
 package monitors
 
-import "k8s.io/apimachinery/pkg/types"
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Origin is where a monitor comes from.
 type Origin string
@@ -47,4 +51,12 @@ func (s *Status) Key() string {
 		key += " again"
 	}
 	return key
+}
+
+// Rejection says that the monitor is rejected and why, "" if it is not.
+func (s *Status) Rejection() string {
+	if s.Err == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %s/%s is rejected: %v", s.Kind, s.Namespace, s.Name, s.Err)
 }

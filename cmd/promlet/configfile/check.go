@@ -8,7 +8,6 @@ import (
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/discovery"
-	"github.com/promlet/promlet/discovery/monitors"
 	discovered "github.com/promlet/promlet/discovery/objects"
 )
 
@@ -41,8 +40,10 @@ func (f File) Check(c Collection) (Report, error) {
 		}
 	}
 	errs := []error{ruleErr, err}
-	for _, rejected := range Rejected(discoverer.Monitors()) {
-		errs = append(errs, errors.New(rejected))
+	for _, m := range discoverer.Monitors() {
+		if m.Err != nil {
+			errs = append(errs, errors.New(m.Rejection()))
+		}
 	}
 	return report, errors.Join(errs...)
 }
@@ -53,15 +54,4 @@ func (f File) Ignored() []string {
 		return nil
 	}
 	return []string{"resourceRules are ignored: metrics-server serves metrics.k8s.io"}
-}
-
-// Rejected returns a line for each monitor that is not scraped.
-func Rejected(statuses []monitors.Status) []string {
-	var lines []string
-	for _, m := range statuses {
-		if m.Err != nil {
-			lines = append(lines, fmt.Sprintf("%s %s/%s is rejected: %v", m.Kind, m.Namespace, m.Name, m.Err))
-		}
-	}
-	return lines
 }

@@ -1,9 +1,8 @@
-package main
+package embedded
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -28,9 +27,9 @@ type fleetServer struct {
 	booted time.Time
 	ahead  atomic.Int64 // nanoseconds, of its clock
 
-	app    *app
-	cancel context.CancelFunc
-	done   chan error
+	promlet *Promlet
+	cancel  context.CancelFunc
+	done    chan error
 }
 
 func newFleetServer(f *fleet, dir string, dial config_util.HTTPClientOption) *fleetServer {
@@ -44,39 +43,41 @@ func (s *fleetServer) now() time.Time { return time.Now().Add(time.Duration(s.ah
 // data is the directory of the current start.
 func (s *fleetServer) data() string { return filepath.Join(s.dir, fmt.Sprint(s.starts)) }
 
-// start wires what [serve] does.
+// start wires what [New] does, around the objects and the dialler of the fleet.
 func (s *fleetServer) start() {
 	boot := func() (string, time.Duration, error) { return "", time.Since(s.booted), nil }
-	db, err := tsdb.Open(tsdb.Options{Dir: s.data(), Now: s.now, Boot: boot, CountStarts: true})
+	p := &Promlet{Dir: s.data(), opts: Options{
+		Now: s.now, Storage: tsdb.Options{Boot: boot}, Scrape: scrape.Options{HTTPClientOptions: []config_util.HTTPClientOption{s.dial}},
+	}.withDefaults()}
+	p.targetsVersion.Store(1)
+	var err error
+	p.DB, err = tsdb.Open(p.storageOptions())
 	require.NoError(s.of.t, err)
-	scraper, err := scrape.NewManager(scrape.Options{Appendable: db, OnDemand: true, Now: s.now, HTTPClientOptions: []config_util.HTTPClientOption{s.dial}})
+	p.Scraper, err = scrape.NewManager(p.scrapeOptions())
 	require.NoError(s.of.t, err)
-	s.app = &app{opts: &options{}, scraper: scraper, db: db, logger: slog.New(slog.DiscardHandler)}
-	s.app.targetsVersion.Store(1)
-	s.app.readiness = s.app.newReadiness()
-	s.app.readiness.now = s.now
-	s.app.readiness.synced = func() error { return nil }
-	s.app.provider, err = adapter.NewProvider(adapter.Options{
-		DB: db, Objects: s.of.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)}, Now: s.now,
-		Exposed: s.app.exposed, Targets: s.app.targets, Source: s.app.sourceOf, Ready: s.app.readiness.answerable, Collecting: s.app.scraper.Collecting,
+	p.readiness = p.newReadiness()
+	p.readiness.synced = func() error { return nil }
+	p.Provider, err = adapter.NewProvider(adapter.Options{
+		DB: p.DB, Objects: s.of.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)}, Now: s.now,
+		Exposed: p.exposed, Targets: p.targets, Source: p.sourceOf, Ready: p.readiness.answerable, Collecting: p.Scraper.Collecting,
 	})
 	require.NoError(s.of.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.of.t.Context()))
-	s.cancel, s.done = cancel, make(chan error, 1)
-	go func(c *collection, done chan error) { done <- c.run(ctx) }(s.app.collection(), s.done)
+	s.promlet, s.cancel, s.done = p, cancel, make(chan error, 1)
+	go func(c *collection, done chan error) { done <- c.run(ctx) }(p.collection(), s.done)
 }
 
 func (s *fleetServer) stop() {
 	s.cancel()
 	require.NoError(s.of.t, <-s.done)
-	s.app.scraper.Stop()
-	require.NoError(s.of.t, s.app.db.Close())
+	s.promlet.Scraper.Stop()
+	require.NoError(s.of.t, s.promlet.DB.Close())
 }
 
 // demand makes both metrics wanted.
 func (s *fleetServer) demand() {
 	wanted := func(name string) bool { return name == "http_requests_total" || name == "queue_depth" }
-	require.NoError(s.of.t, s.app.scraper.SetDemand(context.Background(), scrape.Demand{Wanted: wanted}))
+	require.NoError(s.of.t, s.promlet.Scraper.SetDemand(context.Background(), scrape.Demand{Wanted: wanted}))
 }
 
 // kill ends it, and leaves the data of that moment for the next start.
@@ -136,7 +137,7 @@ func (w *watched) disturb(event int) {
 			w.demand()
 		}
 		w.apply()
-		w.note("started: damage %v", w.app.db.Damage())
+		w.note("started: damage %v", w.promlet.DB.Damage())
 	}
 	w.disturbed = time.Now()
 	for _, wait := range []time.Duration{0, time.Duration(w.IntN(200)) * time.Millisecond, time.Second, 2 * time.Second} {

@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"context"
@@ -9,30 +9,11 @@ import (
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 )
-
-// events returns a recorder of Events in the cluster, and a function that stops it. The
-// recorder is nil without a cluster.
-func (o *options) events(c *cluster) (recorder record.EventRecorder, stop func(), err error) {
-	if c == nil {
-		return nil, func() {}, nil
-	}
-	client, err := kubernetes.NewForConfig(c.config)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make client of Events: %w", err)
-	}
-	broadcaster := record.NewBroadcaster()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "promlet", Host: o.podName}), broadcaster.Shutdown, nil
-}
 
 // maxEventMessage is the API server's limit, in bytes.
 const maxEventMessage = 1024
@@ -57,12 +38,13 @@ const (
 	overruledAgain = 10 * time.Minute
 )
 
-// overruledEvents reports monitors whose series --enforce-namespace-label has given to
+// overruledEvents reports monitors whose series an enforced namespace has given to
 // their own namespace, in the log and as Events on them. Events are repeated until the
 // monitor is mended.
 type overruledEvents struct {
 	foreign  func() map[string]scrape.Foreign
 	monitors func() []monitors.Status
+	exempt   string               // name of the setting that exempts namespaces
 	events   record.EventRecorder // nil: only the log
 	logger   *slog.Logger
 	now      func() time.Time
@@ -76,23 +58,16 @@ type overruledMonitor struct {
 	current bool      // it is still overruled
 }
 
-func (a *app) overruledEvents() *overruledEvents {
-	return &overruledEvents{foreign: a.scraper.Foreign, monitors: a.discoverer.Monitors, events: a.events, logger: a.logger, now: time.Now}
+func (p *Promlet) overruledEvents() *overruledEvents {
+	return &overruledEvents{
+		foreign: p.Scraper.Foreign, monitors: p.Discoverer.Monitors, exempt: p.opts.Names.EnforcementExempt,
+		events: p.opts.Events, logger: p.opts.Logger, now: p.opts.Now,
+	}
 }
 
 // run looks at the monitors until ctx is done.
 func (o *overruledEvents) run(ctx context.Context) error {
 	return every(ctx, overruledPeriod, o.look)
-}
-
-// every calls f once in each period, until ctx is done.
-func every(ctx context.Context, period time.Duration, f func()) error {
-	// It ends with ctx only.
-	_ = wait.PollUntilContextCancel(ctx, period, false, func(context.Context) (bool, error) {
-		f()
-		return false, nil
-	})
-	return nil
 }
 
 // look reports monitors that are overruled now and were not at the last look, and repeats
@@ -144,6 +119,6 @@ func (o *overruledEvents) report(m *monitors.Status, of scrape.Foreign) {
 		APIVersion: monitoringv1.SchemeGroupVersion.String(), Kind: m.Kind, Namespace: m.Namespace, Name: m.Name, UID: m.UID,
 	}, corev1.EventTypeWarning, eventNamespaceOverruled, eventMessage(fmt.Sprintf(
 		"promlet enforces namespace=%q on %d targets and %d series to which namespaceSelector, relabelings, metricRelabelings or honorLabels give another: "+
-			"put the monitor into the namespace of its targets, or exempt its own with --enforcement-exempt-namespaces",
-		m.Namespace, of.Targets, of.Series)))
+			"put the monitor into the namespace of its targets, or exempt its own with %s",
+		m.Namespace, of.Targets, of.Series, o.exempt)))
 }

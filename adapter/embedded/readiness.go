@@ -1,10 +1,9 @@
-package main
+package embedded
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -12,9 +11,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promscrape "github.com/prometheus/prometheus/scrape"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	apilabels "k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apiserver/pkg/server/healthz"
 
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
@@ -54,63 +50,34 @@ type readiness struct {
 	last    error
 }
 
-func (a *app) newReadiness() *readiness {
+func (p *Promlet) newReadiness() *readiness {
 	r := &readiness{
-		unfit:    a.db.Unfit,
-		storing:  a.db.Storing,
-		synced:   a.synced,
-		targets:  a.scraper.TargetsActive,
-		observed: a.scraper.Observed,
-		others:   a.otherReplicaAnswers,
-		logger:   a.logger,
-		now:      time.Now,
-		started:  time.Now(),
+		unfit:    p.DB.Unfit,
+		storing:  p.DB.Storing,
+		synced:   p.synced,
+		targets:  p.Scraper.TargetsActive,
+		observed: p.Scraper.Observed,
+		others:   p.otherReplicaAnswers,
+		logger:   p.opts.Logger,
+		now:      p.opts.Now,
+		started:  p.opts.Now(),
 	}
-	if a.engine != nil {
-		r.listed = a.engine.Listed
+	if p.opts.Engine != nil {
+		r.listed = p.opts.Engine.Listed
 	}
 	return r
 }
 
-// otherReplicaAnswers reports whether promlet's Service has a ready endpoint that is not
-// this Pod.
-func (a *app) otherReplicaAnswers() bool {
-	if a.cluster == nil {
-		return false
-	}
-	slices, ok := a.objects.Lister(discoveryv1.Resource("endpointslices"))
-	if !ok {
-		return false
-	}
-	ofService := apilabels.SelectorFromSet(apilabels.Set{discoveryv1.LabelServiceName: a.opts.serviceName})
-	found, err := slices.ByNamespace(a.cluster.namespace).List(ofService)
-	if err != nil {
-		return false // a cache has no errors
-	}
-	for _, object := range found {
-		slice, ok := object.(*discoveryv1.EndpointSlice)
-		if !ok {
-			continue
-		}
-		for _, e := range slice.Endpoints {
-			if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil && e.TargetRef.Name != a.opts.podName {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // synced returns why the targets are not known yet, nil when they are.
-func (a *app) synced() error {
+func (p *Promlet) synced() error {
 	reason := "waiting for the list of objects to scrape"
 	switch {
-	case a.opts.scrape && a.discoverer.HasSynced(), !a.opts.scrape && a.source.HasSynced():
+	case p.opts.scrapes() && p.Discoverer.HasSynced(), !p.opts.scrapes() && p.opts.Source.HasSynced():
 		return nil
-	case !a.opts.scrape:
+	case !p.opts.scrapes():
 		reason = "waiting for the list of objects"
 	}
-	problems := a.source.Problems()
+	problems := p.opts.Source.Problems()
 	if len(problems) == 0 {
 		return errors.New(reason)
 	}
@@ -245,11 +212,11 @@ type notReady struct{ public, details string }
 func (e *notReady) Error() string { return e.public + e.details }
 
 // whole returns why no value can be right: samples are missing, until promlet is ready or always.
-func (a *app) whole() error {
-	if shard := a.opts.shard; shard.Partial() {
-		return fmt.Errorf("this promlet scrapes shard %d of %d only (--shard): query the engine that all shards write to", shard.Index, shard.Count)
+func (p *Promlet) whole() error {
+	if shard := p.opts.Discovery.Shard; shard.Partial() {
+		return fmt.Errorf("this promlet scrapes shard %d of %d only (%s): query the engine that all shards write to", shard.Index, shard.Count, p.opts.Names.Shard)
 	}
-	return public(a.readiness.answerable())
+	return public(p.readiness.answerable())
 }
 
 // public returns an error without what only some may know.
@@ -260,10 +227,10 @@ func public(err error) error {
 	return err
 }
 
-// readyCheck makes a check of /readyz, which anyone may ask for: the kubelet's probes have
-// no credentials. It leaves out the details of a notReady.
-func readyCheck(ready func() error) healthz.HealthChecker {
-	return healthz.NamedCheck("samples", func(*http.Request) error {
-		return public(ready())
-	})
-}
+// Ready returns why clients should ask another replica, nil if promlet has enough samples to
+// answer and stores new ones. Anyone may read the reason, such as a kubelet without
+// credentials at /readyz.
+func (p *Promlet) Ready() error { return public(p.readiness.ready()) }
+
+// WhyNotReady is Ready with details: names of targets, namespaces and Secrets.
+func (p *Promlet) WhyNotReady() error { return p.readiness.ready() }

@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"fmt"
@@ -41,8 +41,8 @@ type absentMetric struct {
 	reportedAt time.Time // zero: not yet
 }
 
-func (a *app) noValueEvents() *noValueEvents {
-	return &noValueEvents{events: a.events, logger: a.logger.With("component", "autoscalers"), now: time.Now}
+func (p *Promlet) noValueEvents() *noValueEvents {
+	return &noValueEvents{events: p.opts.Events, logger: p.opts.Logger.With("component", "autoscalers"), now: p.opts.Now}
 }
 
 // observe takes all HPAs at each look.

@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"errors"
@@ -179,4 +179,19 @@ func TestReadinessBeginsAnew(t *testing.T) {
 	w.scrape(3*time.Second, "a:1")
 	w.scrape(0, "a:1")
 	require.NoError(t, w.ready())
+}
+
+// Callers without credentials are told how many targets are waited for, and no host.
+func TestReadyNamesNoTarget(t *testing.T) {
+	w := newWarmingUp("db.tenant.svc:1")
+	p := &Promlet{readiness: w.readiness}
+	for _, another := range []bool{false, true} {
+		w.another = another
+		w.clock = w.clock.Add(readinessTTL)
+		require.ErrorContains(t, p.WhyNotReady(), ", such as db.tenant.svc:1")
+		require.ErrorContains(t, p.Ready(), "1 of 1 targets have not been scraped")
+		require.NotContains(t, p.Ready().Error(), "tenant")
+	}
+	w.fault = errors.New("waiting")
+	require.Equal(t, w.fault, p.Ready())
 }

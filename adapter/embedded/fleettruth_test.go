@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"errors"
@@ -132,7 +132,7 @@ func (w *watched) apply() {
 	w.settle()
 	configs, groups, err := w.discoverer.Resolve()
 	require.NoError(w.t, err)
-	require.NoError(w.t, w.app.apply(configs, groups))
+	require.NoError(w.t, w.promlet.apply(configs, groups))
 }
 
 // collect makes both metrics wanted.
@@ -239,7 +239,7 @@ func (w *watched) partOf(e *fleetExporter, counter bool) part {
 // monitored are the exporters that monitors reach, those that have left among them.
 func (w *watched) monitored(of func(*fleetExporter) bool) (all []*fleetExporter) {
 	reached := map[string]bool{}
-	for _, targets := range w.app.scraper.TargetsActive() {
+	for _, targets := range w.promlet.Scraper.TargetsActive() {
 		for _, t := range targets {
 			reached[t.URL().Host] = true
 		}
@@ -273,7 +273,7 @@ func (w *watched) ask() {
 
 func (w *watched) askPods(metric string) {
 	info := provider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "pods"}, Namespaced: true, Metric: metric}
-	list, err := w.app.provider.GetMetricBySelector(w.t.Context(), "shop", apilabels.Everything(), info, nil)
+	list, err := w.promlet.Provider.GetMetricBySelector(w.t.Context(), "shop", apilabels.Everything(), info, nil)
 	if err != nil {
 		require.True(w.t, apierrors.IsNotFound(err), "%v", err)
 		list = &custom_metrics.MetricValueList{}
@@ -296,7 +296,7 @@ func (w *watched) askOne(resource, name, metric string, of func(*fleetExporter) 
 	if resource == "namespaces" {
 		object.Namespace = ""
 	}
-	v, err := w.app.provider.GetMetricByName(w.t.Context(), object, provider.CustomMetricInfo{GroupResource: gr, Namespaced: object.Namespace != "", Metric: metric}, nil)
+	v, err := w.promlet.Provider.GetMetricByName(w.t.Context(), object, provider.CustomMetricInfo{GroupResource: gr, Namespaced: object.Namespace != "", Metric: metric}, nil)
 	if status := apierrors.APIStatus(nil); err != nil {
 		require.True(w.t, errors.As(err, &status) && status.Status().Code == http.StatusNotFound, "%v", err)
 	}

@@ -1,7 +1,6 @@
-package main
+package embedded
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -30,14 +29,11 @@ const (
 	maxRefusedNamespaces = 5
 )
 
-// seriesRoom returns the room for series in memory, nil for no limit.
-func (o *options) seriesRoom() *seriesroom.Room {
-	return seriesroom.New(seriesroom.Limits{Series: o.seriesLimit, Bytes: cmp.Or(o.seriesBytesLimit, partOfMemory(seriesShare))})
-}
+// removeEnded removes series that have ended from memory when others find no room.
+func (p *Promlet) removeEnded(ctx context.Context) error { return p.removeEndedEvery(ctx, removeEvery) }
 
-// removeEnded removes series that have ended from memory when others find no room, at most
-// once in a time.
-func (a *app) removeEnded(ctx context.Context, every time.Duration) error {
+// removeEndedEvery is removeEnded, at most once in a time.
+func (p *Promlet) removeEndedEvery(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(lookForRoom)
 	defer ticker.Stop()
 	var last time.Time
@@ -48,66 +44,66 @@ func (a *app) removeEnded(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-ticker.C:
 		}
-		ended := a.db.Ended()
+		ended := p.DB.Ended()
 		var left func(storage.SeriesRef) bool
 		if time.Since(started) > leftAfter {
-			ended += a.room.Unclaimed()
-			left = a.room.IsUnclaimed
+			ended += p.room.Unclaimed()
+			left = p.room.IsUnclaimed
 		}
-		if time.Since(last) < every || ended < 1+a.db.Series()/removePart || !a.room.Short() {
+		if time.Since(last) < every || ended < 1+p.DB.Series()/removePart || !p.room.Short() {
 			continue
 		}
 		last = time.Now()
-		if err := a.db.RemoveEnded(ctx, left); err != nil && ctx.Err() == nil {
-			a.logger.Warn("series that have ended stay in memory", slog.Any("err", err))
+		if err := p.DB.RemoveEnded(ctx, left); err != nil && ctx.Err() == nil {
+			p.opts.Logger.Warn("series that have ended stay in memory", slog.Any("err", err))
 		}
 	}
 }
 
 // refused returns the problems of series that the series limit keeps from being stored.
-func (a *app) refused() (problems []string) {
-	status := a.room.Status()
-	if unneeded, _ := a.scraper.Refused(); unneeded > 0 {
-		problems = append(problems, fmt.Sprintf("%d series that nobody reads are not stored: %s is nearly reached: drop them with metricRelabelings, use --ingest=demand, or raise the limit",
-			unneeded, limitFlag(status)))
+func (p *Promlet) refused() (problems []string) {
+	status := p.room.Status()
+	if unneeded, _ := p.Scraper.Refused(); unneeded > 0 {
+		problems = append(problems, fmt.Sprintf("%d series that nobody reads are not stored: %s is nearly reached: drop them with metricRelabelings, use %s, or raise the limit",
+			unneeded, p.opts.Names.limit(status), p.opts.Names.IngestDemand))
 	}
 	for i := range status.Refused {
 		if i == maxRefusedNamespaces {
-			return append(problems, fmt.Sprintf("series of %d more namespaces are not stored: %s is nearly reached", len(status.Refused)-i, limitFlag(status)))
+			return append(problems, fmt.Sprintf("series of %d more namespaces are not stored: %s is nearly reached", len(status.Refused)-i, p.opts.Names.limit(status)))
 		}
 		o := &status.Refused[i]
 		problems = append(problems, fmt.Sprintf("namespace %s: %d series that are read are not stored: %s: raise the limit, or expose fewer series",
-			o.Name, o.Refused[seriesroom.Series], limitReached(status, o.Held)))
+			o.Name, o.Refused[seriesroom.Series], p.opts.Names.limitReached(status, o.Held)))
 	}
 	return problems
 }
 
 // notStored returns why series of a job are not stored, "" if they are.
-func (a *app) notStored(job string) string {
-	refused := a.scraper.RefusedOf(job)
+func (p *Promlet) notStored(job string) string {
+	refused := p.Scraper.RefusedOf(job)
 	for _, owner := range slices.Sorted(maps.Keys(refused)) {
-		status := a.room.Status()
+		status := p.room.Status()
 		at := slices.IndexFunc(status.Refused, func(o seriesroom.Owner) bool { return o.Name == owner })
 		if at < 0 {
 			continue
 		}
-		return fmt.Sprintf("%d series of %s are not stored: %s", refused[owner], job, limitReached(status, status.Refused[at].Held))
+		return fmt.Sprintf("%d series of %s are not stored: %s", refused[owner], job, p.opts.Names.limitReached(status, status.Refused[at].Held))
 	}
 	return ""
 }
 
 // limitReached says which limit is reached by a namespace that holds so much, and what its
 // share is.
-func limitReached(s seriesroom.Status, held seriesroom.Amount) string {
+func (n Names) limitReached(s seriesroom.Status, held seriesroom.Amount) string {
 	i := scarce(s)
-	return fmt.Sprintf("series limit reached: its monitors hold %s, and their share of %s is %s", amount(held, i), limitFlag(s), amount(s.Share, i))
+	return fmt.Sprintf("series limit reached: its monitors hold %s, and their share of %s is %s", amount(held, i), n.limit(s), amount(s.Share, i))
 }
 
-// limitFlag returns the flag of the limit that is nearer.
-func limitFlag(s seriesroom.Status) string {
-	flag := [2]string{seriesroom.Series: "--series-limit", seriesroom.Bytes: "--series-bytes-limit"}
+// limit returns the limit that is nearer, with its name.
+func (n Names) limit(s seriesroom.Status) string {
+	name := [2]string{seriesroom.Series: n.SeriesLimit, seriesroom.Bytes: n.SeriesBytesLimit}
 	i := scarce(s)
-	return flag[i] + "=" + strconv.FormatInt(s.Limits[i], 10)
+	return name[i] + "=" + strconv.FormatInt(s.Limits[i], 10)
 }
 
 // scarce returns which part of the room is nearer to its limit.

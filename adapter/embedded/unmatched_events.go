@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"context"
@@ -37,8 +37,8 @@ type unmatchedEvents struct {
 	reported map[string]time.Time // last Event, by rule and reason
 }
 
-func (a *app) unmatchedEvents() *unmatchedEvents {
-	return &unmatchedEvents{unmatched: a.provider.UnmatchedRules, pod: a.ownPod, events: a.events, logger: a.logger, now: time.Now}
+func (p *Promlet) unmatchedEvents() *unmatchedEvents {
+	return &unmatchedEvents{unmatched: p.Provider.UnmatchedRules, pod: p.ownPod, events: p.opts.Events, logger: p.opts.Logger, now: p.opts.Now}
 }
 
 // run looks at the rules until ctx is done.
@@ -81,21 +81,4 @@ func (u *unmatchedEvents) record(texts []string) {
 	for _, text := range texts {
 		u.events.Event(pod, corev1.EventTypeWarning, eventRuleUnmatched, eventMessage(text))
 	}
-}
-
-// ownPod returns the Pod that promlet runs in, nil when it runs in none.
-func (a *app) ownPod() *corev1.ObjectReference {
-	if a.cluster == nil {
-		return nil
-	}
-	pods, ok := a.objects.Lister(corev1.Resource("pods"))
-	if !ok {
-		return nil
-	}
-	found, err := pods.ByNamespace(a.cluster.namespace).Get(a.opts.podName)
-	pod, ok := found.(*corev1.Pod)
-	if err != nil || !ok {
-		return nil
-	}
-	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
 }

@@ -1,9 +1,8 @@
-package main
+package embedded
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,7 +24,7 @@ import (
 
 // crowd is a scraper and its storage, with little room for series.
 type crowd struct {
-	*app
+	*Promlet
 	t      *testing.T
 	jobs   []*config.ScrapeConfig
 	groups map[string][]*targetgroup.Group
@@ -42,7 +41,10 @@ func newCrowd(t *testing.T, dir string, limits seriesroom.Limits) *crowd {
 	require.NoError(t, scraper.SetDemand(t.Context(), scrape.Demand{Vital: func(string) bool { return true }}))
 	return &crowd{
 		t: t, groups: map[string][]*targetgroup.Group{},
-		app: &app{opts: &options{}, logger: slog.New(slog.DiscardHandler), db: db, room: room, scraper: scraper},
+		Promlet: &Promlet{
+			opts: Options{Names: Names{SeriesLimit: "--series-limit", SeriesBytesLimit: "--series-bytes-limit"}}.withDefaults(),
+			DB:   db, room: room, Scraper: scraper,
+		},
 	}
 }
 
@@ -66,12 +68,12 @@ func (c *crowd) add(job string, address model.LabelValue) {
 	cfg.ScrapeInterval, cfg.ScrapeTimeout = model.Duration(time.Second), model.Duration(time.Second)
 	c.jobs = append(c.jobs, &cfg)
 	c.groups[job] = []*targetgroup.Group{{Source: "s", Targets: []model.LabelSet{{model.AddressLabel: address}}}}
-	require.NoError(c.t, c.scraper.Apply(c.jobs, c.groups))
+	require.NoError(c.t, c.Scraper.Apply(c.jobs, c.groups))
 }
 
 // stored counts the current series of a job.
 func (c *crowd) stored(job string) int {
-	got, err := c.db.Instant(context.Background(), tsdb.Query{Expr: fmt.Sprintf("count(m{job=%q})", job), At: time.Now(), Lookback: 5 * time.Second})
+	got, err := c.DB.Instant(context.Background(), tsdb.Query{Expr: fmt.Sprintf("count(m{job=%q})", job), At: time.Now(), Lookback: 5 * time.Second})
 	require.NoError(c.t, err)
 	if len(got) == 0 {
 		return 0
@@ -87,7 +89,7 @@ func TestLongLabelsTakeRoom(t *testing.T) {
 	t.Run("first", func(t *testing.T) {
 		c := newCrowd(t, dir, seriesroom.Limits{Series: 100_000, Bytes: limit})
 		c.add(job, address)
-		require.Eventually(t, func() bool { return c.scraper.RefusedOf(job)["a"] > 700 }, time.Minute, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return c.Scraper.RefusedOf(job)["a"] > 700 }, time.Minute, 50*time.Millisecond)
 		before = c.stored(job)
 		require.InDelta(t, limit/17_500, before, 20)
 		require.InDelta(t, limit, c.room.Status().Stored[seriesroom.Bytes], limit/20)
@@ -115,12 +117,12 @@ func TestNamespacesShareTheRoom(t *testing.T) {
 	c := newCrowd(t, t.TempDir(), seriesroom.Limits{Series: 1000})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- c.removeEnded(ctx, time.Second) }()
+	go func() { done <- c.removeEndedEvery(ctx, time.Second) }()
 	defer func() { cancel(); require.NoError(t, <-done) }()
 	for i := range 4 {
 		c.add(fmt.Sprintf("serviceMonitor/a/%d/0", i), exposer(t, 500, 0))
 	}
-	require.Eventually(t, func() bool { return c.scraper.RefusedOf("serviceMonitor/a/3/0")["a"] > 0 }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return c.Scraper.RefusedOf("serviceMonitor/a/3/0")["a"] > 0 }, time.Minute, 50*time.Millisecond)
 	c.add("podMonitor/b/few/0", exposer(t, 40, 0))
 	require.Eventually(t, func() bool { return c.stored("podMonitor/b/few/0") == 40 }, time.Minute, 50*time.Millisecond)
 	c.add("podMonitor/b/many/0", exposer(t, 300, 0))

@@ -1,0 +1,168 @@
+package embedded
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/promlet/promlet/adapter/engine"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
+)
+
+const (
+	// DefaultSeriesLimit takes about 300 MB of memory, the most that an edge node can spare.
+	// Ingestion on demand stays far below it.
+	DefaultSeriesLimit = 100_000
+	// DefaultTargetLimit is the limit of targets of one monitor and of one namespace. A target
+	// takes up to 50 KiB beside what its scrapes are charged for: at the limit 100 MB.
+	DefaultTargetLimit = 2000
+)
+
+// Options of a Promlet. Source and Dir are required. With the zero value of all others it
+// works as the promlet command does without flags.
+type Options struct {
+	// Source has the objects: services, pods, monitors and HorizontalPodAutoscalers. Required.
+	// Run runs it.
+	Source discovery.Source
+	// Dir is the data directory. It is made if it does not exist, and belongs to one Promlet at
+	// a time. Required, unless nothing is scraped: then an empty Dir is a temporary directory,
+	// which Close removes.
+	Dir string
+	// Mapper resolves resources to kinds. Nil is objects.BuiltinMapper of package
+	// adapter/objects. One that can be reset is reset, at most every half minute, when a resource
+	// is unknown.
+	Mapper meta.RESTMapper
+	// Rules map series to metrics. The zero value is the default rules. Provider.SetRules
+	// replaces them.
+	Rules rules.Set
+
+	// Engine is a Prometheus behind a URL. It answers requests for metrics without scraped
+	// series. Run calls its Run; the caller closes it after Close. Nil: there is none.
+	Engine *engine.Engine
+	// AlsoScrape scrapes what monitors select although there is an Engine. Without an Engine,
+	// promlet always scrapes.
+	AlsoScrape bool
+
+	// StoreAll stores all series that targets expose. False: only those that somebody reads:
+	// HPAs, clients of the API and queries.
+	StoreAll bool
+	// DemandTTL is how long series are stored after the last read by a client. 0 is
+	// demand.DefaultTTL. Series that HPAs scale on are stored as long as the HPA exists.
+	DemandTTL time.Duration
+	// SeriesLimit is the maximum number of series in memory. New series are refused at 80 % of
+	// it if nobody reads them, at 90 % if no HPA does, and at 100 % otherwise. Namespaces share
+	// it. 0 is DefaultSeriesLimit, negative means no limit.
+	SeriesLimit int
+	// SeriesBytesLimit is the maximum memory of series in bytes: their labels, and 2560 bytes
+	// each. 0 or less means no limit.
+	SeriesBytesLimit int64
+
+	// Replica is this process among its replicas in the cluster. The zero value: there are no
+	// other replicas.
+	Replica Replica
+	// Events receives Events on rejected and overruled monitors, on HPAs without a value, and on
+	// the Pod of Replica about rules that match nothing. Nil: only Logger receives them.
+	Events record.EventRecorder
+
+	// Discovery, Scrape and Storage are the options of the parts. Those that New fills must be
+	// zero: it returns an error that names them. 0 in Discovery.MonitorTargetLimit and
+	// NamespaceTargetLimit is DefaultTargetLimit, negative means no limit. 0 in Scrape.SampleLimit
+	// is a quarter of SeriesLimit if ingestion is on demand, and at most scrape.DefaultSampleLimit.
+	Discovery discovery.Options
+	Scrape    scrape.Options
+	Storage   tsdb.Options
+	// IgnoreAnnotations leaves out Services and Pods that are annotated prometheus.io/scrape: "true".
+	IgnoreAnnotations bool
+
+	// Names are what texts for users call settings.
+	Names Names
+	// Logger receives what all parts log, each under its name as component. Nil is silent.
+	Logger *slog.Logger
+	// Registerer receives the metrics of all parts until Close. Nil: none are exported. Two
+	// Promlets need two, or wrapped ones.
+	Registerer prometheus.Registerer
+	// Now is the clock of all parts. Nil is time.Now.
+	Now func() time.Time
+}
+
+// Names are what texts for users call settings: errors, problems, explanations and Events. An
+// empty name is that of the Options. The promlet command has flags here.
+type Names struct {
+	Dir, SeriesLimit, SeriesBytesLimit, IngestDemand, Shard, EnforcementExempt string
+}
+
+func (n Names) withDefaults() Names {
+	return Names{
+		Dir:               cmp.Or(n.Dir, "Dir"),
+		SeriesLimit:       cmp.Or(n.SeriesLimit, "SeriesLimit"),
+		SeriesBytesLimit:  cmp.Or(n.SeriesBytesLimit, "SeriesBytesLimit"),
+		IngestDemand:      cmp.Or(n.IngestDemand, "StoreAll=false"),
+		Shard:             cmp.Or(n.Shard, "Discovery.Shard"),
+		EnforcementExempt: cmp.Or(n.EnforcementExempt, "Discovery.Enforcement.Exempt"),
+	}
+}
+
+// scrapes reports whether anything is scraped.
+func (o *Options) scrapes() bool { return o.Engine == nil || o.AlsoScrape }
+
+// onDemand reports whether only series that somebody reads are stored.
+func (o *Options) onDemand() bool { return !o.StoreAll }
+
+// check returns an error for each field that is missing or that New fills.
+func (o *Options) check() error {
+	var errs []error
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("new promlet: "+format, args...))
+		}
+	}
+	refuse(o.Source == nil, "Options.Source is required")
+	refuse(o.Dir == "" && o.scrapes(), "Options.Dir is required")
+	refuse(o.Engine != nil && o.Discovery.Shard.Partial(), "leave out Engine or Discovery.Shard: a shard serves no values, so it queries no engine")
+	for field, set := range map[string]bool{
+		"Discovery.Annotations":  o.Discovery.Annotations,
+		"Discovery.Events":       o.Discovery.Events != nil,
+		"Discovery.Logger":       o.Discovery.Logger != nil,
+		"Discovery.Registerer":   o.Discovery.Registerer != nil,
+		"Scrape.Appendable":      o.Scrape.Appendable != nil,
+		"Scrape.Logger":          o.Scrape.Logger != nil,
+		"Scrape.Namespace":       o.Scrape.Namespace != nil,
+		"Scrape.Now":             o.Scrape.Now != nil,
+		"Scrape.OnDemand":        o.Scrape.OnDemand,
+		"Scrape.Owner":           o.Scrape.Owner != nil,
+		"Scrape.Registerer":      o.Scrape.Registerer != nil,
+		"Scrape.SeriesRoom":      o.Scrape.SeriesRoom != nil,
+		"Storage.CountStarts":    o.Storage.CountStarts,
+		"Storage.Dir":            o.Storage.Dir != "",
+		"Storage.Logger":         o.Storage.Logger != nil,
+		"Storage.Now":            o.Storage.Now != nil,
+		"Storage.Registerer":     o.Storage.Registerer != nil,
+		"Storage.SeriesCallback": o.Storage.SeriesCallback != nil,
+	} {
+		refuse(set, "leave out Options.%s: it follows from the other Options", field)
+	}
+	return errors.Join(errs...)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.SeriesLimit = max(0, cmp.Or(o.SeriesLimit, DefaultSeriesLimit))
+	o.Names = o.Names.withDefaults()
+	o.Discovery.MonitorTargetLimit = max(0, cmp.Or(o.Discovery.MonitorTargetLimit, DefaultTargetLimit))
+	o.Discovery.NamespaceTargetLimit = max(0, cmp.Or(o.Discovery.NamespaceTargetLimit, DefaultTargetLimit))
+	return o
+}

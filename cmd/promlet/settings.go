@@ -1,0 +1,72 @@
+package main
+
+import (
+	"cmp"
+
+	"github.com/promlet/promlet/adapter/embedded"
+	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/discovery"
+	"github.com/promlet/promlet/discovery/monitors"
+	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// settings returns what the flags and the file say of a Promlet. Its rules are set later.
+func (o *options) settings(c *cluster, file configfile.File) embedded.Options {
+	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
+	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
+	settings := embedded.Options{
+		AlsoScrape:        o.scrape,
+		StoreAll:          o.ingest == ingestAll,
+		DemandTTL:         o.demandTTL,
+		SeriesLimit:       orNone(o.seriesLimit),
+		SeriesBytesLimit:  cmp.Or(o.seriesBytesLimit, partOfMemory(seriesShare)),
+		IgnoreAnnotations: !o.scrapeAnnotations,
+		Discovery: discovery.Options{
+			ScrapeInterval:           o.scrapeInterval,
+			ScrapeTimeout:            o.scrapeTimeout,
+			ServiceMonitors:          file.ServiceMonitors,
+			PodMonitors:              file.PodMonitors,
+			MonitorSelector:          monitorSelector,
+			MonitorNamespaceSelector: monitorNamespaceSelector,
+			FileAccess:               o.monitorFileAccess,
+			Enforcement:              monitors.Enforcement{Enabled: o.enforceNamespaceLabel, Exempt: o.exemptNamespaces},
+			IgnoreNamespaceSelectors: o.ignoreNamespaceSelectors,
+			MonitorTargetLimit:       orNone(o.monitorTargetLimit),
+			NamespaceTargetLimit:     orNone(o.namespaceTargetLimit),
+			Shard:                    o.shard,
+		},
+		Scrape: scrape.Options{
+			UserAgent:    "promlet/" + buildVersion(),
+			DialContext:  o.dialTarget,
+			Compression:  o.scrapeCompression,
+			ScrapeMemory: partOfMemory(scrapeShare),
+			NameMemory:   partOfMemory(namesShare),
+		},
+		Storage: tsdb.Options{
+			Retention:      o.retention,
+			RetentionBytes: int64(o.retentionSize),
+			MaxSamples:     o.queryMaxSamples,
+			QueryTimeout:   o.queryTimeout,
+			MaxConcurrency: o.queryMaxConcurrency,
+		},
+		Names: embedded.Names{
+			Dir:               "--data-dir",
+			SeriesLimit:       "--series-limit",
+			SeriesBytesLimit:  "--series-bytes-limit",
+			IngestDemand:      "--ingest=demand",
+			Shard:             "--shard",
+			EnforcementExempt: "--enforcement-exempt-namespaces",
+		},
+	}
+	if o.scrape || o.parsed.Changed("data-dir") { // the container's root may be read-only
+		settings.Dir = o.dataDir
+	}
+	if c != nil {
+		settings.Replica = embedded.Replica{Namespace: c.namespace, Service: o.serviceName, Pod: o.podName}
+	}
+	return settings
+}
+
+// orNone returns the limit of a flag as the packages have it: negative for none.
+func orNone(limit int) int { return cmp.Or(limit, -1) }
