@@ -2,6 +2,7 @@
 
 # Tools run at pinned versions, outside go.mod: who embeds promlet inherits that.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+APIDIFF       := golang.org/x/exp/cmd/apidiff@v0.0.0-20261113113407-e3970619a1a4
 
 # What `make run` uses. SECONDS is how long it runs; empty: until interrupted.
 SECONDS     :=
@@ -29,7 +30,7 @@ export CGO_ENABLED := 0
 GO_BUILD := go build -ldflags '-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test e2e e2e-engines soak verify lint cross fuzz bench image generate clean
+.PHONY: help build run test e2e e2e-engines soak verify lint cross apidiff fuzz bench image generate clean
 
 help: ## Show these commands.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +65,7 @@ e2e-engines: build ## Run four shards with Thanos as the engine, kill a shard an
 soak: build ## Run promlet for SOAK=30m while pods, HPAs, its configuration and kube-apiserver come and go: all it holds stays flat, no value is wrong.
 	go run ./bench soak -for $(or $(SOAK),30m)
 
-verify: lint cross ## Check format, vet, lint and go.mod, and that it builds for every kind of machine.
+verify: lint cross apidiff ## Check format, vet, lint, go.mod and the API, and that it builds for every kind of machine.
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go -C bench/monitors vet ./...
@@ -87,6 +88,15 @@ cross:
 	@set -e; for arch in $(CROSS); do \
 		echo "build for linux/$$arch"; GOOS=linux GOARCH=$$arch GOARM=7 go build -gcflags 'all=-N -l' -o /dev/null ./cmd/promlet; \
 		done
+
+# deploy/STABILITY.md says what may change with which version.
+apidiff: ## Show how the exported API has changed since the last tag. From v1.0.0 on an incompatible change is an error.
+	@set -e; tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "apidiff: no tag yet, so there is no API to keep"; exit 0; }; \
+		old=$$(mktemp -d); trap 'git worktree remove --force "$$old/tree"; rm -rf "$$old"' EXIT; \
+		git worktree add --quiet --detach "$$old/tree" "$$tag"; module=$$(go list -m); \
+		(cd "$$old/tree" && go run $(APIDIFF) -m -w "$$old/api" "$$module"); \
+		go run $(APIDIFF) -m "$$old/api" "$$module" >"$$old/changes"; echo "apidiff: since $$tag"; cat "$$old/changes"; \
+		case "$$tag" in v0.*) ;; *) ! grep -q '^Incompatible changes' "$$old/changes" ;; esac
 
 # With this Go because before 1.27 a run may fail as its time is up, without an input that does (golang/go#75804).
 fuzz: export GOTOOLCHAIN := go1.27.2

@@ -32,7 +32,7 @@
 //   - A scrape in flight when its loop is stopped is cut short and leaves nothing behind.
 //   - The timeout covers the parsing and appending as well as the request.
 //   - Limits have defaults (see [Options]), and bodies that are known to take Prometheus
-//     down are refused (see internal/body/check.go).
+//     down are refused.
 //   - What scrapes under way, and the names that targets expose, take in memory is bounded
 //     and shared between owners (see [Options]). A header has at most 64 KiB.
 //   - Targets are scraped over HTTP/1.1, whatever enable_http2 says.

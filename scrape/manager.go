@@ -23,7 +23,7 @@ import (
 )
 
 // Manager runs the scrape loops of a set of jobs. Its methods may be called at
-// any time and from any goroutine.
+// any time and from any goroutine. The caller stops it before the Appendable is closed.
 type Manager struct {
 	opts    Options
 	metrics *metrics

@@ -9,7 +9,7 @@
 // are sent to other replicas when the server shuts down.
 //
 // Without authentication it listens on loopback only. [Server.Run] serves until its context
-// is done; the caller owns that goroutine, and the library those of its requests. The
-// library keeps process-wide state (metrics and feature gates), which all servers of one
-// process share.
+// is done; the caller owns that goroutine, and the library those of its requests. A
+// [Handler] is the same for a server of the caller's. The library keeps process-wide state
+// (metrics and feature gates), which all servers of one process share.
 package apiserver

@@ -48,13 +48,14 @@ type Options struct {
 	// ResourceMetrics answers requests for metrics.k8s.io. Nil: the group is not served.
 	ResourceMetrics *api.ResourceMetrics
 	// SecureServing says where to listen and with which certificate; one is
-	// made when none is given, here or as Cert. Required.
+	// made when none is given, here or as Cert. Required by New, which owns its Listener
+	// from then on. A Handler has none.
 	SecureServing *genericoptions.SecureServingOptions
 	// Cert, if set, is the certificate to serve with when SecureServing names no
 	// files, and is followed when it changes; see the package servingcert.
 	Cert dynamiccertificates.CertKeyContentProvider
 	// Authentication and Authorization ask the cluster's API server who calls
-	// and whether they may. Both nil lets every caller in, and listens on
+	// and whether they may. Both nil lets every caller in, and a Server then listens on
 	// loopback only. One without the other is an error.
 	Authentication *genericoptions.DelegatingAuthenticationOptions
 	Authorization  *genericoptions.DelegatingAuthorizationOptions
@@ -67,14 +68,15 @@ type Options struct {
 	// Queries answers requests below QueryPrefix+"/api/v1/" from users who may get or post
 	// these paths. It sees paths without the prefix. Nil: these paths are not served.
 	Queries http.Handler
-	// Registry receives the Server's own metrics, promlet_serving_certificate_*, for good.
-	// All of its metrics are served at /metrics beside the library's own, to those who may
-	// get that path. Nil: only the library's are.
+	// Registry receives the Server's own metrics, promlet_serving_certificate_*, until Run
+	// returns, or Close. All of its metrics are served at /metrics beside the library's own,
+	// to those who may get that path. Nil: only the library's are.
 	Registry *prometheus.Registry
 }
 
 // Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, external.metrics.k8s.io and,
-// where it is asked to, metrics.k8s.io, v1 and v1beta1, over HTTPS.
+// where it is asked to, metrics.k8s.io, v1 and v1beta1, over HTTPS. Its methods may be called
+// from any goroutine. The caller ends it before the Provider and what that reads.
 type Server struct {
 	generic    *genericapiserver.GenericAPIServer
 	listener   net.Listener
@@ -83,14 +85,23 @@ type Server struct {
 
 // New listens and is ready to Run. It returns ErrNotLoopback when it would let in anyone
 // from other machines. The caller must call Run or Close.
-func New(opts Options) (_ *Server, err error) {
-	if err := opts.check(); err != nil {
+func New(opts Options) (*Server, error) {
+	if err := opts.checkServing(); err != nil {
 		return nil, fmt.Errorf("new API server: %w", err)
 	}
 	opts.SecureServing = withAddress(*opts.SecureServing)
-	if err := checkAuth(opts); err != nil {
+	if err := checkReach(opts); err != nil {
 		return nil, err
 	}
+	config := newConfig(opts)
+	if err := applyServing(config, opts); err != nil {
+		return nil, err
+	}
+	return newServer(config, opts)
+}
+
+// newConfig returns what does not depend on where the API is served.
+func newConfig(opts Options) *genericapiserver.Config {
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
 	config.BuildHandlerChainFunc = func(served http.Handler, c *genericapiserver.Config) http.Handler {
@@ -110,9 +121,11 @@ func New(opts Options) (_ *Server, err error) {
 		config.EnableMetrics = false
 		apimetrics.Register() // of those that the library would register, the ones that are not about storage
 	}
-	if err := applyServing(config, opts); err != nil {
-		return nil, err
-	}
+	return config
+}
+
+// newServer makes the Server of a config, which has a listener.
+func newServer(config *genericapiserver.Config, opts Options) (_ *Server, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, config.SecureServing.Listener.Close())
@@ -133,8 +146,10 @@ func New(opts Options) (_ *Server, err error) {
 	}
 	s := &Server{generic: server.GenericAPIServer, listener: config.SecureServing.Listener, unregister: func() {}}
 	if opts.Registry != nil {
-		if s.unregister, err = registerExpiry(opts.Registry, config.SecureServing.Cert); err != nil {
-			return nil, fmt.Errorf("make API server: %w", err)
+		if config.SecureServing.Cert != nil {
+			if s.unregister, err = registerExpiry(opts.Registry, config.SecureServing.Cert); err != nil {
+				return nil, fmt.Errorf("make API server: %w", err)
+			}
 		}
 		server.GenericAPIServer.Handler.NonGoRestfulMux.Handle("/metrics", metricsHandler(opts.Registry))
 	}
@@ -146,11 +161,24 @@ func New(opts Options) (_ *Server, err error) {
 
 // check returns an error that names a required option that is missing.
 func (opts Options) check() error {
-	switch serving := opts.SecureServing; {
-	case opts.Provider == nil:
+	if opts.Provider == nil {
 		return errors.New("a Provider is required")
-	case opts.ResourceMetrics != nil && (opts.ResourceMetrics.Source == nil || opts.ResourceMetrics.Lister == nil):
+	}
+	if opts.ResourceMetrics != nil && (opts.ResourceMetrics.Source == nil || opts.ResourceMetrics.Lister == nil) {
 		return errors.New("ResourceMetrics need a Source and a Lister")
+	}
+	if (opts.Authentication == nil) != (opts.Authorization == nil) {
+		return errors.New("give both Authentication and Authorization, or neither")
+	}
+	return nil
+}
+
+// checkServing is check for a Server.
+func (opts Options) checkServing() error {
+	if err := opts.check(); err != nil {
+		return err
+	}
+	switch serving := opts.SecureServing; {
 	case serving == nil:
 		return errors.New("SecureServing is required: make it with options.NewSecureServingOptions")
 	case serving.Listener == nil && serving.BindPort == 0:
@@ -170,11 +198,8 @@ func withAddress(serving genericoptions.SecureServingOptions) *genericoptions.Se
 	return &serving
 }
 
-// checkAuth refuses options that would let in anyone from other machines.
-func checkAuth(opts Options) error {
-	if (opts.Authentication == nil) != (opts.Authorization == nil) {
-		return errors.New("serve the API: give both Authentication and Authorization, or neither")
-	}
+// checkReach refuses options that would let in anyone from other machines.
+func checkReach(opts Options) error {
 	if opts.Authentication != nil {
 		return nil
 	}
@@ -237,7 +262,9 @@ func applyAuth(config *genericapiserver.Config, opts Options) error {
 		return fmt.Errorf("delegate authorization: %w", err)
 	}
 	config.Authentication.Authenticator = requireCredentials(config.Authentication.Authenticator, open)
-	limitStrangers(config)
+	if opts.SecureServing != nil {
+		limitStrangers(config)
+	}
 	if err := opts.Authorization.ApplyTo(&config.Authorization); err != nil {
 		return fmt.Errorf("delegate authorization: %w", err)
 	}
@@ -276,10 +303,6 @@ func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
-
-// Handler is the API without its listener: with authentication and
-// authorization, as it is served.
-func (s *Server) Handler() http.Handler { return s.generic.Handler }
 
 // Addr returns the address that the Server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }

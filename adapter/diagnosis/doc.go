@@ -6,5 +6,5 @@
 // [Finding] has the kind of the reason and the part. It has no text for users, because only the caller knows what a user
 // may see.
 //
-// A search evaluates at most maxQueries parts. The package starts no goroutines.
+// A search evaluates at most 16 parts. The package starts no goroutines.
 package diagnosis

@@ -6,6 +6,7 @@
 //   - discovering: targets without a cluster, from a manifest and from objects in a store
 //   - providing: values of metrics without an API server
 //   - serving: the aggregated API over HTTPS
+//   - handling: the same on a server of the program
 //   - querying: Prometheus's HTTP API on a mux of the program
 //   - certifying: a serving certificate for a server of the program
 //

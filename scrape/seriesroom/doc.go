@@ -9,8 +9,8 @@
 // above its part is borrowed.
 //
 // An owner below its part gets room before the others have given theirs back
-// ([Account.Allowed]). Until they have, up to a quarter more than the limit is stored
-// (ceilingPart). A series that has ended takes memory until the storage removes it, and
+// ([Account.Allowed]). Until they have, up to a quarter more than the limit is stored.
+// A series that has ended takes memory until the storage removes it, and
 // counts as its owner's until then.
 //
 // The package starts no goroutines. Everything may be used from many.

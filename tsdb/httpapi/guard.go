@@ -21,7 +21,8 @@ const maxBody = 2 << 20
 const maxSelectors = 100
 
 // API serves everything below Prefix to callers who may see targets and flags. It limits the cost of all requests
-// together, and refuses paths that are not served.
+// together, and refuses paths that are not served. It may be called from any goroutine, starts none of its own, and needs
+// no closing.
 type API struct {
 	db    *tsdb.DB
 	next  func() http.Handler

@@ -8,10 +8,13 @@
 // are newer than its start, so a restart loses unsent samples. It also loses samples that the storage removes from the
 // log before it has read them. This package loses neither:
 //
-//   - A file has the position up to which an engine has received all samples (position.go). After a restart, reading
-//     continues there (reader.go).
-//   - Hard links keep the segments of the log until all queues have sent them (heldlog.go). A link takes no disk space
+//   - A file has the position up to which an engine has received all samples. After a restart, reading
+//     continues there.
+//   - Hard links keep the segments of the log until all queues have sent them. A link takes no disk space
 //     while the storage has the segment too.
+//
+// A [Writer] runs goroutines from Apply until Close. The caller closes it before the database, so that the last samples
+// are sent.
 //
 // Every sample that is stored while its queue is configured is sent, in the order in which it was stored. This holds
 // through kill -9, a restart of the engine, and a database that starts empty. After a crash, samples may be sent twice.

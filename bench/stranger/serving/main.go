@@ -4,13 +4,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 
 	"github.com/promlet/promlet/adapter/apiserver"
@@ -53,26 +50,7 @@ func open(cfg instance.Config) (*program, error) {
 
 // Ask implements instance.Instance.
 func (p *program) Ask(ctx context.Context) (float64, error) {
-	url := fmt.Sprintf("https://%s/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/worker-1/queue_depth", p.server.Addr())
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	response, err := p.client.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	var list struct {
-		Items []struct{ Value resource.Quantity }
-	}
-	if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
-		return 0, err
-	}
-	if len(list.Items) != 1 {
-		return 0, fmt.Errorf("%s: %d values", response.Status, len(list.Items))
-	}
-	return list.Items[0].Value.AsApproximateFloat64(), nil
+	return queue.Depth(ctx, p.client, "https://"+p.server.Addr().String())
 }
 
 // Close implements instance.Instance.
