@@ -16,6 +16,9 @@ IMAGE         := ghcr.io/promlet/promlet
 IMAGE_VERSION  = $(shell git describe --tags --always --dirty)
 PLATFORMS     :=
 
+# Modules of their own that test promlet, each beside somebody else's program.
+MODULES := monitors browser metricsserver stranger
+
 # Machines that promlet is built for besides amd64, as GOARCH; arm is v7.
 CROSS := arm64 arm
 
@@ -48,9 +51,10 @@ run: build ## See it work, without a cluster: two applications, a load, and what
 # The comparison with the operator runs without the race detector: it runs no code of promlet
 # concurrently, and its 2,000 clusters would take six times as long. cmd/promlet's tests take
 # as long as all others together, so they start first.
-test: ## Run all tests, with the race detector, promlet's targets against the Prometheus operator's, its pages in a browser, and programs that embed it.
+test: ## Run all tests, with the race detector; promlet beside the Prometheus operator and metrics-server, its pages in a browser, and programs that embed it.
 	go -C bench/monitors test -timeout 30m ./...
 	go -C bench/browser test -timeout 10m ./...
+	go -C bench/metricsserver test -timeout 10m ./...
 	CGO_ENABLED=1 go -C bench/stranger test -race -timeout 10m ./...
 	CGO_ENABLED=1 go test -race -timeout 60m ./cmd/promlet ./...
 
@@ -68,20 +72,13 @@ soak: build ## Run promlet for SOAK=30m while pods, HPAs, its configuration and 
 verify: lint cross apidiff ## Check format, vet, lint, go.mod and the API, and that it builds for every kind of machine.
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
 	go vet ./...
-	go -C bench/monitors vet ./...
-	go -C bench/browser vet ./...
-	go -C bench/stranger vet ./...
 	go mod tidy -diff
-	go -C bench/monitors mod tidy -diff
-	go -C bench/browser mod tidy -diff
-	go -C bench/stranger mod tidy -diff
+	@set -ex; for module in $(MODULES); do go -C bench/$$module vet ./...; go -C bench/$$module mod tidy -diff; done
 	go -C bench/controlplane/kube mod tidy -diff
 
 lint:
 	go run $(GOLANGCI_LINT) run ./...
-	cd bench/monitors && go run $(GOLANGCI_LINT) run ./...
-	cd bench/browser && go run $(GOLANGCI_LINT) run ./...
-	cd bench/stranger && go run $(GOLANGCI_LINT) run ./...
+	@set -ex; for module in $(MODULES); do (cd bench/$$module; go run $(GOLANGCI_LINT) run ./...); done
 
 # Not optimised, which takes a third off the time: it only has to build.
 cross:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -327,4 +328,44 @@ func TestSwapAndSamples(t *testing.T) {
 	require.Equal(t, sampleAt(110), u.Previous)
 	require.Equal(t, sampleAt(120), u.Last)
 	require.Equal(t, "n", s.Node("n").Usages[0].Name)
+}
+
+// A series that a body has twice counts once, with its last sample.
+func TestSeriesTwiceInABody(t *testing.T) {
+	s := NewStore(Options{})
+	s.SetNodes([]string{"n"})
+	require.NoError(t, s.Put("n", batchOf(at{"c1", 0, 110, 1, 4})))
+	require.NoError(t, s.Put("n", batchOf(at{"c1", 0, 120, 500, 9}, at{"c1", 0, 120, 11, 4})))
+	require.Equal(t, "2m0s+10s c1=1,4Mi", answer(t, s, podOn("n", "a", "pod1")))
+}
+
+// Scrapes of many nodes end while clients read, and nodes come and go.
+func TestConcurrentUse(t *testing.T) {
+	s := NewStore(Options{})
+	nodes := []string{"a", "b", "c"}
+	var wait sync.WaitGroup
+	for i, node := range nodes {
+		wait.Go(func() {
+			for second := range 300 {
+				if second%10 == 9 {
+					s.Failed(node, errors.New("timeout"))
+				}
+				_ = s.Put(node, batchOf(at{"c1", 0, float64(100 + second), float64(1 + second), 4}, at{"", 0, float64(100 + second), float64(1 + second), 4}))
+			}
+		})
+		wait.Go(func() {
+			for range 300 {
+				s.SetNodes(nodes[i:])
+				_ = s.Ready()
+				for _, of := range nodes {
+					values, err := s.PodMetrics(t.Context(), []*corev1.Pod{podOn(of, "a", "pod1")})
+					if err != nil || len(values) > 0 && values[0].Containers[0].Usage.Cpu().String() != "1" {
+						t.Error(values, err)
+					}
+					_ = s.Node(of).String()
+				}
+			}
+		})
+	}
+	wait.Wait()
 }

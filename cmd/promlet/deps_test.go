@@ -75,6 +75,9 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/diagnosis", module, "an expression is diagnosed by evaluating its parts, whoever made it"},
 		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
 		{"adapter/autoscalers", module, "autoscalers stand on explanations, as the Provider does"},
+		{"adapter/resourcemetrics", module, "values are made of kubelets' samples, whoever scraped them"},
+		{"adapter/resourcemetrics", "k8s.io/apiserver", "who embeds the values need not serve the API"},
+		{"adapter/resourcemetrics/api", module, "the API serves any source of values, for objects that exist"},
 		{"adapter/apiserver", module, "the API serves any provider, and explanations"},
 		{"adapter/embedded", module + "adapter/apiserver", "who embeds promlet need not serve the API"},
 		{"adapter/embedded", "k8s.io/apiserver/pkg/server", "who embeds promlet need not serve the API"},
@@ -118,9 +121,10 @@ func TestDependenciesGoOneWay(t *testing.T) {
 			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
 			"adapter/replicas", "tsdb", "tsdb/querycost",
 		},
+		"adapter/resourcemetrics/api": {"adapter/objects", "adapter/resourcemetrics"},
 		"adapter/apiserver": {
 			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
-			"adapter/connlimit", "tsdb", "tsdb/querycost",
+			"adapter/connlimit", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "tsdb", "tsdb/querycost",
 		},
 	}
 	deps := map[string][]string{}
@@ -153,7 +157,7 @@ func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
 		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "adapter/explain",
-		"adapter/autoscalers", "adapter/embedded", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
+		"adapter/autoscalers", "adapter/embedded", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()

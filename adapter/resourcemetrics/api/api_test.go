@@ -51,7 +51,7 @@ func (noMetrics) ListAllExternalMetrics() []provider.ExternalMetricInfo { return
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // report stores a sample of the containers of a pod, "namespace/pod/container", and of the node.
-func report(t *testing.T, s *resourcemetrics.Store, node string, second float64, containers ...string) {
+func report(t testing.TB, s *resourcemetrics.Store, node string, second float64, containers ...string) {
 	b := &resourcemetrics.Batch{}
 	ms := epoch.UnixMilli() + int64(second*1000)
 	for i, c := range containers {
@@ -103,7 +103,7 @@ func cluster(t *testing.T) api.ResourceMetrics {
 }
 
 // serve serves on a loopback port until the test ends and returns the address.
-func serve(t *testing.T, resourceMetrics *api.ResourceMetrics, checks ...healthz.HealthChecker) string {
+func serve(t testing.TB, resourceMetrics *api.ResourceMetrics, checks ...healthz.HealthChecker) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func serve(t *testing.T, resourceMetrics *api.ResourceMetrics, checks ...healthz
 }
 
 // client trusts any certificate: the server makes its own.
-func client(t *testing.T) *http.Client {
+func client(t testing.TB) *http.Client {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
