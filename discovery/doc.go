@@ -7,7 +7,7 @@
 // configurations and target groups of the Store, in Prometheus's own types, and calls
 // apply whenever they change. A change of one object touches only the groups made of
 // it. Package monitors makes jobs of monitors, package targets makes target groups of
-// jobs, and package reach explains why a Service or Pod is, or is not, scraped; the
+// jobs, package kubelets makes a job of Nodes, and package reach explains why a Service or Pod is, or is not, scraped; the
 // Discoverer holds what they made until something changes.
 //
 // [Discoverer.Run] owns the goroutine of the Source, and waits for it before it returns.

@@ -3,8 +3,10 @@ package scrape
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/sink"
 )
 
 // nowhere is a storage that only hands out references, so that a benchmark measures the
@@ -88,6 +92,39 @@ func BenchmarkScrape(b *testing.B) {
 				l.scrape(time.Now())
 				require.NoError(b, l.target.LastError())
 			}
+			b.ReportAllocs()
+			for b.Loop() {
+				l.scrape(time.Now())
+			}
+		})
+	}
+}
+
+// BenchmarkSink scrapes a kubelet of 30 pods of two containers over loopback: without a sink, and with one for what
+// metrics.k8s.io needs. Nothing is stored.
+func BenchmarkSink(b *testing.B) {
+	var text strings.Builder
+	for _, name := range []string{cpuName, memoryName, startName, "container_swap_usage_bytes", "container_swap_limit_bytes"} {
+		fmt.Fprintf(&text, "# HELP %s [STABLE] Some help\n# TYPE %[1]s gauge\n", name)
+		for i := range 60 {
+			fmt.Fprintf(&text, "%s{container=\"c%d\",namespace=\"shop\",pod=\"web-6c7d8f9b5-%05d\"} 1.2345e+06 %d\n", name, i%2, i/2, time.Now().UnixMilli())
+		}
+	}
+	for _, with := range []bool{false, true} {
+		b.Run(map[bool]string{false: "without", true: "with"}[with], func(b *testing.B) {
+			handed := 0
+			s := sink.Sink{Wanted: wants(cpuName, memoryName, startName).Wanted, Scraped: func(_ labels.Labels, _ time.Time, samples []sink.Sample) { handed += len(samples) }}
+			m := newManager(b, &nowhereAppendable{}, onDemand, func(o *Options) {
+				if with {
+					withSink(s)(o)
+				}
+			})
+			l := testLoop(b, m, jobConfig("kubelets", slow), kubeletTarget(addressOf(serveBody(b, textType, text.String()))))
+			for range 3 {
+				l.scrape(time.Now())
+				require.NoError(b, l.target.LastError())
+			}
+			require.Equal(b, with, handed == 3*180)
 			b.ReportAllocs()
 			for b.Loop() {
 				l.scrape(time.Now())

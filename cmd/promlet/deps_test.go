@@ -47,6 +47,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"discovery/manifests", "k8s.io/client-go/kubernetes", "files need no API server"},
 		{"discovery/targets", module + "discovery/monitors", "targets are made of a selection, whoever wrote it"},
 		{"discovery/targets", "k8s.io/client-go/kubernetes", "targets are made of objects that are there"},
+		{"discovery/kubelets", module, "a target is made of a Node, whoever watches it"},
+		{"discovery/kubelets", "k8s.io/client-go/kubernetes", "a target is made of a Node, whoever watches it"},
 		{"discovery/monitors", module + "discovery/reach", "what is scraped does not depend on how it is explained"},
 		{"discovery/monitors", "k8s.io/client-go/kubernetes", "jobs are made of objects that are there"},
 		{"discovery/reach", "k8s.io/client-go/kubernetes", "an explanation asks nobody"},
@@ -93,6 +95,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"scrape/targeterrors", module, "errors of scrapes are rewritten for users, who need not know who asks for them"},
 		{"scrape/destination", module, "addresses need nothing of promlet"},
 		{"scrape/seriesroom", module, "room is divided among owners, whoever they are"},
+		{"scrape/sink", module, "a sink is a few functions, and knows neither who calls them nor what they do"},
 		{"cmd/promlet/connection", module + "scrape", "connecting to an engine needs no scraping"},
 		{"cmd/promlet/client", module + "scrape", "the commands ask a running promlet"},
 		{"cmd/promlet/client", module + "cmd/promlet/web", "the commands ask the API that every metrics server has"},
@@ -105,8 +108,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	// The rooms of a package, and which of them each may know.
 	rooms := map[string][]string{
 		"tsdb":                  {"tsdb/querycost"},
-		"scrape":                {"scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
-		"scrape/targeterrors":   {"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom"},
+		"scrape":                {"scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink"},
+		"scrape/targeterrors":   {"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink"},
 		"scrape/seriesroom":     {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/body":  {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/names": {"scrape/internal/budget", "scrape/internal/reason"},
@@ -155,10 +158,10 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
+		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "adapter/explain",
 		"adapter/autoscalers", "adapter/embedded", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
-		"discovery", "discovery/objects", "discovery/cluster", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
+		"discovery", "discovery/objects", "discovery/cluster", "discovery/kubelets", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package targeterrors
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -14,8 +15,7 @@ import (
 	"github.com/promlet/promlet/scrape"
 )
 
-// What to do about a serving certificate. A kubelet that was given none signs one itself, which
-// no CA knows and which has the node's name only.
+// What to do about a serving certificate.
 const (
 	letClusterSign = "set serverTLSBootstrap: true in the kubelet's configuration and approve its certificate signing requests"
 	skipChecking   = "--kubelet-insecure-tls skips the check, for tests"
@@ -106,7 +106,13 @@ func certificateError(err error, public bool) string {
 		}
 		return strconv.Quote(shortened(text))
 	}
-	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+	unknown, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
+	host, isHost := errors.AsType[x509.HostnameError](err)
+	// Go looks at the name first. Another address would not help, the CA would be next.
+	if signedItself(cmp.Or(unknown.Cert, host.Certificate)) {
+		return "it has signed its certificate itself, so that no CA knows it: " + letClusterSign + "; " + skipChecking
+	}
+	if isUnknown {
 		by := ""
 		if unknown.Cert != nil {
 			by = " " + quoted(unknown.Cert.Issuer.String())
@@ -114,7 +120,7 @@ func certificateError(err error, public bool) string {
 		return "its certificate is signed by" + by + ", which --kubelet-certificate-authority does not have: name the CA that signs the kubelets' certificates there, or " +
 			letClusterSign + "; " + skipChecking
 	}
-	if host, ok := errors.AsType[x509.HostnameError](err); ok {
+	if isHost {
 		return "its certificate is not valid for " + host.Host + ", but for " + validFor(host.Certificate, quoted) +
 			": connect by an address that it names with --kubelet-preferred-address-types, or " + letClusterSign + "; " + skipChecking
 	}
@@ -131,6 +137,12 @@ func certificateError(err error, public bool) string {
 			"and connect by an address that they name with --kubelet-preferred-address-types; " + skipChecking
 	}
 	return ""
+}
+
+// signedItself reports whether a kubelet that was given no certificate has made this one: its
+// issuer is NODE-ca@TIME.
+func signedItself(c *x509.Certificate) bool {
+	return c != nil && strings.Contains(c.Issuer.CommonName, "-ca@")
 }
 
 // validFor lists the names and addresses of a certificate, the first few of them.
