@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -195,5 +197,43 @@ func TestChartIsClean(t *testing.T) {
 			_, _, err = strict.Decode(data, nil, nil)
 			require.NoError(t, err, name(o))
 		}
+	}
+}
+
+// What README.md says about the chart: its table of values, k3s's manifest and the images.
+func TestReadmeKnowsTheChart(t *testing.T) {
+	data, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	readme := string(data)
+	for component, value := range componentValues() {
+		require.Contains(t, readme, "| "+component+" | `"+value+"` |")
+	}
+
+	_, after, found := strings.Cut(readme, "```yaml\napiVersion: helm.cattle.io/v1\n")
+	require.True(t, found)
+	manifest, _, _ := strings.Cut(after, "```")
+	var k3s struct {
+		Spec struct{ ValuesContent string }
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(manifest), &k3s))
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	require.NoError(t, os.WriteFile(values, []byte(k3s.Spec.ValuesContent), 0o600))
+	claim := find[corev1.PersistentVolumeClaim](t, template(t, "--values", values), "PersistentVolumeClaim promlet/promlet")
+	require.Equal(t, "local-path", *claim.Spec.StorageClassName)
+
+	rendered, stderr, err := tryTemplate(t, "--set", "sharded.enabled=true")
+	require.NoError(t, err, stderr)
+	manifests := string(rendered)
+	for _, file := range []string{"install.yaml", "example/deployment.yaml", chartDir + "/Chart.yaml"} {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		manifests += string(data)
+	}
+	images := regexp.MustCompile(`(?m)^ *image: "?([^"\s]+)"?`).FindAllStringSubmatch(manifests, -1)
+	require.Len(t, images, 6)
+	_, after, _ = strings.Cut(readme, "## Without access to a registry\n")
+	section, _, _ := strings.Cut(after, "\n## ")
+	for _, image := range images {
+		require.Contains(t, section, "`"+image[1]+"`")
 	}
 }

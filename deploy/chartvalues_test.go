@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -137,6 +138,53 @@ func TestChartRefusesWhatItDoesNotKnow(t *testing.T) {
 	f("sharded.enabled=true,sharded.prometheusUrl=", "sharded.prometheusUrl: name the engine")
 	f("tls.type=existingSecret", "tls.existingSecret.name: name the Secret")
 	f("config.keep={a},rules.custom[0].seriesQuery=a", "set rules.default to false")
+}
+
+// What is switched off leaves nothing behind.
+func TestChartWithout(t *testing.T) {
+	f := func(set string, absent ...string) []*unstructured.Unstructured {
+		t.Helper()
+		before, after := normalised(t, template(t)), template(t, "--set", set)
+		kept := normalised(t, after)
+		gone := slices.DeleteFunc(slices.Sorted(maps.Keys(before)), func(name string) bool { return kept[name] != nil })
+		require.Equal(t, absent, gone, set)
+		return after
+	}
+	f("networkPolicy.enabled=false", "NetworkPolicy promlet/promlet")
+	f("podDisruptionBudget.enabled=false", "PodDisruptionBudget promlet/promlet")
+	f("priorityClassName=system-cluster-critical", "PriorityClass promlet")
+	f("apiService.create=false", "APIService v1beta1.custom.metrics.k8s.io", "APIService v1beta2.custom.metrics.k8s.io")
+	f("serviceAccount.create=false,serviceAccount.name=own", "ServiceAccount promlet/promlet")
+	bound := f("rbac.create=false",
+		"ClusterRole promlet", "ClusterRole promlet-apiservices", "ClusterRole promlet-query-reader", "ClusterRole promlet-view",
+		"ClusterRoleBinding promlet", "ClusterRoleBinding promlet-apiservices", "ClusterRoleBinding promlet-auth-delegator",
+		"Role promlet/promlet-serving-cert", "RoleBinding kube-system/promlet-auth-reader", "RoleBinding promlet/promlet-serving-cert")
+	require.Empty(t, permissions(t, bound, "promlet"))
+
+	// With a certificate of somebody else's promlet writes neither Secrets nor APIServices.
+	own := []string{
+		"ClusterRole promlet-apiservices", "ClusterRoleBinding promlet-apiservices", "Role promlet/promlet-serving-cert",
+		"RoleBinding promlet/promlet-serving-cert", "Secret promlet/promlet-serving-cert",
+	}
+	for _, set := range []string{"tls.type=existingSecret,tls.existingSecret.name=mine,apiService.caBundle=ca", "tls.type=cert-manager"} {
+		objects := f(set+",externalMetrics.enabled=true,resourceMetrics.enabled=true", own...)
+		for _, permission := range permissions(t, objects, "promlet") {
+			require.NotContains(t, permission, "secrets")
+			require.NotContains(t, permission, "apiservices")
+		}
+		pod := find[appsv1.Deployment](t, objects, "Deployment promlet/promlet").Spec.Template.Spec
+		require.Contains(t, pod.Containers[0].Args, "--tls-cert-file=/tls/tls.crt")
+		for _, o := range objects {
+			if o.GetKind() == "APIService" {
+				service, _, err := unstructured.NestedString(o.Object, "spec", "service", "name")
+				require.NoError(t, err)
+				require.Equal(t, "promlet", service, "promlet does not put itself in")
+				ca, _, err := unstructured.NestedString(o.Object, "spec", "caBundle")
+				require.NoError(t, err)
+				require.NotEqual(t, ca == "", o.GetAnnotations()["cert-manager.io/inject-ca-from"] == "", "one of the two")
+			}
+		}
+	}
 }
 
 // configOf returns what the ConfigMap of a chart holds for promlet, or an empty file.
