@@ -55,10 +55,10 @@ type Tracker struct {
 	mu      sync.Mutex
 	keep    [][]*labels.Matcher
 	usage   map[rules.Metric][][]*labels.Matcher // what resourceRules read, on names
-	reads   map[rules.Metric]time.Time // last read, over the API
-	queries map[string]*query          // by their text
-	since   map[rules.Metric]time.Time // when metrics became wanted
-	current *Demand                    // the last
+	reads   map[rules.Metric]time.Time           // last read, over the API
+	queries map[string]*query                    // by their text
+	since   map[rules.Metric]time.Time           // when metrics became wanted
+	current *Demand                              // the last
 
 	saved   string // key of the Demand in the file
 	savedAt time.Time

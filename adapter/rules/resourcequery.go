@@ -181,6 +181,24 @@ func (q *ResourceQuery) Expand(namespace string, names []string) (string, error)
 	return expand(q.String(), q.template, newQueryArgs(matchers, groupBy...))
 }
 
+// IsCPU reports whether results are cores, and not bytes.
+func (q *ResourceQuery) IsCPU() bool { return q.Resource == corev1.ResourceCPU }
+
+// Series returns the names of series that the query reads, for people.
+func (q *ResourceQuery) Series() string {
+	var series []string
+	for _, on := range q.reads {
+		name, one := OneName(on)
+		if !one {
+			name = "{" + on[0].String() + "}"
+		}
+		if !slices.Contains(series, name) {
+			series = append(series, name)
+		}
+	}
+	return strings.Join(series, ", ")
+}
+
 func (r *ResourceQueries) all() []*ResourceQuery {
 	if r == nil {
 		return nil
@@ -242,18 +260,8 @@ func (r *ResourceQueries) OddWindows(interval, retention time.Duration) (odd []s
 // Summaries returns the Summary of each query.
 func (r *ResourceQueries) Summaries() (all []Summary) {
 	for _, q := range r.all() {
-		var series []string
-		for _, on := range q.reads {
-			name, one := OneName(on)
-			if !one {
-				name = "{" + on[0].String() + "}"
-			}
-			if !slices.Contains(series, name) {
-				series = append(series, name)
-			}
-		}
 		all = append(all, Summary{
-			Rule: q.String(), Series: strings.Join(series, ", "), Metric: string(q.Resource),
+			Rule: q.String(), Series: q.Series(), Metric: string(q.Resource),
 			Objects: []string{q.Of.GroupResource.String()}, Value: cmp.Or(strings.Join(q.over, " and "), "last values"),
 		})
 	}

@@ -43,7 +43,7 @@ data:
     serviceMonitors: [{metadata: {name: fast}, spec: {selector: {}, endpoints: [{port: web, interval: 1ms}]}}]
 `)
 	require.NoError(t, err)
-	require.Contains(t, out, "warning: resourceRules are ignored")
+	require.Contains(t, out, "warning: resourceRules have no query, so they have no effect")
 	require.Contains(t, out, "warning: rules[0] and rules[1] both serve a as a: the later one, rules[1], answers")
 	require.Contains(t, out, "warning: ServiceMonitor default/fast is adjusted: spec.endpoints[0].interval: 1ms is raised to 1s")
 	require.Contains(t, out, "is valid: 2 rules, 0 external rules, 1 ServiceMonitor, ")
