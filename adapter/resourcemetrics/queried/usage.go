@@ -2,7 +2,6 @@ package queried
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -30,15 +29,16 @@ type question struct {
 // error is in the Reports, too.
 func usage(ctx context.Context, v *values.Evaluator, q question, names []string) (map[string]*resourcemetrics.Report, error) {
 	found := make(map[string]*resourcemetrics.Report, len(names))
-	var errs []error
 	for some := range slices.Chunk(names, maxNames) {
-		err := q.ask(ctx, v, some, found)
-		if err != nil {
-			errs = append(errs, err)
+		if err := q.ask(ctx, v, some, found); err != nil {
+			for _, name := range names {
+				found[name] = &resourcemetrics.Report{Reason: resourcemetrics.QueryFailed, Detail: err.Error()}
+			}
+			return found, err
 		}
 	}
-	if err := errors.Join(errs...); err != nil || v.Next == nil {
-		return found, err
+	if v.Next == nil {
+		return found, nil
 	}
 	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !isUnknown(found[name]) })
 	if len(missing) == 0 {
@@ -59,7 +59,7 @@ func isUnknown(report *resourcemetrics.Report) bool {
 	return noResult && len(report.Usages) == 0
 }
 
-// ask adds a Report on each name.
+// ask adds a Report on each name, unless it returns an error.
 func (q *question) ask(ctx context.Context, v *values.Evaluator, names []string, found map[string]*resourcemetrics.Report) error {
 	same := func(reason resourcemetrics.Reason, detail string) {
 		for _, name := range names {
@@ -83,12 +83,9 @@ func (q *question) ask(ctx context.Context, v *values.Evaluator, names []string,
 	if later := v.Ready(); notReady == nil {
 		notReady = later
 	}
-	switch {
-	case notReady != nil:
+	if notReady != nil {
 		same(resourcemetrics.NotReady, fmt.Sprintf("no value yet: %v", notReady))
 		return nil
-	case err != nil:
-		same(resourcemetrics.QueryFailed, err.Error())
 	}
 	return err
 }
