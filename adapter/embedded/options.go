@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +79,8 @@ type Options struct {
 	// zero: it returns an error that names them. 0 in Discovery.MonitorTargetLimit and
 	// NamespaceTargetLimit is DefaultTargetLimit, negative means no limit. 0 in Scrape.SampleLimit
 	// is a quarter of SeriesLimit if ingestion is on demand, and at most scrape.DefaultSampleLimit.
+	// Scrape.DialContext connects to any address if it is nil. Where monitors are written by others,
+	// give that of a destination.Policy, which refuses loopback and metadata addresses.
 	Discovery discovery.Options
 	Scrape    scrape.Options
 	Storage   tsdb.Options
@@ -95,7 +99,7 @@ type Options struct {
 }
 
 // Names are what texts for users call settings: errors, problems, explanations and Events. An
-// empty name is that of the Options. The promlet command has flags here.
+// empty name is that of the field of Options. The promlet command names its flags.
 type Names struct {
 	Dir, SeriesLimit, SeriesBytesLimit, IngestDemand, Shard, EnforcementExempt string
 }
@@ -128,7 +132,7 @@ func (o *Options) check() error {
 	refuse(o.Source == nil, "Options.Source is required")
 	refuse(o.Dir == "" && o.scrapes(), "Options.Dir is required")
 	refuse(o.Engine != nil && o.Discovery.Shard.Partial(), "leave out Engine or Discovery.Shard: a shard serves no values, so it queries no engine")
-	for field, set := range map[string]bool{
+	filled := map[string]bool{
 		"Discovery.Annotations":  o.Discovery.Annotations,
 		"Discovery.Events":       o.Discovery.Events != nil,
 		"Discovery.Logger":       o.Discovery.Logger != nil,
@@ -147,8 +151,9 @@ func (o *Options) check() error {
 		"Storage.Now":            o.Storage.Now != nil,
 		"Storage.Registerer":     o.Storage.Registerer != nil,
 		"Storage.SeriesCallback": o.Storage.SeriesCallback != nil,
-	} {
-		refuse(set, "leave out Options.%s: it follows from the other Options", field)
+	}
+	for _, field := range slices.Sorted(maps.Keys(filled)) {
+		refuse(filled[field], "leave out Options.%s: it follows from the other Options", field)
 	}
 	return errors.Join(errs...)
 }
