@@ -26,8 +26,8 @@ import (
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
-	"github.com/promlet/promlet/adapter/connlimit"
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/internal/connlimit"
 )
 
 // ErrNotLoopback is returned for a server without authentication that would listen on an
