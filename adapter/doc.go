@@ -3,9 +3,9 @@
 // A [Provider] implements upstream's provider.CustomMetricsProvider and
 // ExternalMetricsProvider. It is made of the packages below it, which can be used alone:
 // rules (prometheus-adapter's configuration), catalog (which metrics exist), values (a
-// request to its values), demand (who reads which series), explain (why there is no value), autoscalers (what HPAs are told) and
-// objects (Kubernetes' objects and kinds). Package apiserver serves a Provider to the
-// HorizontalPodAutoscaler.
+// request to its values), demand (who reads which series), explain (why there is no value),
+// autoscalers (what HPAs are told) and objects (Kubernetes' objects and kinds). Package
+// apiserver serves a Provider to the HorizontalPodAutoscaler.
 //
 // An answer is honest or absent. Its timestamp is the last sample's, its window is what has
 // been observed of the rule's, and values are rounded to the nearest milli-unit. [Options]

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/promlet/promlet/adapter/engine"
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 )
 
 // newEngine returns the engine that the flags or the file name, nil for none.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 )
 
 // configPoll is the time between two reads of the file. Reading it notices every kind of

@@ -4,7 +4,7 @@ import (
 	"cmp"
 
 	"github.com/promlet/promlet/adapter/embedded"
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"

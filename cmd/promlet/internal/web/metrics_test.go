@@ -19,7 +19,7 @@ import (
 	"github.com/promlet/promlet/adapter"
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/rules"
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 	"github.com/promlet/promlet/scrape"
 )
 

@@ -10,7 +10,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/promlet/promlet/adapter/rules"
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/tsdb"
 )

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/promlet/promlet/adapter/engine"
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 )
 
 // Flags has the values of the flags for the engine.

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/adapter/engine"
-	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/configfile"
 	"github.com/promlet/promlet/tsdb"
 )
 
