@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/promlet/promlet/adapter/boundedtemplate"
+	"github.com/promlet/promlet/adapter/internal/boundedtemplate"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/tsdb/querycost"
 )
