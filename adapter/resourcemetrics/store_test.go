@@ -363,7 +363,7 @@ func TestConcurrentUse(t *testing.T) {
 					if err != nil || len(values) > 0 && values[0].Containers[0].Usage.Cpu().String() != "1" {
 						t.Error(values, err)
 					}
-					_ = s.Node(of).String()
+					_ = s.Node(t.Context(), of).String()
 				}
 			}
 		})
