@@ -69,7 +69,7 @@ func newScraped(t *testing.T, set rules.Set) *scraped {
 	s.fixture = newFixture(t, func(o *adapter.Options) {
 		o.Rules, o.DB, o.KubeletsJob, o.Now, o.Interval = set, db, "kubelets", nil, time.Second
 		o.Demand = demand.Options{FirstValue: time.Second}
-		o.Exposed = func(known uint64) (names []catalog.Exposed, version uint64) {
+		o.Exposed = func(uint64) (names []catalog.Exposed, version uint64) {
 			all, version := s.scraper.Catalog()
 			for _, m := range all {
 				names = append(names, catalog.Exposed{Name: m.Name, LabelNames: m.LabelNames, Type: m.Type})
