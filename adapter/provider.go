@@ -43,6 +43,9 @@ type Options struct {
 	// ResourceMetrics makes Rules.Resource count: whoever serves metrics.k8s.io sets it. False: they are checked, and have no
 	// other effect.
 	ResourceMetrics bool
+	// KubeletsJob is the job whose stored series are those of kubelets' /metrics/resource: Demand.OfKubelets says which of
+	// them are to be stored. Empty: there is none.
+	KubeletsJob string
 	// Exposed returns the series names that targets expose, and a version that changes
 	// with them; nil names when the version is still the known one. Their metrics are
 	// listed, and can be asked for, before anything of them is stored. It may be nil.
@@ -122,7 +125,7 @@ func NewProvider(opts Options) (*Provider, error) {
 	p := &Provider{metrics: newMetrics(), engine: opts.Engine, registerer: opts.Registerer, resourceMetrics: opts.ResourceMetrics}
 	p.values = p.evaluators(opts)
 	p.Demand = p.values.Demand
-	p.Usage = queried.New(p.values)
+	p.Usage = queried.New(p.values, opts.KubeletsJob)
 	p.Explainer = explain.New(opts.Explain, p.values)
 	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Logger)
 	if err := p.SetRules(opts.Rules); err != nil {
