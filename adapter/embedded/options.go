@@ -69,9 +69,12 @@ type Options struct {
 	// each. 0 or less means no limit.
 	SeriesBytesLimit int64
 
+	// ResourceMetrics makes Promlet.Resources, which has what nodes and containers use: by
+	// Rules.Resource, or, where these are none, as the kubelets report it.
+	ResourceMetrics bool
 	// Kubelets says how to read the kubelets of the Source's Nodes, whose addresses it must have:
-	// see cluster.Options.NodeAddresses. Promlet.Resources then has what nodes and containers
-	// use. A shard reads no kubelets. Nil: kubelets are not read.
+	// see cluster.Options.NodeAddresses. It needs ResourceMetrics. A shard reads no kubelets.
+	// Nil: kubelets are not read.
 	Kubelets *kubelets.Options
 
 	// Replica is this process among its replicas in the cluster. The zero value: there are no
@@ -140,7 +143,8 @@ func (o *Options) check() error {
 	}
 	refuse(o.Source == nil, "Options.Source is required")
 	refuse(o.Dir == "" && o.scrapes(), "Options.Dir is required")
-	refuse(o.Kubelets != nil && o.Discovery.Shard.Partial(), "leave out Kubelets or Discovery.Shard: a shard serves no values, so it reads no kubelets")
+	refuse(o.Kubelets != nil && !o.ResourceMetrics, "leave out Options.Kubelets, or set Options.ResourceMetrics")
+	refuse(o.ResourceMetrics && o.Discovery.Shard.Partial(), "leave out ResourceMetrics or Discovery.Shard: a shard serves no values")
 	refuse(o.Engine != nil && o.Discovery.Shard.Partial(), "leave out Engine or Discovery.Shard: a shard serves no values, so it queries no engine")
 	filled := map[string]bool{
 		"Discovery.Annotations":  o.Discovery.Annotations,
