@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -37,13 +38,13 @@ func open(config instance.Config) (*program, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{keeper: keeper, cancel: cancel, ended: make(chan error, 2)}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	p.url = "https://" + listener.Addr().String()
 	p.server = &http.Server{
-		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, config.Number) }),
+		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, config.Number) }),
 		TLSConfig: &tls.Config{GetCertificate: keeper.GetCertificate},
 	}
 	if err := keeper.Ensure(ctx); err != nil {
@@ -55,7 +56,7 @@ func open(config instance.Config) (*program, error) {
 }
 
 // Ask implements instance.Instance.
-func (p *program) Ask(ctx context.Context) (float64, error) {
+func (p *program) Ask(ctx context.Context) (_ float64, err error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(p.keeper.CA())
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "worker.default.svc"}}}
@@ -68,7 +69,7 @@ func (p *program) Ask(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return 0, err
@@ -81,7 +82,7 @@ func (p *program) Close() error {
 	p.cancel()
 	err := p.server.Close()
 	for range 2 {
-		if ended := <-p.ended; ended != nil && ended != http.ErrServerClosed {
+		if ended := <-p.ended; ended != nil && !errors.Is(ended, http.ErrServerClosed) {
 			err = ended
 		}
 	}

@@ -52,7 +52,7 @@ func open(config instance.Config) (*program, error) {
 }
 
 // Ask implements instance.Instance.
-func (p *program) Ask(ctx context.Context) (float64, error) {
+func (p *program) Ask(ctx context.Context) (_ float64, err error) {
 	address := p.server.URL + httpapi.Prefix + "/query?query=" + url.QueryEscape("sum(queue_depth)")
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
@@ -62,7 +62,7 @@ func (p *program) Ask(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	var answer struct {
 		Data struct {
 			Result []struct{ Value [2]any } // the time and the value

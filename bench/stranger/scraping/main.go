@@ -51,12 +51,12 @@ func (p *program) Ask(ctx context.Context) (float64, error) {
 	return instance.Eventually(ctx, func() (float64, error) { return p.last(ctx) })
 }
 
-func (p *program) last(ctx context.Context) (float64, error) {
+func (p *program) last(ctx context.Context) (_ float64, err error) {
 	querier, err := p.db.Querier(math.MinInt64, math.MaxInt64)
 	if err != nil {
 		return 0, err
 	}
-	defer querier.Close()
+	defer func() { err = errors.Join(err, querier.Close()) }()
 	number := math.NaN()
 	found := querier.Select(ctx, false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "queue_depth"))
 	for found.Next() {

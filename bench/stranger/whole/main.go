@@ -57,7 +57,7 @@ func open(config instance.Config) (*program, error) {
 	if p.promlet, err = embedded.New(embedded.Options{Source: source, Dir: config.Dir, Registerer: config.Registry}); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

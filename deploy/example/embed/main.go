@@ -41,15 +41,16 @@ spec: {selector: {matchLabels: {app: worker}}, podMetricsEndpoints: [{port: web,
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, "127.0.0.1:6443"); err != nil {
+	err := run(ctx, "127.0.0.1:6443")
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, address string) (err error) {
-	worker, err := net.Listen("tcp", "127.0.0.1:0")
+	worker, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func run(ctx context.Context, address string) (err error) {
 	defer func() { err = errors.Join(err, promlet.Close()) }()
 	serving := genericoptions.NewSecureServingOptions()
 	serving.ServerCert.CertDirectory = "" // a certificate in memory
-	if serving.Listener, err = net.Listen("tcp", address); err != nil {
+	if serving.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 		return err
 	}
 	server, err := apiserver.New(apiserver.Options{

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // Depth asks an API server for the depth of the Queue, as the HorizontalPodAutoscaler does.
-func Depth(ctx context.Context, client *http.Client, server string) (float64, error) {
+func Depth(ctx context.Context, client *http.Client, server string) (_ float64, err error) {
 	url := server + "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/worker-1/queue_depth"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -20,7 +21,7 @@ func Depth(ctx context.Context, client *http.Client, server string) (float64, er
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	var list struct {
 		Items []struct{ Value resource.Quantity }
 	}
