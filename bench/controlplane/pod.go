@@ -71,6 +71,9 @@ func (w *worker) run(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
+		if w.completed() {
+			w.kubelet.counters.endPod(w.pod)
+		}
 		w.report(ctx)
 		select {
 		case <-ctx.Done():
