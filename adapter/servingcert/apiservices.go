@@ -115,6 +115,9 @@ func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error
 	owner, group := present.Spec.Service, group(name)
 	if owner != ours && (k.foreign[group] || !present.unserved()) {
 		delete(k.seen, name)
+		if k.foreign[group] && present.unserved() {
+			return stateError(fmt.Sprintf("it is left alone as long as another version of %s belongs to another Service", group))
+		}
 		k.foreign[group] = true
 		return stateError(fmt.Sprintf("it belongs to %s, not to %s, and is left alone: for promlet to serve it, run kubectl delete apiservice %s and apply deploy/ again", owner, ours, name))
 	}

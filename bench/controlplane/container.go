@@ -16,10 +16,11 @@ import (
 // tokenSeconds is longer than any test, so that no token is renewed.
 const tokenSeconds = 4 * 60 * 60
 
-// credentials writes a kubeconfig with a token of the pod's ServiceAccount.
-func (k *Kubelet) credentials(ctx context.Context, pod *corev1.Pod) (string, error) {
+// credentials writes a token of the pod's ServiceAccount and the cluster's CA into a
+// directory, as they are mounted into a pod, and a kubeconfig with them.
+func (k *Kubelet) credentials(ctx context.Context, pod *corev1.Pod) (dir, kubeconfig string, err error) {
 	if mounted := pod.Spec.AutomountServiceAccountToken; mounted != nil && !*mounted {
-		return "", nil
+		return "", "", nil
 	}
 	seconds := int64(tokenSeconds)
 	request, err := k.client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName, &authenticationv1.TokenRequest{
@@ -29,22 +30,28 @@ func (k *Kubelet) credentials(ctx context.Context, pod *corev1.Pod) (string, err
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("request token: %w", err)
+		return "", "", fmt.Errorf("request token: %w", err)
 	}
-	token := filepath.Join(k.podDir(pod), "token")
-	if err := os.WriteFile(token, []byte(request.Status.Token), 0o600); err != nil {
-		return "", fmt.Errorf("write token: %w", err)
+	ca, err := os.ReadFile(k.plane.pki.crt(clusterCA))
+	if err != nil {
+		return "", "", fmt.Errorf("read the cluster's CA: %w", err)
 	}
-	kubeconfig := filepath.Join(k.podDir(pod), "kubeconfig")
-	return kubeconfig, k.plane.writeKubeconfig(kubeconfig, pod.Namespace, clientcmdapi.AuthInfo{TokenFile: token})
+	dir = k.podDir(pod)
+	for name, content := range map[string][]byte{"token": []byte(request.Status.Token), "ca.crt": ca} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return "", "", fmt.Errorf("write credentials: %w", err)
+		}
+	}
+	kubeconfig = filepath.Join(dir, "kubeconfig")
+	return dir, kubeconfig, k.plane.writeKubeconfig(kubeconfig, pod.Namespace, clientcmdapi.AuthInfo{TokenFile: filepath.Join(dir, "token")})
 }
 
 // environment returns the variables of a container that arguments may use, as
 // far as it knows them: values, and fields of the pod.
-func environment(pod *corev1.Pod, spec *corev1.Container, ip string) map[string]string {
+func environment(pod *corev1.Pod, spec *corev1.Container, ip, node, hostIP string) map[string]string {
 	fields := map[string]string{
 		"metadata.name": pod.Name, "metadata.namespace": pod.Namespace, "metadata.uid": string(pod.UID),
-		"spec.nodeName": NodeName, "spec.serviceAccountName": pod.Spec.ServiceAccountName,
+		"spec.nodeName": node, "spec.serviceAccountName": pod.Spec.ServiceAccountName,
 		"status.podIP": ip, "status.hostIP": hostIP,
 	}
 	env := map[string]string{}

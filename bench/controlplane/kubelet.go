@@ -2,29 +2,29 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 )
 
-// NodeName is the node that all pods run on.
+// NodeName is the node that pods run on whose spec names none.
 const NodeName = "node-1"
 
+// Addresses are never routed to; see Network.
 const (
-	hostIP = "10.244.254.1"
-	// podSubnet is never routed to; see Network.
-	podSubnet = "10.244.%d.%d"
+	podSubnet  = "10.244.%d.%d"
+	nodeSubnet = "10.244.254.%d"
 )
 
 // Container is what a Runtime needs to know to run the container of a pod.
@@ -39,6 +39,9 @@ type Container struct {
 	// Kubeconfig is a file with a token of the pod's ServiceAccount, empty when
 	// the pod mounts none.
 	Kubeconfig string
+	// ServiceAccount is the directory with the files token and ca.crt, empty when
+	// the pod mounts none.
+	ServiceAccount string
 	// Dir is a directory of the pod's own, which goes with it.
 	Dir string
 }
@@ -46,15 +49,18 @@ type Container struct {
 // Runtime makes the command that stands for a container.
 type Runtime func(ctx context.Context, c Container) (*exec.Cmd, error)
 
-// Kubelet plays the kubelet: see the package's documentation. A pod has one
-// container, and mounts nothing.
+// Kubelet plays the kubelet of each node: see the package's documentation. A pod
+// runs its first container; others have a status and use what SetUsage says. It
+// mounts nothing.
 type Kubelet struct {
-	plane   *Plane
-	client  kubernetes.Interface
-	runtime Runtime
-	logger  *slog.Logger
+	plane    *Plane
+	client   kubernetes.Interface
+	runtime  Runtime
+	logger   *slog.Logger
+	counters *counters
 
 	mtx     sync.Mutex
+	nodes   []*Node // all that there ever were
 	workers map[types.UID]*worker
 	pods    int // ever seen
 }
@@ -68,12 +74,19 @@ func NewKubelet(plane *Plane, runtime Runtime, logger *slog.Logger) (*Kubelet, e
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Kubelet{plane: plane, client: client, runtime: runtime, logger: logger, workers: map[types.UID]*worker{}}, nil
+	return &Kubelet{
+		plane: plane, client: client, runtime: runtime, logger: logger,
+		counters: newCounters(), workers: map[types.UID]*worker{},
+	}, nil
 }
 
+// SetUsage says what nodes and containers use from now on. Until then all of them are idle.
+func (k *Kubelet) SetUsage(usage Usage) { k.counters.set(usage) }
+
 // Run runs pods until ctx is done, and then kills what is left of them.
-func (k *Kubelet) Run(ctx context.Context) error {
-	if err := k.register(ctx); err != nil {
+func (k *Kubelet) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, k.closeNodes()) }()
+	if _, err := k.AddNode(ctx, NodeName); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
@@ -87,7 +100,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 			k.sync(ctx, &wg, pod)
 		}
 	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	_, err = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    sync,
 		UpdateFunc: func(_, obj any) { sync(obj) },
 		DeleteFunc: func(obj any) {
@@ -106,29 +119,27 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	return nil
 }
 
-// register makes the node, ready to take pods.
-func (k *Kubelet) register(ctx context.Context) error {
-	node, err := k.client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-		Name:   NodeName,
-		Labels: map[string]string{corev1.LabelHostname: NodeName, corev1.LabelOSStable: "linux"},
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("register node: %w", err)
+// closeNodes ends what the nodes serve.
+func (k *Kubelet) closeNodes() (err error) {
+	k.mtx.Lock()
+	nodes := slices.Clone(k.nodes)
+	k.mtx.Unlock()
+	for _, n := range nodes {
+		err = errors.Join(err, n.close())
 	}
-	capacity := corev1.ResourceList{
-		corev1.ResourceCPU:    resource.MustParse("8"),
-		corev1.ResourceMemory: resource.MustParse("32Gi"),
-		corev1.ResourcePods:   resource.MustParse("250"),
+	return err
+}
+
+// hostIP returns the address of a node, empty if there was never such a node.
+func (k *Kubelet) hostIP(node string) string {
+	k.mtx.Lock()
+	defer k.mtx.Unlock()
+	for _, n := range k.nodes {
+		if n.Name == node {
+			return n.Address
+		}
 	}
-	node.Status = corev1.NodeStatus{
-		Capacity: capacity, Allocatable: capacity,
-		Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: hostIP}},
-		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}},
-	}
-	if _, err := k.client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("register node: %w", err)
-	}
-	return nil
+	return ""
 }
 
 // sync starts a worker for a new pod, and tells one that its pod is to end.

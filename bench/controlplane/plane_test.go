@@ -114,6 +114,8 @@ func TestPlane(t *testing.T) {
 	_, err = through.Get("http://10.244.99.99:8080/")
 	require.ErrorContains(t, err, "no pod listens there")
 
+	nodeServesMetrics(t, plane, kubelet, client)
+
 	// A container that ends is started again; a deleted pod goes.
 	kubelet.mtx.Lock()
 	worker := kubelet.workers[pods.Items[0].UID]

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,7 @@ type worker struct {
 	kubelet *Kubelet
 	pod     *corev1.Pod // as it was first seen
 	ip      string
+	node    string
 	listen  map[int32]string
 
 	cancel      context.CancelFunc // when the pod is gone
@@ -37,7 +39,7 @@ type worker struct {
 
 func newWorker(k *Kubelet, pod *corev1.Pod, ip string, cancel context.CancelFunc) *worker {
 	return &worker{
-		kubelet: k, pod: pod, ip: ip, listen: map[int32]string{},
+		kubelet: k, pod: pod, ip: ip, node: cmp.Or(pod.Spec.NodeName, NodeName), listen: map[int32]string{},
 		cancel: cancel, terminating: make(chan struct{}),
 		probes: newProbes(&pod.Spec.Containers[0]),
 	}
@@ -69,6 +71,9 @@ func (w *worker) run(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
+		if w.completed() {
+			w.kubelet.counters.endPod(w.pod)
+		}
 		w.report(ctx)
 		select {
 		case <-ctx.Done():
@@ -97,7 +102,7 @@ func (w *worker) setUp(ctx context.Context) error {
 	if w.pod.Spec.NodeName == "" {
 		err := w.kubelet.client.CoreV1().Pods(w.pod.Namespace).Bind(ctx, &corev1.Binding{
 			ObjectMeta: metav1.ObjectMeta{Name: w.pod.Name, UID: w.pod.UID},
-			Target:     corev1.ObjectReference{Kind: "Node", Name: NodeName},
+			Target:     corev1.ObjectReference{Kind: "Node", Name: w.node},
 		}, metav1.CreateOptions{})
 		if err != nil && !apierrors.IsConflict(err) { // bound by an attempt before
 			return fmt.Errorf("bind: %w", err)
@@ -124,13 +129,13 @@ func (w *worker) address(port int32) string { return fmt.Sprintf("%s:%d", w.ip, 
 
 func (w *worker) start(ctx context.Context) error {
 	spec := &w.pod.Spec.Containers[0]
-	kubeconfig, err := w.kubelet.credentials(ctx, w.pod)
+	serviceAccount, kubeconfig, err := w.kubelet.credentials(ctx, w.pod)
 	if err != nil {
 		return err
 	}
 	cmd, err := w.kubelet.runtime(ctx, Container{
-		Pod: w.pod, Spec: spec, Args: expand(spec.Args, environment(w.pod, spec, w.ip)),
-		Listen: w.listen, Kubeconfig: kubeconfig, Dir: w.kubelet.podDir(w.pod),
+		Pod: w.pod, Spec: spec, Args: expand(spec.Args, environment(w.pod, spec, w.ip, w.node, w.kubelet.hostIP(w.node))),
+		Listen: w.listen, Kubeconfig: kubeconfig, ServiceAccount: serviceAccount, Dir: w.kubelet.podDir(w.pod),
 	})
 	if err != nil {
 		return fmt.Errorf("run %s: %w", spec.Image, err)
@@ -140,6 +145,7 @@ func (w *worker) start(ctx context.Context) error {
 		return err // the process before, if any, is still known to have ended
 	}
 	w.process, w.started = started, time.Now()
+	w.kubelet.counters.startPod(w.node, w.pod)
 	w.probes.reset(w.started)
 	return nil
 }
@@ -222,6 +228,7 @@ func (w *worker) remove(ctx context.Context) {
 }
 
 func (w *worker) cleanUp() {
+	w.kubelet.counters.endPod(w.pod)
 	if w.process != nil {
 		w.process.Kill()
 	}
@@ -250,7 +257,6 @@ func (w *worker) report(ctx context.Context) {
 }
 
 func (w *worker) status() corev1.PodStatus {
-	spec := &w.pod.Spec.Containers[0]
 	ready := w.probes.ready && w.process.Ended() == nil
 	condition := corev1.ConditionFalse
 	if ready {
@@ -265,11 +271,20 @@ func (w *worker) status() corev1.PodStatus {
 			phase = corev1.PodFailed
 		}
 	}
+	containers := make([]corev1.ContainerStatus, len(w.pod.Spec.Containers))
+	for i := range containers {
+		spec := &w.pod.Spec.Containers[i]
+		containers[i] = corev1.ContainerStatus{
+			Name: spec.Name, Image: spec.Image, ImageID: spec.Image, ContainerID: "process://" + string(w.pod.UID),
+			Ready: ready, RestartCount: w.restarts,
+			State: state,
+		}
+	}
 	return corev1.PodStatus{
 		Phase:     phase,
 		PodIP:     w.ip,
 		PodIPs:    []corev1.PodIP{{IP: w.ip}},
-		HostIP:    hostIP,
+		HostIP:    w.kubelet.hostIP(w.node),
 		StartTime: &since,
 		Conditions: []corev1.PodCondition{
 			{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: since},
@@ -277,10 +292,6 @@ func (w *worker) status() corev1.PodStatus {
 			{Type: corev1.ContainersReady, Status: condition, LastTransitionTime: changed},
 			{Type: corev1.PodReady, Status: condition, LastTransitionTime: changed},
 		},
-		ContainerStatuses: []corev1.ContainerStatus{{
-			Name: spec.Name, Image: spec.Image, ImageID: spec.Image, ContainerID: "process://" + string(w.pod.UID),
-			Ready: ready, RestartCount: w.restarts,
-			State: state,
-		}},
+		ContainerStatuses: containers,
 	}
 }

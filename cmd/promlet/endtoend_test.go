@@ -53,8 +53,9 @@ type endToEnd struct {
 	binary     string // of the control plane, for its kubectl
 	logs       string // directory
 
-	plane *controlplane.Plane // nil for an existing cluster
-	app   string              // path of the sample application's binary
+	plane   *controlplane.Plane   // nil for an existing cluster
+	kubelet *controlplane.Kubelet // of the plane
+	app     string                // path of the sample application's binary
 
 	mtx  sync.Mutex
 	webs map[string]string // URL of the web port by pod of promlet
@@ -120,11 +121,11 @@ func (e *endToEnd) startPlane(t *testing.T) {
 
 	log, err := os.Create(filepath.Join(e.logs, "kubelet.log"))
 	require.NoError(t, err)
-	kubelet, err := controlplane.NewKubelet(e.plane, e.run, slog.New(slog.NewTextHandler(log, nil)))
+	e.kubelet, err = controlplane.NewKubelet(e.plane, e.run, slog.New(slog.NewTextHandler(log, nil)))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running errgroup.Group
-	running.Go(func() error { return kubelet.Run(ctx) })
+	running.Go(func() error { return e.kubelet.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, running.Wait())
@@ -156,6 +157,8 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), asSteadyApp+"="+c.Listen[8080], steadyShares+"="+filepath.Join(e.logs, "shares.json"), steadyPod+"="+c.Pod.Name)
 		return cmd, nil
+	case "idle-app":
+		return exec.CommandContext(ctx, "sleep", "infinity"), nil
 	case "promlet":
 		config, err := filepath.Abs(filepath.Join("testdata", "e2e", "config.yaml"))
 		if err != nil {
@@ -188,7 +191,7 @@ func (e *endToEnd) runPromlet(ctx context.Context, c controlplane.Container, arg
 	e.mtx.Unlock()
 	cmd := exec.CommandContext(ctx, os.Args[0], append(slices.Clone(args),
 		"--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port, "--web-listen-address", web)...)
-	cmd.Env = append(os.Environ(), asPromlet+"=1", podNetwork+"="+e.plane.Network().Socket())
+	cmd.Env = append(os.Environ(), asPromlet+"=1", podNetwork+"="+e.plane.Network().Socket(), podServiceAccount+"="+c.ServiceAccount)
 	return cmd, nil
 }
 
@@ -275,15 +278,15 @@ func (e *endToEnd) removeInTheEnd(t *testing.T, what ...string) {
 	})
 }
 
-// kustomization is promlet with two replicas and shorter times; in the resources,
-// BASE stands for deploy/.
-func (e *endToEnd) kustomization(t *testing.T, overlay, deploy, resources string) string {
+// kustomization is promlet with two replicas, shorter times and more components; in the
+// resources, BASE stands for deploy/.
+func (e *endToEnd) kustomization(t *testing.T, overlay, deploy, resources string, components ...string) string {
 	base, err := filepath.Rel(overlay, deploy)
 	require.NoError(t, err)
 	k := `apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [RESOURCES]
-components: [BASE/components/high-availability, BASE/components/external-metrics]
+components: [BASE/components/high-availability, BASE/components/external-metricsMORE]
 patches:
 - target: {kind: Deployment, name: promlet}
   patch: |
@@ -294,7 +297,12 @@ patches:
   patch: |
     - {op: add, path: /spec/behavior, value: {scaleDown: {stabilizationWindowSeconds: 0}}}
 `
-	k = strings.ReplaceAll(strings.Replace(k, "RESOURCES", resources, 1), "BASE", base)
+	more := ""
+	for _, name := range components {
+		more += ", BASE/components/" + name
+	}
+	k = strings.NewReplacer("RESOURCES", resources, "MORE", more).Replace(k)
+	k = strings.ReplaceAll(k, "BASE", base)
 	if images := []string{os.Getenv(e2eImage), os.Getenv(e2eAppImage)}; images[0]+images[1] != "" {
 		k += "images:\n"
 		for i, shipped := range []string{"ghcr.io/promlet/promlet", "sample-metrics-app"} {

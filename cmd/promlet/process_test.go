@@ -34,12 +34,20 @@ const asPromlet = "PROMLET_TEST_MAIN"
 // reaches pods.
 const podNetwork = "PROMLET_TEST_POD_NETWORK"
 
+// podServiceAccount in the environment of such a promlet is the directory in which the pod's
+// ServiceAccount is mounted.
+const podServiceAccount = "PROMLET_TEST_POD_SERVICE_ACCOUNT"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asPromlet) != "" {
 		run(func() *options {
 			opts := newOptions()
 			if socket := os.Getenv(podNetwork); socket != "" {
 				opts.dialTarget = dialPods(socket, opts)
+			}
+			if dir := os.Getenv(podServiceAccount); dir != "" {
+				opts.resources.kubelets.TokenFile = filepath.Join(dir, "token")
+				opts.resources.kubelets.CertificateAuthority = filepath.Join(dir, "ca.crt")
 			}
 			return opts
 		})

@@ -64,6 +64,7 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("APIServerStopped", e.apiServerStopped)
 	t.Run("PermissionMissing", e.permissionMissing)
 	t.Run("NamespaceDeletedWhileDown", e.namespaceDeletedWhileDown)
+	t.Run("Resources", e.resources)
 	t.Run("MovesFromPrometheusAdapter", e.movesFromPrometheusAdapter) // uninstalls promlet
 }
 
