@@ -4,8 +4,9 @@
 // ExternalMetricsProvider. It is made of the packages below it, which can be used alone:
 // rules (prometheus-adapter's configuration), catalog (which metrics exist), values (a
 // request to its values), demand (who reads which series), diagnosis (which part of a query
-// has no result), explain (why there is no value), autoscalers (what HPAs are told) and
-// objects (Kubernetes' objects and kinds). Package apiserver serves a Provider to the
+// has no result), explain (why there is no value), autoscalers (what HPAs are told),
+// resourcemetrics/queried (metrics.k8s.io by resourceRules) and objects (Kubernetes' objects
+// and kinds). Package apiserver serves a Provider to the
 // HorizontalPodAutoscaler.
 //
 // An answer is honest or absent. Its timestamp is the last sample's, its window is what has

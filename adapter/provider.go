@@ -20,6 +20,7 @@ import (
 	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/resourcemetrics/queried"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
 	"github.com/promlet/promlet/tsdb"
@@ -39,6 +40,9 @@ type Options struct {
 	Mapper meta.RESTMapper
 	// Rules map series to metrics; SetRules replaces them.
 	Rules rules.Set
+	// ResourceMetrics makes Rules.Resource count: whoever serves metrics.k8s.io sets it. False: they are checked, and have no
+	// other effect.
+	ResourceMetrics bool
 	// Exposed returns the series names that targets expose, and a version that changes
 	// with them; nil names when the version is still the known one. Their metrics are
 	// listed, and can be asked for, before anything of them is stored. It may be nil.
@@ -88,13 +92,23 @@ type Provider struct {
 	Explainer *explain.Explainer
 	// Autoscalers shows what HPAs are told.
 	Autoscalers *autoscalers.Autoscalers
+	// Usage answers requests for metrics.k8s.io by resourceRules. Without Options.ResourceMetrics it has no queries.
+	Usage *queried.Source
 
-	values  *values.Evaluator         // that of DB precedes that of Engine
-	engine  *engine.Engine            // nil for none
-	rules   atomic.Pointer[rules.Set] // in force
+	values  *values.Evaluator       // that of DB precedes that of Engine
+	engine  *engine.Engine          // nil for none
+	rules   atomic.Pointer[ruleSet] // in force
 	metrics *metrics
 
 	registerer prometheus.Registerer // nil for none
+
+	resourceMetrics bool // resourceRules count
+}
+
+// ruleSet is a configuration of rules in force.
+type ruleSet struct {
+	rules.Set
+	odd []string // warnings about it
 }
 
 var _ provider.MetricsProvider = (*Provider)(nil)
@@ -105,9 +119,10 @@ func NewProvider(opts Options) (*Provider, error) {
 		return nil, errors.New("new provider: Objects, and DB or Engine, are required")
 	}
 	opts = opts.withDefaults()
-	p := &Provider{metrics: newMetrics(), engine: opts.Engine, registerer: opts.Registerer}
+	p := &Provider{metrics: newMetrics(), engine: opts.Engine, registerer: opts.Registerer, resourceMetrics: opts.ResourceMetrics}
 	p.values = p.evaluators(opts)
 	p.Demand = p.values.Demand
+	p.Usage = queried.New(p.values)
 	p.Explainer = explain.New(opts.Explain, p.values)
 	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Logger)
 	if err := p.SetRules(opts.Rules); err != nil {
@@ -183,11 +198,17 @@ func (p *Provider) SetRules(set rules.Set) error {
 		set.Custom = rules.Defaults(rules.DefaultRateWindow)
 	}
 	compiled, keep, err := set.Compile(p.values.Kinds)
-	if err != nil {
+	usage, usageErr := set.Resource.Compile(p.values.Kinds)
+	if err := errors.Join(err, usageErr); err != nil {
 		return err
 	}
-	for _, odd := range rules.Oddities(compiled) {
-		p.values.Logger.Warn("rules", "warning", odd)
+	odd := append(rules.Oddities(compiled), set.Resource.Oddities(usage)...)
+	if usage != nil && !p.resourceMetrics {
+		usage = nil
+		odd = append(odd, "resourceRules have no effect: metrics.k8s.io is not served")
+	}
+	for _, warning := range odd {
+		p.values.Logger.Warn("rules", "warning", warning)
 	}
 	for v := p.values; v != nil; v = v.Next {
 		v.Catalog.SetRules(compiled)
@@ -196,12 +217,13 @@ func (p *Provider) SetRules(set rules.Set) error {
 		p.engine.SetRules(compiled)
 	}
 	p.Demand.SetKeep(keep)
-	p.rules.Store(&set)
+	p.Usage.SetQueries(usage)
+	p.rules.Store(&ruleSet{Set: set, odd: odd})
 	return nil
 }
 
 // Rules returns those in force. They are shared: read only.
-func (p *Provider) Rules() rules.Set { return *p.rules.Load() }
+func (p *Provider) Rules() rules.Set { return p.rules.Load().Set }
 
 // Oddities returns warnings about the rules in force.
-func (p *Provider) Oddities() []string { return rules.Oddities(p.values.Catalog.Rules()) }
+func (p *Provider) Oddities() []string { return p.rules.Load().odd }

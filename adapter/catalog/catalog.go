@@ -210,13 +210,21 @@ type Exposure struct {
 	Labels  map[string][]string // by name
 	Version uint64              // changes with the names
 	Known   bool                // false: nobody says what targets expose
+
+	limited map[string]bool // names that only jobs of one namespace expose
+}
+
+// Anywhere reports whether a job that may write series of any namespace exposes a name.
+func (e Exposure) Anywhere(name string) bool {
+	_, exposed := e.Labels[name]
+	return exposed && !e.limited[name]
 }
 
 // Exposure returns what targets expose.
 func (c *Catalog) Exposure() Exposure {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Exposure{Labels: c.view.labels, Version: c.view.exposedVersion, Known: c.exposed != nil}
+	return Exposure{Labels: c.view.labels, Version: c.view.exposedVersion, Known: c.exposed != nil, limited: c.view.limited}
 }
 
 // MatchingNames returns the names that matchers on the metric name match.

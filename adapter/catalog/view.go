@@ -29,6 +29,7 @@ type view struct {
 	all            []string // in the index, or exposed; sorted
 	exposedVersion uint64
 	labels         map[string][]string // of what targets expose, by series name
+	limited        map[string]bool     // names that only jobs of one namespace expose
 	types          *typeTable          // likewise
 	mappings       map[rules.Metric][]Mapping
 	rulesVersion   uint64 // of the rules that mappings were made of
@@ -130,8 +131,14 @@ func (c *Catalog) readExposed(v *view) (changed bool) {
 	}
 	v.exposedVersion = version
 	v.labels = make(map[string][]string, len(exposed))
+	v.limited = map[string]bool{}
 	v.types = newTypeTable(exposed)
 	for _, e := range exposed {
+		if _, known := v.labels[e.Name]; e.Only == "" {
+			delete(v.limited, e.Name)
+		} else if !known {
+			v.limited[e.Name] = true
+		}
 		// Several jobs may expose it.
 		if known, ok := v.labels[e.Name]; ok && !slices.Equal(known, e.LabelNames) {
 			e.LabelNames = slices.Concat(known, e.LabelNames)

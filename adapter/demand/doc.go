@@ -6,7 +6,9 @@
 // at one moment: for each series name whether anybody reads it, whether an HPA does, and
 // who.
 //
-// Metrics become series names through the rules and the queries of package catalog.
+// Metrics become series names through the rules and the queries of package catalog. The
+// metrics rules.Usage stand for what the queries of resourceRules read, which HPAs on CPU and
+// memory and clients of metrics.k8s.io make wanted ([Tracker.SetUsage]).
 //
 // [Tracker.Run] calls a function with each new Demand and keeps the demand in a file over
 // restarts. The caller owns its goroutine: it ends with its context. All methods are safe

@@ -22,12 +22,13 @@ type file struct {
 	// among them: targets are scraped before HPAs are known.
 	Metrics  map[string]time.Time `json:"metrics,omitempty"`
 	External map[string]time.Time `json:"external,omitempty"`
+	Usage    map[string]time.Time `json:"usage,omitempty"` // by resourceRules
 	// Selectors of names of series are PromQL, and when they were read last.
 	Selectors map[string]time.Time `json:"selectors,omitempty"`
 }
 
 func (f *file) byAPI() map[rules.API]map[string]time.Time {
-	return map[rules.API]map[string]time.Time{rules.CustomAPI: f.Metrics, rules.ExternalAPI: f.External}
+	return map[rules.API]map[string]time.Time{rules.CustomAPI: f.Metrics, rules.ExternalAPI: f.External, rules.ResourceAPI: f.Usage}
 }
 
 // load reads the file. One that cannot be read is logged, and counts as missing.
@@ -93,7 +94,7 @@ func (t *Tracker) save(wanted *Demand, force bool) {
 }
 
 func (t *Tracker) write(wanted *Demand, now time.Time) error {
-	f := file{Metrics: map[string]time.Time{}, External: map[string]time.Time{}, Selectors: map[string]time.Time{}}
+	f := file{Metrics: map[string]time.Time{}, External: map[string]time.Time{}, Usage: map[string]time.Time{}, Selectors: map[string]time.Time{}}
 	metrics := f.byAPI()
 	t.mu.Lock()
 	for metric, last := range t.reads {

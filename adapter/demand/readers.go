@@ -23,6 +23,8 @@ type Demand struct {
 	metrics   map[rules.Metric]*readers // which the rules make of series
 	names     map[string][]readers      // of series
 	selectors []selectorReaders
+	usage     [][]*labels.Matcher // what resourceRules read
+	elsewhere map[string]bool     // names of usage that the targets of monitors expose
 }
 
 // readers are those who read a metric, or series.
@@ -40,6 +42,30 @@ type selectorReaders struct {
 
 func newDemand(c *catalog.Catalog, at time.Time) *Demand {
 	return &Demand{at: at, rules: c.Rules(), catalog: c, metrics: map[rules.Metric]*readers{}, names: map[string][]readers{}}
+}
+
+// noteUsage notes what resourceRules read, and which of it comes from the targets of monitors.
+func (d *Demand) noteUsage(usage map[rules.Metric][][]*labels.Matcher) {
+	d.elsewhere = map[string]bool{}
+	exposed := d.catalog.Exposure()
+	for _, reads := range usage {
+		d.usage = append(d.usage, reads...)
+		for _, on := range reads {
+			for _, name := range exposed.MatchingNames(on) {
+				if exposed.Anywhere(name) {
+					d.elsewhere[name] = true
+				}
+			}
+		}
+	}
+}
+
+// OfKubelets reports whether the series of a name that kubelets expose at /metrics/resource are
+// stored if somebody reads them: resourceRules read the name, and no target of a monitor
+// exposes it. From two sources, every container would count twice. Targets that can only write
+// series of one namespace do not matter: they do not decide for others.
+func (d *Demand) OfKubelets(series string) bool {
+	return !d.elsewhere[series] && slices.ContainsFunc(d.usage, func(on []*labels.Matcher) bool { return rules.MatchesName(on, series) })
 }
 
 // of returns the readers of a metric.
@@ -161,7 +187,7 @@ func (d *Demand) Served(series string) (served []ServedMetric) {
 	return served
 }
 
-// key is the same for a Demand that gives the same answers to Wanted and Scaled.
+// key is the same for a Demand that gives the same answers to Wanted, Scaled and OfKubelets.
 func (d *Demand) key() string {
 	var parts []string
 	add := func(r readers, what string) { parts = append(parts, fmt.Sprint(len(r.hpas) > 0, " ", what)) }
@@ -175,6 +201,12 @@ func (d *Demand) key() string {
 	}
 	for _, s := range d.selectors {
 		add(s.readers, selectorText(s.on))
+	}
+	for _, on := range d.usage {
+		parts = append(parts, "usage "+selectorText(on))
+	}
+	for name := range d.elsewhere {
+		parts = append(parts, "elsewhere "+name)
 	}
 	slices.Sort(parts)
 	return strings.Join(slices.Compact(parts), "\n")

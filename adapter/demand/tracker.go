@@ -54,10 +54,11 @@ type Tracker struct {
 
 	mu      sync.Mutex
 	keep    [][]*labels.Matcher
-	reads   map[rules.Metric]time.Time // last read, over the API
-	queries map[string]*query          // by their text
-	since   map[rules.Metric]time.Time // when metrics became wanted
-	current *Demand                    // the last
+	usage   map[rules.Metric][][]*labels.Matcher // what resourceRules read, on names
+	reads   map[rules.Metric]time.Time           // last read, over the API
+	queries map[string]*query                    // by their text
+	since   map[rules.Metric]time.Time           // when metrics became wanted
+	current *Demand                              // the last
 
 	saved   string // key of the Demand in the file
 	savedAt time.Time
@@ -79,6 +80,20 @@ func New(opts Options, c *catalog.Catalog, o objects.Reader, logger *slog.Logger
 func (t *Tracker) SetKeep(keep [][]*labels.Matcher) {
 	t.mu.Lock()
 	t.keep = keep
+	t.mu.Unlock()
+	t.Wake()
+}
+
+// SetUsage replaces what the queries of resourceRules read; nil: there are none. The series
+// are wanted while HPAs scale on CPU or memory, and after reads of rules.Usage.
+func (t *Tracker) SetUsage(queries *rules.ResourceQueries) {
+	usage := map[rules.Metric][][]*labels.Matcher{}
+	if queries != nil {
+		usage[rules.Usage(objects.Pod())] = queries.Pods.Reads()
+		usage[rules.Usage(objects.Node())] = queries.Nodes.Reads()
+	}
+	t.mu.Lock()
+	t.usage = usage
 	t.mu.Unlock()
 	t.Wake()
 }
@@ -149,15 +164,21 @@ func (t *Tracker) Current(ctx context.Context) (*Demand, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.mu.Lock()
+	usage := t.usage
+	t.mu.Unlock()
 	d := newDemand(t.catalog, t.now())
+	d.noteUsage(usage)
 	for _, hpa := range hpas {
 		for _, metric := range scaledBy(hpa) {
-			d.addAutoscaler(metric, hpa.Namespace+"/"+hpa.Name)
+			if _, made := usage[metric]; made || metric.API != rules.ResourceAPI {
+				d.addAutoscaler(metric, hpa.Namespace+"/"+hpa.Name)
+			}
 		}
 	}
 	t.settle(d)
 	for metric, r := range d.metrics {
-		for _, on := range t.catalog.Reads(metric) {
+		for _, on := range append(t.catalog.Reads(metric), usage[metric]...) {
 			d.add(on, *r)
 		}
 	}
@@ -251,6 +272,8 @@ func scaledBy(hpa *autoscalingv2.HorizontalPodAutoscaler) (metrics []rules.Metri
 			metrics = append(metrics, rules.Metric{API: rules.CustomAPI, Name: m.Object.Metric.Name})
 		case m.External != nil:
 			metrics = append(metrics, rules.Metric{API: rules.ExternalAPI, Name: m.External.Metric.Name})
+		case m.Resource != nil, m.ContainerResource != nil:
+			metrics = append(metrics, rules.Usage(objects.Pod()))
 		}
 	}
 	return metrics

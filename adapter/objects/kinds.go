@@ -38,6 +38,11 @@ func Namespace() Kind {
 	return Kind{GroupResource: corev1.Resource("namespaces"), GVK: schema.GroupVersionKind{Kind: "Namespace"}, Singular: "namespace"}
 }
 
+// Node is the kind of nodes, without a version.
+func Node() Kind {
+	return Kind{GroupResource: corev1.Resource("nodes"), Singular: "node"}
+}
+
 // IsPod reports whether it is the kind of pods.
 func (k Kind) IsPod() bool { return k.GroupResource == corev1.Resource("pods") }
 

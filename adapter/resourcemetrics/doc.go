@@ -3,7 +3,7 @@
 //
 // A [Batch] collects the samples of one scrape of one kubelet. A [Store] keeps each kubelet's last two and answers from
 // them: the CPU rate between two samples of the kubelet's own timestamps, and the last memory working set.
-// [Store.Pod] and [Store.Node] report why a pod or node has no value.
+// [Store.Pod] and [Store.Node] report why a pod or node has no value. Package queried has the other [Source].
 //
 // The rules are those of metrics-server 0.9 (pkg/storage and pkg/scraper/client/resource), except:
 //

@@ -30,7 +30,7 @@ func Example() {
 		if err := store.Put("node-1", batch); err != nil {
 			fmt.Println(err)
 		}
-		fmt.Println(store.Pod(pod))
+		fmt.Println(store.Pod(context.Background(), pod))
 	}
 	values, _ := store.PodMetrics(context.Background(), []*corev1.Pod{pod})
 	usage := values[0].Containers[0].Usage

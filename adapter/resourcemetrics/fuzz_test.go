@@ -106,7 +106,7 @@ func FuzzBodies(f *testing.F) {
 				object := podOn("n", last.pods[i].namespace, last.pods[i].name)
 				values, err := s.PodMetrics(t.Context(), []*corev1.Pod{object})
 				require.NoError(t, err)
-				require.Equal(t, len(values) == 0, s.Pod(object).String() != "")
+				require.Equal(t, len(values) == 0, s.Pod(t.Context(), object).String() != "")
 				for _, value := range values {
 					require.Len(t, value.Containers, len(last.pods[i].containers))
 					require.Positive(t, value.Window.Duration)

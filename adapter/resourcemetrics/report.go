@@ -1,6 +1,7 @@
 package resourcemetrics
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -25,6 +26,14 @@ const (
 	OutOfOrder                 // the last sample is older than those before
 	CounterReset               // the CPU counter ran backwards
 	Implausible                // the CPU counter rose by more than a value can say
+
+	// The reasons where resourceRules give values. Report.Detail says more.
+	NoQuery     // a query is missing in the configuration
+	NotReady    // no value can be right yet, as after a start
+	Collecting  // the collection of the series that the queries read has just begun
+	QueryFailed // a query could not be evaluated
+	NoResult    // a query has no result for it
+	BadResult   // the result of a query is no value
 )
 
 // Kubelet is what is known about the kubelet of one node.
@@ -76,11 +85,23 @@ type Report struct {
 	Usages []Usage
 	// Interval is the resolution of the Store.
 	Interval time.Duration
-	subject  string // as it is called in a text
+	// Queries are those that were evaluated, where resourceRules give values. Kubelet is empty then, and Usages have
+	// no CPU counters.
+	Queries []Query
+	// Detail is the text of a Reason that is about queries.
+	Detail  string
+	subject string // as it is called in a text
+}
+
+// Query is a query of resourceRules.
+type Query struct {
+	// Rule is its place in the configuration, such as resourceRules.cpu.nodeQuery.
+	Rule string
+	Expr string
 }
 
 // Pod reports why a pod has a value or none.
-func (s *Store) Pod(object *corev1.Pod) Report {
+func (s *Store) Pod(_ context.Context, object *corev1.Pod) Report {
 	r, reports := s.report(object.Spec.NodeName)
 	r.subject = "the pod"
 	if object.Spec.NodeName == "" {
@@ -104,7 +125,7 @@ func (s *Store) Pod(object *corev1.Pod) Report {
 }
 
 // Node reports why a node has a value or none.
-func (s *Store) Node(name string) Report {
+func (s *Store) Node(_ context.Context, name string) Report {
 	r, reports := s.report(name)
 	r.subject = "the node"
 	if reports != nil {
@@ -202,5 +223,5 @@ func (r Report) text() string {
 	case Implausible:
 		return fmt.Sprintf("the CPU counter of %s jumped", of)
 	}
-	return ""
+	return r.Detail
 }

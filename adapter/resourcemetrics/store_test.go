@@ -59,7 +59,7 @@ func answer(t *testing.T, s *Store, pod *corev1.Pod) string {
 	t.Helper()
 	values, err := s.PodMetrics(t.Context(), []*corev1.Pod{pod})
 	require.NoError(t, err)
-	report := s.Pod(pod)
+	report := s.Pod(t.Context(), pod)
 	if len(values) == 0 {
 		require.NotEqual(t, Measured, report.Reason)
 		return report.String()
@@ -77,7 +77,7 @@ func nodeAnswer(t *testing.T, s *Store, name string) string {
 	t.Helper()
 	values, err := s.NodeMetrics(t.Context(), []*corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: name}}})
 	require.NoError(t, err)
-	report := s.Node(name)
+	report := s.Node(t.Context(), name)
 	if len(values) == 0 {
 		require.NotEqual(t, Measured, report.Reason)
 		return report.String()
@@ -216,7 +216,7 @@ func TestFailingKubelet(t *testing.T) {
 	require.Equal(t, `scraping the kubelet of node "n" failed: timeout`, answer(t, s, pod))
 	require.Equal(t, `scraping the kubelet of node "n" failed: timeout`, nodeAnswer(t, s, "n"))
 	require.NoError(t, s.Put("n", batchOf(at{"c1", 0, 200, 91, 4})))
-	require.Equal(t, OneSample, s.Pod(pod).Reason, "nothing that no longer counted")
+	require.Equal(t, OneSample, s.Pod(t.Context(), pod).Reason, "nothing that no longer counted")
 	now = now.Add(time.Minute)
 	require.Equal(t, `the kubelet of node "n" has not been scraped since 2026-01-01T00:01:16Z`, answer(t, s, pod))
 	s.SetNodes(nil)
@@ -314,7 +314,7 @@ func TestSwapAndSamples(t *testing.T) {
 	swap = nodes[0].Usage[ResourceSwap]
 	require.Equal(t, "1Mi", swap.String())
 
-	report := s.Pod(pod)
+	report := s.Pod(t.Context(), pod)
 	require.Equal(t, 1, report.Kubelet.Pods)
 	require.Equal(t, 1, report.Kubelet.Containers)
 	u := report.Usages[0]
@@ -327,7 +327,7 @@ func TestSwapAndSamples(t *testing.T) {
 	}
 	require.Equal(t, sampleAt(110), u.Previous)
 	require.Equal(t, sampleAt(120), u.Last)
-	require.Equal(t, "n", s.Node("n").Usages[0].Name)
+	require.Equal(t, "n", s.Node(t.Context(), "n").Usages[0].Name)
 }
 
 // A series that a body has twice counts once, with its last sample.
@@ -362,7 +362,7 @@ func TestConcurrentUse(t *testing.T) {
 					if err != nil || len(values) > 0 && values[0].Containers[0].Usage.Cpu().String() != "1" {
 						t.Error(values, err)
 					}
-					_ = s.Node(of).String()
+					_ = s.Node(t.Context(), of).String()
 				}
 			}
 		})

@@ -8,13 +8,40 @@ type Config struct {
 	// give the same metric for the same resource, the later one wins, as in
 	// prometheus-adapter.
 	Rules []Rule `json:"rules,omitempty"`
-	// ResourceRules are read so that files holding them load; the resource
-	// metrics API (metrics.k8s.io) is metrics-server's and is not served.
-	ResourceRules map[string]any `json:"resourceRules,omitempty"`
+	// ResourceRules give the values of the resource metrics API (metrics.k8s.io),
+	// where promlet serves it. Without them, kubelets give the values.
+	ResourceRules *ResourceRules `json:"resourceRules,omitempty"`
 	// ExternalRules map series to external metrics, likewise. Their queries are not
 	// about an object: GroupBy is empty, and the matchers are those of the metric
 	// selector and, unless Resources.Namespaced is false, of the namespace.
 	ExternalRules []Rule `json:"externalRules,omitempty"`
+}
+
+// ResourceRules give the usage of pods and nodes. A pod or node has a value if the
+// queries for both resources have a result.
+type ResourceRules struct {
+	// CPU has the queries for cores.
+	CPU ResourceRule `json:"cpu"`
+	// Memory has the queries for bytes.
+	Memory ResourceRule `json:"memory"`
+	// Window is the time that answers say values are measured over, such as 5m. Empty
+	// is the longest range of the queries, or 1m if they have none.
+	Window string `json:"window,omitempty"`
+}
+
+// ResourceRule has the queries for one resource. They are templates as MetricsQuery is,
+// with the same fields, but Series is empty.
+type ResourceRule struct {
+	// ContainerQuery gives the usage of each container of the pods asked for. GroupBy
+	// are the labels of pods and containers, and LabelMatchers those of the namespace
+	// and the pods.
+	ContainerQuery string `json:"containerQuery,omitempty"`
+	// NodeQuery gives the usage of each node asked for. GroupBy is the label of nodes.
+	NodeQuery string    `json:"nodeQuery,omitempty"`
+	Resources Resources `json:"resources"`
+	// ContainerLabel is the label with the container's name. A result without it is
+	// about the whole pod.
+	ContainerLabel string `json:"containerLabel,omitempty"`
 }
 
 // Rule says which series it takes, which Kubernetes objects their labels

@@ -1,13 +1,14 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/promlet/promlet/adapter/boundedtemplate"
 )
 
 // queryArgs are the fields a metricsQuery template may use.
@@ -26,37 +27,54 @@ type queryArgs struct {
 	GroupBySlice []string
 }
 
+// newQueryArgs returns the fields for matchers and the labels to group by.
+func newQueryArgs(matchers []Matcher, groupBy ...string) queryArgs {
+	args := queryArgs{LabelValuesByName: make(map[string]string, len(matchers)), GroupBy: strings.Join(groupBy, ","), GroupBySlice: groupBy}
+	printed := make([]string, len(matchers))
+	for i, m := range matchers {
+		printed[i] = m.String()
+		args.LabelValuesByName[m.Name] = m.values
+	}
+	args.LabelMatchers = strings.Join(printed, ",")
+	return args
+}
+
 // Expand returns the query of the rule for a series and matchers on its labels. Matchers
 // print themselves, so every value is quoted and escaped.
 func (c *Compiled) Expand(series string, matchers []Matcher, groupBy string) (string, error) {
-	args := queryArgs{Series: series, LabelValuesByName: make(map[string]string, len(matchers)), GroupBy: groupBy}
+	var labels []string
 	if groupBy != "" {
-		args.GroupBySlice = []string{groupBy}
+		labels = []string{groupBy}
 	}
-	printed := make([]string, 0, len(matchers)+1)
+	args := newQueryArgs(matchers, labels...)
+	args.Series = series
 	if !model.LegacyValidation.IsValidMetricName(series) {
 		// The target chose the name: it must not become PromQL.
 		if quoted := strconv.Quote(series); c.quotesNames {
 			args.Series = quoted[1 : len(quoted)-1]
 		} else {
 			args.Series = ""
-			printed = append(printed, Equal(model.MetricNameLabel, series).String())
+			parts := []string{Equal(model.MetricNameLabel, series).String()}
+			if args.LabelMatchers != "" {
+				parts = append(parts, args.LabelMatchers)
+			}
+			args.LabelMatchers = strings.Join(parts, ",")
 		}
 	}
-	for _, m := range matchers {
-		printed = append(printed, m.String())
-		args.LabelValuesByName[m.Name] = m.values
-	}
-	args.LabelMatchers = strings.Join(printed, ",")
+	return expand("metricsQuery", c.query, args)
+}
+
+// expand runs a template. Errors name the field of the configuration that has it.
+func expand(field string, template *boundedtemplate.Template, args queryArgs) (string, error) {
 	var b strings.Builder
-	if err := c.query.Execute(&b, args); err != nil {
+	if err := template.Execute(&b, args); err != nil {
 		if found := regexp.MustCompile(`can't evaluate field (\w+) in type rules`).FindStringSubmatch(err.Error()); found != nil {
-			return "", fmt.Errorf("metricsQuery: there is no field <<.%s>>: choose Series, LabelMatchers, LabelValuesByName, GroupBy or GroupBySlice", found[1])
+			return "", fmt.Errorf("%s: there is no field <<.%s>>: choose Series, LabelMatchers, LabelValuesByName, GroupBy or GroupBySlice", field, found[1])
 		}
-		return "", fmt.Errorf("metricsQuery: %w", err)
+		return "", fmt.Errorf("%s: %w", field, err)
 	}
 	if strings.TrimSpace(b.String()) == "" {
-		return "", errors.New("metricsQuery gives an empty query")
+		return "", fmt.Errorf("%s gives an empty query", field)
 	}
 	return b.String(), nil
 }

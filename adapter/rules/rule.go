@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -25,15 +24,23 @@ const (
 	CustomAPI API = iota
 	// ExternalAPI is external.metrics.k8s.io.
 	ExternalAPI
+	// ResourceAPI is metrics.k8s.io, which resourceRules give the values of.
+	ResourceAPI
 )
 
 // String is the API's value of the label api.
 func (a API) String() string {
-	if a == ExternalAPI {
+	switch a {
+	case ExternalAPI:
 		return "external"
+	case ResourceAPI:
+		return "resource"
 	}
 	return "custom"
 }
+
+// Usage is what resourceRules give of pods or nodes: CPU and memory, which are read together.
+func Usage(of objects.Kind) Metric { return Metric{ResourceAPI, of.Resource} }
 
 // Metric is a metric of one of the APIs.
 type Metric struct {
@@ -50,13 +57,8 @@ type Compiled struct {
 	// AllPods: the query is the same for any pods, so it cannot answer for those behind
 	// an object. AllNamespaces: likewise, so its series may be of any namespace.
 	AllPods, AllNamespaces bool
-	// Window is the longest range that the query looks back over, 0 for a query over
-	// instant values.
-	Window    time.Duration
-	narrowest time.Duration // the shortest range
-	over      []string      // functions and their windows, such as "rate over 2m"
-	reach     time.Duration // age of the oldest sample that the query reads
 
+	windows
 	*association // between labels and kinds of objects
 
 	index       int // place in its list of the configuration, or among the default rules, from 0
@@ -157,7 +159,7 @@ func (c *Compiled) probe(p parser.Parser) error {
 	if t := parsed.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
 		return fmt.Errorf("metricsQuery gives a %s, not an instant vector (it gave %s)", t, expr)
 	}
-	c.readWindows(parsed)
+	c.read(parsed)
 	if err := querycost.Check(parsed, querycost.DefaultMaxSamples); err != nil {
 		return fmt.Errorf("metricsQuery: %w", err)
 	}

@@ -98,7 +98,7 @@ rules:
 resourceRules:
   cpu:
     containerQuery: sum(x)
-    window: 3m
+  window: 3m
 externalRules: []
 `), &cfg))
 	r := mustCompile(t, cfg.Rules...)[0]

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/objects"
@@ -241,17 +240,11 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 }
 
 func (e *Evaluation) instantQuery(expr string) tsdb.Query {
-	v := e.evaluator
-	return tsdb.Query{
-		Expr: expr, At: v.Now(), Lookback: e.Lookback(),
-		Source: v.Source, Object: e.object, Interval: v.Targets.Interval, LongestInterval: e.targets.longest,
-	}
+	return e.evaluator.instantQuery(expr, e.Mapping.Rule, e.targets)
 }
 
 // Lookback returns the greatest age of a sample that an instant selector still finds.
-func (e *Evaluation) Lookback() time.Duration {
-	return max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*e.targets.longest)
-}
+func (e *Evaluation) Lookback() time.Duration { return e.targets.lookback() }
 
 // EvaluatePart evaluates a part of the rule's query, to explain the query's result. promlet's metrics do not count it.
 func (e *Evaluation) EvaluatePart(ctx context.Context, expr string) (tsdb.Vector, error) {
@@ -275,33 +268,9 @@ func (e *Evaluation) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, er
 	return vector, err
 }
 
-// object reports since when the pod that a series is about has existed, and whether that
-// pod, or the series' target, is gone.
-func (e *Evaluation) object(series labels.Labels) (since time.Time, gone bool) {
-	rule := e.Mapping.Rule
-	pod, namespace := rule.Label(objects.Pod()), rule.Label(objects.Namespace())
-	if pod == "" || namespace == "" || !series.Has(pod) {
-		return time.Time{}, e.targets.gone(series)
-	}
-	since, gone, err := e.evaluator.Objects.Since(objects.Pod(), series.Get(namespace), series.Get(pod))
-	if err != nil {
-		return time.Time{}, false // it is not known
-	}
-	return since, gone || e.targets.gone(series)
-}
-
-// briefRateEvents is by how much counters must have moved for a rate over less than a scrape
-// interval to count: that many events err by a fifth. Over three seconds, after which a
-// target is scraped for the second time, a counter that moves every five seconds would
-// have the rate 0 or 0.33.
-const briefRateEvents = 25
-
-// isBrief reports whether a rate has been observed for too short a time to be right, and
-// keeps the longest such time in e.brief. A rate waits until all targets have been scraped
-// twice, and until the counters have moved enough or have been observed for a scrape
-// interval.
+// isBrief is IsBrief, and keeps the longest time that such a rate was observed for in e.brief.
 func (e *Evaluation) isBrief(s tsdb.Sample) bool {
-	if !s.Brief || !s.Waiting && (s.Moved >= briefRateEvents || s.Moved == 0) {
+	if !IsBrief(s) {
 		return false
 	}
 	e.brief = max(e.brief, s.Window)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/tsdb"
 )
 
 // Target is an endpoint that is scraped.
@@ -58,6 +60,11 @@ func instanceOf(series labels.Labels) instance {
 // gone reports whether no target exists any more that a series can be of.
 func (t targetTable) gone(series labels.Labels) bool {
 	return len(t.existing) > 0 && !t.existing[instanceOf(series)]
+}
+
+// lookback returns the greatest age of a sample that an instant selector still finds.
+func (t targetTable) lookback() time.Duration {
+	return max(tsdb.DefaultLookbackDelta, tsdb.FreshIntervals*t.longest)
 }
 
 // table returns the table of the targets that exist now.

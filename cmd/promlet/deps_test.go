@@ -74,6 +74,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/engine", module, "an engine lists the series of rules and evaluates queries; it does not know its callers"},
 		{"adapter/demand", module, "values note demand; demand evaluates nothing"},
 		{"adapter/values", module, "explanations and the Provider stand on values"},
+		{"adapter/resourcemetrics/queried", module, "usage is read from values, as explanations are, and is not known to them"},
 		{"adapter/diagnosis", module, "an expression is diagnosed by evaluating its parts, whoever made it"},
 		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
 		{"adapter/autoscalers", module, "autoscalers stand on explanations, as the Provider does"},
@@ -118,16 +119,19 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		"adapter/engine":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
 		"adapter/demand":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "tsdb", "tsdb/querycost"},
 		"adapter/values":        {"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "tsdb", "tsdb/querycost"},
-		"adapter/diagnosis":     {"tsdb", "tsdb/querycost"},
-		"adapter/explain":       {"adapter/diagnosis", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
+		"adapter/resourcemetrics/queried": {
+			"adapter/resourcemetrics", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost",
+		},
+		"adapter/diagnosis": {"tsdb", "tsdb/querycost"},
+		"adapter/explain":   {"adapter/diagnosis", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
 		"adapter/autoscalers": {
 			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
 			"adapter/replicas", "tsdb", "tsdb/querycost",
 		},
 		"adapter/resourcemetrics/api": {"adapter/objects", "adapter/resourcemetrics"},
 		"adapter/apiserver": {
-			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
-			"adapter/connlimit", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "tsdb", "tsdb/querycost",
+			"adapter/resourcemetrics", "adapter/resourcemetrics/api", "adapter/resourcemetrics/queried", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
+			"adapter/connlimit", "tsdb", "tsdb/querycost",
 		},
 	}
 	deps := map[string][]string{}
@@ -160,7 +164,7 @@ func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
 		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "adapter/explain",
-		"adapter/autoscalers", "adapter/embedded", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
+		"adapter/autoscalers", "adapter/embedded", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "adapter/resourcemetrics/queried", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/kubelets", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, module+pkg).Output()

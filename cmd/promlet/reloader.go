@@ -103,9 +103,6 @@ func (r *reloader) load(data []byte) error {
 		r.again = true // the API server may be away, for example
 		return err
 	}
-	for _, warning := range file.Ignored() {
-		r.logger.Warn("configuration", "file", r.path, "warning", warning)
-	}
 	return nil
 }
 

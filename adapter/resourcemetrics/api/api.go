@@ -1,9 +1,6 @@
 package api
 
 import (
-	"context"
-
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,21 +16,10 @@ import (
 	"github.com/promlet/promlet/adapter/resourcemetrics"
 )
 
-// Source gives values. It is safe for concurrent use. A resourcemetrics.Store is one.
-type Source interface {
-	// PodMetrics returns the values of those pods that have some, in their order. The pods are only read.
-	PodMetrics(ctx context.Context, pods []*corev1.Pod) ([]metrics.PodMetrics, error)
-	// NodeMetrics returns the values of those nodes that have some, in their order. The nodes are only read.
-	NodeMetrics(ctx context.Context, nodes []*corev1.Node) ([]metrics.NodeMetrics, error)
-	// Pod and Node report why one has no value.
-	Pod(pod *corev1.Pod) resourcemetrics.Report
-	Node(name string) resourcemetrics.Report
-}
-
 // ResourceMetrics answer requests for metrics.k8s.io.
 type ResourceMetrics struct {
 	// Source gives the values. Required.
-	Source Source
+	Source resourcemetrics.Source
 	// Lister gives the pods and nodes that exist; others have no metrics. Required.
 	Lister objects.Lister
 }

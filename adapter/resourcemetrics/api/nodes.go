@@ -45,10 +45,10 @@ func (n *nodes) Get(ctx context.Context, name string, _ *metav1.GetOptions) (run
 	}
 	values, err := n.Source.NodeMetrics(ctx, []*corev1.Node{node})
 	if err != nil {
-		return nil, fmt.Errorf("metrics of node %s: %w", name, err)
+		return nil, failed("node "+name, err)
 	}
 	if len(values) == 0 {
-		return nil, notFound(metrics.Resource("nodemetrics"), name, n.Source.Node(name).String())
+		return nil, notFound(metrics.Resource("nodemetrics"), name, n.Source.Node(ctx, name).String())
 	}
 	return &values[0], nil
 }
@@ -65,7 +65,7 @@ func (n *nodes) List(ctx context.Context, options *metainternalversion.ListOptio
 	}
 	values, err := n.Source.NodeMetrics(ctx, found)
 	if err != nil {
-		return nil, fmt.Errorf("metrics of nodes: %w", err)
+		return nil, failed("nodes", err)
 	}
 	return &metrics.NodeMetricsList{Items: values}, nil
 }

@@ -47,10 +47,10 @@ func (p *pods) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runt
 	}
 	values, err := p.Source.PodMetrics(ctx, []*corev1.Pod{pod})
 	if err != nil {
-		return nil, fmt.Errorf("metrics of pod %s/%s: %w", namespace, name, err)
+		return nil, failed("pod "+namespace+"/"+name, err)
 	}
 	if len(values) == 0 {
-		return nil, notFound(metrics.Resource("podmetrics"), namespace+"/"+name, p.Source.Pod(pod).String())
+		return nil, notFound(metrics.Resource("podmetrics"), namespace+"/"+name, p.Source.Pod(ctx, pod).String())
 	}
 	return &values[0], nil
 }
@@ -67,7 +67,7 @@ func (p *pods) List(ctx context.Context, options *metainternalversion.ListOption
 	}
 	values, err := p.Source.PodMetrics(ctx, found)
 	if err != nil {
-		return nil, fmt.Errorf("metrics of pods: %w", err)
+		return nil, failed("pods", err)
 	}
 	return &metrics.PodMetricsList{Items: values}, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -65,6 +66,14 @@ func fieldsOf(object metav1.Object) fields.Set {
 		set["metadata.namespace"] = namespace
 	}
 	return set
+}
+
+// failed returns the error for a Source that failed. An API status stays as it is.
+func failed(of string, err error) error {
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		return status
+	}
+	return fmt.Errorf("metrics of %s: %w", of, err)
 }
 
 // notFound returns the error for an object that exists but has no value.

@@ -179,6 +179,9 @@ func (c *checked) print(out io.Writer) error {
 		if n := len(f.RemoteWrite); n > 0 {
 			lines[len(lines)-1] += ", " + count(n, "remote write")
 		}
+		if f.ResourceRules != nil {
+			lines[len(lines)-1] += ", resource rules"
+		}
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(out, line); err != nil {

@@ -43,10 +43,18 @@ data:
     serviceMonitors: [{metadata: {name: fast}, spec: {selector: {}, endpoints: [{port: web, interval: 1ms}]}}]
 `)
 	require.NoError(t, err)
-	require.Contains(t, out, "warning: resourceRules are ignored")
+	require.Contains(t, out, "warning: resourceRules have no query, so they have no effect")
 	require.Contains(t, out, "warning: rules[0] and rules[1] both serve a as a: the later one, rules[1], answers")
 	require.Contains(t, out, "warning: ServiceMonitor default/fast is adjusted: spec.endpoints[0].interval: 1ms is raised to 1s")
 	require.Contains(t, out, "is valid: 2 rules, 0 external rules, 1 ServiceMonitor, ")
+
+	chart := filepath.Join("..", "..", "..", "adapter", "testdata", "rules", "chart-custom.yaml")
+	out, err = execute(t, "check", chart)
+	require.NoError(t, err)
+	require.Contains(t, out, "resourceRules.cpu.containerQuery: container_cpu_usage_seconds_total -> cpu (pods), rate over 3m\n")
+	require.Contains(t, out, "resourceRules.memory.nodeQuery: node_memory_MemTotal_bytes, node_memory_MemAvailable_bytes -> memory (nodes), avg_over_time over 3m\n")
+	require.NotContains(t, out, "warning: resourceRules")
+	require.Contains(t, out, "0 keep patterns, resource rules\n")
 
 	g := func(content, want string) {
 		t.Helper()
@@ -56,6 +64,8 @@ data:
 		require.ErrorContains(t, err, want)
 	}
 	g("rules: [{seriesQuery: 'a{', metricsQuery: x}]", `rules[0]: seriesQuery "a{" is no series selector`)
+	g("resourceRules: {cpu: {nodeQuery: 'sum('}}", "resourceRules.cpu.resources: no label is associated with nodes, which nodeQuery needs")
+	g("resourceRules: {cpu: {nodeQuery: 'sum(', resources: {template: <<.Resource>>}}}", "resourceRules.cpu.nodeQuery gives no PromQL")
 	g("rulez: []", `unknown field "rulez"`)
 	g("remoteWrite: [{url: 'http://engine', queue: {}}]", `remoteWrite[0]: field queue not found`)
 	g("kind: ConfigMap\ndata: {a: '', b: ''}", "the ConfigMap has 2 keys in data, not one")

@@ -25,33 +25,31 @@ type Report struct {
 // Check returns what promlet serves with the file, and warnings. The error names everything
 // that is invalid, rejected monitors among it. Monitors are checked as in a cluster without Secrets and ConfigMaps.
 func (f File) Check(c Collection) (Report, error) {
-	compiled, _, ruleErr := f.AdapterRules(c.RateWindow).Compile(objects.NewKinds(nil, time.Now))
+	kinds := objects.NewKinds(nil, time.Now)
+	compiled, _, ruleErr := f.AdapterRules(c.RateWindow).Compile(kinds)
+	usage, usageErr := f.ResourceRules.Compile(kinds)
 	discoverer := discovery.New(discovered.NewStore(), discovery.Options{ServiceMonitors: f.ServiceMonitors, PodMonitors: f.PodMonitors, FileAccess: true})
 	_, _, err := discoverer.Resolve()
-	report := Report{Rules: rules.Summaries(compiled), Warnings: f.Ignored()}
+	report := Report{Rules: append(rules.Summaries(compiled), usage.Summaries()...)}
 	if f.Rules != nil && len(f.Rules) == 0 && !f.withDefaults {
 		report.Warnings = append(report.Warnings, "rules is empty, so no custom metric is served: leave it out for the default rules")
 	}
 	report.Warnings = append(report.Warnings, rules.Oddities(compiled)...)
 	report.Warnings = append(report.Warnings, rules.OddWindows(compiled, c.ScrapeInterval, c.Retention)...)
+	if usageErr == nil {
+		report.Warnings = append(report.Warnings, f.ResourceRules.Oddities(usage)...)
+		report.Warnings = append(report.Warnings, usage.OddWindows(c.ScrapeInterval, c.Retention)...)
+	}
 	for _, m := range discoverer.Monitors() {
 		for _, field := range m.Adjusted {
 			report.Warnings = append(report.Warnings, fmt.Sprintf("%s %s/%s is adjusted: %s", m.Kind, m.Namespace, m.Name, field))
 		}
 	}
-	errs := []error{ruleErr, err}
+	errs := []error{ruleErr, usageErr, err}
 	for _, m := range discoverer.Monitors() {
 		if m.Err != nil {
 			errs = append(errs, errors.New(m.Rejection()))
 		}
 	}
 	return report, errors.Join(errs...)
-}
-
-// Ignored returns warnings about keys that prometheus-adapter serves and promlet does not.
-func (f File) Ignored() []string {
-	if len(f.ResourceRules) == 0 {
-		return nil
-	}
-	return []string{"resourceRules are ignored: metrics-server serves metrics.k8s.io"}
 }

@@ -113,7 +113,7 @@ func unwrap(data []byte) ([]byte, error) {
 // AdapterRules returns the file's rules. Without any, they are the default rules with
 // rates over rateWindow.
 func (f File) AdapterRules(rateWindow time.Duration) rules.Set {
-	set := rules.Set{Custom: f.Rules, External: f.ExternalRules, Keep: f.Keep}
+	set := rules.Set{Custom: f.Rules, External: f.ExternalRules, Resource: f.ResourceRules, Keep: f.Keep}
 	if f.HasDefaults() {
 		set.Custom = append(rules.Defaults(rateWindow), f.Rules...)
 	}

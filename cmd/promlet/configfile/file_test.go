@@ -34,7 +34,7 @@ serviceMonitors:
 `))
 	require.NoError(t, err)
 	require.Len(t, cfg.Rules, 1)
-	require.Len(t, cfg.Ignored(), 1)
+	require.Equal(t, "x", cfg.ResourceRules.CPU.ContainerQuery)
 	require.Len(t, cfg.ExternalRules, 1)
 	require.Equal(t, []string{"node_load.*"}, cfg.Keep)
 	queues, err := cfg.Queues("")
@@ -49,6 +49,9 @@ serviceMonitors:
 		require.ErrorContains(t, err, want)
 	}
 	f("rules:\n- seriesQuerry: x\n", `unknown field "rules[0].seriesQuerry"`)
+	f("resourceRules: {cpu: {window: 3m}}", `unknown field "resourceRules.cpu.window"`)
+	f("rules: {resource: {cpu: {query: x}}}", `unknown field "rules.resource.cpu.query"`)
+	f("resourceRules: {window: 180}", "resourceRules.window: number instead of string; write it in quotes")
 	f("serviceMonitors:\n- spec: {slector: {}}\n", `unknown field "serviceMonitors[0].spec.slector"`)
 	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
 	f("podMonitors: [{metadata: {name: a}}, null]", "podMonitors[1]: give it a metadata.name")

@@ -14,11 +14,11 @@ import (
 // helmValues has the rules among the values of prometheus-adapter's Helm chart.
 type helmValues struct {
 	// Default adds the default rules before Custom. nil means true, as in the chart.
-	Default  *bool          `json:"default,omitempty"`
-	Custom   []rules.Rule   `json:"custom,omitempty"`
-	Existing *string        `json:"existing,omitempty"`
-	External []rules.Rule   `json:"external,omitempty"`
-	Resource map[string]any `json:"resource,omitempty"`
+	Default  *bool                `json:"default,omitempty"`
+	Custom   []rules.Rule         `json:"custom,omitempty"`
+	Existing *string              `json:"existing,omitempty"`
+	External []rules.Rule         `json:"external,omitempty"`
+	Resource *rules.ResourceRules `json:"resource,omitempty"`
 }
 
 // helmRules returns the value of rules in the values of prometheus-adapter's Helm chart, where

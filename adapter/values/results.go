@@ -1,0 +1,68 @@
+package values
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/rules"
+	"github.com/promlet/promlet/tsdb"
+)
+
+// Labels has the labels of series that name objects.
+type Labels interface {
+	// Label returns the label that names objects of a kind, "" for none.
+	Label(kind objects.Kind) string
+}
+
+// Results evaluates a query that does not belong to a rule for a series name, and notes that
+// an API client reads the metric. The results are those of the view that rules see: their
+// timestamps are honest, and series of pods that are gone do not count.
+func (v *Evaluator) Results(ctx context.Context, metric rules.Metric, expr string, of Labels) (tsdb.Vector, error) {
+	if ctx.Value(unreadKey{}) == nil {
+		v.Demand.Read(metric)
+	}
+	v.Logger.Debug("evaluate", "metric", metric.Name, "query", expr)
+	start := time.Now()
+	vector, err := v.Querier.Instant(ctx, v.instantQuery(expr, of, v.Targets.table()))
+	v.Evaluated(start, len(vector), err)
+	return vector, err
+}
+
+func (v *Evaluator) instantQuery(expr string, of Labels, targets targetTable) tsdb.Query {
+	return tsdb.Query{
+		Expr: expr, At: v.Now(), Lookback: targets.lookback(),
+		Source: v.Source, Object: v.object(of, targets), Interval: v.Targets.Interval, LongestInterval: targets.longest,
+	}
+}
+
+// object returns a function that reports since when the pod that a series is about has existed,
+// and whether that pod, or the series' target, is gone.
+func (v *Evaluator) object(of Labels, targets targetTable) func(series labels.Labels) (since time.Time, gone bool) {
+	pod, namespace := of.Label(objects.Pod()), of.Label(objects.Namespace())
+	return func(series labels.Labels) (time.Time, bool) {
+		if pod == "" || namespace == "" || !series.Has(pod) {
+			return time.Time{}, targets.gone(series)
+		}
+		since, gone, err := v.Objects.Since(objects.Pod(), series.Get(namespace), series.Get(pod))
+		if err != nil {
+			return time.Time{}, false // it is not known
+		}
+		return since, gone || targets.gone(series)
+	}
+}
+
+// briefRateEvents is by how much counters must have moved for a rate over less than a scrape
+// interval to count: that many events err by a fifth. Over three seconds, after which a
+// target is scraped for the second time, a counter that moves every five seconds would
+// have the rate 0 or 0.33.
+const briefRateEvents = 25
+
+// IsBrief reports whether a rate has been observed for too short a time to be right. A rate
+// waits until all targets have been scraped twice, and until the counters have moved enough or
+// have been observed for a scrape interval.
+func IsBrief(s tsdb.Sample) bool {
+	return s.Brief && (s.Waiting || s.Moved < briefRateEvents && s.Moved != 0)
+}
