@@ -20,6 +20,7 @@ import (
 	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/adapter/resourcemetrics/queried"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
@@ -47,6 +48,9 @@ type Options struct {
 	// with them; nil names when the version is still the known one. Their metrics are
 	// listed, and can be asked for, before anything of them is stored. It may be nil.
 	Exposed func(known uint64) (names []catalog.Exposed, version uint64)
+	// Resources has what kubelets report that pods and nodes use, for Resource metrics of HPAs and for explanations; whoever
+	// serves metrics.k8s.io from it sets it. Resource rules that are in force precede it. Nil: these metrics are not promlet's.
+	Resources resourcemetrics.Source
 	// Explain is for explanations of what is missing.
 	Explain explain.Options
 	// Demand is about who reads what; see Provider.Demand.
@@ -123,8 +127,11 @@ func NewProvider(opts Options) (*Provider, error) {
 	p.values = p.evaluators(opts)
 	p.Demand = p.values.Demand
 	p.Usage = queried.New(p.values)
+	if opts.Resources != nil {
+		opts.Explain.Resources = p.Usage.Or(opts.Resources)
+	}
 	p.Explainer = explain.New(opts.Explain, p.values)
-	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Logger)
+	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Explain.Resources, opts.Logger)
 	if err := p.SetRules(opts.Rules); err != nil {
 		return nil, err
 	}

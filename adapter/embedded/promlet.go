@@ -175,6 +175,9 @@ func (p *Promlet) providerOptions() adapter.Options {
 		Registerer: p.opts.Registerer,
 		Now:        p.opts.Now,
 	}
+	if p.Resources != nil {
+		options.Resources, options.ResourceMetrics = p.Resources, true
+	}
 	if p.opts.scrapes() {
 		options.DB, options.Exposed, options.Targets, options.Source = p.DB, p.exposed, p.targets, p.sourceOf
 		options.Demand, options.Collecting = p.demand(), p.Scraper.Collecting
