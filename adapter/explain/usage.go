@@ -20,7 +20,7 @@ import (
 func (c *chain) asksForUsage(ctx context.Context, q Question) bool {
 	k := c.req.Kind
 	isUsage := q.Metric == string(corev1.ResourceCPU) || q.Metric == string(corev1.ResourceMemory)
-	if c.x.opts.Resources == nil || !isUsage || !k.IsPod() && k != objects.Node() {
+	if c.x.opts.Resources == nil || !isUsage || !k.IsPod() && k.GroupResource != objects.Node().GroupResource {
 		return false
 	}
 	if q.Usage {
@@ -197,7 +197,7 @@ func (c *chain) kubelet(r resourcemetrics.Report) bool {
 		}
 		return c.broken(LinkKubelet, "%s", r)
 	}
-	reports := fmt.Sprintf("the kubelet of node %q reports %d pods with %d containers", k.Node, k.Pods, k.Containers)
+	reports := fmt.Sprintf("the kubelet of node %q reports %d %s with %d %s", k.Node, k.Pods, plural(k.Pods, "pod", "pods"), k.Containers, plural(k.Containers, "container", "containers"))
 	if k.Err != nil {
 		c.note(LinkKubelet, "%s, last good scrape %s ago; the scrape %s ago failed: %v", reports, c.since(k.Scraped), c.since(k.Failed), k.Err)
 		return true
