@@ -1,7 +1,9 @@
 package embedded
 
 import (
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +77,34 @@ func (p *Promlet) setNodes(groups map[string][]*targetgroup.Group) {
 		names = append(names, strings.TrimPrefix(g.Source, kubelets.GroupPrefix))
 	}
 	p.Resources.SetNodes(names)
+}
+
+// maxNodesNamed is how many nodes a problem names.
+const maxNodesNamed = 5
+
+// kubeletProblem says which kubelets cannot be scraped, and why the first of them cannot. It is empty if all can.
+func (p *Promlet) kubeletProblem() string {
+	if p.Resources == nil {
+		return ""
+	}
+	failing, all := p.Resources.Failing()
+	unreachable := p.Discoverer.UnreachableNodes()
+	for node, err := range unreachable {
+		failing[node] = fmt.Errorf("kubelet of node %s: %w", node, err)
+	}
+	if len(failing) == 0 {
+		return ""
+	}
+	nodes := slices.Sorted(maps.Keys(failing))
+	named := strings.Join(nodes[:min(len(nodes), maxNodesNamed)], ", ")
+	if more := len(nodes) - maxNodesNamed; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	text := fmt.Sprintf("%d of %d kubelets cannot be scraped", len(nodes), all+len(unreachable))
+	if len(nodes) > 1 {
+		text += " (of nodes " + named + ")"
+	}
+	return fmt.Sprintf("%s: %v", text, failing[nodes[0]])
 }
 
 // Objects returns the current objects of a resource that is watched.

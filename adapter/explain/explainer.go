@@ -93,6 +93,9 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 	if q.Metric == "" || !q.External && q.Object.Resource == "" {
 		return nil, errors.New("explain: name the metric and the object")
 	}
+	if q.Usage && x.opts.Resources == nil {
+		return nil, errors.New("explain: promlet does not serve metrics.k8s.io")
+	}
 	if q.Selector == nil {
 		q.Selector = apilabels.Everything()
 	}
