@@ -61,8 +61,10 @@ type kubeletError struct {
 	err  error
 }
 
-// Error implements error.
-func (e kubeletError) Error() string { return targeterrors.PublicKubelet(e.node, e.err) }
+// Error implements error. Who reports it names the node.
+func (e kubeletError) Error() string {
+	return strings.TrimPrefix(targeterrors.PublicKubelet(e.node, e.err), "kubelet of node "+e.node+": ")
+}
 
 // Unwrap returns the error of the scrape.
 func (e kubeletError) Unwrap() error { return e.err }
@@ -89,9 +91,7 @@ func (p *Promlet) kubeletProblem() string {
 	}
 	failing, all := p.Resources.Failing()
 	unreachable := p.Discoverer.UnreachableNodes()
-	for node, err := range unreachable {
-		failing[node] = fmt.Errorf("kubelet of node %s: %w", node, err)
-	}
+	maps.Copy(failing, unreachable)
 	if len(failing) == 0 {
 		return ""
 	}
@@ -104,7 +104,7 @@ func (p *Promlet) kubeletProblem() string {
 	if len(nodes) > 1 {
 		text += " (of nodes " + named + ")"
 	}
-	return fmt.Sprintf("%s: %v", text, failing[nodes[0]])
+	return fmt.Sprintf("%s: node %s: %v", text, nodes[0], failing[nodes[0]])
 }
 
 // Objects returns the current objects of a resource that is watched.

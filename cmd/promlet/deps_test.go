@@ -123,10 +123,10 @@ func TestDependenciesGoOneWay(t *testing.T) {
 			"adapter/resourcemetrics", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost",
 		},
 		"adapter/diagnosis": {"tsdb", "tsdb/querycost"},
-		"adapter/explain":   {"adapter/diagnosis", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
+		"adapter/explain":   {"adapter/resourcemetrics", "adapter/diagnosis", "adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
 		"adapter/autoscalers": {
 			"adapter/objects", "adapter/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/diagnosis", "adapter/explain",
-			"adapter/replicas", "tsdb", "tsdb/querycost",
+			"adapter/replicas", "adapter/resourcemetrics", "tsdb", "tsdb/querycost",
 		},
 		"adapter/resourcemetrics/api": {"adapter/objects", "adapter/resourcemetrics"},
 		"adapter/apiserver": {
