@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -77,10 +78,10 @@ func (f *measured) report(node, pod string, cpu float64) {
 	f.t.Helper()
 	var b resourcemetrics.Batch
 	at := f.now.UnixMilli()
-	b.Add(labels.FromStrings(labels.MetricName, "node_cpu_usage_seconds_total"), at, 2*cpu)
-	b.Add(labels.FromStrings(labels.MetricName, "node_memory_working_set_bytes"), at, 3<<30)
+	b.Add(labels.FromStrings(model.MetricNameLabel, "node_cpu_usage_seconds_total"), at, 2*cpu)
+	b.Add(labels.FromStrings(model.MetricNameLabel, "node_memory_working_set_bytes"), at, 3<<30)
 	for container, share := range map[string]float64{"web": 1, "proxy": 0.2} {
-		of := []string{"namespace", "default", "pod", pod, "container", container, labels.MetricName}
+		of := []string{"namespace", "default", "pod", pod, "container", container, model.MetricNameLabel}
 		b.Add(labels.FromStrings(append(of, "container_cpu_usage_seconds_total")...), at, share*cpu)
 		b.Add(labels.FromStrings(append(of, "container_memory_working_set_bytes")...), at, share*200*(1<<20))
 	}

@@ -69,7 +69,7 @@ type Options struct {
 
 	// Kubelets says how to read the kubelets of the Source's Nodes, whose addresses it must have:
 	// see cluster.Options.NodeAddresses. Promlet.Resources then has what nodes and containers
-	// use. A shard reads no kubelets. Nil: kubelets are not read.
+	// use. The utilization of requests also needs cluster.Options.PodRequests. A shard reads no kubelets. Nil: kubelets are not read.
 	Kubelets *kubelets.Options
 
 	// Replica is this process among its replicas in the cluster. The zero value: there are no

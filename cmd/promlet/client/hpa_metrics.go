@@ -164,11 +164,12 @@ func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPo
 func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h *readHPA) {
 	for i := range h.hpa.Spec.Metrics {
 		m, err := c.metricOf(ctx, mapper, h, &h.hpa.Spec.Metrics[i])
-		if err != nil {
+		switch {
+		case err != nil:
 			m.reason = err.Error()
-		} else if m.usage && m.now == nil && !h.isAtZero() {
+		case m.usage && m.now == nil && !h.isAtZero():
 			m.reason = c.whyNoUsage(ctx, mapper, h, &m)
-		} else if m.path != "" {
+		case m.path != "":
 			if err := c.readValue(ctx, h, &m); err != nil {
 				m.reason = m.shortReason(message(err), len(h.hpa.Spec.Metrics) > 1)
 			}

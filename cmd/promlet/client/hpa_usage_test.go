@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,7 @@ func startUsageAPI(t *testing.T) *metricsAPI {
 		for i := range 2 {
 			var b resourcemetrics.Batch
 			at := o.Now().Add(time.Duration(i-1) * 16 * time.Second).UnixMilli()
-			of := []string{"namespace", "default", "pod", "sample-1", "container", "web", labels.MetricName}
+			of := []string{"namespace", "default", "pod", "sample-1", "container", "web", model.MetricNameLabel}
 			b.Add(labels.FromStrings(append(of, "container_cpu_usage_seconds_total")...), at, 7+float64(4*i))
 			b.Add(labels.FromStrings(append(of, "container_memory_working_set_bytes")...), at, 64<<20)
 			require.NoError(t, store.Put("edge-1", &b))

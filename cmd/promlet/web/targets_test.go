@@ -90,7 +90,9 @@ func TestTargetsOfKubelets(t *testing.T) {
 			{Job: "kubelets", Address: "10.1.0.2:10250/metrics/resource", Health: "down", Err: "kubelet of node b: the answer is 403", Labels: of("b")},
 		}
 	}
-	opts.Unreachable = func() map[string]error { return map[string]error{"d": errors.New("no address"), "c": errors.New("no <address>")} }
+	opts.Unreachable = func() map[string]error {
+		return map[string]error{"d": errors.New("no address"), "c": errors.New("no <address>")}
+	}
 	page := get(t, opts, "/targets", http.StatusOK)
 	for _, want := range []string{
 		"<small>Nodes /</small> kubelets", "1 of 4 up", "<b>1</b> up, <b class=\"bad\">3 down</b>", "</code> <small>node b</small>", "kubelet of node b: the answer is 403",
