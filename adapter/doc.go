@@ -3,8 +3,7 @@
 // A [Provider] implements upstream's provider.CustomMetricsProvider and
 // ExternalMetricsProvider. It is made of the packages below it, which can be used alone:
 // rules (prometheus-adapter's configuration), catalog (which metrics exist), values (a
-// request to its values), demand (who reads which series), diagnosis (which part of a query
-// has no result), explain (why there is no value), autoscalers (what HPAs are told),
+// request to its values), demand (who reads which series), explain (why there is no value), autoscalers (what HPAs are told),
 // resourcemetrics/queried (metrics.k8s.io by resourceRules) and objects (Kubernetes' objects
 // and kinds). Package apiserver serves a Provider to the
 // HorizontalPodAutoscaler.

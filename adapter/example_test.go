@@ -3,96 +3,49 @@ package adapter_test
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
-	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/promlet/promlet/adapter"
-	"github.com/promlet/promlet/discovery"
-	"github.com/promlet/promlet/discovery/manifests"
 	"github.com/promlet/promlet/discovery/objects"
-	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/tsdb"
 )
 
-// workerManifests describe one pod behind a Service, and a monitor that selects it.
-const workerManifests = `
-apiVersion: v1
-kind: Service
-metadata: {name: worker, namespace: default, labels: {app: worker}}
-spec: {selector: {app: worker}, ports: [{name: web, port: 80}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: worker-1, namespace: default, labels: {app: worker}}
-status: {podIP: 127.0.0.1}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: worker-1, namespace: default, labels: {kubernetes.io/service-name: worker}}
-addressType: IPv4
-endpoints: [{addresses: [127.0.0.1], targetRef: {kind: Pod, name: worker-1, namespace: default}}]
-ports: [{name: web, port: PORT}]
----
-apiVersion: monitoring.coreos.com/v1
-kind: ServiceMonitor
-metadata: {name: worker, namespace: default}
-spec: {selector: {matchLabels: {app: worker}}, endpoints: [{port: web, interval: 1s}]}
-`
-
-// Example embeds all of promlet in a program of its own: an application is
-// discovered from manifests, scraped, stored, and asked for as the
-// HorizontalPodAutoscaler would.
+// Example answers from samples that the program stores itself. Package embedded is for programs
+// that discover and scrape.
 func Example() {
-	worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		fmt.Fprintln(w, "# TYPE queue_depth gauge\nqueue_depth 7")
-	}))
-	defer worker.Close()
 	dir, err := os.MkdirTemp("", "promlet")
 	check(err)
 	defer os.RemoveAll(dir)
-	_, port, _ := strings.Cut(worker.Listener.Addr().String(), ":")
-	source, err := manifests.FromText([]byte(strings.Replace(workerManifests, "PORT", port, 1)))
-	check(err)
-
 	db, err := tsdb.Open(tsdb.Options{Dir: dir})
 	check(err)
-	defer db.Close()
-	scraper, err := scrape.NewManager(scrape.Options{Appendable: db})
+	defer func() { check(db.Close()) }()
+	samples := db.AppenderV2(context.Background())
+	_, err = samples.Append(0, labels.FromStrings("__name__", "queue_depth", "namespace", "default", "pod", "worker-1"), 0, time.Now().UnixMilli(), 7, nil, nil, storage.AOptions{})
 	check(err)
-	defer scraper.Stop()
+	check(samples.Commit())
+
 	store := objects.NewStore()
-	discoverer := discovery.New(store, discovery.Options{})
-	custom, err := adapter.NewProvider(adapter.Options{DB: db, Objects: store.Lister})
+	pods, _ := store.Indexer(corev1.Resource("pods"))
+	check(pods.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "worker-1"}}))
+
+	custom, err := adapter.NewProvider(adapter.Options{DB: db, Objects: store.Lister, Interval: 15 * time.Second})
 	check(err)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	discovered := make(chan error, 1)
-	go func() {
-		discovered <- discoverer.Run(ctx, source, scraper.Apply)
-	}()
-	defer func() { cancel(); check(<-discovered) }()
-
-	service := types.NamespacedName{Namespace: "default", Name: "worker"}
-	queueDepth := provider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "services"}, Namespaced: true, Metric: "queue_depth"}
-	for range 100 { // the first scrape is at most a second away
-		value, err := custom.GetMetricByName(ctx, service, queueDepth, apilabels.Everything())
-		if err == nil {
-			fmt.Printf("%s %s: %s %s\n", value.DescribedObject.Kind, value.DescribedObject.Name, value.Metric.Name, &value.Value)
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	fmt.Println("no value")
-	// Output: Service worker: queue_depth 7
+	defer custom.Close()
+	queueDepth := provider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "pods"}, Namespaced: true, Metric: "queue_depth"}
+	value, err := custom.GetMetricByName(context.Background(), types.NamespacedName{Namespace: "default", Name: "worker-1"}, queueDepth, apilabels.Everything())
+	check(err)
+	fmt.Printf("%s %s: %s %s\n", value.DescribedObject.Kind, value.DescribedObject.Name, value.Metric.Name, &value.Value)
+	// Output: Pod worker-1: queue_depth 7
 }
 
 func check(err error) {

@@ -44,12 +44,14 @@ type Options struct {
 	// ResourceMetrics makes Rules.Resource count: whoever serves metrics.k8s.io sets it. False: they are checked, and have no
 	// other effect.
 	ResourceMetrics bool
+	// KubeletsJob is the job whose stored series are those of kubelets' /metrics/resource: Demand.OfKubelets says which of
+	// them are to be stored. Empty: there is none.
+	KubeletsJob string
 	// Exposed returns the series names that targets expose, and a version that changes
 	// with them; nil names when the version is still the known one. Their metrics are
 	// listed, and can be asked for, before anything of them is stored. It may be nil.
 	Exposed func(known uint64) (names []catalog.Exposed, version uint64)
-	// Resources has what kubelets report that pods and nodes use, for Resource metrics of HPAs and for explanations; whoever
-	// serves metrics.k8s.io from it sets it. Resource rules that are in force precede it. Nil: these metrics are not promlet's.
+	// Resources has what kubelets report that pods and nodes use. Nil: kubelets are not read.
 	Resources resourcemetrics.Source
 	// Explain is for explanations of what is missing.
 	Explain explain.Options
@@ -96,6 +98,9 @@ type Provider struct {
 	Explainer *explain.Explainer
 	// Autoscalers shows what HPAs are told.
 	Autoscalers *autoscalers.Autoscalers
+	// Resources has what pods and nodes use: by Usage where there are resourceRules, or else as kubelets report it. Nil: metrics.k8s.io
+	// is not promlet's.
+	Resources resourcemetrics.Source
 	// Usage answers requests for metrics.k8s.io by resourceRules. Without Options.ResourceMetrics it has no queries.
 	Usage *queried.Source
 
@@ -126,12 +131,16 @@ func NewProvider(opts Options) (*Provider, error) {
 	p := &Provider{metrics: newMetrics(), engine: opts.Engine, registerer: opts.Registerer, resourceMetrics: opts.ResourceMetrics}
 	p.values = p.evaluators(opts)
 	p.Demand = p.values.Demand
-	p.Usage = queried.New(p.values)
-	if opts.Resources != nil {
-		opts.Explain.Resources = p.Usage.Or(opts.Resources)
+	p.Usage = queried.New(p.values, opts.KubeletsJob)
+	switch {
+	case opts.Resources != nil:
+		p.Resources = p.Usage.Or(opts.Resources)
+	case opts.ResourceMetrics:
+		p.Resources = p.Usage
 	}
+	opts.Explain.Resources = p.Resources
 	p.Explainer = explain.New(opts.Explain, p.values)
-	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Explain.Resources, opts.Logger)
+	p.Autoscalers = autoscalers.New(p.values, p.Explainer, p.Resources, opts.Logger)
 	if err := p.SetRules(opts.Rules); err != nil {
 		return nil, err
 	}

@@ -21,12 +21,12 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/promlet/promlet/bench/answers"
-	"github.com/promlet/promlet/bench/engines"
+	"github.com/promlet/promlet/bench/internal/answers"
+	"github.com/promlet/promlet/bench/internal/engines"
 	"github.com/promlet/promlet/bench/internal/harness"
-	"github.com/promlet/promlet/bench/process"
-	"github.com/promlet/promlet/bench/scraping"
-	"github.com/promlet/promlet/bench/soak"
+	"github.com/promlet/promlet/bench/internal/process"
+	"github.com/promlet/promlet/bench/internal/scraping"
+	"github.com/promlet/promlet/bench/internal/soak"
 )
 
 func main() {

@@ -16,8 +16,8 @@ import (
 	"github.com/promlet/promlet/bench/controlplane"
 )
 
-// promletsCertificate keeps the serving certificate as promlet's ServiceAccount does.
-func promletsCertificate(t *testing.T, config *rest.Config) *servingcert.Keeper {
+// promletsCertificate keeps the serving certificate as promlet's ServiceAccount does. More APIServices may be added.
+func promletsCertificate(t *testing.T, config *rest.Config, more ...string) *servingcert.Keeper {
 	t.Helper()
 	config = rest.CopyConfig(config)
 	config.Impersonate.UserName = "system:serviceaccount:promlet:promlet"
@@ -27,7 +27,7 @@ func promletsCertificate(t *testing.T, config *rest.Config) *servingcert.Keeper 
 	require.NoError(t, err)
 	keeper, err := servingcert.New(servingcert.Options{
 		Secrets: client.CoreV1(), Dynamic: objects, Namespace: "promlet", Secret: "promlet-serving-cert", Service: "promlet",
-		APIServices: []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"},
+		APIServices: append([]string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}, more...),
 	})
 	require.NoError(t, err)
 	return keeper

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what is generated under deploy/: the CRDs, from the Prometheus operator's
-# Go types in the version that go.mod requires, and install.yaml, from the
-# kustomization. Needs Go and kubectl; KUBECTL names another command for it.
+# Go types in the version that go.mod requires; install.yaml, from the
+# kustomization; and the files that the Helm chart shares with components. Needs Go and kubectl; KUBECTL names another command for it.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -33,3 +33,7 @@ done
 # Only when all of it has been made.
 mv "$tmp/servicemonitors.yaml" "$tmp/podmonitors.yaml" deploy/components/crds/
 mv "$tmp/install.yaml" deploy/
+
+chart=deploy/helm/promlet
+cp deploy/components/crds/servicemonitors.yaml deploy/components/crds/podmonitors.yaml "$chart/charts/crds/crds/"
+cp deploy/components/alerts/prometheusrule.yaml "$chart/files/"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes kustomization.yaml name the image by version and digest, so that whoever applies a
-# release runs what was released and nothing else. `make generate` then renders install.yaml.
+# Makes kustomization.yaml and the Helm chart name the image by version and digest, so that
+# whoever installs a release runs what was released and nothing else. `make generate` then
+# renders install.yaml.
 #
 #   deploy/pin.sh v0.2.0 sha256:...     # the digest that the push of the image printed
 set -eu
@@ -17,6 +18,14 @@ echo "$digest" | grep -Eqx 'sha256:[0-9a-f]{64}' || {
 cd "$(dirname "$0")"
 tmp=$(mktemp)
 trap 'rm -f "$tmp"' EXIT
-sed -e '/^    digest: /d' -e "s/^    newTag: .*/    newTag: $version\\
-    digest: $digest/" kustomization.yaml >"$tmp"
-cat "$tmp" >kustomization.yaml
+edit() { # FILE EXPRESSION...
+	file=$1
+	shift
+	sed "$@" "$file" >"$tmp"
+	cat "$tmp" >"$file"
+}
+edit kustomization.yaml -e '/^    digest: /d' -e "s/^    newTag: .*/    newTag: $version\\
+    digest: $digest/"
+edit helm/promlet/Chart.yaml -e "s/^version: .*/version: ${version#v}/" -e "s/^appVersion: .*/appVersion: ${version#v}/" \
+	-e "s|image: ghcr.io/promlet/promlet:.*|image: ghcr.io/promlet/promlet:$version|"
+edit helm/promlet/values.yaml -e "s/^  digest: .*/  digest: $digest/"

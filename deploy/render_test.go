@@ -74,9 +74,12 @@ func TestInstallIsRenderedFromTheBase(t *testing.T) {
 func TestEveryCombinationOfComponentsRenders(t *testing.T) {
 	components, err := os.ReadDir("components")
 	require.NoError(t, err)
-	require.Len(t, components, 8)
+	require.Len(t, components, 10)
 	base := len(read(t, "install.yaml"))
-	adds := map[string]int{"crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "resource-metrics": 5, "scrape-secrets": 2, "self-monitoring": 7, "sharded": 9}
+	adds := map[string]int{
+		"alerts": 1, "crds": 2, "external-metrics": 4, "high-availability": 0, "persistence": 1, "resource-metrics": 5, "scrape-secrets": 2, "self-monitoring": 7, "self-monitoring-pods": 7, "sharded": 9,
+	}
+	beside := func(c string) bool { return c == "sharded" || c == "alerts" || c == "self-monitoring-pods" }
 	for set := range 1 << len(components) {
 		var chosen []string
 		want := base
@@ -86,7 +89,10 @@ func TestEveryCombinationOfComponentsRenders(t *testing.T) {
 				want += adds[c.Name()]
 			}
 		}
-		if slices.Contains(chosen, "sharded") && len(chosen) > 2 && len(chosen) < len(components) {
+		if slices.Contains(chosen, "self-monitoring") && slices.Contains(chosen, "self-monitoring-pods") {
+			continue // one of the two
+		}
+		if len(chosen) > 2 && len(chosen) < len(components)-1 && slices.ContainsFunc(chosen, beside) {
 			continue // each of the others beside it, and all of them
 		}
 		objects := overlay(t, withComponents(chosen...), nil)
@@ -184,6 +190,10 @@ func TestPin(t *testing.T) {
 		digest := "sha256:" + strings.Repeat(digit, 64)
 		require.NoError(t, pin("v1.2.3", digest))
 		require.Equal(t, "ghcr.io/promlet/promlet:v1.2.3@"+digest, image(render(t, dir)))
+		chart, err := helmCommand(t, "template", "promlet", filepath.Join(dir, chartDir), "--namespace", "promlet").Output()
+		require.NoError(t, err)
+		require.Equal(t, "ghcr.io/promlet/promlet:v1.2.3@"+digest, image(split(t, chart)))
+		require.Contains(t, string(chart), "helm.sh/chart: promlet-1.2.3\n")
 	}
 	const own = "resources: [deploy]\nimages: [{name: ghcr.io/promlet/promlet, newName: example.com/promlet, newTag: own}]\n"
 	require.NoError(t, os.WriteFile(filepath.Join(above, "kustomization.yaml"), []byte(own), 0o600))

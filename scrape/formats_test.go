@@ -133,6 +133,9 @@ func TestNegotiation(t *testing.T) {
 	}))
 	require.Equal(t, "text/plain;version=0.0.4;q=0.7,application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,*/*;q=0.5",
 		h.Get("Accept"))
+
+	h = headersOf(t, jobConfig("j", slow), func(o *Options) { o.Compression = false })
+	require.Equal(t, "identity", h.Get("Accept-Encoding"))
 }
 
 func TestGzip(t *testing.T) {

@@ -127,7 +127,7 @@ func groups(job string, gs ...*targetgroup.Group) map[string][]*targetgroup.Grou
 
 func newManager(t testing.TB, app storage.AppendableV2, mutate ...func(*Options)) *Manager {
 	t.Helper()
-	opts := Options{Appendable: app}
+	opts := Options{Appendable: app, Compression: true} // as Prometheus
 	for _, m := range mutate {
 		m(&opts)
 	}

@@ -52,7 +52,6 @@ resource_scrape_error 0
 type collector struct {
 	mu    sync.Mutex
 	lines []string
-	at    time.Time // of the last scrape
 	busy  map[string]bool
 }
 
@@ -373,7 +372,7 @@ func TestSinkOfManyTargets(t *testing.T) {
 	}
 	m := newManager(t, newTSDB(t), onDemand, withSink(sink.Sink{
 		Wanted:  func(name string) bool { return name == cpuName },
-		Stored:  func(name string) bool { return calls.Load()%2 == 0 },
+		Stored:  func(string) bool { return calls.Load()%2 == 0 },
 		Scraped: func(target labels.Labels, _ time.Time, _ []sink.Sample) { enter(target) },
 		Failed:  func(target labels.Labels, _ time.Time, _ error) { enter(target) },
 		Ended:   enter,

@@ -14,7 +14,7 @@ import (
 )
 
 // Source is where a stored series comes from. Package tsdb has a Source and a [Target] of
-// its own: neither package imports the other, and cmd/promlet converts.
+// its own: neither package imports the other, and adapter/embedded converts.
 type Source struct {
 	Target *Target
 	// Exposed is a hash of the series as the target exposes it, before the target's labels and metric

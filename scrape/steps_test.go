@@ -192,7 +192,7 @@ type newScraper func(t *testing.T, d difference, cfg *config.Config, r *recorder
 
 func newOurs(t *testing.T, d difference, cfg *config.Config, r *recorder, opts ...config_util.HTTPClientOption) scraper {
 	m, err := NewManager(Options{
-		Appendable: r, ParseStartTimestamps: d.parseST, HTTPClientOptions: opts,
+		Appendable: r, ParseStartTimestamps: d.parseST, HTTPClientOptions: opts, Compression: true,
 		// With these nothing differs from Prometheus.
 		BodySizeLimit: -1, SampleLimit: -1, LabelLimit: -1, LabelNameLengthLimit: -1,
 		LabelValueLengthLimit: -1, BucketLimit: -1, ScrapeMemory: -1,

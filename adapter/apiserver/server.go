@@ -28,8 +28,8 @@ import (
 	cmapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
-	"github.com/promlet/promlet/adapter/connlimit"
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/internal/connlimit"
 	"github.com/promlet/promlet/adapter/resourcemetrics/api"
 )
 

@@ -60,6 +60,16 @@ func (d *Demand) noteUsage(usage map[rules.Metric][][]*labels.Matcher) {
 	}
 }
 
+// fromElsewhere reports whether the targets of monitors expose names that matchers match.
+func (d *Demand) fromElsewhere(on []*labels.Matcher) bool {
+	for name := range d.elsewhere {
+		if rules.MatchesName(on, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // OfKubelets reports whether the series of a name that kubelets expose at /metrics/resource are
 // stored if somebody reads them: resourceRules read the name, and no target of a monitor
 // exposes it. From two sources, every container would count twice. Targets that can only write

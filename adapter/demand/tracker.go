@@ -98,6 +98,20 @@ func (t *Tracker) SetUsage(queries *rules.ResourceQueries) {
 	t.Wake()
 }
 
+// OfKubelets returns how many of the selectors that resourceRules read for a metric take the
+// series of kubelets, and how many there are.
+func (t *Tracker) OfKubelets(metric rules.Metric) (taken, all int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, on := range t.usage[metric] {
+		all++
+		if t.current == nil || !t.current.fromElsewhere(on) {
+			taken++
+		}
+	}
+	return taken, all
+}
+
 // Read notes that an API client asks for a metric.
 func (t *Tracker) Read(metric rules.Metric) {
 	now := t.now()

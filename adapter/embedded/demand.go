@@ -46,6 +46,7 @@ func (p *Promlet) exposed(known uint64) ([]catalog.Exposed, uint64) {
 
 // wanted makes the scraper store the series that are read.
 func (p *Promlet) wanted(ctx context.Context, d *demand.Demand) error {
+	p.demanded.Store(d)
 	return p.Scraper.SetDemand(ctx, scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
 }
 

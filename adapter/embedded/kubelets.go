@@ -26,31 +26,35 @@ func (p *Promlet) openKubelets() (err error) {
 	if p.kubelets, err = kubelets.New(*p.opts.Kubelets); err != nil {
 		return err
 	}
-	p.Resources = resourcemetrics.NewStore(resourcemetrics.Options{
+	p.reported = resourcemetrics.NewStore(resourcemetrics.Options{
 		Resolution: time.Duration(p.kubelets.Config.ScrapeInterval),
 		Now:        p.opts.Now,
 	})
 	return nil
 }
 
-// kubeletSink hands what kubelets report to Resources.
+// kubeletSink keeps what kubelets report. It is stored too if resourceRules read it.
 func (p *Promlet) kubeletSink() sink.Sink {
 	wanted, logger := resourcemetrics.Names(), p.opts.Logger.With("component", "kubelets")
 	return sink.Sink{
 		Wanted: func(name string) bool { return slices.Contains(wanted, name) },
+		Stored: func(name string) bool {
+			d := p.demanded.Load()
+			return d != nil && d.OfKubelets(name)
+		},
 		Scraped: func(target labels.Labels, _ time.Time, samples []sink.Sample) {
 			var batch resourcemetrics.Batch
 			for _, s := range samples {
 				batch.Add(s.Labels, s.Time.UnixMilli(), s.Value)
 			}
 			node := target.Get(string(kubelets.NodeLabel))
-			if err := p.Resources.Put(node, &batch); err != nil {
+			if err := p.reported.Put(node, &batch); err != nil {
 				logger.Warn("what a kubelet reports is not used", slog.String("node", node), slog.Any("err", err))
 			}
 		},
 		Failed: func(target labels.Labels, _ time.Time, err error) {
 			node := target.Get(string(kubelets.NodeLabel))
-			p.Resources.Failed(node, kubeletError{node, err})
+			p.reported.Failed(node, kubeletError{node, err})
 		},
 	}
 }
@@ -69,16 +73,16 @@ func (e kubeletError) Error() string {
 // Unwrap returns the error of the scrape.
 func (e kubeletError) Unwrap() error { return e.err }
 
-// setNodes tells Resources which kubelets are scraped.
+// setNodes says which kubelets are scraped.
 func (p *Promlet) setNodes(groups map[string][]*targetgroup.Group) {
-	if p.Resources == nil {
+	if p.reported == nil {
 		return
 	}
 	var names []string
 	for _, g := range groups[kubelets.JobName] {
 		names = append(names, strings.TrimPrefix(g.Source, kubelets.GroupPrefix))
 	}
-	p.Resources.SetNodes(names)
+	p.reported.SetNodes(names)
 }
 
 // maxNodesNamed is how many nodes a problem names.
@@ -86,10 +90,10 @@ const maxNodesNamed = 5
 
 // kubeletProblem says which kubelets cannot be scraped, and why the first of them cannot. It is empty if all can.
 func (p *Promlet) kubeletProblem() string {
-	if p.Resources == nil {
+	if p.reported == nil {
 		return ""
 	}
-	failing, all := p.Resources.Failing()
+	failing, all := p.reported.Failing()
 	unreachable := p.Discoverer.UnreachableNodes()
 	maps.Copy(failing, unreachable)
 	if len(failing) == 0 {

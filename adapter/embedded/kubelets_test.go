@@ -43,7 +43,7 @@ status: {addresses: [{type: TYPE, address: 127.0.0.1}]}
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("t"), 0o600))
 	port := kubelet.Listener.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
-	p, err := embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), Kubelets: &kubelets.Options{
+	p, err := embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), ResourceMetrics: true, Kubelets: &kubelets.Options{
 		Port: int(port), InsecureSkipVerify: true, TokenFile: token, Interval: kubelets.MinInterval,
 	}})
 	require.NoError(t, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,9 +69,13 @@ type Options struct {
 	// each. 0 or less means no limit.
 	SeriesBytesLimit int64
 
+	// ResourceMetrics makes Promlet.Resources, which has what nodes and containers use: by
+	// Rules.Resource, or, where these are none, as the kubelets report it.
+	ResourceMetrics bool
 	// Kubelets says how to read the kubelets of the Source's Nodes, whose addresses it must have:
-	// see cluster.Options.NodeAddresses. Promlet.Resources then has what nodes and containers
-	// use. The utilization of requests also needs cluster.Options.PodRequests. A shard reads no kubelets. Nil: kubelets are not read.
+	// see cluster.Options.NodeAddresses. It needs ResourceMetrics. For the utilization of what pods
+	// request, the Source must also have that: see cluster.Options.PodRequests. A shard reads no
+	// kubelets. Nil: kubelets are not read.
 	Kubelets *kubelets.Options
 
 	// Replica is this process among its replicas in the cluster. The zero value: there are no
@@ -83,6 +89,8 @@ type Options struct {
 	// zero: it returns an error that names them. 0 in Discovery.MonitorTargetLimit and
 	// NamespaceTargetLimit is DefaultTargetLimit, negative means no limit. 0 in Scrape.SampleLimit
 	// is a quarter of SeriesLimit if ingestion is on demand, and at most scrape.DefaultSampleLimit.
+	// Scrape.DialContext connects to any address if it is nil. Where monitors are written by others,
+	// give that of a destination.Policy, which refuses loopback and metadata addresses.
 	Discovery discovery.Options
 	Scrape    scrape.Options
 	Storage   tsdb.Options
@@ -101,7 +109,7 @@ type Options struct {
 }
 
 // Names are what texts for users call settings: errors, problems, explanations and Events. An
-// empty name is that of the Options. The promlet command has flags here.
+// empty name is that of the field of Options. The promlet command names its flags.
 type Names struct {
 	Dir, SeriesLimit, SeriesBytesLimit, IngestDemand, Shard, EnforcementExempt string
 }
@@ -136,9 +144,10 @@ func (o *Options) check() error {
 	}
 	refuse(o.Source == nil, "Options.Source is required")
 	refuse(o.Dir == "" && o.scrapes(), "Options.Dir is required")
-	refuse(o.Kubelets != nil && o.Discovery.Shard.Partial(), "leave out Kubelets or Discovery.Shard: a shard serves no values, so it reads no kubelets")
+	refuse(o.Kubelets != nil && !o.ResourceMetrics, "leave out Options.Kubelets, or set Options.ResourceMetrics")
+	refuse(o.ResourceMetrics && o.Discovery.Shard.Partial(), "leave out ResourceMetrics or Discovery.Shard: a shard serves no values")
 	refuse(o.Engine != nil && o.Discovery.Shard.Partial(), "leave out Engine or Discovery.Shard: a shard serves no values, so it queries no engine")
-	for field, set := range map[string]bool{
+	filled := map[string]bool{
 		"Discovery.Annotations":  o.Discovery.Annotations,
 		"Discovery.Events":       o.Discovery.Events != nil,
 		"Discovery.Kubelets":     o.Discovery.Kubelets != nil,
@@ -159,8 +168,9 @@ func (o *Options) check() error {
 		"Storage.Now":            o.Storage.Now != nil,
 		"Storage.Registerer":     o.Storage.Registerer != nil,
 		"Storage.SeriesCallback": o.Storage.SeriesCallback != nil,
-	} {
-		refuse(set, "leave out Options.%s: it follows from the other Options", field)
+	}
+	for _, field := range slices.Sorted(maps.Keys(filled)) {
+		refuse(filled[field], "leave out Options.%s: it follows from the other Options", field)
 	}
 	return errors.Join(errs...)
 }

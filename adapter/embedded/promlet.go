@@ -14,6 +14,7 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/promlet/promlet/adapter"
+	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/kubelets"
@@ -35,9 +36,9 @@ type Promlet struct {
 	// Scraper knows the targets and what they expose. Promlet applies targets and demand to it,
 	// and stops it.
 	Scraper *scrape.Manager
-	// Resources knows what the nodes and containers use. Nil without Options.Kubelets. Package
-	// adapter/resourcemetrics/api serves it as metrics.k8s.io.
-	Resources *resourcemetrics.Store
+	// Resources knows what the nodes and containers use. Nil without Options.ResourceMetrics.
+	// Package adapter/resourcemetrics/api serves it as metrics.k8s.io.
+	Resources resourcemetrics.Source
 	// DB holds the samples. Promlet closes it.
 	DB *tsdb.DB
 	// Dir is the data directory.
@@ -45,8 +46,10 @@ type Promlet struct {
 
 	opts      Options
 	objects   *objects.Store
-	room      *seriesroom.Room // nil without a limit
-	kubelets  *kubelets.Job    // nil without Resources
+	room      *seriesroom.Room       // nil without a limit
+	kubelets  *kubelets.Job          // nil if none are read, as
+	reported  *resourcemetrics.Store // what they report
+	demanded  atomic.Pointer[demand.Demand]
 	readiness *readiness
 
 	scrapedMtx     sync.Mutex
@@ -108,6 +111,7 @@ func (p *Promlet) open() (err error) {
 		return err
 	}
 	p.onClose(func() error { p.Provider.Close(); return nil })
+	p.Resources = p.Provider.Resources
 	return nil
 }
 
@@ -137,7 +141,7 @@ func (p *Promlet) scrapeOptions() scrape.Options {
 	options.Namespace = p.opts.Discovery.Enforcement.Namespace
 	options.SeriesRoom = p.room
 	options.Owner = discovery.Owner
-	if p.Resources != nil {
+	if p.kubelets != nil {
 		options.Sinks = map[string]sink.Sink{kubelets.JobName: p.kubeletSink()}
 	}
 	if options.SampleLimit == 0 {
@@ -164,19 +168,21 @@ func (p *Promlet) discoveryOptions() discovery.Options {
 
 func (p *Promlet) providerOptions() adapter.Options {
 	options := adapter.Options{
-		Engine:     p.opts.Engine,
-		Objects:    p.objects.Lister,
-		Mapper:     p.opts.Mapper,
-		Rules:      p.opts.Rules,
-		Ready:      p.whole,
-		Explain:    p.explaining(),
-		Interval:   p.opts.Discovery.ScrapeInterval,
-		Logger:     p.opts.Logger.With("component", "adapter"),
-		Registerer: p.opts.Registerer,
-		Now:        p.opts.Now,
+		Engine:  p.opts.Engine,
+		Objects: p.objects.Lister,
+		Mapper:  p.opts.Mapper,
+		Rules:   p.opts.Rules,
+
+		ResourceMetrics: p.opts.ResourceMetrics,
+		Ready:           p.whole,
+		Explain:         p.explaining(),
+		Interval:        p.opts.Discovery.ScrapeInterval,
+		Logger:          p.opts.Logger.With("component", "adapter"),
+		Registerer:      p.opts.Registerer,
+		Now:             p.opts.Now,
 	}
-	if p.Resources != nil {
-		options.Resources, options.ResourceMetrics = p.Resources, true
+	if p.kubelets != nil {
+		options.KubeletsJob, options.Resources = kubelets.JobName, p.reported
 	}
 	if p.opts.scrapes() {
 		options.DB, options.Exposed, options.Targets, options.Source = p.DB, p.exposed, p.targets, p.sourceOf

@@ -67,8 +67,8 @@ func (p *Promlet) newReadiness() *readiness {
 	if p.opts.Engine != nil {
 		r.listed = p.opts.Engine.Listed
 	}
-	if p.Resources != nil {
-		r.kubelets = p.Resources.Ready
+	if p.reported != nil {
+		r.kubelets = p.reported.Ready
 	}
 	return r
 }

@@ -6,8 +6,9 @@ import (
 	apilabels "k8s.io/apimachinery/pkg/labels"
 )
 
-// Replica is a Pod that runs promlet. While the Service has another ready endpoint, promlet
-// takes more time until it is ready: rates are then right from the first answer on.
+// Replica is a Pod that runs promlet, by its name, its namespace and the Service in front of it.
+// While the Service has another ready endpoint, promlet takes more time until it is ready: rates
+// are then right from the first answer on.
 type Replica struct {
 	Namespace, Service, Pod string
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/promlet/promlet/adapter/catalog"
-	"github.com/promlet/promlet/adapter/diagnosis"
+	"github.com/promlet/promlet/adapter/internal/diagnosis"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"

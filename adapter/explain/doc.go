@@ -5,7 +5,7 @@
 // monitors that select the object, their endpoints and targets, the series and their
 // samples. The [Explanation] has a [Step] for each [Link], of which the first that is
 // broken is the reason. A reason that the evaluation found comes before these, such as a query
-// whose sides do not join (package diagnosis). An Explanation names nothing of other namespaces
+// whose sides do not join. An Explanation names nothing of other namespaces
 // than the question's, but it says whether any of them exposes the series of an external metric.
 //
 // The cpu and memory of pods and nodes, which metrics.k8s.io serves, have a chain of their own: object, kubelet, container,

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -61,7 +62,7 @@ type reported struct {
 //
 // The last sample of a series counts if there are several.
 func (b *Batch) Add(series labels.Labels, timestamp int64, value float64) {
-	switch name := series.Get(labels.MetricName); name {
+	switch name := series.Get(model.MetricNameLabel); name {
 	case nodeCPU, nodeMemory, nodeSwap:
 		b.node.set(name, timestamp, value)
 	case containerCPU, containerMemory, containerStart:

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +23,7 @@ func benchSeries(node int) (cpu, memory, start []labels.Labels) {
 	for pod := range benchPods {
 		for c := range benchContainers {
 			of := func(name string) labels.Labels {
-				return labels.FromStrings(labels.MetricName, name, "namespace", fmt.Sprintf("team-%d", pod%5),
+				return labels.FromStrings(model.MetricNameLabel, name, "namespace", fmt.Sprintf("team-%d", pod%5),
 					"pod", fmt.Sprintf("application-7d764666f9-%02d%03d", pod, node), "container", fmt.Sprintf("container-%d", c))
 			}
 			cpu, memory, start = append(cpu, of(containerCPU)), append(memory, of(containerMemory)), append(start, of(containerStart))
@@ -40,8 +41,8 @@ func benchBatch(node, second int) *Batch {
 		b.Add(memory[i], now, 1<<20)
 		b.Add(start[i], now, float64(epoch.Unix()-1000))
 	}
-	b.Add(labels.FromStrings(labels.MetricName, nodeCPU), now, float64(second))
-	b.Add(labels.FromStrings(labels.MetricName, nodeMemory), now, 1<<20)
+	b.Add(labels.FromStrings(model.MetricNameLabel, nodeCPU), now, float64(second))
+	b.Add(labels.FromStrings(model.MetricNameLabel, nodeMemory), now, 1<<20)
 	return b
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,8 +21,8 @@ func Example() {
 		Spec:       corev1.PodSpec{NodeName: "node-1"},
 	}
 	of := []string{"namespace", "shop", "pod", "web-0", "container", "web"}
-	cpu := labels.FromStrings(append(of, labels.MetricName, "container_cpu_usage_seconds_total")...)
-	memory := labels.FromStrings(append(of, labels.MetricName, "container_memory_working_set_bytes")...)
+	cpu := labels.FromStrings(append(of, model.MetricNameLabel, "container_cpu_usage_seconds_total")...)
+	memory := labels.FromStrings(append(of, model.MetricNameLabel, "container_memory_working_set_bytes")...)
 	for scrape := range 2 {
 		batch := &resourcemetrics.Batch{} // one for each scrape
 		timestamp := int64(1_767_225_600_000 + scrape*15_000)

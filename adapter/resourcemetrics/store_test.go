@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -32,7 +33,7 @@ func (b *Batch) add(p at) {
 		prefix, of = "node_", nil
 	}
 	name := func(suffix string) labels.Labels {
-		return labels.FromStrings(append([]string{labels.MetricName, prefix + suffix}, of...)...)
+		return labels.FromStrings(append([]string{model.MetricNameLabel, prefix + suffix}, of...)...)
 	}
 	ms := epoch.UnixMilli() + int64(p.time*1000)
 	b.Add(name("cpu_usage_seconds_total"), ms, p.cpu)
@@ -269,7 +270,7 @@ func TestRefusedBatches(t *testing.T) {
 	require.EqualError(t, s.Put("n", many), "store resource metrics of node n: the kubelet reports more than 10000 containers")
 	require.Equal(t, `scraping the kubelet of node "n" failed: the kubelet reports more than 10000 containers`, answer(t, s, podOn("n", "a", "pod1")))
 	failed := &Batch{}
-	failed.Add(labels.FromStrings(labels.MetricName, kubeletError), 1, 1)
+	failed.Add(labels.FromStrings(model.MetricNameLabel, kubeletError), 1, 1)
 	require.EqualError(t, s.Put("n", failed), "store resource metrics of node n: the kubelet could not read its containers (resource_scrape_error is 1)")
 }
 
@@ -278,15 +279,15 @@ func TestIgnoredSeries(t *testing.T) {
 	b := &Batch{}
 	add := func(series ...string) { b.Add(labels.FromStrings(series...), epoch.UnixMilli(), 1) }
 	add()
-	add(labels.MetricName, "container_cpu_usage_seconds_total")
-	add(labels.MetricName, "container_cpu_usage_seconds_total", "namespace", "a", "pod", "p")
-	add(labels.MetricName, "container_cpu_usage_seconds_total", "namespace", "a", "pod", strings.Repeat("p", 254), "container", "c")
-	add(labels.MetricName, "container_swap_usage_bytes", "namespace", "a", "pod", "p", "container", "c")
-	add(labels.MetricName, "pod_cpu_usage_seconds_total", "namespace", "a", "pod", "p")
-	add(labels.MetricName, "up")
+	add(model.MetricNameLabel, "container_cpu_usage_seconds_total")
+	add(model.MetricNameLabel, "container_cpu_usage_seconds_total", "namespace", "a", "pod", "p")
+	add(model.MetricNameLabel, "container_cpu_usage_seconds_total", "namespace", "a", "pod", strings.Repeat("p", 254), "container", "c")
+	add(model.MetricNameLabel, "container_swap_usage_bytes", "namespace", "a", "pod", "p", "container", "c")
+	add(model.MetricNameLabel, "pod_cpu_usage_seconds_total", "namespace", "a", "pod", "p")
+	add(model.MetricNameLabel, "up")
 	require.Equal(t, &Batch{}, b)
 	for _, name := range Names() {
-		add(labels.MetricName, name, "namespace", "a", "pod", "p", "container", "c")
+		add(model.MetricNameLabel, name, "namespace", "a", "pod", "p", "container", "c")
 	}
 	require.Len(t, b.containers, 1)
 	require.NotEqual(t, sample{}, b.node)
@@ -299,8 +300,8 @@ func TestSwapAndSamples(t *testing.T) {
 	s.SetNodes([]string{"n"})
 	for _, second := range []float64{110, 120} {
 		b := batchOf(at{"c1", 5, second, second / 10, 4}, at{"", 0, second, second, 8})
-		b.Add(labels.FromStrings(labels.MetricName, containerSwap, "namespace", "a", "pod", "pod1", "container", "c1"), 1, 0)
-		b.Add(labels.FromStrings(labels.MetricName, nodeSwap), 1, 1<<20)
+		b.Add(labels.FromStrings(model.MetricNameLabel, containerSwap, "namespace", "a", "pod", "pod1", "container", "c1"), 1, 0)
+		b.Add(labels.FromStrings(model.MetricNameLabel, nodeSwap), 1, 1<<20)
 		require.NoError(t, s.Put("n", b))
 	}
 	pod := podOn("n", "a", "pod1")

@@ -11,7 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/promlet/promlet/adapter/boundedtemplate"
+	"github.com/promlet/promlet/adapter/internal/boundedtemplate"
 	"github.com/promlet/promlet/adapter/objects"
 )
 

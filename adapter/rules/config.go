@@ -1,5 +1,7 @@
 package rules
 
+import "cmp"
+
 // Config is prometheus-adapter's MetricsDiscoveryConfig: files written for it
 // load unchanged. Keys it does not have belong to promlet itself and are read
 // elsewhere.
@@ -27,6 +29,11 @@ type ResourceRules struct {
 	// Window is the time that answers say values are measured over, such as 5m. Empty
 	// is the longest range of the queries, or 1m if they have none.
 	Window string `json:"window,omitempty"`
+}
+
+// Any reports whether there is any query. It may be called on nil.
+func (r *ResourceRules) Any() bool {
+	return r != nil && cmp.Or(r.CPU.ContainerQuery, r.CPU.NodeQuery, r.Memory.ContainerQuery, r.Memory.NodeQuery) != ""
 }
 
 // ResourceRule has the queries for one resource. They are templates as MetricsQuery is,

@@ -31,6 +31,11 @@ func Equal(label, value string) Matcher {
 	return Matcher{labels.MustNewMatcher(labels.MatchEqual, label, value), value}
 }
 
+// Not matches any other value of a label, and no value.
+func Not(label, value string) Matcher {
+	return Matcher{labels.MustNewMatcher(labels.MatchNotEqual, label, value), value}
+}
+
 // OneOf matches a label that has one of the values.
 func OneOf(label string, values []string) Matcher {
 	if len(values) == 1 {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/promlet/promlet/adapter/boundedtemplate"
+	"github.com/promlet/promlet/adapter/internal/boundedtemplate"
 )
 
 // queryArgs are the fields a metricsQuery template may use.

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/promlet/promlet/adapter/boundedtemplate"
+	"github.com/promlet/promlet/adapter/internal/boundedtemplate"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/tsdb/querycost"
 )
@@ -170,15 +170,15 @@ func (q *ResourceQuery) probe() error {
 }
 
 // Expand returns the query for pods of a namespace, or for nodes. Every name is quoted and
-// escaped.
-func (q *ResourceQuery) Expand(namespace string, names []string) (string, error) {
+// escaped. More matchers limit the series.
+func (q *ResourceQuery) Expand(namespace string, names []string, more ...Matcher) (string, error) {
 	label := q.Label(q.Of)
 	matchers, groupBy := []Matcher{OneOf(label, names)}, []string{label}
 	if q.Of.IsPod() {
 		matchers = []Matcher{Equal(q.Label(objects.Namespace()), namespace), matchers[0]}
 		groupBy = append(groupBy, q.ContainerLabel)
 	}
-	return expand(q.String(), q.template, newQueryArgs(matchers, groupBy...))
+	return expand(q.String(), q.template, newQueryArgs(append(matchers, more...), groupBy...))
 }
 
 // IsCPU reports whether results are cores, and not bytes.

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/promlet/promlet/adapter/boundedtemplate"
+	"github.com/promlet/promlet/adapter/internal/boundedtemplate"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/tsdb/querycost"
 )

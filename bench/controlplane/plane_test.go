@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -128,6 +129,24 @@ func TestPlane(t *testing.T) {
 		return err == nil && len(left.Items) == 0
 	}, patience, 100*time.Millisecond, "see %s", logs)
 
+	// A container that is not to be started again completes its pod.
+	for phase, exit := range map[corev1.PodPhase]string{corev1.PodSucceeded: "0", corev1.PodFailed: "3"} {
+		pods := client.CoreV1().Pods("default")
+		_, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "job"}, Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "job", Image: "job", Args: []string{exit}}},
+		}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			pod, err := pods.Get(t.Context(), "job", metav1.GetOptions{})
+			return err == nil && pod.Status.Phase == phase
+		}, patience, 100*time.Millisecond, "see %s", logs)
+		require.NoError(t, pods.Delete(t.Context(), "job", metav1.DeleteOptions{}))
+		require.Eventually(t, func() bool {
+			_, err := pods.Get(t.Context(), "job", metav1.GetOptions{})
+			return apierrors.IsNotFound(err)
+		}, patience, 100*time.Millisecond, "see %s", logs)
+	}
+
 	// The API server comes back with what it had.
 	plane.StopAPIServer()
 	require.Error(t, plane.Running())
@@ -147,6 +166,9 @@ func ready(pod *corev1.Pod) bool {
 }
 
 func serverRuntime(ctx context.Context, c Container) (*exec.Cmd, error) {
+	if c.Spec.Name == "job" {
+		return exec.CommandContext(ctx, "sh", "-c", "exit "+c.Args[0]), nil
+	}
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), asServer+"="+c.Listen[8080], "POD="+strings.TrimPrefix(c.Args[0], "--pod="))
 	return cmd, nil

@@ -78,9 +78,11 @@ func (w *worker) run(ctx context.Context) {
 			w.end(ctx)
 			w.remove(ctx)
 			return
-		case <-w.process.Done():
-			logger.Warn("container ended", "error", w.process.Ended())
-			w.restart(ctx)
+		case <-w.toRestart():
+			if !w.completed() {
+				logger.Warn("container ended", "error", w.process.Ended())
+				w.restart(ctx)
+			}
 		case <-ticker.C:
 			if w.probes.run(ctx, w.listen, time.Now()) {
 				logger.Warn("container is not live")
@@ -140,6 +142,19 @@ func (w *worker) start(ctx context.Context) error {
 	w.process, w.started = started, time.Now()
 	w.probes.reset(w.started)
 	return nil
+}
+
+// completed reports whether the container has ended and is not to be started again.
+func (w *worker) completed() bool {
+	return w.pod.Spec.RestartPolicy == corev1.RestartPolicyNever && w.process.Ended() != nil
+}
+
+// toRestart is closed when the container has ended, and nil once it is completed.
+func (w *worker) toRestart() <-chan struct{} {
+	if w.completed() {
+		return nil
+	}
+	return w.process.Done()
 }
 
 // restart starts the container again, a moment after it has ended.
@@ -243,8 +258,15 @@ func (w *worker) status() corev1.PodStatus {
 	}
 	since := metav1.NewTime(w.started.Truncate(time.Second))
 	changed := metav1.NewTime(w.probes.changed.Truncate(time.Second))
+	phase, state := corev1.PodRunning, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: since}}
+	if w.completed() {
+		phase, state = corev1.PodSucceeded, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(w.process.ExitCode()), StartedAt: since}}
+		if w.process.ExitCode() != 0 {
+			phase = corev1.PodFailed
+		}
+	}
 	return corev1.PodStatus{
-		Phase:     corev1.PodRunning,
+		Phase:     phase,
 		PodIP:     w.ip,
 		PodIPs:    []corev1.PodIP{{IP: w.ip}},
 		HostIP:    hostIP,
@@ -258,7 +280,7 @@ func (w *worker) status() corev1.PodStatus {
 		ContainerStatuses: []corev1.ContainerStatus{{
 			Name: spec.Name, Image: spec.Image, ImageID: spec.Image, ContainerID: "process://" + string(w.pod.UID),
 			Ready: ready, RestartCount: w.restarts,
-			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: since}},
+			State: state,
 		}},
 	}
 }

@@ -168,7 +168,7 @@ func (s *sides) compareNodes() {
 		require.NoError(s.t, err)
 		ours, err := s.ours.NodeMetrics(s.t.Context(), []*corev1.Node{node})
 		require.NoError(s.t, err)
-		require.Len(s.t, ours, len(theirs), "%s: %s", node.Name, s.ours.Node(node.Name))
+		require.Len(s.t, ours, len(theirs), "%s: %s", node.Name, s.ours.Node(s.t.Context(), node.Name))
 		if len(theirs) == 0 {
 			s.absent++
 			continue
@@ -187,7 +187,7 @@ func (s *sides) comparePods(batch *storage.MetricsBatch) {
 		require.NoError(s.t, err)
 		ours, err := s.ours.PodMetrics(s.t.Context(), []*corev1.Pod{pod})
 		require.NoError(s.t, err)
-		report := s.ours.Pod(pod)
+		report := s.ours.Pod(s.t.Context(), pod)
 		switch {
 		case len(theirs) == 0:
 			require.Empty(s.t, ours, "%+v", report)

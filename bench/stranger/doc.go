@@ -9,6 +9,7 @@
 //   - handling: the same on a server of the program
 //   - querying: Prometheus's HTTP API on a mux of the program
 //   - certifying: a serving certificate for a server of the program
+//   - whole: all of promlet, with the aggregated API
 //
 // The test of each runs two instances with different data in one process, closes them in both orders and opens them again
 // on the same registry (package twice). All of it needs no network but loopback.

@@ -1,5 +1,6 @@
 // Package upstream builds real engines to compare with, and runs them: the Prometheus of bench/prometheus, the
-// VictoriaMetrics of bench/victoriametrics and the Thanos of bench/thanos. Tests and benchmarks use it; promlet does not.
+// VictoriaMetrics of bench/victoriametrics and the Thanos of bench/thanos. It also builds the Helm of bench/helm. Tests and
+// benchmarks use it; promlet does not.
 package upstream
 
 import (

@@ -23,7 +23,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/servingcert"
-	"github.com/promlet/promlet/cmd/promlet/client"
+	"github.com/promlet/promlet/cmd/promlet/internal/client"
 	"github.com/promlet/promlet/discovery"
 	clustersource "github.com/promlet/promlet/discovery/cluster"
 	"github.com/promlet/promlet/discovery/manifests"

@@ -15,7 +15,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/klog/v2"
 
-	"github.com/promlet/promlet/cmd/promlet/client"
+	"github.com/promlet/promlet/cmd/promlet/internal/client"
 )
 
 // completionName is what kubectl runs to complete the arguments of its plugin.

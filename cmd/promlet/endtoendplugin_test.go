@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/bench/controlplane"
-	"github.com/promlet/promlet/cmd/promlet/client"
+	"github.com/promlet/promlet/cmd/promlet/internal/client"
 )
 
 // plugin runs promlet through kubectl, as a person who may view one namespace.

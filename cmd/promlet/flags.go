@@ -21,7 +21,7 @@ import (
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/embedded"
 	"github.com/promlet/promlet/adapter/rules"
-	"github.com/promlet/promlet/cmd/promlet/connection"
+	"github.com/promlet/promlet/cmd/promlet/internal/connection"
 	"github.com/promlet/promlet/discovery"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape/destination"

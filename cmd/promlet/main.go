@@ -13,7 +13,7 @@ import (
 
 	"k8s.io/klog/v2"
 
-	"github.com/promlet/promlet/cmd/promlet/client"
+	"github.com/promlet/promlet/cmd/promlet/internal/client"
 )
 
 func main() { run(newOptions) }

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/promlet/promlet/adapter/embedded"
-	"github.com/promlet/promlet/cmd/promlet/web"
+	"github.com/promlet/promlet/cmd/promlet/internal/web"
 	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/scrape/targeterrors"

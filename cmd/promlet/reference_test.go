@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	cliflag "k8s.io/component-base/cli/flag"
 
-	"github.com/promlet/promlet/cmd/promlet/client"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/cmd/promlet/internal/client"
 	"github.com/promlet/promlet/scrape"
 )
 

@@ -18,7 +18,7 @@ import (
 	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/servingcert"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
-	"github.com/promlet/promlet/cmd/promlet/web"
+	"github.com/promlet/promlet/cmd/promlet/internal/web"
 	"github.com/promlet/promlet/tsdb"
 	"github.com/promlet/promlet/tsdb/remotewrite"
 )

@@ -21,6 +21,7 @@ func (o *options) settings(c *cluster, file configfile.File) embedded.Options {
 		DemandTTL:         o.demandTTL,
 		SeriesLimit:       orNone(o.seriesLimit),
 		SeriesBytesLimit:  cmp.Or(o.seriesBytesLimit, partOfMemory(seriesShare)),
+		ResourceMetrics:   (o.resources.served || file.ResourceRules.Any()) && !o.shard.Partial(),
 		Kubelets:          o.resources.kubeletOptions(),
 		IgnoreAnnotations: !o.scrapeAnnotations,
 		Discovery: discovery.Options{

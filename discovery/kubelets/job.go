@@ -108,7 +108,7 @@ func (j *Job) Group(node *corev1.Node) (*targetgroup.Group, error) {
 	}
 	for _, a := range node.Status.Addresses {
 		name := model.LabelName(metaNode + "address_" + string(a.Type))
-		if _, taken := target[name]; !taken && name.IsValidLegacy() {
+		if _, taken := target[name]; !taken && model.LegacyValidation.IsValidLabelName(string(name)) {
 			target[name] = model.LabelValue(a.Address)
 		}
 	}

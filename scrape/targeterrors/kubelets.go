@@ -77,6 +77,8 @@ func kubeletError(err error, public bool) string {
 		return "the connection was closed without an answer"
 	case strings.Contains(text, "connection refused"):
 		return text + ": set --kubelet-port, or --kubelet-use-node-status-port"
+	case strings.Contains(text, " are refused: "): // by scrape/destination
+		return text + ": set --scrape-allowed-networks"
 	case strings.HasPrefix(text, "dial "), strings.HasPrefix(text, "timed out after "):
 		return text + ": check that the node is up, and that firewalls and NetworkPolicies let promlet connect to its kubelet"
 	}

@@ -36,6 +36,7 @@ import (
 
 	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/scrape"
+	"github.com/promlet/promlet/scrape/destination"
 	"github.com/promlet/promlet/scrape/sink"
 )
 
@@ -256,11 +257,12 @@ func TestKubeletErrors(t *testing.T) {
 	ca := newAuthority(t, "kubernetes")
 	certificate := ca.issue(t, nil, "127.0.0.1", "n1.invalid")
 	port := kubelet(t, &certificate)
+	dial := new(net.Dialer).DialContext
 	f := func(address string, mutate func(*kubelets.Options), want string) {
 		t.Helper()
 		opts := kubelets.Options{Port: port, CertificateAuthority: ca.file(t), TokenFile: written(t, []byte("good"))}
 		mutate(&opts)
-		samples, err := scraped(t, address, opts, nil)
+		samples, err := scraped(t, address, opts, dial)
 		require.Empty(t, samples)
 		got := Kubelet("n1", err)
 		require.Regexp(t, "^kubelet of node n1: "+want+"$", got)
@@ -281,6 +283,9 @@ func TestKubeletErrors(t *testing.T) {
 		"open /does/not/exist: no such file or directory: check the file.*")
 	f("n1.invalid", func(*kubelets.Options) {},
 		`its address n1.invalid cannot be resolved \(.+\): connect by another one with --kubelet-preferred-address-types=InternalIP`)
+	dial = destination.Policy{}.DialContext
+	f("127.0.0.1", func(*kubelets.Options) {},
+		"dial tcp 127.0.0.1:[0-9]+: connections to 127.0.0.1 are refused: it is a loopback address: set --scrape-allowed-networks")
 	require.Empty(t, Kubelet("n1", nil))
 	require.Empty(t, PublicKubelet("n1", nil))
 	require.Equal(t, "kubelet of node n1: server returned HTTP status 404 Not Found: it does not serve /metrics/resource: leave its node out with --node-selector",

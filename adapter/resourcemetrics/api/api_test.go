@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -57,15 +58,15 @@ func report(t testing.TB, s *resourcemetrics.Store, node string, second float64,
 	for i, c := range containers {
 		of := strings.Split(c, "/")
 		add := func(name string, value float64) {
-			b.Add(labels.FromStrings(labels.MetricName, name, "namespace", of[0], "pod", of[1], "container", of[2]), ms, value)
+			b.Add(labels.FromStrings(model.MetricNameLabel, name, "namespace", of[0], "pod", of[1], "container", of[2]), ms, value)
 		}
 		add("container_cpu_usage_seconds_total", second/float64(10*(i+1)))
 		add("container_memory_working_set_bytes", float64(int(1)<<(20+i)))
 	}
-	b.Add(labels.FromStrings(labels.MetricName, "node_cpu_usage_seconds_total"), ms, second*2)
-	b.Add(labels.FromStrings(labels.MetricName, "node_memory_working_set_bytes"), ms, 5<<20)
+	b.Add(labels.FromStrings(model.MetricNameLabel, "node_cpu_usage_seconds_total"), ms, second*2)
+	b.Add(labels.FromStrings(model.MetricNameLabel, "node_memory_working_set_bytes"), ms, 5<<20)
 	if node == "node2" {
-		b.Add(labels.FromStrings(labels.MetricName, "node_swap_usage_bytes"), ms, 1<<20)
+		b.Add(labels.FromStrings(model.MetricNameLabel, "node_swap_usage_bytes"), ms, 1<<20)
 	}
 	require.NoError(t, s.Put(node, b))
 }

@@ -15,5 +15,8 @@
 //   - Several results for one container or node are refused: prometheus-adapter takes any of them.
 //   - A namespace whose query fails is an error, unless pods of other namespaces have values.
 //
+// Where kubelets are scraped as a job of their own, their series answer for resourceRules as long as no target of a monitor
+// exposes the same names. They are queried by themselves: no container counts twice, also when such a monitor comes.
+//
 // Everything here is safe for concurrent use. Goroutines end before the method that starts them returns.
 package queried

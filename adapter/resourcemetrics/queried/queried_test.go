@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/config"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -216,7 +217,8 @@ func TestManyPods(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = f.Usage.PodMetrics(ended, asked)
-	require.ErrorIs(t, err, context.Canceled)
+	_, canceled := errors.AsType[promql.ErrQueryCanceled](err)
+	require.True(t, canceled)
 }
 
 // The first request starts the collection and says so; before the first scrapes nothing has a value.

@@ -27,13 +27,15 @@ const maxNamespaces = 4
 // Source answers by the queries that SetQueries gave it. Make it with New.
 type Source struct {
 	values  *values.Evaluator
+	job     string // of kubelets, "" for none
 	queries atomic.Pointer[rules.ResourceQueries]
 }
 
 var _ resourcemetrics.Source = (*Source)(nil)
 
-// New returns a Source without queries: nothing has a value.
-func New(v *values.Evaluator) *Source { return &Source{values: v} }
+// New returns a Source without queries: nothing has a value. kubelets is the job whose series are those of kubelets, stored as
+// Demand.OfKubelets says; empty: there is none.
+func New(v *values.Evaluator, kubelets string) *Source { return &Source{values: v, job: kubelets} }
 
 // SetQueries replaces the queries; nil: there are none. What is read for them is wanted from then on.
 func (s *Source) SetQueries(queries *rules.ResourceQueries) {
@@ -69,7 +71,7 @@ func (s *Source) PodMetrics(ctx context.Context, pods []*corev1.Pod) ([]metrics.
 	group.SetLimit(maxNamespaces)
 	for namespace, names := range byNamespace {
 		group.Go(func() error {
-			found, err := usage(ctx, s.values, question{pair: queries.Pods, of: objects.Pod(), namespace: namespace}, names)
+			found, err := usage(ctx, s.values, question{job: s.job, pair: queries.Pods, of: objects.Pod(), namespace: namespace}, names)
 			mu.Lock()
 			defer mu.Unlock()
 			reports[namespace], failed = found, cmp.Or(failed, err)
@@ -97,7 +99,7 @@ func (s *Source) NodeMetrics(ctx context.Context, nodes []*corev1.Node) ([]metri
 	for i, node := range nodes {
 		names[i] = node.Name
 	}
-	reports, err := usage(ctx, s.values, question{pair: queries.Nodes, of: objects.Node()}, names)
+	reports, err := usage(ctx, s.values, question{job: s.job, pair: queries.Nodes, of: objects.Node()}, names)
 	found := make([]metrics.NodeMetrics, 0, len(nodes))
 	for _, node := range nodes {
 		if report := reports[node.Name]; report.Reason == resourcemetrics.Measured {
@@ -128,7 +130,7 @@ func (s *Source) Pod(ctx context.Context, pod *corev1.Pod) resourcemetrics.Repor
 	if queries == nil {
 		return noQueries()
 	}
-	reports, _ := usage(ctx, s.values, question{pair: queries.Pods, of: objects.Pod(), namespace: pod.Namespace}, []string{pod.Name})
+	reports, _ := usage(ctx, s.values, question{job: s.job, pair: queries.Pods, of: objects.Pod(), namespace: pod.Namespace}, []string{pod.Name})
 	return *reports[pod.Name] // it has the error
 }
 
@@ -138,7 +140,7 @@ func (s *Source) Node(ctx context.Context, name string) resourcemetrics.Report {
 	if queries == nil {
 		return noQueries()
 	}
-	reports, _ := usage(ctx, s.values, question{pair: queries.Nodes, of: objects.Node()}, []string{name})
+	reports, _ := usage(ctx, s.values, question{job: s.job, pair: queries.Nodes, of: objects.Node()}, []string{name})
 	return *reports[name] // it has the error
 }
 

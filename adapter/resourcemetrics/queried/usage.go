@@ -2,12 +2,13 @@ package queried
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/prometheus/common/model"
 
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/resourcemetrics"
@@ -24,33 +25,71 @@ type question struct {
 	pair      rules.ResourcePair
 	of        objects.Kind
 	namespace string // "" for nodes
+	job       string // of kubelets, "" for none
 }
 
-// usage returns a Report on each name. One without a value in a database may have one in the engine that follows. The
-// error is in the Reports, too.
+// sources returns matchers for the sources of samples, in the order in which they are asked; nil stands for all samples. While
+// kubelets have all that is read they are asked first and alone, so that nothing counts twice when a monitor with the
+// same series comes.
+func (q *question) sources(v *values.Evaluator) [][]rules.Matcher {
+	if q.job == "" || v.DB == nil {
+		return [][]rules.Matcher{nil}
+	}
+	kubelets, others := []rules.Matcher{rules.Equal(model.JobLabel, q.job)}, []rules.Matcher{rules.Not(model.JobLabel, q.job)}
+	switch taken, all := v.Demand.OfKubelets(rules.Usage(q.of)); taken {
+	case all:
+		return [][]rules.Matcher{kubelets, others}
+	case 0:
+		return [][]rules.Matcher{others}
+	default: // each name has one source
+		return [][]rules.Matcher{nil}
+	}
+}
+
+// usage returns a Report on each name. One without a value from one source may have one from the next, and then in the
+// engine that follows a database. The error is in the Reports, too.
 func usage(ctx context.Context, v *values.Evaluator, q question, names []string) (map[string]*resourcemetrics.Report, error) {
-	found := make(map[string]*resourcemetrics.Report, len(names))
-	var errs []error
-	for some := range slices.Chunk(names, maxNames) {
-		err := q.ask(ctx, v, some, found)
-		if err != nil {
-			errs = append(errs, err)
+	var found map[string]*resourcemetrics.Report
+	missing := names
+	for _, source := range q.sources(v) {
+		reports, err := q.askAll(ctx, v, source, missing)
+		if found = merged(found, reports); err != nil {
+			return found, err
 		}
+		missing = slices.DeleteFunc(slices.Clone(missing), func(name string) bool { return !isUnknown(found[name]) })
 	}
-	if err := errors.Join(errs...); err != nil || v.Next == nil {
-		return found, err
-	}
-	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !isUnknown(found[name]) })
-	if len(missing) == 0 {
+	if v.Next == nil || len(missing) == 0 {
 		return found, nil
 	}
-	next, err := usage(ctx, v.Next, q, missing)
+	reports, err := usage(ctx, v.Next, q, missing)
+	return merged(found, reports), err
+}
+
+// merged adds what the next source says to what is known.
+func merged(found, next map[string]*resourcemetrics.Report) map[string]*resourcemetrics.Report {
+	if found == nil {
+		return next
+	}
 	for name, report := range next {
-		if report.Reason == resourcemetrics.Measured || found[name].Reason == resourcemetrics.NoResult {
+		if report.Reason != resourcemetrics.NoResult || found[name].Reason == resourcemetrics.NoResult {
 			found[name] = report
 		}
 	}
-	return found, err
+	return found
+}
+
+// askAll asks one source. It returns a Report on each name. After an error they all have it.
+func (q *question) askAll(ctx context.Context, v *values.Evaluator, source []rules.Matcher, names []string) (map[string]*resourcemetrics.Report, error) {
+	found := make(map[string]*resourcemetrics.Report, len(names))
+	for some := range slices.Chunk(names, maxNames) {
+		if err := q.ask(ctx, v, source, some, found); err != nil {
+			for _, name := range names {
+				found[name] = &resourcemetrics.Report{Reason: resourcemetrics.QueryFailed, Detail: err.Error()}
+			}
+			return found, err
+		}
+	}
+	return found, nil
 }
 
 // isUnknown reports whether no query has any result for a pod or node.
@@ -59,8 +98,8 @@ func isUnknown(report *resourcemetrics.Report) bool {
 	return noResult && len(report.Usages) == 0
 }
 
-// ask adds a Report on each name.
-func (q *question) ask(ctx context.Context, v *values.Evaluator, names []string, found map[string]*resourcemetrics.Report) error {
+// ask adds a Report on each name, unless it returns an error.
+func (q *question) ask(ctx context.Context, v *values.Evaluator, source []rules.Matcher, names []string, found map[string]*resourcemetrics.Report) error {
 	same := func(reason resourcemetrics.Reason, detail string) {
 		for _, name := range names {
 			found[name] = &resourcemetrics.Report{Reason: reason, Detail: detail}
@@ -71,10 +110,10 @@ func (q *question) ask(ctx context.Context, v *values.Evaluator, names []string,
 		return nil
 	}
 	notReady := v.Ready()
-	cpu, err := q.results(ctx, v, q.pair.CPU, names)
+	cpu, err := q.results(ctx, v, q.pair.CPU, source, names)
 	if err == nil && notReady == nil {
 		var memory results
-		if memory, err = q.results(ctx, v, q.pair.Memory, names); err == nil {
+		if memory, err = q.results(ctx, v, q.pair.Memory, source, names); err == nil {
 			for _, name := range names {
 				found[name] = q.report(v, name, &cpu, &memory)
 			}
@@ -83,12 +122,9 @@ func (q *question) ask(ctx context.Context, v *values.Evaluator, names []string,
 	if later := v.Ready(); notReady == nil {
 		notReady = later
 	}
-	switch {
-	case notReady != nil:
+	if notReady != nil {
 		same(resourcemetrics.NotReady, fmt.Sprintf("no value yet: %v", notReady))
 		return nil
-	case err != nil:
-		same(resourcemetrics.QueryFailed, err.Error())
 	}
 	return err
 }
@@ -121,8 +157,8 @@ type result struct {
 }
 
 // results evaluates one query for names. Results for others are left out.
-func (q *question) results(ctx context.Context, v *values.Evaluator, query *rules.ResourceQuery, names []string) (results, error) {
-	expr, err := query.Expand(q.namespace, names)
+func (q *question) results(ctx context.Context, v *values.Evaluator, query *rules.ResourceQuery, source []rules.Matcher, names []string) (results, error) {
+	expr, err := query.Expand(q.namespace, names, source...)
 	if err != nil {
 		return results{}, err
 	}

@@ -98,6 +98,16 @@ func (p *Program) Ended() error {
 	}
 }
 
+// ExitCode is the program's exit code once it has ended by itself, and -1 otherwise.
+func (p *Program) ExitCode() int {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	default:
+		return -1
+	}
+}
+
 // lastLines is the end of the log, and where the rest is.
 func (p *Program) lastLines() string {
 	const most = 2 << 10

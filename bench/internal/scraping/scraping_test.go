@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	testdata = "../../scrape/testdata"
+	testdata = "../../../scrape/testdata"
 	soon     = 30 * time.Second
 )
 
