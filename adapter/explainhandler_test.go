@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/adapter/rules"
 )
 
@@ -41,6 +42,20 @@ func TestExplainParameter(t *testing.T) {
 	ask(external+"namespaces/default/m?explain=true", "external", "7", "")
 	ask(external+"namespaces/default/none?explain=true", "external", "", "makes a metric called none")
 
+	store := resourcemetrics.NewStore(resourcemetrics.Options{})
+	f.again(func(o *Options) { o.Resources = store })
+	usage := startServer(t, f) + "/apis/"
+	for path, want := range map[string]string{
+		"namespaces/default/pods/sample-1/cpu?explain=true":          `"link":"object"`,
+		"namespaces/default/pods/sample-1/memory?explain=usage":      "the pod has no node yet",
+		"namespaces/default/pods/sample-1/queue_depth?explain=usage": `"link":"rule"`,
+		"namespaces/default/pods/*/cpu?explain=usage":                "0 of 2 have a value; sample-1 has none",
+	} {
+		code, body := get(t, c, usage+custom+path)
+		require.Equal(t, http.StatusOK, code)
+		require.Contains(t, string(body), want, path)
+	}
+
 	refused := func(path string, want int) {
 		t.Helper()
 		code, body := get(t, c, base+path)
@@ -48,6 +63,7 @@ func TestExplainParameter(t *testing.T) {
 	}
 	refused(custom+"namespaces/default/services/sample/http_requests?explain&labelSelector=)(", http.StatusBadRequest)
 	refused(custom+"namespaces/default/services/sample/http_requests?explain&metricLabelSelector=)(", http.StatusBadRequest)
+	refused(custom+"namespaces/default/pods/sample-1/cpu?explain=usage", http.StatusBadRequest) // this one serves no metrics.k8s.io
 	// Elsewhere it is a parameter like others, which are ignored.
 	refused(custom+"?explain", http.StatusOK)
 	refused(custom+"namespaces/default/services/sample?explain", http.StatusNotFound)

@@ -20,6 +20,7 @@ import (
 	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/adapter/resourcemetrics/queried"
 	"github.com/promlet/promlet/adapter/rules"
 	"github.com/promlet/promlet/adapter/values"
@@ -50,6 +51,8 @@ type Options struct {
 	// with them; nil names when the version is still the known one. Their metrics are
 	// listed, and can be asked for, before anything of them is stored. It may be nil.
 	Exposed func(known uint64) (names []catalog.Exposed, version uint64)
+	// Resources has what kubelets report that pods and nodes use. Nil: kubelets are not read.
+	Resources resourcemetrics.Source
 	// Explain is for explanations of what is missing.
 	Explain explain.Options
 	// Demand is about who reads what; see Provider.Demand.
@@ -95,6 +98,9 @@ type Provider struct {
 	Explainer *explain.Explainer
 	// Autoscalers shows what HPAs are told.
 	Autoscalers *autoscalers.Autoscalers
+	// Resources has what pods and nodes use: by Usage where there are resourceRules, or else as kubelets report it. Nil: metrics.k8s.io
+	// is not promlet's.
+	Resources resourcemetrics.Source
 	// Usage answers requests for metrics.k8s.io by resourceRules. Without Options.ResourceMetrics it has no queries.
 	Usage *queried.Source
 
@@ -126,8 +132,15 @@ func NewProvider(opts Options) (*Provider, error) {
 	p.values = p.evaluators(opts)
 	p.Demand = p.values.Demand
 	p.Usage = queried.New(p.values, opts.KubeletsJob)
+	switch {
+	case opts.Resources != nil:
+		p.Resources = p.Usage.Or(opts.Resources)
+	case opts.ResourceMetrics:
+		p.Resources = p.Usage
+	}
+	opts.Explain.Resources = p.Resources
 	p.Explainer = explain.New(opts.Explain, p.values)
-	p.Autoscalers = autoscalers.New(p.values, p.Explainer, opts.Logger)
+	p.Autoscalers = autoscalers.New(p.values, p.Explainer, p.Resources, opts.Logger)
 	if err := p.SetRules(opts.Rules); err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func question(r *http.Request) (q explain.Question, ok bool, err error) {
 	if !ok || !info.IsResourceRequest || r.Method != http.MethodGet || !parameters.Has(explain.Parameter) {
 		return q, false, nil
 	}
-	q.Namespace = info.Namespace
+	q.Namespace, q.Usage = info.Namespace, parameters.Get(explain.Parameter) == explain.UsageParameter
 	switch {
 	case info.APIGroup == external_metrics.GroupName:
 		q.External, q.Metric = true, info.Resource

@@ -15,6 +15,7 @@ import (
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/replicas"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -60,7 +61,11 @@ func (a *Autoscaler) Above() bool {
 // Metric is a metric that an HPA scales on.
 type Metric struct {
 	Metric string `json:"metric"`
-	Object string `json:"object"` // services/x, pods, external; resource for one of metrics.k8s.io, which is not promlet's
+	// Object is services/x, pods or external. Of metrics.k8s.io it is pods or container x; or resource, if promlet does not
+	// serve that.
+	Object string `json:"object"`
+	// Unit is what a metric of metrics.k8s.io counts, "" for others.
+	Unit Unit `json:"unit,omitempty"`
 	// Question is the request for it, to be explained. For Pods metrics it is about the
 	// first pod without a value, or about the target of the HPA.
 	Question explain.Question `json:"-"`
@@ -83,11 +88,24 @@ type Metric struct {
 	History []Point `json:"history,omitempty"`
 }
 
+// Unit is what a metric of metrics.k8s.io counts.
+type Unit string
+
+// The units. UnitPercent is of what the pods request.
+const (
+	UnitCores   Unit = "cores"
+	UnitBytes   Unit = "bytes"
+	UnitPercent Unit = "percent"
+)
+
 // ofResource is the Object of a metric that is not promlet's.
 const ofResource = "resource"
 
 // Served reports whether the metric is one of promlet's APIs.
 func (m *Metric) Served() bool { return m.Object != ofResource }
+
+// OfPods reports whether the value is computed from values of the pods that the HPA scales.
+func (m *Metric) OfPods() bool { return m.Object == objects.Pod().Resource || m.Unit != "" }
 
 // Above reports whether the value is above the target.
 func (m *Metric) Above() bool { return m.Value != nil && *m.Value > m.Target }
@@ -96,15 +114,16 @@ func (m *Metric) Above() bool { return m.Value != nil && *m.Value > m.Target }
 type Autoscalers struct {
 	values    *values.Evaluator
 	explainer *explain.Explainer
+	resources resourcemetrics.Source // nil: promlet does not serve metrics.k8s.io
 	logger    *slog.Logger
 	history   history
 	last      atomic.Pointer[[]Autoscaler] // the HPAs as Run last saw them
 }
 
 // New returns Autoscalers whose metrics have the values of an Evaluator, and the reasons of
-// its Explainer.
-func New(v *values.Evaluator, x *explain.Explainer, logger *slog.Logger) *Autoscalers {
-	return &Autoscalers{values: v, explainer: x, logger: logger}
+// its Explainer. Resource metrics have the values of resources; nil if promlet does not serve metrics.k8s.io.
+func New(v *values.Evaluator, x *explain.Explainer, resources resourcemetrics.Source, logger *slog.Logger) *Autoscalers {
+	return &Autoscalers{values: v, explainer: x, resources: resources, logger: logger}
 }
 
 // List returns the HPAs that a filter takes (nil: all), ordered by namespace and name, with

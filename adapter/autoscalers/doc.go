@@ -4,7 +4,7 @@
 // and for each [Metric] the value that it has now beside the target, or the reason why it
 // has none, and how many replicas the controller would ask for (package replicas).
 //
-// The values are those that the APIs answer with; looking at them makes no series wanted.
+// Resource metrics have values where promlet serves metrics.k8s.io. The values are those that the APIs answer with; looking at them makes no series wanted.
 // Pods are found by their owners. Where they are not known, as those of some custom
 // workloads, the HPA's own status tells.
 //

@@ -56,7 +56,7 @@ type history struct {
 // seriesOf names a metric of an HPA. Another metric in its place has another name.
 func seriesOf(a *Autoscaler, index int) string {
 	m := &a.Metrics[index]
-	return fmt.Sprintf("%s/%s/%d/%s/%s", a.Namespace, a.Name, index, m.Object, m.Metric)
+	return fmt.Sprintf("%s/%s/%d/%s/%s/%s", a.Namespace, a.Name, index, m.Object, m.Metric, m.Unit)
 }
 
 // replicasOf returns the key of an HPA's replicas. A metric's key has more slashes.

@@ -11,6 +11,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/promlet/promlet/adapter/explain"
@@ -48,9 +49,10 @@ func (s *scaling) metric(ctx context.Context, spec *autoscalingv2.MetricSpec) Me
 			err = s.external(ctx, &m, spec.External)
 		}
 	case spec.Resource != nil:
-		m = notServed(spec.Resource.Name.String())
+		m, err = s.ofResource(ctx, replicas.ResourceMetric{Resource: spec.Resource.Name, Target: spec.Resource.Target})
 	case spec.ContainerResource != nil:
-		m = notServed(spec.ContainerResource.Name.String() + " of container " + spec.ContainerResource.Container)
+		of := spec.ContainerResource
+		m, err = s.ofResource(ctx, replicas.ResourceMetric{Resource: of.Name, Container: of.Container, Target: of.Target})
 	default:
 		m = notServed(string(spec.Type))
 	}
@@ -165,7 +167,12 @@ func (s *scaling) ofPods(ctx context.Context, m *Metric, spec *autoscalingv2.Pod
 	m.Question.Object = objects.Pod().GroupResource
 	names, pending := s.started()
 	if len(names) == 0 {
-		return s.fromStatus(m, spec.Target)
+		return s.fromStatus(m, spec.Target, func(noted *autoscalingv2.MetricStatus) *autoscalingv2.MetricValueStatus {
+			if of := noted.Pods; of != nil && of.Metric.Name == m.Metric {
+				return &of.Current
+			}
+			return nil
+		})
 	}
 	req, err := s.values.Request(m.Metric, m.Question.Object, s.hpa.Namespace, m.Question.MetricSelector)
 	if err != nil {
@@ -215,18 +222,28 @@ func (s *scaling) started() (names []string, pending int) {
 	return names, pending
 }
 
-// fromStatus sets a Pods metric whose pods are not known by the HPA's own status. The HPA
-// finds pods by labels, promlet by their owners, which only the controller of a custom
-// workload may know.
-func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget) error {
+// fromStatus sets a metric whose pods are not known by the HPA's own status, of which current returns the part about the
+// metric. The HPA finds pods by labels, promlet by their owners, which only the controller of a custom workload may know.
+func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget, current func(*autoscalingv2.MetricStatus) *autoscalingv2.MetricValueStatus) error {
 	for i := range s.hpa.Status.CurrentMetrics {
-		noted := s.hpa.Status.CurrentMetrics[i].Pods
-		if len(s.pods) > 0 || noted == nil || noted.Metric.Name != m.Metric || noted.Current.AverageValue == nil {
+		noted := current(&s.hpa.Status.CurrentMetrics[i])
+		if len(s.pods) > 0 || noted == nil {
 			continue
 		}
-		mean := noted.Current.AverageValue.MilliValue()
-		m.Value = &mean
-		m.Asks = replicas.ForPods(&s.hpa.Spec, target, mean*int64(s.current), s.current, replicas.Pods{With: s.current})
+		mean := noted.AverageValue
+		if m.Unit == UnitPercent { // a mean of percentages, as far as the arithmetic goes
+			if noted.AverageUtilization == nil {
+				continue
+			}
+			mean = resource.NewQuantity(int64(*noted.AverageUtilization), resource.DecimalSI)
+			target.AverageValue = resource.NewMilliQuantity(m.Target, resource.DecimalSI)
+		}
+		if mean == nil {
+			continue
+		}
+		milli := mean.MilliValue()
+		m.Value = &milli
+		m.Asks = replicas.ForPods(&s.hpa.Spec, target, milli*int64(s.current), s.current, replicas.Pods{With: s.current})
 		return nil
 	}
 	of := s.hpa.Spec.ScaleTargetRef

@@ -13,6 +13,9 @@ func (p *Promlet) explaining() explain.Options {
 	if p.opts.Engine != nil {
 		options.EngineTargets, options.ListProblem = p.opts.Engine.Targets, p.opts.Engine.ListProblem
 	}
+	if p.kubelets != nil {
+		options.Unreachable = func(node string) error { return p.Discoverer.UnreachableNodes()[node] }
+	}
 	if p.opts.scrapes() {
 		p.explainScraping(&options)
 	}

@@ -1,7 +1,9 @@
 package embedded
 
 import (
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,17 +31,6 @@ func (p *Promlet) openKubelets() (err error) {
 		Now:        p.opts.Now,
 	})
 	return nil
-}
-
-// resources returns what has the values of metrics.k8s.io, nil if it is not asked for.
-func (p *Promlet) resources() resourcemetrics.Source {
-	switch {
-	case !p.opts.ResourceMetrics:
-		return nil
-	case p.reported == nil:
-		return p.Provider.Usage
-	}
-	return p.Provider.Usage.Or(p.reported)
 }
 
 // kubeletSink keeps what kubelets report. It is stored too if resourceRules read it.
@@ -74,8 +65,10 @@ type kubeletError struct {
 	err  error
 }
 
-// Error implements error.
-func (e kubeletError) Error() string { return targeterrors.PublicKubelet(e.node, e.err) }
+// Error implements error. Who reports it names the node.
+func (e kubeletError) Error() string {
+	return strings.TrimPrefix(targeterrors.PublicKubelet(e.node, e.err), "kubelet of node "+e.node+": ")
+}
 
 // Unwrap returns the error of the scrape.
 func (e kubeletError) Unwrap() error { return e.err }
@@ -90,6 +83,32 @@ func (p *Promlet) setNodes(groups map[string][]*targetgroup.Group) {
 		names = append(names, strings.TrimPrefix(g.Source, kubelets.GroupPrefix))
 	}
 	p.reported.SetNodes(names)
+}
+
+// maxNodesNamed is how many nodes a problem names.
+const maxNodesNamed = 5
+
+// kubeletProblem says which kubelets cannot be scraped, and why the first of them cannot. It is empty if all can.
+func (p *Promlet) kubeletProblem() string {
+	if p.reported == nil {
+		return ""
+	}
+	failing, all := p.reported.Failing()
+	unreachable := p.Discoverer.UnreachableNodes()
+	maps.Copy(failing, unreachable)
+	if len(failing) == 0 {
+		return ""
+	}
+	nodes := slices.Sorted(maps.Keys(failing))
+	named := strings.Join(nodes[:min(len(nodes), maxNodesNamed)], ", ")
+	if more := len(nodes) - maxNodesNamed; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	text := fmt.Sprintf("%d of %d kubelets cannot be scraped", len(nodes), all+len(unreachable))
+	if len(nodes) > 1 {
+		text += " (of nodes " + named + ")"
+	}
+	return fmt.Sprintf("%s: node %s: %v", text, nodes[0], failing[nodes[0]])
 }
 
 // Objects returns the current objects of a resource that is watched.

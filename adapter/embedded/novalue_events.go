@@ -77,7 +77,7 @@ func (n *noValueEvents) observe(all []autoscalers.Autoscaler) {
 
 // withoutPods reports whether there is no value because no pod runs that could have one.
 func withoutPods(a *autoscalers.Autoscaler, m *autoscalers.Metric) bool {
-	return a.Replicas == 0 || m.Object == "pods" && m.Pods == 0
+	return a.Replicas == 0 || m.OfPods() && m.Pods == 0
 }
 
 func (n *noValueEvents) report(a *autoscalers.Autoscaler, m *autoscalers.Metric, absent *absentMetric) {

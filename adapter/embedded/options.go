@@ -73,8 +73,9 @@ type Options struct {
 	// Rules.Resource, or, where these are none, as the kubelets report it.
 	ResourceMetrics bool
 	// Kubelets says how to read the kubelets of the Source's Nodes, whose addresses it must have:
-	// see cluster.Options.NodeAddresses. It needs ResourceMetrics. A shard reads no kubelets.
-	// Nil: kubelets are not read.
+	// see cluster.Options.NodeAddresses. It needs ResourceMetrics. For the utilization of what pods
+	// request, the Source must also have that: see cluster.Options.PodRequests. A shard reads no
+	// kubelets. Nil: kubelets are not read.
 	Kubelets *kubelets.Options
 
 	// Replica is this process among its replicas in the cluster. The zero value: there are no

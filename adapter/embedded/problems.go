@@ -14,11 +14,13 @@ type Problem struct {
 	// it is about the rules, whether about one alone or not.
 	Rule  string
 	Rules bool
+	// Kubelets says that it is about kubelets that cannot be scraped.
+	Kubelets bool
 	// Monitor is the monitor that it is about, nil for none.
 	Monitor *monitors.Status
 }
 
-// Problems returns why metrics may be missing or wrong: about objects, series limits, rules,
+// Problems returns why metrics may be missing or wrong: about objects, kubelets, series limits, rules,
 // the Engine, monitors and the data directory, in this order. It returns none if all is well.
 func (p *Promlet) Problems() (all []Problem) {
 	add := func(texts ...string) {
@@ -27,6 +29,9 @@ func (p *Promlet) Problems() (all []Problem) {
 		}
 	}
 	add(p.opts.Source.Problems()...)
+	if text := p.kubeletProblem(); text != "" {
+		all = append(all, Problem{Text: text, Kubelets: true})
+	}
 	add(p.refused()...)
 	for _, shadowed := range p.Provider.Shadowed() {
 		all = append(all, Problem{Text: "rules: " + shadowed, Rules: true})

@@ -111,7 +111,7 @@ func (p *Promlet) open() (err error) {
 		return err
 	}
 	p.onClose(func() error { p.Provider.Close(); return nil })
-	p.Resources = p.resources()
+	p.Resources = p.Provider.Resources
 	return nil
 }
 
@@ -182,7 +182,7 @@ func (p *Promlet) providerOptions() adapter.Options {
 		Now:             p.opts.Now,
 	}
 	if p.kubelets != nil {
-		options.KubeletsJob = kubelets.JobName
+		options.KubeletsJob, options.Resources = kubelets.JobName, p.reported
 	}
 	if p.opts.scrapes() {
 		options.DB, options.Exposed, options.Targets, options.Source = p.DB, p.exposed, p.targets, p.sourceOf

@@ -64,6 +64,10 @@ func (c *chain) metricsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) (of []auto
 	k, external, name := c.req.Kind, c.req.Metric.API == rules.ExternalAPI, c.req.Metric.Name
 	for i := range hpa.Spec.Metrics {
 		switch m := &hpa.Spec.Metrics[i]; {
+		case c.ofUsage:
+			if c.scalesOnUsage(hpa, m) {
+				of = append(of, autoscalingv2.MetricIdentifier{})
+			}
 		case m.External != nil && external && m.External.Metric.Name == name:
 			of = append(of, m.External.Metric)
 		case m.Object != nil && !external && m.Object.Metric.Name == name:

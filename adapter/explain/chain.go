@@ -26,6 +26,7 @@ type chain struct {
 
 	trace      values.Trace // of the evaluation
 	reasonOnly bool         // the caller uses only the explanation's Reason
+	ofUsage    bool         // the question is about metrics.k8s.io
 	withPods   bool         // the question asks for the values of pods
 
 	pods    []string                                 // behind the object

@@ -11,6 +11,7 @@ import (
 	"github.com/promlet/promlet/adapter/catalog"
 	"github.com/promlet/promlet/adapter/engine"
 	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/adapter/values"
 )
 
@@ -39,6 +40,10 @@ type Options struct {
 	EngineTargets func(ctx context.Context, namespace string, pods []string) []engine.Target
 	// ListProblem returns why the list of an engine's series is missing or old, "" if it is neither. It may be nil.
 	ListProblem func() string
+	// Resources has what pods and nodes use, for explanations of metrics.k8s.io. Nil: promlet does not serve it.
+	Resources resourcemetrics.Source
+	// Unreachable returns why the kubelet of a node is not scraped, nil if it is or the reason is not known. It may be nil.
+	Unreachable func(node string) error
 	// Problems returns what keeps promlet from knowing the objects, such as a missing
 	// permission. It may be nil.
 	Problems func() []string
@@ -88,11 +93,17 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 	if q.Metric == "" || !q.External && q.Object.Resource == "" {
 		return nil, errors.New("explain: name the metric and the object")
 	}
+	if q.Usage && x.opts.Resources == nil {
+		return nil, errors.New("explain: promlet does not serve metrics.k8s.io")
+	}
 	if q.Selector == nil {
 		q.Selector = apilabels.Everything()
 	}
 	q.Object = objects.LongName(q.Object)
 	c := &chain{x: x, withPods: q.Pods, told: Explanation{Metric: q.Metric, Namespace: q.Namespace, Object: q.Object.String()}}
+	if q.Name != "" && !q.External {
+		c.told.Object += "/" + q.Name
+	}
 	switch {
 	case q.External:
 		c.told.Object = "external"
@@ -101,15 +112,13 @@ func (x *Explainer) Explain(ctx context.Context, q Question) (*Explanation, erro
 		} else {
 			c.external(ctx, req)
 		}
+	case !c.ask(q):
+	case c.asksForUsage(ctx, q):
+		c.usage(ctx, q)
 	case q.Name == "":
-		if c.ask(q) {
-			c.all(ctx, q.Selector)
-		}
+		c.all(ctx, q.Selector)
 	default:
-		c.told.Object += "/" + q.Name
-		if c.ask(q) {
-			c.one(ctx, q.Name)
-		}
+		c.one(ctx, q.Name)
 	}
 	return &c.told, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -12,8 +13,11 @@ import (
 )
 
 // Parameter is the parameter of a request for a metric that asks, with any value, for its
-// Explanation instead. Who may read the metric may ask.
+// Explanation instead. Who may read the metric may ask. The value UsageParameter asks about metrics.k8s.io.
 const Parameter = "explain"
+
+// UsageParameter is the value of Parameter that asks for Question.Usage.
+const UsageParameter = "usage"
 
 // Question is a request for a metric that is to be explained.
 type Question struct {
@@ -27,6 +31,10 @@ type Question struct {
 	// MetricSelector picks series. nil: all.
 	MetricSelector apilabels.Selector
 	External       bool
+	// Usage asks about the cpu or memory of metrics.k8s.io, though there may be a custom metric of that name. Without it the
+	// question is about the custom metric if there is one. The caller checks the permission: that of a custom metric of the
+	// name is taken for enough.
+	Usage bool
 	// Pods also requests the value of each pod behind the object. The caller checks the permission:
 	// a user who may read the metric of the object may not be allowed to read that of pods.
 	Pods bool
@@ -40,7 +48,9 @@ type Explanation struct {
 	// Value is empty when there is none; then Reason says why.
 	Value  string `json:"value,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	Steps  []Step `json:"steps"`
+	// Unit is that of the Value of metrics.k8s.io, "" for others.
+	Unit  Unit   `json:"unit,omitempty"`
+	Steps []Step `json:"steps"`
 	// Of counts the objects that a selector picks, and With those of them that have a value. Lacking is the first without one:
 	// Reason is about it.
 	Of      int    `json:"of,omitempty"`
@@ -69,6 +79,18 @@ func (e *Explanation) Counted() string {
 	return fmt.Sprintf("has a value for %d of %d %s", e.With, e.Of, noun)
 }
 
+// ValueText returns the value for people.
+func (e *Explanation) ValueText() string {
+	q, err := resource.ParseQuantity(e.Value)
+	switch {
+	case err == nil && e.Unit == UnitCores:
+		return values.Cores(q.MilliValue())
+	case err == nil && e.Unit == UnitBytes:
+		return values.Bytes(q.Value())
+	}
+	return values.DecimalText(e.Value)
+}
+
 // Verdict says in words what there is: the value, or the reason.
 func (e *Explanation) Verdict() string {
 	counted := e.Counted()
@@ -80,9 +102,18 @@ func (e *Explanation) Verdict() string {
 	case e.Reason != "":
 		return "has no value: " + e.Reason
 	default:
-		return "is " + values.DecimalText(e.Value)
+		return "is " + e.ValueText()
 	}
 }
+
+// Unit is what a value of metrics.k8s.io counts.
+type Unit string
+
+// The units.
+const (
+	UnitCores Unit = "cores"
+	UnitBytes Unit = "bytes"
+)
 
 // Step is a link of the chain.
 type Step struct {
@@ -108,6 +139,8 @@ const (
 	LinkQuery      Link = "query" // of an engine behind a URL
 	LinkSeries     Link = "series"
 	LinkSamples    Link = "samples"
+	LinkKubelet    Link = "kubelet" // of metrics.k8s.io
+	LinkContainer  Link = "container"
 	LinkValue      Link = "value"
 
 	StateOK     State = "ok"

@@ -83,6 +83,25 @@ func (r Reader) Since(k Kind, namespace, name string) (created time.Time, missin
 	return created, false, err
 }
 
+// Object returns an object of a resource that is watched, nil if there is none of the name.
+func (r Reader) Object(gr schema.GroupResource, namespace, name string) (runtime.Object, error) {
+	lister, ok := r.Lister(gr)
+	if !ok {
+		return nil, fmt.Errorf("%s are not watched", gr)
+	}
+	var found runtime.Object
+	var err error
+	if namespace != "" {
+		found, err = lister.ByNamespace(namespace).Get(name)
+	} else {
+		found, err = lister.Get(name)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return found, err
+}
+
 // Names returns the names of the objects that a selector picks, sorted. Kinds that are not
 // watched are known by the pods they own: then a selector that is not empty is
 // ErrUnlabelled.

@@ -58,12 +58,17 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 		all += pods.Missing + pods.Pending
 	}
 	again := counted / each / float64(all)
-	replicas := math.Ceil(again * float64(all))
+	return pods.settled(spec, ratio, again, math.Ceil(again*float64(all)), current)
+}
+
+// settled returns the replicas that the controller asks for, where the pods with a value have a ratio to the target, and
+// those with the others counted another one.
+func (p Pods) settled(spec *autoscalingv2.HorizontalPodAutoscalerSpec, ratio, again, replicas float64, current int) int {
 	if Tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
 		return Clamp(spec, float64(current))
 	}
 	// Pods without a value must not turn the direction around.
-	unknown := pods.Missing > 0 || pods.Pending > 0 && ratio > 1
+	unknown := p.Missing > 0 || p.Pending > 0 && ratio > 1
 	if unknown && (again < 1 && replicas > float64(current) || again > 1 && replicas < float64(current)) {
 		return Clamp(spec, float64(current))
 	}

@@ -127,6 +127,19 @@ func (s *Store) Failed(node string, err error) {
 	s.kubelets[node] = &kubelet{snapshot: kept, scraped: k.scraped, failed: now, err: err}
 }
 
+// Failing returns why the last scrapes of kubelets failed, by the names of their nodes, and of how many kubelets.
+func (s *Store) Failing() (failing map[string]error, of int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	failing = map[string]error{}
+	for node, k := range s.kubelets {
+		if k.err != nil {
+			failing[node] = k.err
+		}
+	}
+	return failing, len(s.kubelets)
+}
+
 // counts reports whether what a kubelet reported last still counts.
 func (s *Store) counts(k *kubelet, now time.Time) bool {
 	return k.snapshot != nil && now.Sub(k.scraped) <= intervalsKept*s.resolution

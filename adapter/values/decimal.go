@@ -18,6 +18,17 @@ func Decimal(q resource.Quantity) string {
 	return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(v, 'f', 2, 64), "0"), ".")
 }
 
+// Cores formats thousandths of a core as kubectl top does: 250m.
+func Cores(milli int64) string { return strconv.FormatInt(milli, 10) + "m" }
+
+// Bytes formats bytes of memory as kubectl top does: 123Mi. Less than a mebibyte is in kibibytes.
+func Bytes(n int64) string {
+	if n >= 1<<20 || n <= -1<<20 || n == 0 {
+		return strconv.FormatInt(n>>20, 10) + "Mi"
+	}
+	return strconv.FormatInt((n+1<<10-1)>>10, 10) + "Ki"
+}
+
 // DecimalText formats the text of a quantity as Decimal does. It returns other texts unchanged.
 func DecimalText(text string) string {
 	q, err := resource.ParseQuantity(text)

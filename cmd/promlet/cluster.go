@@ -120,7 +120,7 @@ func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slo
 	if err != nil {
 		return nil, nil, err
 	}
-	source := clustersource.New(clients, clustersource.Options{Logger: logger, Registerer: registry, NoMonitors: !o.scrape, NodeAddresses: o.resources.served})
+	source := clustersource.New(clients, clustersource.Options{Logger: logger, Registerer: registry, NoMonitors: !o.scrape, NodeAddresses: o.resources.served, PodRequests: o.resources.served})
 	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)

@@ -74,7 +74,6 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"adapter/engine", module, "an engine lists the series of rules and evaluates queries; it does not know its callers"},
 		{"adapter/demand", module, "values note demand; demand evaluates nothing"},
 		{"adapter/values", module, "explanations and the Provider stand on values"},
-		{"adapter/resourcemetrics", module, "what kubelets report needs nothing of promlet"},
 		{"adapter/resourcemetrics/queried", module, "usage is read from values, as explanations are, and is not known to them"},
 		{"adapter/internal/diagnosis", module, "an expression is diagnosed by evaluating its parts, whoever made it"},
 		{"adapter/explain", module, "the Provider answers with explanations, and is not known to them"},
@@ -124,10 +123,10 @@ func TestDependenciesGoOneWay(t *testing.T) {
 			"adapter/resourcemetrics", "adapter/objects", "adapter/internal/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost",
 		},
 		"adapter/internal/diagnosis": {"tsdb", "tsdb/querycost"},
-		"adapter/explain":            {"adapter/internal/diagnosis", "adapter/objects", "adapter/internal/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
+		"adapter/explain":            {"adapter/resourcemetrics", "adapter/internal/diagnosis", "adapter/objects", "adapter/internal/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "tsdb", "tsdb/querycost"},
 		"adapter/autoscalers": {
 			"adapter/objects", "adapter/internal/boundedtemplate", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/values", "adapter/engine", "adapter/internal/diagnosis", "adapter/explain",
-			"adapter/replicas", "tsdb", "tsdb/querycost",
+			"adapter/replicas", "adapter/resourcemetrics", "tsdb", "tsdb/querycost",
 		},
 		"adapter/resourcemetrics/api": {"adapter/objects", "adapter/resourcemetrics"},
 		"adapter/apiserver": {

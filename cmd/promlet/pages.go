@@ -19,6 +19,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/embedded"
 	"github.com/promlet/promlet/cmd/promlet/internal/web"
+	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/scrape/targeterrors"
 )
@@ -48,6 +49,7 @@ func (a *app) pages(api http.Handler) web.Options {
 		Monitors:        a.promlet.Discoverer.Monitors,
 		WhyNoTargets:    a.promlet.Discoverer.WhyNoTargets,
 		Targets:         a.shownTargets,
+		Unreachable:     a.promlet.Discoverer.UnreachableNodes,
 		OtherShards:     a.shownOtherShards,
 		Foreign:         a.promlet.Scraper.Foreign,
 		Metrics:         func() []scrape.Metric { metrics, _ := a.promlet.Scraper.Catalog(); return metrics },
@@ -84,6 +86,8 @@ func pageOf(p embedded.Problem) string {
 		return "/configuration#" + url.PathEscape(p.Rule)
 	case p.Rules:
 		return "/configuration"
+	case p.Kubelets:
+		return "/targets?" + url.Values{"q": {kubelets.JobName}}.Encode()
 	case p.Monitor != nil:
 		return "/targets?" + url.Values{"q": {p.Monitor.Kind + " " + p.Monitor.Namespace + "/" + p.Monitor.Name}}.Encode()
 	}
@@ -101,12 +105,20 @@ func (a *app) shownTargets() []web.Target {
 			interval, _ := model.ParseDuration(t.GetValue(model.ScrapeIntervalLabel)) // valid, or the job is not scraped
 			all = append(all, web.Target{
 				Job: job, Address: url.Host + url.Path, Health: string(t.Health()), Interval: time.Duration(interval),
-				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Err: targeterrors.Plain(t.LastError()), Seen: last.Seen, Stored: last.Stored,
+				LastScrape: t.LastScrape(), Took: t.LastScrapeDuration(), Err: shownError(job, t, builder), Seen: last.Seen, Stored: last.Stored,
 				Labels: t.Labels(builder), Discovered: beforeRelabelling(t, builder),
 			})
 		}
 	}
 	return all
+}
+
+// shownError returns why the last scrape of a target failed, "" if it did not.
+func shownError(job string, t *promscrape.Target, builder *labels.Builder) string {
+	if job == kubelets.JobName {
+		return targeterrors.Kubelet(t.Labels(builder).Get(string(kubelets.NodeLabel)), t.LastError())
+	}
+	return targeterrors.Plain(t.LastError())
 }
 
 // shownOtherShards returns the targets that other shards scrape.

@@ -49,7 +49,7 @@ func (s *Source) builtinKinds(store *objects.Store) []*kind {
 		s.nodeKind(v1.WithResource("nodes")),
 		{
 			gvr: v1.WithResource("pods"), example: &corev1.Pod{}, client: s.clients.Kubernetes,
-			listWatch: listWatch[*corev1.PodList](core.Pods("")), transform: objects.Trim, targets: true,
+			listWatch: listWatch[*corev1.PodList](core.Pods("")), transform: s.trimPods(), targets: true,
 		},
 		{
 			gvr: v1.WithResource("services"), example: &corev1.Service{}, client: s.clients.Kubernetes,
@@ -67,6 +67,14 @@ func (s *Source) builtinKinds(store *objects.Store) []*kind {
 		},
 	}
 	return into(store, kinds...)
+}
+
+// trimPods returns the transformation of pods.
+func (s *Source) trimPods() func(any) any {
+	if s.requests {
+		return objects.TrimWithRequests
+	}
+	return objects.Trim
 }
 
 // into sets the indexers of kinds.

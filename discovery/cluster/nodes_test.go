@@ -3,9 +3,11 @@ package cluster
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/promlet/promlet/discovery"
@@ -65,4 +67,22 @@ func TestNodeAddressesForbidden(t *testing.T) {
 	start(t, d, src, &a)
 	runtest.Eventually(t, d.HasSynced)
 	require.Contains(t, src.Problems()[0], "list nodes: ")
+}
+
+// With PodRequests pods keep what they request, and without it they do not.
+func TestPodRequests(t *testing.T) {
+	c := newFakeCluster(t)
+	requests := corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": resource.MustParse("100m")}}
+	_, err := c.kube.CoreV1().Pods("default").Create(context.Background(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Resources: requests}}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	for _, kept := range []bool{true, false} {
+		o := objects.NewStore()
+		var a runtest.Applied
+		start(t, discovery.New(o, discovery.Options{}), New(c.clients(), Options{PodRequests: kept}), &a)
+		require.Eventually(t, func() bool { return objects.Get[corev1.Pod](o, "default/p") != nil }, 30*time.Second, 10*time.Millisecond)
+		require.Equal(t, kept, len(objects.Get[corev1.Pod](o, "default/p").Spec.Containers[0].Resources.Requests) > 0)
+	}
 }

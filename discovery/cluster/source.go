@@ -32,6 +32,9 @@ type Options struct {
 	// NodeAddresses watches Nodes with their addresses, which scraping kubelets needs. Without
 	// it only their metadata is watched: the rest of a Node is large, and changes more often.
 	NodeAddresses bool
+	// PodRequests keeps what pods and their containers request, which the utilization of requests
+	// that a HorizontalPodAutoscaler scales on is computed from.
+	PodRequests bool
 	// Registerer has promlet_discovery_request_errors_total while Run runs. Nil: it is
 	// not exported.
 	Registerer prometheus.Registerer
@@ -43,6 +46,7 @@ type Source struct {
 	crdPoll  time.Duration
 	scrapes  bool // monitors are watched
 	nodes    bool // Nodes are watched with their addresses
+	requests bool // of pods are kept
 	problems *objects.Problems
 
 	registerer    prometheus.Registerer // nil for none
@@ -81,6 +85,7 @@ func New(clients Clients, opts Options) *Source {
 		crdPoll:  opts.CRDPoll,
 		scrapes:  !opts.NoMonitors,
 		nodes:    opts.NodeAddresses,
+		requests: opts.PodRequests,
 		problems: objects.NewProblems(logger, "trouble with the API server"),
 		state:    map[string]kindState{},
 

@@ -190,7 +190,7 @@ func (p *parser) decode(data []byte, node *yamlv3.Node, offset int, apiVersion, 
 		p.fail(node.Line+offset, fmt.Errorf("%s: no metadata.name", kind))
 	}
 	complete(obj)
-	if slimmed, ok := objects.Trim(obj).(metav1.Object); ok {
+	if slimmed, ok := objects.TrimWithRequests(obj).(metav1.Object); ok {
 		obj = slimmed
 	}
 	p.objects = append(p.objects, fileObject{kind: kind, object: obj, line: node.Line + offset})

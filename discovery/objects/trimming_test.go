@@ -151,6 +151,30 @@ endpoints: [{addresses: [10.0.0.1], zone: z, conditions: {ready: true}}]
 	}
 }
 
+// What a utilization is computed from is kept where it is wanted, and nothing else beside it.
+func TestTrimWithRequests(t *testing.T) {
+	var fat, thin corev1.Pod
+	require.NoError(t, yaml.UnmarshalStrict([]byte(fatMeta+`
+spec:
+  serviceAccountName: sa
+  resources: {requests: {cpu: "2"}, limits: {cpu: "3"}}
+  containers: [{name: c, command: [run], resources: {requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: "1"}}}]
+  initContainers: [{name: i, restartPolicy: Always, resources: {requests: {cpu: 10m}}}, {name: j}]
+status: {phase: Running, startTime: "2026-01-02T03:04:05Z", qosClass: Burstable}
+`), &fat))
+	require.NoError(t, yaml.UnmarshalStrict([]byte(thinMeta+`
+spec:
+  resources: {requests: {cpu: "2"}}
+  containers: [{name: c, resources: {requests: {cpu: 100m, memory: 64Mi}}}]
+  initContainers: [{name: i, restartPolicy: Always, resources: {requests: {cpu: 10m}}}, {name: j}]
+status: {phase: Running, startTime: "2026-01-02T03:04:05Z"}
+`), &thin))
+	once := objects.TrimWithRequests(&fat)
+	require.Equal(t, toJSON(t, &thin), toJSON(t, once))
+	require.Equal(t, toJSON(t, once), toJSON(t, objects.TrimWithRequests(once)))
+	require.Empty(t, objects.TrimWithRequests(&corev1.Namespace{Spec: corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{"f"}}}).(*corev1.Namespace).Spec.Finalizers)
+}
+
 func toJSON(t *testing.T, v any) string {
 	t.Helper()
 	data, err := json.MarshalIndent(v, "", " ")

@@ -55,10 +55,16 @@ value. With hpa/NAME it explains every metric that the HorizontalPodAutoscaler s
 
 The exit status is 1 if there is no value. Terminals show colours, unless NO_COLOR is set.
 
-promlet answers through the API server. Whoever may read a metric may explain it;
-explanations show nothing of other namespaces.`,
+The cpu and memory of pods and nodes are explained if promlet serves metrics.k8s.io, from the
+kubelet over the container and its samples to the value, where no custom metric has that name.
+
+promlet answers through the API server. Whoever may read a metric may explain it: for cpu and
+memory, a custom metric of that name. Explanations show nothing of other namespaces.`,
 		Example: `  # Explain a metric of a Service
   promlet explain services/sample-metrics-app http_requests -n default
+
+  # Explain the CPU of a Pod
+  promlet explain pods/sample-metrics-app-0 cpu -n default
 
   # Explain all metrics of a HorizontalPodAutoscaler
   promlet explain hpa/sample-metrics-app -n default

@@ -54,6 +54,9 @@ func (o *explainOptions) explainHPA(cmd *cobra.Command, c *connection, name stri
 	for i := range explained {
 		m, err := c.metricOf(ctx, mapper, &h, &h.hpa.Spec.Metrics[i])
 		explained[i].metric = m
+		if err == nil && m.usage {
+			explained[i].explanation = c.explainUsage(ctx, mapper, &h, &m)
+		}
 		if err == nil && m.path != "" {
 			var body []byte
 			if body, err = c.explain(ctx, m.path, m.question); err == nil {
@@ -103,9 +106,15 @@ func printHPA(out io.Writer, h *readHPA, explained []explainedMetric, p palette)
 			if err := printExplanation(out, m.explanation, p); err != nil {
 				return err
 			}
+			if !m.metric.usage {
+				continue
+			}
+			if _, err := fmt.Fprintf(out, "%s of %s is %s in the HPA's status, target %s\n", m.metric.name, m.metric.of, m.metric.value(), m.metric.targetText()); err != nil {
+				return err
+			}
 			continue
 		}
-		if _, err := fmt.Fprintf(out, "%s of %s is %s: metrics-server serves it; the value is that of the HPA's status\n", m.metric.name, m.metric.of, m.metric.value()); err != nil {
+		if _, err := fmt.Fprintf(out, "%s of %s is %s: metrics.k8s.io serves it, and not this promlet; the value is that of the HPA's status\n", m.metric.name, m.metric.of, m.metric.value()); err != nil {
 			return err
 		}
 	}

@@ -36,8 +36,9 @@ func newHPACommand() Command {
 value that the metrics API answers now, the target, and the replicas. Those that cannot scale
 come first, then those above a target; below the table are the reasons.
 
-"promlet explain hpa/NAME" shows how each value is computed, or why there is none. Values
-from metrics-server are those in the HPA's status.`,
+"promlet explain hpa/NAME" shows how each value is computed, or why there is none. Values of
+Resource and ContainerResource metrics, which metrics-server or promlet serves, are those in
+the HPA's status.`,
 		Example: `  # Display the HorizontalPodAutoscalers of a namespace
   promlet hpa -n default
 

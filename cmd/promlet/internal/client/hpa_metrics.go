@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -101,9 +102,10 @@ func (h *readHPA) state() hpaState {
 // readMetric is a metric of an HPA with its current value.
 type readMetric struct {
 	name, of string
-	path     string // of the metrics API; empty for a metric of metrics-server
+	path     string // of the metrics API; empty for a metric of metrics.k8s.io
 	question question
 	average  bool // value and target are for each pod
+	usage    bool // of metrics.k8s.io
 	target   *resource.Quantity
 	percent  bool // value and target are percentages of what the pods request
 	now      *resource.Quantity
@@ -128,13 +130,15 @@ func (m *readMetric) targetText() string {
 
 func (m *readMetric) text(q *resource.Quantity) string {
 	text := values.Decimal(*q)
-	if q.Format == resource.BinarySI {
-		text = q.String()
-	}
 	switch {
 	case m.percent:
-		text += "%"
-	case m.average:
+		return text + "%"
+	case m.usage && m.name == string(corev1.ResourceCPU):
+		text = values.Cores(q.MilliValue())
+	case m.usage:
+		text = values.Bytes(q.Value())
+	}
+	if m.average {
 		text += " per pod"
 	}
 	return text
@@ -160,9 +164,12 @@ func (c *connection) read(ctx context.Context, hpas []autoscalingv2.HorizontalPo
 func (c *connection) readMetrics(ctx context.Context, mapper meta.RESTMapper, h *readHPA) {
 	for i := range h.hpa.Spec.Metrics {
 		m, err := c.metricOf(ctx, mapper, h, &h.hpa.Spec.Metrics[i])
-		if err != nil {
+		switch {
+		case err != nil:
 			m.reason = err.Error()
-		} else if m.path != "" {
+		case m.usage && m.now == nil && !h.isAtZero():
+			m.reason = c.whyNoUsage(ctx, mapper, h, &m)
+		case m.path != "":
 			if err := c.readValue(ctx, h, &m); err != nil {
 				m.reason = m.shortReason(message(err), len(h.hpa.Spec.Metrics) > 1)
 			}
@@ -223,7 +230,7 @@ func (m *readMetric) judge(h *readHPA) hpaState {
 	return stateOK
 }
 
-// metricOf returns a metric of an HPA. It has a value only if metrics-server serves it. The error
+// metricOf returns a metric of an HPA. It has a value only if it is one of metrics.k8s.io. The error
 // says why the metric cannot be requested.
 func (c *connection) metricOf(ctx context.Context, mapper meta.RESTMapper, h *readHPA, spec *autoscalingv2.MetricSpec) (readMetric, error) {
 	switch {
@@ -254,9 +261,9 @@ func (c *connection) metricOf(ctx context.Context, mapper meta.RESTMapper, h *re
 		m.path = externalPath(h.hpa.Namespace, m.name)
 		return m, err
 	case spec.Resource != nil:
-		return ofMetricsServer(h, spec.Resource.Name.String(), "pods", spec.Resource.Target), nil
+		return ofUsage(h, spec.Resource.Name.String(), "pods", spec.Resource.Target), nil
 	case spec.ContainerResource != nil:
-		return ofMetricsServer(h, spec.ContainerResource.Name.String(), "container "+spec.ContainerResource.Container, spec.ContainerResource.Target), nil
+		return ofUsage(h, spec.ContainerResource.Name.String(), "container "+spec.ContainerResource.Container, spec.ContainerResource.Target), nil
 	}
 	return readMetric{name: string(spec.Type)}, fmt.Errorf("metrics of type %s are not known", spec.Type)
 }
@@ -277,35 +284,6 @@ func newReadMetric(of autoscalingv2.MetricIdentifier, object string, target *aut
 		m.question.metricSelector = selector.String()
 	}
 	return m, nil
-}
-
-// ofMetricsServer returns a metric that metrics-server serves, with the value in the HPA's status.
-func ofMetricsServer(h *readHPA, name, of string, target autoscalingv2.MetricTarget) readMetric {
-	m := readMetric{name: name, of: of, target: target.AverageValue, average: true}
-	if target.Type == autoscalingv2.UtilizationMetricType && target.AverageUtilization != nil {
-		m.percent, m.target = true, resource.NewQuantity(int64(*target.AverageUtilization), resource.DecimalSI)
-	}
-	for i := range h.hpa.Status.CurrentMetrics {
-		var current *autoscalingv2.MetricValueStatus
-		switch s := &h.hpa.Status.CurrentMetrics[i]; {
-		case s.Resource != nil && of == "pods" && s.Resource.Name.String() == name:
-			current = &s.Resource.Current
-		case s.ContainerResource != nil && of == "container "+s.ContainerResource.Container && s.ContainerResource.Name.String() == name:
-			current = &s.ContainerResource.Current
-		default:
-			continue
-		}
-		switch {
-		case !m.percent:
-			m.now = current.AverageValue
-		case current.AverageUtilization != nil:
-			m.now = resource.NewQuantity(int64(*current.AverageUtilization), resource.DecimalSI)
-		}
-	}
-	if m.now == nil {
-		m.reason = fmt.Sprintf("%s of %s: the controller has no value from metrics-server", name, of)
-	}
-	return m
 }
 
 // podSelector returns the label selector of the pods that an HPA scales.

@@ -49,6 +49,14 @@ const sampleHPAs = `
     metrics:
     - {type: Object, object: {describedObject: {apiVersion: v1, kind: Service, name: sample}, metric: {name: http_requests}, target: {type: Value, value: "30"}}}
   status: {currentReplicas: 2, desiredReplicas: 2, conditions: [{type: AbleToScale, status: "False", reason: FailedGetScale, message: the controller cannot read it}]}
+- metadata: {name: usage}
+  spec:
+    scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: sample}
+    maxReplicas: 3
+    metrics:
+    - {type: ContainerResource, containerResource: {name: memory, container: web, target: {type: AverageValue, averageValue: 1Gi}}}
+    - {type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 200m}}}
+  status: {currentReplicas: 2, desiredReplicas: 2, currentMetrics: [{type: Resource, resource: {name: cpu, current: {averageValue: 250m}}}]}
 - metadata: {name: zero}
   spec:
     scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: asleep}
@@ -95,22 +103,25 @@ func TestHPA(t *testing.T) {
 	a := startMetricsAPI(t)
 	out, err := a.run("hpa")
 	require.NoError(t, err)
-	require.Equal(t, `NAME     SCALES               REPLICAS        METRIC          OF                VALUE                 TARGET        STATE
-broken   StatefulSet/none     1 (1-3)         nothing_such    services/sample   -                     10            no value
-                                              http_requests   pods              -                     15 per pod    no value
-                                              memory          pods              -                     1Gi per pod   no value
-stuck    StatefulSet/sample   2 (1-3)         http_requests   services/sample   30                    30            cannot scale
-busy     StatefulSet/sample   2 -> 6 (1-10)   http_requests   services/sample   30                    10            above target
-zero     StatefulSet/asleep   0 (0-3)         http_requests   pods              -                     15 per pod    at zero
-                                              queue_length    external          4                     20            at zero
-fine     StatefulSet/sample   2 (2-10)        http_requests   services/sample   30                    30            ok
-                                              http_requests   pods              15 per pod (2 pods)   15 per pod    ok
-                                              cpu             pods              75%                   80%           ok
-                                              queue_length    external          15 per pod            20 per pod    ok
+	require.Equal(t, `NAME     SCALES               REPLICAS        METRIC          OF                VALUE                 TARGET           STATE
+broken   StatefulSet/none     1 (1-3)         nothing_such    services/sample   -                     10               no value
+                                              http_requests   pods              -                     15 per pod       no value
+                                              memory          pods              -                     1024Mi per pod   no value
+usage    StatefulSet/sample   2 (1-3)         memory          container web     -                     1024Mi per pod   no value
+                                              cpu             pods              250m per pod          200m per pod     above target
+stuck    StatefulSet/sample   2 (1-3)         http_requests   services/sample   30                    30               cannot scale
+busy     StatefulSet/sample   2 -> 6 (1-10)   http_requests   services/sample   30                    10               above target
+zero     StatefulSet/asleep   0 (0-3)         http_requests   pods              -                     15 per pod       at zero
+                                              queue_length    external          4                     20               at zero
+fine     StatefulSet/sample   2 (2-10)        http_requests   services/sample   30                    30               ok
+                                              http_requests   pods              15 per pod (2 pods)   15 per pod       ok
+                                              cpu             pods              75%                   80%              ok
+                                              queue_length    external          15 per pod            20 per pod       ok
 
 default/broken: nothing_such of services/sample: no series has been collected that a rule serves under that name
 default/broken: http_requests of pods: spec.scaleTargetRef: it is not found
-default/broken: memory of pods: the controller has no value from metrics-server
+default/broken: memory of pods: the controller has no value from metrics.k8s.io, which metrics-server or promlet serves
+default/usage: memory of container web: the controller has no value from metrics.k8s.io, which metrics-server or promlet serves
 default/stuck: the controller cannot read it
 default/zero: http_requests of pods: the selector "app=asleep" matches no pods in namespace default
 `, out)
@@ -142,7 +153,7 @@ func TestExplainHPA(t *testing.T) {
 	require.NoError(t, err)
 	for _, text := range []string{
 		"http_requests of services/sample in namespace default is 30\n\n✓ object",
-		"cpu of pods is 75%: metrics-server serves it; the value is that of the HPA's status\n\n✓ rule",
+		"cpu of pods is 75%: metrics.k8s.io serves it, and not this promlet; the value is that of the HPA's status\n\n✓ rule",
 		"external metric queue_length in namespace default is 30\n",
 	} {
 		require.Contains(t, out, text)

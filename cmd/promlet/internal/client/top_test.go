@@ -42,7 +42,7 @@ type metricsAPI struct {
 }
 
 // startMetricsAPI serves two pods behind a Service, with 10 and 20 requests a second.
-func startMetricsAPI(t *testing.T) *metricsAPI {
+func startMetricsAPI(t *testing.T, options ...func(*adapter.Options)) *metricsAPI {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	start := time.Now().Truncate(time.Second).Add(-10 * time.Minute)
 	a := &metricsAPI{t: t, now: start.Add(4 * time.Minute)}
@@ -67,14 +67,18 @@ func startMetricsAPI(t *testing.T) *metricsAPI {
 		}
 	}
 	require.NoError(t, app.Commit())
-	provider, err := adapter.NewProvider(adapter.Options{
+	opts := adapter.Options{
 		DB: db, Objects: sampleObjects(t), Interval: 15 * time.Second, Now: func() time.Time { return a.now },
 		Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow), External: []rules.Rule{{
 			SeriesQuery:  `queue_length{namespace!=""}`,
 			Resources:    rules.Resources{Overrides: map[string]rules.GroupResource{"namespace": {Resource: "namespace"}}},
 			MetricsQuery: "sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)",
 		}}},
-	})
+	}
+	for _, change := range options {
+		change(&opts)
+	}
+	provider, err := adapter.NewProvider(opts)
 	require.NoError(t, err)
 	a.serve(provider)
 	return a
@@ -93,7 +97,7 @@ func sampleObjects(t *testing.T) objects.Lister {
 		return metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{"app": "sample", "name": name}}
 	}
 	pod := func(name string) *corev1.Pod {
-		p := &corev1.Pod{ObjectMeta: of(name)}
+		p := &corev1.Pod{ObjectMeta: of(name), Spec: corev1.PodSpec{NodeName: "edge-1"}}
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "sample"}}
 		return p
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/promlet/promlet/adapter/autoscalers"
+	"github.com/promlet/promlet/adapter/values"
 )
 
 const (
@@ -176,12 +177,25 @@ func (a *autoscaler) Tag() tag {
 	return tag{"good", "ok"}
 }
 
+// amount formats a value of a metric, or its target, in milli-units.
+func amount(m autoscalers.Metric, milliUnits int64) string {
+	switch m.Unit {
+	case autoscalers.UnitPercent:
+		return milli(milliUnits) + "%"
+	case autoscalers.UnitCores:
+		return values.Cores(milliUnits)
+	case autoscalers.UnitBytes:
+		return values.Bytes(milliUnits / 1000)
+	}
+	return milli(milliUnits)
+}
+
 // Row describes the metrics of a closed HPA in one line.
 func (a *autoscaler) Row() string {
 	var parts []string
 	for i := range a.Metrics {
 		if m := &a.Metrics[i]; m.Value != nil {
-			parts = append(parts, m.Metric+" "+milli(*m.Value)+" of "+milli(m.Target))
+			parts = append(parts, m.Metric+" "+amount(*m, *m.Value)+" of "+amount(*m, m.Target))
 		} else if m.Served() {
 			parts = append(parts, m.Metric+" has no value")
 		}

@@ -69,6 +69,30 @@ func TestAutoscalersPage(t *testing.T) {
 	require.Contains(t, get(t, opts, "/autoscalers?from=5000", http.StatusOK), "1–100 of 251", "there are not so many any more")
 }
 
+// Metrics of metrics.k8s.io have their units.
+func TestAutoscalersOfResources(t *testing.T) {
+	opts := nothing(t)
+	now := time.Now()
+	percent, cores, bytes := int64(120_000), int64(250), int64(200<<20*1000)
+	question := explain.Question{Metric: "cpu", Namespace: "default", Name: "shop-1", Object: schema.GroupResource{Resource: "pods"}, Usage: true}
+	opts.Autoscalers = listing([]autoscalers.Autoscaler{{
+		Namespace: "default", Name: "shop", Target: "Deployment/shop", Min: 2, Max: 10, Replicas: 2, Asks: 4,
+		Metrics: []autoscalers.Metric{
+			{Metric: "cpu", Object: "pods", Unit: autoscalers.UnitPercent, Value: &percent, Target: 60_000, Asks: 4, Last: now, Window: 15 * time.Second, Pods: 2, With: 2, Question: question},
+			{Metric: "cpu", Object: "container web", Unit: autoscalers.UnitCores, Value: &cores, Target: 500, Average: true, Last: now, Pods: 2, With: 2, Question: question},
+			{Metric: "memory", Object: "pods", Unit: autoscalers.UnitBytes, Value: &bytes, Target: 1 << 30 * 1000, Average: true, Last: now, Pods: 2, With: 2, Question: question},
+		},
+	}})
+	page := get(t, opts, "/autoscalers", http.StatusOK)
+	for _, want := range []string{
+		`<b class="number">120%</b> <small>of 60%</small> <span class="tag warn">above target</span>`, `data-unit="percent"`, "least 120%, greatest 120%", ">target 60%<",
+		"container web", `<b class="number">250m</b> <small>of 500m a pod</small>`, `<b class="number">200Mi</b> <small>of 1024Mi a pod</small>`,
+		"cpu 120% of 60%, cpu 250m of 500m, and 1 metric", "/explain?metric=cpu&amp;name=shop-1&amp;namespace=default&amp;resource=pods&amp;usage=yes",
+	} {
+		require.Contains(t, page, want)
+	}
+}
+
 // listing lists HPAs as autoscalers.Autoscalers.List does.
 func listing(all []autoscalers.Autoscaler) func(context.Context, func(string, string) bool) ([]autoscalers.Autoscaler, error) {
 	return func(_ context.Context, filter func(string, string) bool) (shown []autoscalers.Autoscaler, err error) {

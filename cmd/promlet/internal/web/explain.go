@@ -24,6 +24,7 @@ type explainData struct {
 	Selector       string `json:"selector,omitempty"`
 	MetricSelector string `json:"metricSelector,omitempty"`
 	External       bool   `json:"external,omitempty"`
+	Usage          bool   `json:"usage,omitempty"` // of metrics.k8s.io
 
 	Wrong       string               `json:"wrong,omitempty"` // with the form
 	Explanation *explain.Explanation `json:"explanation,omitempty"`
@@ -37,7 +38,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	data := &explainData{
 		Resource: q.Get("resource"), Name: q.Get("name"), Namespace: cmp.Or(q.Get("namespace"), "default"), Metric: q.Get("metric"),
-		Selector: q.Get("selector"), MetricSelector: q.Get("metricSelector"), External: q.Get("external") != "",
+		Selector: q.Get("selector"), MetricSelector: q.Get("metricSelector"), External: q.Get("external") != "", Usage: q.Get("usage") != "",
 	}
 	usage, err := s.opts.Usage(r.Context())
 	if err != nil {
@@ -58,7 +59,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 }
 
 func (d *explainData) question() (q explain.Question, err error) {
-	q = explain.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External, Pods: true}
+	q = explain.Question{Metric: d.Metric, Namespace: d.Namespace, Name: d.Name, External: d.External, Usage: d.Usage, Pods: true}
 	if !d.External {
 		q.Object = schema.ParseGroupResource(cmp.Or(d.Resource, "services"))
 	} else {
@@ -81,6 +82,9 @@ func explainURL(q explain.Question) string {
 	} else {
 		values.Set("resource", q.Object.String())
 		values.Set("name", q.Name)
+	}
+	if q.Usage {
+		values.Set("usage", "yes")
 	}
 	if q.MetricSelector != nil && !q.MetricSelector.Empty() {
 		values.Set("metricSelector", q.MetricSelector.String())

@@ -55,19 +55,20 @@ func newGraph(a *autoscalers.Autoscaler, m *autoscalers.Metric, now time.Time) *
 			from = points[0].At
 		}
 	}
-	d := drawing{span: max(now.Sub(from), time.Second), target: m.Target}
-	d.from, d.width = now.Add(-d.span), graphWidth-3*graphMargin-graphLetter*float64(len(targetLabel(m.Target)))
+	goal := "target " + amount(*m, m.Target)
+	d := drawing{span: max(now.Sub(from), time.Second), target: m.Target, targetLabel: goal}
+	d.from, d.width = now.Add(-d.span), graphWidth-3*graphMargin-graphLetter*float64(len(goal))
 	least, greatest := extremes(values)
 	d.bottom, d.top = min(0, float64(least)*1.1), float64(max(greatest, m.Target, 1))*1.15
 	fewest, most := extremes(replicas)
-	g := &graph{Width: fmt.Sprintf("%.1f", d.width), From: d.from.Unix(), Seconds: int64(d.span.Seconds()), Least: milli(least), Greatest: milli(greatest), Replicas: milli(fewest)}
+	g := &graph{Width: fmt.Sprintf("%.1f", d.width), From: d.from.Unix(), Seconds: int64(d.span.Seconds()), Least: amount(*m, least), Greatest: amount(*m, greatest), Replicas: milli(fewest)}
 	_, g.Zone = now.Zone()
 	if fewest != most {
 		g.Replicas += " to " + milli(most)
 	}
 	g.Points = points(values, replicas, d.from)
-	g.SVG = d.svg(values, replicas, now, fmt.Sprintf("From %s to %s: least %s, greatest %s, target %s; replicas: %s.",
-		d.from.Format(clock(d.span)), now.Format(clock(d.span)+" MST"), g.Least, g.Greatest, milli(m.Target), g.Replicas), float64(max(most, 1000))*replicasRoom)
+	g.SVG = d.svg(values, replicas, now, fmt.Sprintf("From %s to %s: least %s, greatest %s, %s; replicas: %s.",
+		d.from.Format(clock(d.span)), now.Format(clock(d.span)+" MST"), g.Least, g.Greatest, goal, g.Replicas), float64(max(most, 1000))*replicasRoom)
 	return g
 }
 
@@ -107,6 +108,7 @@ type drawing struct {
 	width       float64
 	bottom, top float64 // values, in milli-units
 	target      int64
+	targetLabel string
 }
 
 func (d *drawing) x(at time.Time) float64 {
@@ -135,11 +137,9 @@ func (d *drawing) svg(values, replicas []autoscalers.Point, now time.Time, label
 		graphWidth, graphHeight, label, graphHeight-graphFloor,
 		d.steps(replicas, mostReplicas), left, right, goal, goal,
 		below, above, class(last.Milli > d.target), d.x(last.At), d.y(float64(last.Milli)),
-		right+graphMargin, goal+3.5, targetLabel(d.target),
+		right+graphMargin, goal+3.5, d.targetLabel,
 		left, graphHeight-4, d.from.Format(clock(d.span)), right, graphHeight-4, now.Format(clock(d.span)+" MST")))
 }
-
-func targetLabel(milliUnits int64) string { return "target " + milli(milliUnits) }
 
 func class(above bool) string {
 	if above {

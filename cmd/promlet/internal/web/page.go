@@ -64,7 +64,7 @@ func parseTemplates(pages []page, now func() time.Time) (err error) {
 
 func functions(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
-		"milli":      milli,
+		"amount":     amount,
 		"decimal":    values.DecimalText,
 		"graph":      func(a autoscaler, m autoscalers.Metric) *graph { return newGraph(&a.Autoscaler, &m, now()) },
 		"counted":    counted,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/promlet/promlet/discovery/kubelets"
 	"github.com/promlet/promlet/discovery/monitors"
 	"github.com/promlet/promlet/scrape"
 )
@@ -36,8 +37,13 @@ type Target struct {
 	Labels     labels.Labels `json:"labels"`
 }
 
-// Pod returns the name of the target's pod, "" if it has none.
-func (t Target) Pod() string { return placeOf(&t).Pod }
+// Of returns the name of the target's pod, or of the Node of a kubelet, "" if it has neither.
+func (t Target) Of() string {
+	if t.Job == kubelets.JobName {
+		return "node " + t.Labels.Get(string(kubelets.NodeLabel))
+	}
+	return placeOf(&t).Pod
+}
 
 // monitor is a monitor with the targets that are shown.
 type monitor struct {
@@ -49,7 +55,8 @@ type monitor struct {
 	NoTargets   string   `json:"noTargets,omitempty"` // why there are no targets, if that is known
 	Unsupported []string `json:"unsupported,omitempty"`
 	Adjusted    []string `json:"adjusted,omitempty"`
-	Foreign     []string `json:"foreign,omitempty"` // what its jobs would give to other namespaces, one each
+	Foreign     []string `json:"foreign,omitempty"`     // what its jobs would give to other namespaces, one each
+	Unreachable []string `json:"unreachable,omitempty"` // Nodes whose kubelets are not targets, and why
 	Jobs        []string `json:"jobs,omitempty"`
 	Up          int      `json:"up"`
 	All         int      `json:"all"`
@@ -78,6 +85,7 @@ type targetsData struct {
 	OnlyBad  bool      `json:"onlyBad,omitempty"`
 	Monitors []monitor `json:"monitors"`
 	Scrapes  bool      `json:"scrapes"`
+	Kubelets bool      `json:"-"` // they are among Monitors
 	Example  string    `json:"-"` // manifest of a ServiceMonitor, set if there are no monitors
 }
 
@@ -90,6 +98,11 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	targets := s.opts.Targets()
 	owned, foreign, others := byOwner(targets, statuses), s.opts.Foreign(), byOwner(s.opts.OtherShards(), statuses)
 	var all []monitor
+	if m, ok := newKubelets(owned, s.opts.Unreachable()); ok && m.choose(data) {
+		data.Kubelets = true
+		data.count(&m)
+		all = append(all, m)
+	}
 	for i := range statuses {
 		m := newMonitor(&statuses[i], owned)
 		for _, key := range ownersOf(&statuses[i]) {
@@ -104,6 +117,9 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	// Problems come first.
 	slices.SortStableFunc(all, func(a, b monitor) int { return cmp.Compare(rank(&a), rank(&b)) })
 	data.All, data.Matching, data.Monitors = len(statuses), len(all), cut(all, data)
+	if data.Kubelets {
+		data.Matching-- // they are no monitor
+	}
 	for i := range data.Monitors {
 		if m := &data.Monitors[i]; m.empty() {
 			m.NoTargets = s.opts.WhyNoTargets(m.status)
@@ -124,6 +140,7 @@ func (d *targetsData) count(m *monitor) {
 	if m.empty() {
 		d.Empty++
 	}
+	d.Down += len(m.Unreachable)
 	for i := range m.Targets {
 		switch m.Targets[i].Health {
 		case "up":
@@ -223,11 +240,12 @@ func (m *monitor) setForeign(foreign map[string]scrape.Foreign) {
 
 // choose keeps the targets that match the filter, and reports whether to show the monitor.
 func (m *monitor) choose(data *targetsData) bool {
-	own := data.matches(m.Kind + " " + m.Namespace + "/" + m.Name)
+	own := data.matches(m.title())
+	m.Unreachable = slices.DeleteFunc(m.Unreachable, func(text string) bool { return !own && !data.matches(text) })
 	m.Targets = slices.DeleteFunc(m.Targets, func(t Target) bool {
 		return data.OnlyBad && t.Health == "up" || !own && !data.matches(t.Address+" "+t.Labels.String())
 	})
-	return len(m.Targets) > 0 || own && (!data.OnlyBad || m.Bad())
+	return len(m.Targets)+len(m.Unreachable) > 0 || own && (!data.OnlyBad || m.Bad())
 }
 
 // cut returns the monitors with the part of the targets to show. A monitor without targets counts as one.

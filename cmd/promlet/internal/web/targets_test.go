@@ -79,6 +79,37 @@ func TestTargetsPage(t *testing.T) {
 	require.Len(t, seen, 505, "the parts are the whole")
 }
 
+// Kubelets are shown with their nodes, and Nodes whose kubelet is not a target with the reason.
+func TestTargetsOfKubelets(t *testing.T) {
+	opts := nothing(t)
+	opts.Scrapes = false
+	of := func(node string) labels.Labels { return labels.FromStrings("job", "kubelets", "node", node) }
+	opts.Targets = func() []Target {
+		return []Target{
+			{Job: "kubelets", Address: "10.1.0.1:10250/metrics/resource", Health: "up", Labels: of("a")},
+			{Job: "kubelets", Address: "10.1.0.2:10250/metrics/resource", Health: "down", Err: "kubelet of node b: the answer is 403", Labels: of("b")},
+		}
+	}
+	opts.Unreachable = func() map[string]error {
+		return map[string]error{"d": errors.New("no address"), "c": errors.New("no <address>")}
+	}
+	page := get(t, opts, "/targets", http.StatusOK)
+	for _, want := range []string{
+		"<small>Nodes /</small> kubelets", "1 of 4 up", "<b>1</b> up, <b class=\"bad\">3 down</b>", "</code> <small>node b</small>", "kubelet of node b: the answer is 403",
+		`<p class="reason">kubelet of node c: no &lt;address&gt;</p><p class="reason">kubelet of node d: no address</p>`, "This promlet scrapes only kubelets",
+	} {
+		require.Contains(t, page, want)
+	}
+	page = get(t, opts, "/targets?q=node+d", http.StatusOK)
+	require.Contains(t, page, "0 of 0 monitors: <b>0</b> up, <b class=\"bad\">1 down</b>")
+	require.NotContains(t, page, "node c")
+	page = get(t, opts, "/targets?q=kubelets&bad=yes", http.StatusOK)
+	require.NotContains(t, page, "10.1.0.1")
+	require.Contains(t, page, "10.1.0.2")
+	opts.Unreachable, opts.Targets = func() map[string]error { return nil }, func() []Target { return nil }
+	require.NotContains(t, get(t, opts, "/targets", http.StatusOK), "kubelets")
+}
+
 // The annotated objects of a kind share a job; each has targets of its own.
 func TestTargetsOfAnnotatedObjects(t *testing.T) {
 	opts := nothing(t)

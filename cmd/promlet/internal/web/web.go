@@ -55,6 +55,8 @@ type Options struct {
 	// WhyNoTargets returns why a monitor has no targets, "" if that is not known.
 	WhyNoTargets func(*monitors.Status) string
 	Targets      func() []Target
+	// Unreachable returns why kubelets are not targets, by the names of their Nodes.
+	Unreachable func() map[string]error
 	// OtherShards returns the targets that other shards of promlet scrape, with their job, address and labels.
 	OtherShards func() []Target
 	// Foreign returns what jobs would give to other namespaces than their monitors', by job.

@@ -55,6 +55,7 @@ func withProvider(t *testing.T) (*adapter.Provider, Options) {
 		Monitors:        func() []monitors.Status { return nil },
 		WhyNoTargets:    func(*monitors.Status) string { return "" },
 		Targets:         func() []Target { return nil },
+		Unreachable:     func() map[string]error { return nil },
 		OtherShards:     func() []Target { return nil },
 		Foreign:         func() map[string]scrape.Foreign { return nil },
 		Metrics:         func() []scrape.Metric { return nil },

@@ -78,6 +78,15 @@
   });
   // The server writes numbers in the same way.
   const decimal = (value) => Number(Math.abs(value) < 1 ? value.toPrecision(3) : value.toFixed(2));
+  const amount = (milli, unit) => {
+    const bytes = milli / 1000;
+    switch (unit) {
+      case "percent": return `${decimal(milli / 1000)}%`;
+      case "cores": return `${milli}m`;
+      case "bytes": return bytes >= 2 ** 20 || bytes === 0 ? `${Math.floor(bytes / 2 ** 20)}Mi` : `${Math.ceil(bytes / 2 ** 10)}Ki`;
+    }
+    return decimal(milli / 1000);
+  };
   const hide = () => {
     if (!reading) return;
     const figure = document.getElementById(reading.id);
@@ -95,7 +104,7 @@
     svg.querySelector(".cursor").setAttribute("transform", `translate(${x + 9})`); // the hidden cursor is at x = -9
     const time = new Date((nearest.at + Number(figure.dataset.zone)) * 1000).toISOString().slice(11, 19);
     figure.querySelector("output").textContent =
-      `${time}: ${decimal(nearest.milli / 1000)}, ${nearest.replicas} ${nearest.replicas === 1 ? "replica" : "replicas"}`;
+      `${time}: ${amount(nearest.milli, figure.dataset.unit)}, ${nearest.replicas} ${nearest.replicas === 1 ? "replica" : "replicas"}`;
   };
   document.addEventListener("pointermove", (event) => {
     const figure = event.target.closest?.("figure.graph");

@@ -1,0 +1,65 @@
+package embedded_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/promlet/promlet/adapter/embedded"
+	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/discovery/kubelets"
+	"github.com/promlet/promlet/discovery/manifests"
+)
+
+// Kubelets that cannot be scraped are one problem, and the reason why a node has no value.
+func TestKubeletProblems(t *testing.T) {
+	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/forbidden") {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	t.Cleanup(kubelet.Close)
+	const node = `
+apiVersion: v1
+kind: Node
+metadata: {name: NAME, annotations: {metrics.k8s.io/resource-metrics-path: PATH}}
+status: {addresses: [{type: TYPE, address: 127.0.0.1}]}
+---
+`
+	text := ""
+	for _, of := range [][]string{{"a", "/forbidden", "InternalIP"}, {"b", "/forbidden", "InternalIP"}, {"c", "/ok", "InternalIP"}, {"d", "/ok", "Odd"}} {
+		text += strings.NewReplacer("NAME", of[0], "PATH", of[1], "TYPE", of[2]).Replace(node)
+	}
+	source, err := manifests.FromText([]byte(text))
+	require.NoError(t, err)
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte("t"), 0o600))
+	port := kubelet.Listener.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
+	p, err := embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), ResourceMetrics: true, Kubelets: &kubelets.Options{
+		Port: int(port), InsecureSkipVerify: true, TokenFile: token, Interval: kubelets.MinInterval,
+	}})
+	require.NoError(t, err)
+	stop := run(t, p)
+	const forbidden = "server returned HTTP status 403 Forbidden: the ClusterRole of promlet's ServiceAccount needs the verb get on nodes/metrics"
+	require.Eventually(t, func() bool {
+		all := p.Problems()
+		return len(all) == 1 && all[0].Kubelets && all[0].Text == "3 of 4 kubelets cannot be scraped (of nodes a, b, d): node a: "+forbidden
+	}, patience, 50*time.Millisecond, "%v", p.Problems())
+	why := func(name string) string {
+		e, err := p.Provider.Explainer.Explain(t.Context(), explain.Question{Metric: "cpu", Object: schema.GroupResource{Resource: "nodes"}, Name: name})
+		require.NoError(t, err)
+		return e.Reason
+	}
+	require.Equal(t, `scraping the kubelet of node "a" failed: `+forbidden, why("a"))
+	require.Equal(t, `the kubelet of node "d" is not scraped: it has no address of the types Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP: set --kubelet-preferred-address-types`, why("d"))
+	require.NoError(t, stop())
+	require.NoError(t, p.Close())
+}

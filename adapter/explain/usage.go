@@ -1,0 +1,289 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/promlet/promlet/adapter/objects"
+	"github.com/promlet/promlet/adapter/resourcemetrics"
+	"github.com/promlet/promlet/adapter/values"
+)
+
+// asksForUsage reports whether a question is about metrics.k8s.io: the cpu or memory of pods or nodes, where no custom metric
+// has that name.
+func (c *chain) asksForUsage(ctx context.Context, q Question) bool {
+	k := c.req.Kind
+	isUsage := q.Metric == string(corev1.ResourceCPU) || q.Metric == string(corev1.ResourceMemory)
+	if c.x.opts.Resources == nil || !isUsage || !k.IsPod() && k.GroupResource != objects.Node().GroupResource {
+		return false
+	}
+	if q.Usage {
+		return true
+	}
+	custom, err := c.x.mappings(ctx, &c.req)
+	return err == nil && len(custom) == 0
+}
+
+// usage follows the chain of a pod or node, or of the first one without a value among those that a selector picks, from
+// the kubelet to the value.
+func (c *chain) usage(ctx context.Context, q Question) {
+	c.ofUsage, c.told.Unit = true, UnitCores
+	if q.Metric == string(corev1.ResourceMemory) {
+		c.told.Unit = UnitBytes
+	}
+	ctx = values.Unread(ctx)
+	if q.Name != "" {
+		c.usageOfOne(ctx, q.Name)
+		return
+	}
+	names, err := c.x.values.Picked(c.req, q.Selector)
+	if err != nil {
+		c.broken(LinkObject, "%v", err)
+		return
+	}
+	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))
+	found := map[string]usedResource{}
+	lacking := ""
+	for _, name := range names {
+		switch u, err := c.used(ctx, name); {
+		case err == nil && u.total != nil:
+			found[name] = u
+		case lacking == "":
+			lacking = name
+		}
+	}
+	c.told.Of, c.told.With = len(names), len(found)
+	if lacking != "" {
+		c.told.Lacking = lacking
+		c.note(LinkObject, "%d of %d have a value; %s has none:", len(found), len(names), lacking)
+		c.usageOfOne(ctx, lacking)
+		return
+	}
+	c.told.Value = fmt.Sprintf("%d %s", len(names), plural(len(names), "value", "values"))
+	for _, name := range names {
+		u := found[name]
+		c.ok(LinkValue, "%s: %s, last sample %s ago", name, c.quantityText(*u.total), c.since(u.last))
+	}
+}
+
+// usedResource is what a pod or node uses.
+type usedResource struct {
+	node   string // of the pod
+	report resourcemetrics.Report
+	total  *resource.Quantity // nil: there is no value
+	last   time.Time
+	window time.Duration
+}
+
+// used returns what is known about the usage of a pod or node. It has no value if the object does not exist.
+func (c *chain) used(ctx context.Context, name string) (u usedResource, err error) {
+	object, err := c.x.values.Objects.Object(c.req.Kind.GroupResource, c.req.Namespace, name)
+	if err != nil {
+		return u, err
+	}
+	source, metric := c.x.opts.Resources, corev1.ResourceName(c.told.Metric)
+	switch of := object.(type) {
+	case *corev1.Pod:
+		found, err := source.PodMetrics(ctx, []*corev1.Pod{of})
+		if err != nil {
+			return u, err
+		}
+		u.node, u.report = of.Spec.NodeName, source.Pod(ctx, of)
+		for i := range found {
+			u.total, u.last, u.window = &resource.Quantity{}, found[i].Timestamp.Time, found[i].Window.Duration
+			for _, container := range found[i].Containers {
+				u.total.Add(container.Usage[metric])
+			}
+		}
+	case *corev1.Node:
+		found, err := source.NodeMetrics(ctx, []*corev1.Node{of})
+		if err != nil {
+			return u, err
+		}
+		u.report = source.Node(ctx, name)
+		for i := range found {
+			total := found[i].Usage[metric]
+			u.total, u.last, u.window = &total, found[i].Timestamp.Time, found[i].Window.Duration
+		}
+	}
+	return u, nil
+}
+
+// usageOfOne follows the chain of one pod or node.
+func (c *chain) usageOfOne(ctx context.Context, name string) {
+	c.name, c.req.Names = name, []string{name}
+	if !c.object() {
+		return
+	}
+	if c.req.Kind.IsPod() {
+		c.autoscalers()
+	}
+	u, err := c.used(ctx, name)
+	if err != nil {
+		c.broken(LinkValue, "%v", err)
+		return
+	}
+	r := u.report
+	if r.Reason == resourcemetrics.NotScheduled {
+		c.broken(LinkObject, "%s", r)
+		return
+	}
+	if len(r.Queries) > 0 || linkOf(r.Reason) == LinkQuery || linkOf(r.Reason) == LinkRule {
+		if !c.usageQueries(r) {
+			return
+		}
+	} else if !c.kubelet(r) || !c.containers(r) {
+		return
+	}
+	if !c.usageSamples(r) {
+		return
+	}
+	if u.total == nil { // it had one when the Report was made
+		c.broken(LinkValue, "it has just gone: ask again")
+		return
+	}
+	c.told.Value, c.told.Window = u.total.String(), u.window
+	over := ""
+	if c.told.Unit == UnitCores {
+		over = fmt.Sprintf(" cores, over %s", u.window.Round(1e6))
+	}
+	c.ok(LinkValue, "%s%s, last sample %s ago", c.quantityText(*u.total), over, c.since(u.last))
+}
+
+// linkOf returns the link that is broken for a reason.
+func linkOf(reason resourcemetrics.Reason) Link {
+	switch reason {
+	case resourcemetrics.NotScheduled:
+		return LinkObject
+	case resourcemetrics.UnknownNode, resourcemetrics.NotScraped, resourcemetrics.ScrapeFailed:
+		return LinkKubelet
+	case resourcemetrics.NotReported, resourcemetrics.NoCPU, resourcemetrics.NoMemory:
+		return LinkContainer
+	case resourcemetrics.NoQuery:
+		return LinkRule
+	case resourcemetrics.NotReady, resourcemetrics.Collecting, resourcemetrics.QueryFailed, resourcemetrics.NoResult, resourcemetrics.BadResult:
+		return LinkQuery
+	}
+	return LinkSamples
+}
+
+// usageQueries adds the queries of resourceRules.
+func (c *chain) usageQueries(r resourcemetrics.Report) bool {
+	part := "." + c.told.Metric + "."
+	for _, q := range r.Queries {
+		c.ok(LinkRule, "made by %s", q.Rule)
+		if strings.Contains(q.Rule, part) {
+			c.told.Query = q.Expr
+		}
+	}
+	if link := linkOf(r.Reason); link == LinkQuery || link == LinkRule {
+		return c.broken(link, "%s", r)
+	}
+	return true
+}
+
+// kubelet adds the step about the kubelet.
+func (c *chain) kubelet(r resourcemetrics.Report) bool {
+	k := r.Kubelet
+	if linkOf(r.Reason) == LinkKubelet {
+		if why := c.unreachable(k.Node); why != nil {
+			return c.broken(LinkKubelet, "the kubelet of node %q is not scraped: %v", k.Node, why)
+		}
+		return c.broken(LinkKubelet, "%s", r)
+	}
+	reports := fmt.Sprintf("the kubelet of node %q reports %d %s with %d %s", k.Node, k.Pods, plural(k.Pods, "pod", "pods"), k.Containers, plural(k.Containers, "container", "containers"))
+	if k.Err != nil {
+		c.note(LinkKubelet, "%s, last good scrape %s ago; the scrape %s ago failed: %v", reports, c.since(k.Scraped), c.since(k.Failed), k.Err)
+		return true
+	}
+	c.ok(LinkKubelet, "%s, last scrape %s ago", reports, c.since(k.Scraped))
+	return true
+}
+
+// unreachable returns why a kubelet is not a target, nil if it is one or the reason is not known.
+func (c *chain) unreachable(node string) error {
+	if c.x.opts.Unreachable == nil {
+		return nil
+	}
+	return c.x.opts.Unreachable(node)
+}
+
+// containers adds the step about what the kubelet reports of the pod or node.
+func (c *chain) containers(r resourcemetrics.Report) bool {
+	if linkOf(r.Reason) == LinkContainer {
+		return c.broken(LinkContainer, "%s", r)
+	}
+	if !c.req.Kind.IsPod() {
+		return true
+	}
+	names := make([]string, len(r.Usages))
+	for i := range r.Usages {
+		names[i] = r.Usages[i].Name
+	}
+	c.ok(LinkContainer, "the kubelet reports %s %s of the pod", plural(len(names), "container", "containers"), listed(names))
+	return true
+}
+
+// usageSamples adds a step for the samples of each container, or of the node.
+func (c *chain) usageSamples(r resourcemetrics.Report) bool {
+	for i := range r.Usages {
+		u := &r.Usages[i]
+		switch {
+		case u.Reason != resourcemetrics.Measured:
+		case c.told.Unit == UnitBytes:
+			c.ok(LinkSamples, "%s: working set %s at %s", u.Name, values.Bytes(u.Memory), clock(u.Last.Time))
+		case u.Previous.Time.IsZero(): // of queries
+			c.ok(LinkSamples, "%s: %s cores", u.Name, cores(u.Cores))
+		default:
+			since := "at " + clock(u.Previous.Time)
+			if u.Previous.Time.Equal(u.Previous.Start) {
+				since = "at its start, " + clock(u.Previous.Time)
+			}
+			c.ok(LinkSamples, "%s: %.3f s of CPU at %s, %.3f s %s: %s cores", u.Name, u.Last.CPU, clock(u.Last.Time), u.Previous.CPU, since, cores(u.Cores))
+		}
+	}
+	if r.Reason != resourcemetrics.Measured {
+		return c.broken(LinkSamples, "%s", r)
+	}
+	return true
+}
+
+// cores formats cores as the API rounds them.
+func cores(n float64) string {
+	return values.Cores(resource.NewScaledQuantity(int64(n*1e9), resource.Nano).MilliValue())
+}
+
+func clock(at time.Time) string { return at.UTC().Format("15:04:05.000 MST") }
+
+// since is how long ago a time was, for a step.
+func (c *chain) since(at time.Time) string { return c.x.values.Now().Sub(at).Round(1e8).String() }
+
+func (c *chain) quantityText(q resource.Quantity) string {
+	if c.told.Unit == UnitBytes {
+		return values.Bytes(q.Value())
+	}
+	return values.Cores(q.MilliValue())
+}
+
+// scalesOnUsage reports whether a metric of an HPA is the resource metric that is asked about, of the pod.
+func (c *chain) scalesOnUsage(hpa *autoscalingv2.HorizontalPodAutoscaler, m *autoscalingv2.MetricSpec) bool {
+	of := m.Resource != nil && string(m.Resource.Name) == c.told.Metric || m.ContainerResource != nil && string(m.ContainerResource.Name) == c.told.Metric
+	return of && c.mayOwn(&hpa.Spec.ScaleTargetRef)
+}
+
+// NoUsage returns why a pod has no value of metrics.k8s.io, "" if it has one.
+func (x *Explainer) NoUsage(ctx context.Context, pod *corev1.Pod) string {
+	r := x.opts.Resources.Pod(ctx, pod)
+	if r.Reason == resourcemetrics.UnknownNode && x.opts.Unreachable != nil {
+		if why := x.opts.Unreachable(r.Kubelet.Node); why != nil {
+			return fmt.Sprintf("the kubelet of node %q is not scraped: %v", r.Kubelet.Node, why)
+		}
+	}
+	return r.String()
+}
