@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/promlet/promlet/bench/skip"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -95,7 +97,7 @@ func TestDemo(t *testing.T) {
 	require.Empty(t, left)
 	t.Run("leaves no child", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			t.Skip("processes are counted in /proc")
+			skip.Test(t, "That make run leaves no process", "run on Linux, where /proc counts them")
 		}
 		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGKILL} {
 			cmd, out := d.command(t)
