@@ -4,7 +4,7 @@
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 APIDIFF       := golang.org/x/exp/cmd/apidiff@v0.0.0-20261113113407-e3970619a1a4
 
-# What `make run` uses. SECONDS is how long it runs; empty: until interrupted.
+# What `make run` uses. SECONDS is how long it runs; empty: until interrupted. Where a port is taken, it takes another.
 SECONDS     :=
 RATE        := 140
 SECURE_PORT := 6443
@@ -48,8 +48,9 @@ build: ## Build bin/promlet, also as the plugin bin/kubectl-promlet, the sample 
 	$(GO_BUILD) -o bin/sample-metrics-app ./deploy/example/app
 	$(GO_BUILD) -o bin/demo ./deploy/example/demo
 
-run: build ## See it work, without a cluster: two applications, a load, and what the HPA would be told. SECONDS=60 ends it.
-	./bin/demo --promlet bin/promlet --app bin/sample-metrics-app --manifests deploy/example \
+run: ## See it work, without a cluster: two applications, a load, and what the HPA would be told. SECONDS=60 ends it.
+	@echo "Building, which takes minutes the first time."; $(MAKE) -s build
+	@./bin/demo --promlet bin/promlet --app bin/sample-metrics-app --manifests deploy/example \
 		--rate $(RATE) --secure-port $(SECURE_PORT) --web-listen-address 127.0.0.1:$(WEB_PORT) $(if $(SECONDS),--seconds $(SECONDS))
 
 # The comparison with the operator runs without the race detector: it runs no code of promlet
