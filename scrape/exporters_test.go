@@ -29,6 +29,8 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/promlet/promlet/bench/skip"
 )
 
 // contents counts what is in a body, independently of the code under test.
@@ -242,7 +244,7 @@ func TestNodeExporterLive(t *testing.T) {
 		}
 	}
 	if path == "" {
-		t.Skip("neither prometheus-node-exporter nor node_exporter is on PATH")
+		skip.Test(t, "A scrape of node_exporter", "install it, such as Debian's prometheus-node-exporter")
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

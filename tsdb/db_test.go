@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/bench/skip"
 )
 
 func TestSamplesSurviveClose(t *testing.T) {
@@ -165,7 +167,7 @@ func childOpen(dir string) {
 // A directory that may not be written is an error, not damage: nothing is moved.
 func TestForbiddenDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to become somebody else")
+		skip.Test(t, "A data directory that may not be written", "run as root, to become somebody else")
 	}
 	dir, err := os.MkdirTemp("/tmp", "promlet-forbidden-") //nolint:usetesting // others must be able to reach it
 	require.NoError(t, err)

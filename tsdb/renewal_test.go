@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/bench/skip"
 )
 
 // setClock is a clock that tests set.
@@ -108,7 +110,7 @@ func TestClockSetBetweenStarts(t *testing.T) {
 func TestSystemBoot(t *testing.T) {
 	id, up, err := SystemBoot()
 	if err != nil {
-		t.Skip(err)
+		skip.Test(t, "The boot of the system", "run on Linux: "+err.Error())
 	}
 	again, later, err := SystemBoot()
 	require.NoError(t, err)

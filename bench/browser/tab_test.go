@@ -128,7 +128,7 @@ func newTab(t *testing.T) *tab {
 		if os.Getenv("CI") != "" {
 			t.Fatal("there is no Chromium")
 		}
-		t.Skip("there is no Chromium: install one, such as Debian's chromium")
+		skip(t)
 	}
 	// Without a sandbox, because root has none; it loads nothing but promlet's pages.
 	ctx, cancel := chromedp.NewContext(context.WithoutCancel(t.Context()), chromedp.WithAllocatorOptions(chromedp.ExecPath(path), chromedp.NoSandbox))
@@ -138,6 +138,20 @@ func newTab(t *testing.T) *tab {
 	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
 	require.NoError(t, err)
 	return b
+}
+
+// skip skips a test and notes that for the end of `make test`, as bench/skip does, which this module does not import.
+func skip(t *testing.T) {
+	t.Helper()
+	const note = "The web pages in a browser: install Chromium, such as Debian's chromium"
+	if path := os.Getenv("PROMLET_SKIPPED"); path != "" {
+		notes, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		require.NoError(t, err)
+		defer notes.Close()
+		_, err = notes.WriteString(note + "\n")
+		require.NoError(t, err)
+	}
+	t.Skip(note)
 }
 
 // chromium is the path of one, empty when there is none.

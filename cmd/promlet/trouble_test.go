@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/promlet/promlet/bench/skip"
 )
 
 // readyz returns what /readyz answers.
@@ -37,7 +39,7 @@ func (p *process) value(path string) (v float64, absent string) {
 func TestServeOnAFullDisk(t *testing.T) {
 	data := t.TempDir()
 	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=16777216"); err != nil {
-		t.Skip("needs to mount a small disk: ", err)
+		skip.Test(t, "A full disk", "run as root with CAP_SYS_ADMIN, to mount a small one")
 	}
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(data, 0)) })
 	manifests := t.TempDir()

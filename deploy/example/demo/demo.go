@@ -60,11 +60,14 @@ func (d *demo) run(ctx context.Context) (err error) {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(d.seconds)*time.Second)
 		defer cancel()
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(d.securePort))
-	if err := errors.Join(checkFree(ctx, address, "SECURE_PORT"), checkFree(ctx, d.web, "WEB_PORT")); err != nil {
+	secure, err := d.freeOrOther(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(d.securePort)))
+	if err != nil {
 		return err
 	}
-	d.api = "https://" + address
+	if d.web, err = d.freeOrOther(ctx, d.web); err != nil {
+		return err
+	}
+	d.api = "https://" + secure
 	if err := d.connect(); err != nil {
 		return err
 	}
@@ -85,18 +88,22 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return err
 }
 
-// checkFree returns an error if somebody listens on an address already, and names the variable of `make run` to change.
-func checkFree(ctx context.Context, address, variable string) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("%w: choose another port with `make run %s=PORT`", err, variable)
+// freeOrOther returns an address, with another port if somebody listens there already, and then says so.
+func (d *demo) freeOrOther(ctx context.Context, address string) (string, error) {
+	free, err := freeAddress(ctx, address)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return free, err
 	}
-	return listener.Close()
+	host, port, _ := net.SplitHostPort(address) // it was parsed before
+	if free, err = freeAddress(ctx, net.JoinHostPort(host, "0")); err == nil {
+		d.screen.print(fmt.Sprintf("Port %s is taken: %s is used in its place.\n", port, free))
+	}
+	return free, err
 }
 
-// freeAddress returns an address on loopback that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+// freeAddress returns an address that nobody listens on. Port 0 is any.
+func freeAddress(ctx context.Context, address string) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
@@ -142,7 +149,7 @@ func (d *demo) demonstrate(ctx context.Context) error {
 
 // startApp starts a sample application, writes the manifest of its pod, and returns its address.
 func (d *demo) startApp(ctx context.Context, pod string) (string, error) {
-	address, err := freeAddress(ctx)
+	address, err := freeAddress(ctx, "127.0.0.1:0")
 	if err == nil {
 		err = d.start(ctx, d.app, "--listen-address", address)
 	}
@@ -164,9 +171,10 @@ func (d *demo) startPromlet(ctx context.Context) error {
 			return err
 		}
 	}
+	_, securePort, _ := net.SplitHostPort(strings.TrimPrefix(d.api, "https://")) // a listener's address has one
 	err := d.start(ctx, d.promlet, "serve", "--scrape-interval=5s", "--rate-window=20s",
 		"--manifests", filepath.Join(d.dir, "manifests"), "--data-dir", filepath.Join(d.dir, "data"), "--cert-dir", filepath.Join(d.dir, "certificates"),
-		"--secure-port", strconv.Itoa(d.securePort), "--web-listen-address", d.web)
+		"--secure-port", securePort, "--web-listen-address", d.web)
 	if err != nil {
 		return err
 	}
@@ -217,13 +225,9 @@ func (d *demo) invitation() string {
 	if d.seconds > 0 {
 		ends = fmt.Sprintf("It ends after %d seconds.", d.seconds)
 	}
-	return fmt.Sprintf(`promlet scrapes two sample applications, at which %[1]g requests a second are driven. Try in another terminal:
+	return fmt.Sprintf(`promlet scrapes two applications that get %[1]g requests a second. %[5]s
+Its pages: http://%[4]s/. What the HPA reads:
 
-  curl -sk '%[2]s/namespaces/default/services/%[3]s/http_requests'
-  curl -sk '%[2]s/namespaces/default/pods/*/http_requests'
-  curl -sk '%[2]s'
-
-or look at http://%[4]s/. %[5]s
-
+  curl -sk %[2]s/namespaces/default/services/%[3]s/http_requests
 `, d.rate, d.api+"/apis/custom.metrics.k8s.io/v1beta1", appName, d.web, ends)
 }

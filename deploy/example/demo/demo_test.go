@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/promlet/promlet/bench/skip"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,8 +30,8 @@ type demonstration struct {
 func build(t *testing.T) demonstration {
 	t.Helper()
 	d := demonstration{bin: t.TempDir(), temporary: t.TempDir()}
-	d.web, _ = freeAddress(t.Context()) // an error would show as the demo's
-	api, _ := freeAddress(t.Context())
+	d.web, _ = freeAddress(t.Context(), "127.0.0.1:0") // an error would show as the demo's
+	api, _ := freeAddress(t.Context(), "127.0.0.1:0")
 	_, d.securePort, _ = net.SplitHostPort(api)
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", d.bin, ".", "../app", "../../../cmd/promlet")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the build cache of `make build`
@@ -66,8 +68,8 @@ func TestDemo(t *testing.T) {
 	t.Run("shows values", func(t *testing.T) {
 		cmd, out := d.command(t, "--seconds=20", "--rate=150")
 		require.NoError(t, cmd.Run(), "%s", out)
-		require.Contains(t, out.String(), "curl -sk 'https://127.0.0.1:"+d.securePort+"/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/services/sample-metrics-app/http_requests'")
-		require.Contains(t, out.String(), "look at http://"+d.web+"/. It ends after 20 seconds.")
+		require.Contains(t, out.String(), "curl -sk https://127.0.0.1:"+d.securePort+"/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/services/sample-metrics-app/http_requests\n")
+		require.Contains(t, out.String(), "promlet scrapes two applications that get 150 requests a second. It ends after 20 seconds.\nIts pages: http://"+d.web+"/.")
 		for object, rate := range map[string]float64{"services/sample-metrics-app": 150, "pods/sample-metrics-app-1": 50, "pods/sample-metrics-app-2": 100} {
 			lines := regexp.MustCompile(object+` +http_requests +([0-9.]+) +([0-9.]+) `).FindAllStringSubmatch(out.String(), -1)
 			require.NotEmpty(t, lines, "%s", out)
@@ -77,13 +79,21 @@ func TestDemo(t *testing.T) {
 		}
 		require.Regexp(t, `100 +\d replicas \(has 2, may 2-10\)`, out.String())
 	})
-	t.Run("names the port to change", func(t *testing.T) {
-		taken, err := net.Listen("tcp", d.web)
-		require.NoError(t, err)
-		defer func() { require.NoError(t, taken.Close()) }()
-		cmd, out := d.command(t)
-		require.Error(t, cmd.Run())
-		require.Equal(t, "error: listen tcp "+d.web+": bind: address already in use: choose another port with `make run WEB_PORT=PORT`\n", out.String())
+	t.Run("takes other ports", func(t *testing.T) {
+		for _, address := range []string{d.web, net.JoinHostPort("127.0.0.1", d.securePort)} {
+			taken, err := net.Listen("tcp", address)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, taken.Close()) }()
+		}
+		cmd, out := d.command(t, "--seconds=15")
+		require.NoError(t, cmd.Run(), "%s", out)
+		took := regexp.MustCompile(`^Port (\d+) is taken: (\S+) is used in its place.\nPort (\d+) is taken: (\S+) is used in its place.\n`).FindStringSubmatch(out.String())
+		require.Len(t, took, 5, "%s", out)
+		_, web, _ := net.SplitHostPort(d.web)
+		require.Equal(t, []string{d.securePort, web}, []string{took[1], took[3]})
+		require.Contains(t, out.String(), "curl -sk https://"+took[2]+"/apis/")
+		require.Contains(t, out.String(), "Its pages: http://"+took[4]+"/.")
+		require.Regexp(t, `100 +\d replicas \(has 2, may 2-10\)`, out.String())
 	})
 	t.Run("says why a child ended", func(t *testing.T) {
 		cmd, out := d.command(t, "--promlet", filepath.Join(d.bin, "demo")) // which knows no such flag
@@ -95,7 +105,7 @@ func TestDemo(t *testing.T) {
 	require.Empty(t, left)
 	t.Run("leaves no child", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			t.Skip("processes are counted in /proc")
+			skip.Test(t, "That make run leaves no process", "run on Linux, where /proc counts them")
 		}
 		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGKILL} {
 			cmd, out := d.command(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -47,8 +48,8 @@ func (d *demo) connect() error {
 	return nil
 }
 
-// table asks for the metric of the HPA and for that of each pod, and renders the answers, with the reasons below
-// for those that are missing. The error is that of the HPA's metric.
+// table asks for the metric of the HPA and for that of each pod, and renders the answers, with the first
+// reason below why one is missing. The error is that of the HPA's metric.
 func (d *demo) table() (string, error) {
 	source := d.hpa.Spec.Metrics[0].Object
 	metric, target := source.Metric.Name, source.Target
@@ -78,10 +79,8 @@ func (d *demo) table() (string, error) {
 		line(cells("pods/"+podName(i), metric, pod, "-", "-", l)...)
 	}
 	_ = w.Flush() // into memory
-	for _, reason := range []error{err, podsErr} {
-		if reason != nil {
-			fmt.Fprintf(&b, "waiting: %v\n", reason)
-		}
+	if reason := cmp.Or(err, podsErr); reason != nil {
+		fmt.Fprintf(&b, "waiting: %v\n", reason)
 	}
 	return b.String(), err
 }
@@ -129,6 +128,8 @@ func (s *screen) draw(frame string, served, final bool) {
 	if s.terminal {
 		if s.drawn > 0 {
 			s.print(fmt.Sprintf("\x1b[%dA\r", s.drawn)) // to where the last frame began
+		} else {
+			s.print("\n")
 		}
 		s.print("\x1b[?7l\x1b[J" + frame + "\x1b[?7h") // without wrapping long lines, which would shift that place
 		s.drawn = strings.Count(frame, "\n")

@@ -118,7 +118,7 @@ func TestScreen(t *testing.T) {
 		f(file, true, false, "\none\ntwo\n")
 		f(file, true, true, "\none\ntwo\n")
 		terminal := &screen{terminal: true}
-		f(terminal, true, false, "\x1b[?7l\x1b[Jone\ntwo\n\x1b[?7h")
+		f(terminal, true, false, "\n\x1b[?7l\x1b[Jone\ntwo\n\x1b[?7h")
 		f(terminal, true, false, "\x1b[2A\r\x1b[?7l\x1b[Jone\ntwo\n\x1b[?7h")
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/bench/skip"
 )
 
 // The shell completes the values that a flag takes.
@@ -42,7 +43,7 @@ func TestColours(t *testing.T) {
 	require.False(t, bool(paletteFor(&out)))
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skip("no terminal: ", err)
+		skip.Test(t, "Colours on a terminal", "make /dev/ptmx accessible: "+err.Error())
 	}
 	defer terminal.Close()
 	t.Setenv("NO_COLOR", "")
