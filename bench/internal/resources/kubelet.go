@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,28 +26,33 @@ const (
 	containersRun = time.Hour
 )
 
-// meter is what a container or a node uses. Its CPU goes up and down with the time, its memory too.
+// meter is what a container or a node uses. Its CPU and its memory go up and down with the time.
 type meter struct {
-	cores, bytes float64 // the mean
-	phase        float64 // of going up and down, in radians
+	since        time.Time // the counter was zero
+	cores, bytes float64   // the mean
+	phase        float64   // of going up and down, in radians
 }
 
 const (
-	swing = 0.5        // of the mean, up and down
-	pulse = 1.0 / 30.0 // radians a second: three minutes for once up and down
+	swing = 0.5      // of the mean, up and down
+	pulse = 1.0 / 30 // radians a second: three minutes for once up and down
 )
 
-// coreSeconds returns the counter at a time.
+func (m meter) angle(at time.Time) float64 { return pulse*at.Sub(m.since).Seconds() + m.phase }
+
+// coreSeconds returns the counter at a time: the integral of cores * (1 + swing*sin(angle)).
 func (m meter) coreSeconds(at time.Time) float64 {
-	seconds := float64(at.UnixMilli()%(1<<32)) / 1000
-	return m.cores * (seconds + swing/pulse*(1-math.Cos(pulse*seconds+m.phase)))
+	return m.cores * (at.Sub(m.since).Seconds() + swing/pulse*(math.Cos(m.phase)-math.Cos(m.angle(at))))
 }
 
 // workingSet returns the gauge at a time, in bytes.
 func (m meter) workingSet(at time.Time) float64 {
-	seconds := float64(at.UnixMilli()%(1<<32)) / 1000
-	return math.Round(m.bytes * (1 + swing*math.Sin(pulse*seconds+m.phase)))
+	return math.Round(m.bytes * (1 + swing*math.Sin(m.angle(at))))
 }
+
+func (m meter) start(time.Time) float64 { return float64(m.since.UnixMilli()) / 1000 }
+
+func (m meter) none(time.Time) float64 { return 0 }
 
 // measured is a node, or a pod, whose containers are measured together.
 type measured struct {
@@ -78,12 +84,11 @@ func (m *measured) sampleOf(second time.Time) (at time.Time, ok bool) {
 
 // kubelet plays the kubelet of a node: it serves /metrics/resource over HTTPS on loopback.
 type kubelet struct {
-	node    *measured
-	pods    []*measured
-	port    int
-	started time.Time
-	server  *http.Server
-	served  chan error
+	node   *measured
+	pods   []*measured
+	port   int
+	server *http.Server
+	served chan error
 }
 
 func startKubelet(ctx context.Context, index int, certificate tls.Certificate) (*kubelet, error) {
@@ -91,15 +96,16 @@ func startKubelet(ctx context.Context, index int, certificate tls.Certificate) (
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	since := time.Now().Add(-containersRun)
 	k := &kubelet{
-		node:    &measured{name: fmt.Sprintf("node-%d", index), meters: []meter{{cores: 4, bytes: 8 << 30, phase: float64(index)}}},
-		port:    listener.Addr().(*net.TCPAddr).Port,
-		started: time.Now().Add(-containersRun), served: make(chan error, 1),
+		node: &measured{name: fmt.Sprintf("node-%d", index), meters: []meter{{since: since, cores: 4, bytes: 8 << 30, phase: float64(index)}}},
+		port: listener.Addr().(*net.TCPAddr).Port, served: make(chan error, 1),
 	}
 	for p := range podsPerKubelet {
 		pod := &measured{name: fmt.Sprintf("application-7d764666f9-%d-%d", index, p), offset: int64(index*977+p*331) % samplePeriod.Milliseconds()}
 		for c := range containersPerPod {
-			pod.meters = append(pod.meters, meter{cores: 0.01 * float64(1+p+c), bytes: float64(int(1+p+c) << 20), phase: float64(index + p + c)})
+			size := 1 + p + c
+			pod.meters = append(pod.meters, meter{since: since, cores: 0.01 * float64(size), bytes: float64(size << 20), phase: float64(index + size)})
 		}
 		k.pods = append(k.pods, pod)
 	}
@@ -127,53 +133,54 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	harness.WriteMetrics(w, r, body, harness.Zip(body))
 }
 
-// body returns all families that a kubelet exposes, in its order.
+// family is what a kubelet exposes of containers, pods or nodes: its name begins with which.
+type family struct {
+	name, kind string
+	value      func(meter, time.Time) float64
+}
+
+// families returns all families that a kubelet exposes, in its order.
+func families() []family {
+	return []family{
+		{"container_cpu_usage_seconds_total", "counter", meter.coreSeconds},
+		{"container_memory_working_set_bytes", "gauge", meter.workingSet},
+		{"container_start_time_seconds", "gauge", meter.start},
+		{"container_swap_usage_bytes", "gauge", meter.none},
+		{"node_cpu_usage_seconds_total", "counter", meter.coreSeconds},
+		{"node_memory_working_set_bytes", "gauge", meter.workingSet},
+		{"node_swap_usage_bytes", "gauge", meter.none},
+		{"pod_cpu_usage_seconds_total", "counter", meter.coreSeconds},
+		{"pod_memory_working_set_bytes", "gauge", meter.workingSet},
+		{"pod_swap_usage_bytes", "gauge", meter.none},
+	}
+}
+
+// body returns what is exposed at a time.
 func (k *kubelet) body(now time.Time) []byte {
-	var b strings.Builder
-	family := func(name, kind string, of func(write func(labels string, at time.Time, value float64))) {
-		fmt.Fprintf(&b, "# HELP %s [STABLE] %s\n# TYPE %s %s\n", name, name, name, kind)
-		of(func(labels string, at time.Time, value float64) { fmt.Fprintf(&b, "%s%s %v %d\n", name, labels, value, at.UnixMilli()) })
-	}
-	containers := func(value func(meter, time.Time) float64) func(write func(string, time.Time, float64)) {
-		return func(write func(string, time.Time, float64)) {
-			for _, pod := range k.pods {
-				at := pod.last(now)
-				for i, m := range pod.meters {
-					write(fmt.Sprintf(`{container=%q,namespace=%q,pod=%q}`, containerName(i), namespace, pod.name), at, value(m, at))
-				}
-			}
-		}
-	}
-	pods := func(value func(meter, time.Time) float64) func(write func(string, time.Time, float64)) {
-		return func(write func(string, time.Time, float64)) {
-			for _, pod := range k.pods {
-				at, sum := pod.last(now), 0.0
-				for _, m := range pod.meters {
-					sum += value(m, at)
-				}
-				write(fmt.Sprintf(`{namespace=%q,pod=%q}`, namespace, pod.name), at, sum)
-			}
-		}
-	}
-	node := func(value func(meter, time.Time) float64) func(write func(string, time.Time, float64)) {
-		return func(write func(string, time.Time, float64)) {
+	var b bytes.Buffer
+	for _, f := range families() {
+		fmt.Fprintf(&b, "# HELP %s [STABLE] What is used\n# TYPE %[1]s %s\n", f.name, f.kind)
+		of, _, _ := strings.Cut(f.name, "_")
+		if of == "node" {
 			at := k.node.last(now)
-			write("", at, value(k.node.meters[0], at))
+			fmt.Fprintf(&b, "%s %v %d\n", f.name, f.value(k.node.meters[0], at), at.UnixMilli())
+			continue
+		}
+		for _, pod := range k.pods {
+			at, sum := pod.last(now), 0.0
+			for i, m := range pod.meters {
+				sum += f.value(m, at)
+				if of == "container" {
+					fmt.Fprintf(&b, "%s{container=%q,namespace=%q,pod=%q} %v %d\n", f.name, containerName(i), namespace, pod.name, f.value(m, at), at.UnixMilli())
+				}
+			}
+			if of == "pod" {
+				fmt.Fprintf(&b, "%s{namespace=%q,pod=%q} %v %d\n", f.name, namespace, pod.name, sum, at.UnixMilli())
+			}
 		}
 	}
-	zero := func(meter, time.Time) float64 { return 0 }
-	family("container_cpu_usage_seconds_total", "counter", containers(meter.coreSeconds))
-	family("container_memory_working_set_bytes", "gauge", containers(meter.workingSet))
-	family("container_start_time_seconds", "gauge", containers(func(meter, time.Time) float64 { return float64(k.started.Unix()) }))
-	family("container_swap_usage_bytes", "gauge", containers(zero))
-	family("node_cpu_usage_seconds_total", "counter", node(meter.coreSeconds))
-	family("node_memory_working_set_bytes", "gauge", node(meter.workingSet))
-	family("node_swap_usage_bytes", "gauge", node(zero))
-	family("pod_cpu_usage_seconds_total", "counter", pods(meter.coreSeconds))
-	family("pod_memory_working_set_bytes", "gauge", pods(meter.workingSet))
-	family("pod_swap_usage_bytes", "gauge", pods(zero))
 	b.WriteString("# TYPE resource_scrape_error gauge\nresource_scrape_error 0\n")
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 func containerName(i int) string { return fmt.Sprintf("container-%d", i) }
