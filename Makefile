@@ -122,6 +122,7 @@ bench: build ## Measure the process, shipping, discovery and scraping beside Pro
 	go run ./bench scraping
 	go run ./bench answers
 	go run ./bench byurl
+	go run ./bench resources
 
 image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/arm64,linux/arm/v7 pushes promlet for these.
 	docker buildx build -f deploy/Dockerfile -t $(IMAGE):$(IMAGE_VERSION) \

@@ -1,4 +1,4 @@
-// Command bench prints what promlet costs, beside Prometheus where that does the same:
+// Command bench prints what promlet costs, beside others where they do the same:
 //
 //	go run ./bench process     a whole promlet and a whole Prometheus
 //	go run ./bench shipping    what both send to another engine by remote write
@@ -6,6 +6,7 @@
 //	go run ./bench scraping    one scrape
 //	go run ./bench answers     one answer, and 500 HorizontalPodAutoscalers
 //	go run ./bench byurl       one answer out of another engine, beside prometheus-adapter
+//	go run ./bench resources   metrics.k8s.io, beside metrics-server
 //	go run ./bench soak        what promlet holds while everything comes and goes, for half an hour
 //	go run ./bench engines     shards with Thanos as the engine; a shard and a receiver are killed
 //
@@ -25,13 +26,14 @@ import (
 	"github.com/promlet/promlet/bench/internal/engines"
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/bench/internal/process"
+	"github.com/promlet/promlet/bench/internal/resources"
 	"github.com/promlet/promlet/bench/internal/scraping"
 	"github.com/promlet/promlet/bench/internal/soak"
 )
 
 func main() {
 	harness.Main(process.Command(), process.ShippingCommand(), discovery(), scraping.Command(), answers.Command(), answers.ByURLCommand(),
-		soak.Command(), engines.Command())
+		resources.Command(), soak.Command(), engines.Command())
 }
 
 // discovery runs bench/monitors/figures.
