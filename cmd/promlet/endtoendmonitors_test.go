@@ -196,12 +196,17 @@ func (e *endToEnd) wrongMonitor(t *testing.T) {
 	const reason = "spec.endpoints[0].scrapeTimeout: 20s is above the interval of 10s"
 	e.eventually(t, "an Event says why the monitor is rejected", func(ctx context.Context) error { return e.event(ctx, "ServiceMonitor", "wrong", reason) })
 	t.Log(e.kubectl(t, "-n", "monitors", "get", "events", "--field-selector=involvedObject.name=wrong"))
-	response, err := http.Get(e.web(e.promletPods(t)[0]))
+	require.Contains(t, e.page(t, "/"), "ServiceMonitor monitors/wrong is rejected: "+reason)
+}
+
+// page returns a status page of a promlet.
+func (e *endToEnd) page(t *testing.T, path string) string {
+	response, err := http.Get(e.web(e.promletPods(t)[0]) + path)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	page, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	require.Contains(t, string(page), "ServiceMonitor monitors/wrong is rejected: "+reason)
+	return string(page)
 }
 
 // event is an error unless there is an Event on a monitor that says so.

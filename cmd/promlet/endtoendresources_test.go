@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -270,6 +271,7 @@ func (e *endToEnd) othersHaveValues(t *testing.T, nodes map[string]*controlplane
 	for _, path := range []string{"nodes/node-1", "namespaces/resources/pods/on-node-1"} {
 		t.Log(e.kubectl(t, "get", "--raw", resourceMetricsPath+path))
 	}
+	require.Contains(t, html.UnescapeString(e.page(t, "/targets")), "its certificate is not valid for "+nodes["impostor"].Address)
 	list := func(path string) (names []string) {
 		var items metav1.PartialObjectMetadataList
 		require.NoError(t, json.Unmarshal([]byte(e.kubectl(t, "get", "--raw", resourceMetricsPath+path)), &items))

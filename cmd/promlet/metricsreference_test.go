@@ -95,7 +95,6 @@ func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	require.NoError(t, err)
 	_, err = asked.Instant(t.Context(), tsdb.Query{Expr: "x"})
 	require.Error(t, err)
-	require.NoError(t, asked.Close())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- source.Run(ctx, objects.NewStore(), func() {}) }()
@@ -106,6 +105,7 @@ func clusterFamilies(t *testing.T) []*dto.MetricFamily {
 	}, patience, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, <-done)
+	require.NoError(t, asked.Close())
 	return gathered
 }
 
