@@ -262,7 +262,7 @@ func words(table string) string {
 func (e *endToEnd) othersHaveValues(t *testing.T, nodes map[string]*controlplane.Node) {
 	for name, reason := range map[string]string{
 		"hanging":   "timed out after ",
-		"impostor":  "kubelet of node impostor: its certificate is not valid for " + nodes["impostor"].Address + ", but for ",
+		"impostor":  "its certificate is not valid for " + nodes["impostor"].Address + ", but for ",
 		"vanishing": "no pod listens there: check that the node is up",
 	} {
 		e.noResourceMetrics(t, "nodes/"+name, reason)
