@@ -137,7 +137,6 @@ func TestChartRefusesWhatItDoesNotKnow(t *testing.T) {
 	f("sharded.enabled=true,rules.existing=a", "rules.existing does not go together with sharded")
 	f("sharded.enabled=true,sharded.prometheusUrl=", "sharded.prometheusUrl: name the engine")
 	f("tls.type=existingSecret", "tls.existingSecret.name: name the Secret")
-	f("config.keep={a},rules.custom[0].seriesQuery=a", "set rules.default to false")
 }
 
 // What is switched off leaves nothing behind.
@@ -243,5 +242,19 @@ func checkRules(t *testing.T, file string, values map[string]any, withDefaults b
 	require.Len(t, gotCustom, len(wantCustom), file)
 	for i := range wantCustom {
 		require.Equal(t, wantCustom[i], gotCustom[i], file)
+	}
+}
+
+// The default rules and others go with other keys, for promlet and for its shards.
+func TestDefaultRulesGoWithOtherKeys(t *testing.T) {
+	objects := template(t, "--set", "rules.custom[0].seriesQuery=a,config.keep={a},sharded.enabled=true")
+	own := configOf(t, objects, "ConfigMap promlet/promlet")
+	shards, err := configfile.Parse([]byte(find[corev1.ConfigMap](t, objects, "ConfigMap promlet/promlet-engine").Data["shard.yaml"]))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, own.Keep)
+	require.NotEmpty(t, shards.RemoteWrite)
+	for _, file := range []configfile.File{own, shards} {
+		require.True(t, file.HasDefaults())
+		require.Len(t, file.Rules, 1)
 	}
 }

@@ -53,21 +53,24 @@ func Load(path string) (File, []byte, error) {
 	return file, data, err
 }
 
-// Parse reads a configuration, alone or in the manifest of a ConfigMap, or the values of
-// prometheus-adapter's Helm chart. It rejects unknown keys, so that a misspelt one does not
-// silently change what is served. Errors name the key by its path.
+// Parse reads a configuration, alone or in the manifest of a ConfigMap. rules can be a map, as in the values of
+// prometheus-adapter's Helm chart; the chart's other values are then ignored. It rejects unknown keys, so that a misspelt
+// one does not silently change what is served. Errors name the key by its path.
 func Parse(data []byte) (File, error) {
 	asJSON, err := unwrap(data)
 	if err != nil {
 		return File{}, err
 	}
-	if values := helmRules(asJSON); values != nil {
-		return parseHelmRules(values)
-	}
+	helmRules, asJSON := splitHelmRules(asJSON)
 	var file File
 	unknown, err := json.UnmarshalStrict(asJSON, &file)
 	if err := errors.Join(append(unknown, plainTypeError(err))...); err != nil {
 		return File{}, err
+	}
+	if helmRules != nil {
+		if err := file.addHelmRules(helmRules); err != nil {
+			return File{}, err
+		}
 	}
 	for i, m := range file.ServiceMonitors {
 		if m == nil || m.Name == "" {

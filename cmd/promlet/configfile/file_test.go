@@ -42,6 +42,25 @@ serviceMonitors:
 	require.Equal(t, 1, queues.Len())
 	require.Equal(t, "web", cfg.ServiceMonitors[0].Spec.Endpoints[0].Port)
 
+	// The values of prometheus-adapter's chart, and keys of promlet's beside its rules.
+	cfg, _, err = Load(write(`
+prometheus: {url: http://prometheus, port: 9090}
+replicas: 2
+rules:
+  custom: [{seriesQuery: x, resources: {}, metricsQuery: x}]
+  external: [{seriesQuery: z, resources: {}, metricsQuery: z}]
+keep: [node_load.*]
+resourceRules: {cpu: {containerQuery: x}}
+serviceMonitors: [{metadata: {name: app}}]
+`))
+	require.NoError(t, err)
+	require.True(t, cfg.HasDefaults())
+	require.Len(t, cfg.Rules, 1)
+	require.Len(t, cfg.ExternalRules, 1)
+	require.Equal(t, []string{"node_load.*"}, cfg.Keep)
+	require.Equal(t, "x", cfg.ResourceRules.CPU.ContainerQuery)
+	require.Len(t, cfg.ServiceMonitors, 1)
+
 	f := func(content, want string) {
 		t.Helper()
 		path := write(content)
@@ -51,6 +70,10 @@ serviceMonitors:
 	f("rules:\n- seriesQuerry: x\n", `unknown field "rules[0].seriesQuerry"`)
 	f("resourceRules: {cpu: {window: 3m}}", `unknown field "resourceRules.cpu.window"`)
 	f("rules: {resource: {cpu: {query: x}}}", `unknown field "rules.resource.cpu.query"`)
+	f("rules: {default: true}\nkeeps: [x]", `unknown field "keeps"`)
+	f("rules: {default: true}\nserviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")
+	f("rules: {external: [{}]}\nexternalRules: [{}]", "externalRules: rules.external has external rules too")
+	f("rules: {resource: {}}\nresourceRules: {}", "resourceRules: rules.resource is set too")
 	f("resourceRules: {window: 180}", "resourceRules.window: number instead of string; write it in quotes")
 	f("serviceMonitors:\n- spec: {slector: {}}\n", `unknown field "serviceMonitors[0].spec.slector"`)
 	f("serviceMonitors: [{}]", "serviceMonitors[0]: give it a metadata.name")

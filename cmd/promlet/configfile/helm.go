@@ -21,36 +21,62 @@ type helmValues struct {
 	Resource *rules.ResourceRules `json:"resource,omitempty"`
 }
 
-// helmRules returns the value of rules in the values of prometheus-adapter's Helm chart, where
-// it is a map. It returns nil for other JSON.
-func helmRules(asJSON []byte) json.RawMessage {
-	var outer struct {
-		Rules json.RawMessage `json:"rules"`
-	}
-	if json.Unmarshal(asJSON, &outer) != nil || !bytes.HasPrefix(outer.Rules, []byte("{")) {
-		return nil
-	}
-	return outer.Rules
+// chartKeys are the other values of prometheus-adapter's Helm chart. They concern its pods, not its configuration.
+var chartKeys = []string{
+	"affinity", "certManager", "customAnnotations", "customLabels", "deploymentAnnotations", "dnsConfig", "dnsPolicy", "env", "extraArguments",
+	"extraContainers", "extraManifests", "extraVolumeMounts", "extraVolumes", "fullnameOverride", "global", "hostNetwork", "image",
+	"listenPort", "livenessProbe", "logLevel", "metricsRelistInterval", "nameOverride", "namespaceOverride", "nodeSelector", "podAnnotations",
+	"podDisruptionBudget", "podLabels", "podSecurityContext", "priorityClassName", "prometheus", "psp", "rbac", "readinessProbe", "replicas",
+	"resources", "revisionHistoryLimit", "securityContext", "service", "serviceAccount", "startupProbe", "strategy", "tls", "tolerations",
+	"topologySpreadConstraints",
 }
 
-// parseHelmRules returns the configuration that prometheus-adapter's chart makes of rules in
-// its values.
-func parseHelmRules(asJSON json.RawMessage) (File, error) {
+// splitHelmRules takes rules out of a configuration, where it is a map as in the values of prometheus-adapter's Helm
+// chart, and drops the chart's other values. rules is nil for other JSON.
+func splitHelmRules(asJSON []byte) (rules, others json.RawMessage) {
+	var outer map[string]json.RawMessage
+	if json.Unmarshal(asJSON, &outer) != nil || !bytes.HasPrefix(outer["rules"], []byte("{")) {
+		return nil, asJSON
+	}
+	rules = outer["rules"]
+	delete(outer, "rules")
+	for _, key := range chartKeys {
+		delete(outer, key)
+	}
+	others, err := json.Marshal(outer)
+	if err != nil {
+		return nil, asJSON // it was JSON before
+	}
+	return rules, others
+}
+
+// addHelmRules adds the configuration that prometheus-adapter's chart makes of rules in its values.
+func (f *File) addHelmRules(asJSON json.RawMessage) error {
 	var values struct {
 		Rules helmValues `json:"rules"`
 	}
 	unknown, err := strictjson.UnmarshalStrict(fmt.Appendf(nil, `{"rules":%s}`, asJSON), &values)
 	if err := errors.Join(append(unknown, plainTypeError(err))...); err != nil {
-		return File{}, err
+		return err
 	}
 	v := values.Rules
-	if v.Existing != nil && *v.Existing != "" {
-		return File{}, errors.New("rules.existing: the rules are in the ConfigMap " + *v.Existing + ": use that ConfigMap")
+	switch {
+	case v.Existing != nil && *v.Existing != "":
+		return errors.New("rules.existing: the rules are in the ConfigMap " + *v.Existing + ": use that ConfigMap")
+	case v.External != nil && f.ExternalRules != nil:
+		return errors.New("externalRules: rules.external has external rules too: keep one of the two")
+	case v.Resource != nil && f.ResourceRules != nil:
+		return errors.New("resourceRules: rules.resource is set too: keep one of the two")
 	}
-	file := File{withDefaults: v.Default == nil || *v.Default}
-	file.Rules, file.ExternalRules, file.ResourceRules = v.Custom, v.External, v.Resource
-	if file.Rules == nil && !file.withDefaults {
-		file.Rules = []rules.Rule{}
+	f.Rules, f.withDefaults = v.Custom, v.Default == nil || *v.Default
+	if v.External != nil {
+		f.ExternalRules = v.External
 	}
-	return file, nil
+	if v.Resource != nil {
+		f.ResourceRules = v.Resource
+	}
+	if f.Rules == nil && !f.withDefaults {
+		f.Rules = []rules.Rule{}
+	}
+	return nil
 }

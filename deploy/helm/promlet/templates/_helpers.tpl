@@ -95,15 +95,12 @@ subjects:
 
 {{/*
 A configuration file of the rules and of other keys (config). Where the default rules precede
-others, it has rules in the form of these values, which promlet reads, but no other keys then.
+others, it has rules in the form of these values, which promlet reads.
 */}}
 {{- define "promlet.configFile" -}}
 {{- $rules := .rules }}
 {{- $file := deepCopy .config }}
 {{- if and $rules.default $rules.custom }}
-{{- if .config }}
-{{- fail "rules.default and rules.custom do not go together with config and sharded: set rules.default to false" }}
-{{- end }}
 {{- $_ := set $file "rules" (dict "default" true "custom" $rules.custom) }}
 {{- with $rules.external }}{{ $_ := set $file.rules "external" . }}{{ end }}
 {{- with $rules.resource }}{{ $_ := set $file.rules "resource" . }}{{ end }}
