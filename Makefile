@@ -113,7 +113,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 		done; done; done
 
 # Prometheus is built without the assets of its web pages, which are not in its module.
-bench: build ## Measure the process, shipping, discovery and scraping beside Prometheus, and answers beside prometheus-adapter. 25 minutes, once all is built.
+bench: build ## Measure the process, shipping, discovery and scraping beside Prometheus, answers beside prometheus-adapter, and metrics.k8s.io beside metrics-server. 35 minutes, once all is built.
 	go -C bench/prometheus build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
 	go -C bench/prometheusadapter build -ldflags '-s -w' -o $(CURDIR)/bin/prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter
 	go run ./bench process

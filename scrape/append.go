@@ -75,6 +75,9 @@ type appending struct {
 	exposed uint64
 	foreign bool
 
+	handedName string // that the job's sink was last asked about
+	wanted     bool   // its answer
+
 	// Fields, because the parser makes them escape.
 	lset      labels.Labels
 	exemplar  exemplar.Exemplar

@@ -70,6 +70,7 @@ type loop struct {
 	room         *seriesroom.Account
 	refused      refused       // in the last successful scrape
 	handed       []sink.Sample // of the scrape under way, for the job's sink
+	handedBefore int           // samples of the scrape before
 }
 
 // newLoop makes the loop of a target without starting it.
@@ -145,7 +146,7 @@ func (l *loop) end() {
 // handOver gives the job's sink the samples of a scrape that has ended, or its error.
 func (l *loop) handOver(at time.Time, err error) {
 	to, samples := l.settings.sink, l.handed
-	l.handed = nil
+	l.handed, l.handedBefore = nil, len(samples)
 	l.toSink(func(target labels.Labels) {
 		switch {
 		case err == nil && to.Scraped != nil:

@@ -122,12 +122,12 @@ func (a *appending) sample(isHistogram bool) error {
 func (a *appending) hand(text []byte, s sampleData) error {
 	l := a.loop
 	// Only in bodies made of lines does the text begin with the name.
-	if a.skipped != nil && !l.settings.hands(names.LineName(text)) {
+	if a.skipped != nil && !a.hands(names.LineName(text)) {
 		return nil
 	}
 	a.parser.Labels(&a.lset)
 	name := a.lset.Get(model.MetricNameLabel)
-	if !l.settings.hands([]byte(name)) {
+	if !a.hands([]byte(name)) {
 		return nil
 	}
 	if twice, found := a.lset.HasDuplicateLabelNames(); found {
@@ -147,8 +147,19 @@ func (a *appending) hand(text []byte, s sampleData) error {
 		a.limitErr = reason.Limitf("sample", "sample_limit exceeded (limit: %d)", limit)
 		return nil
 	}
+	if l.handed == nil {
+		l.handed = make([]sink.Sample, 0, l.handedBefore)
+	}
 	l.handed = append(l.handed, sink.Sample{Labels: a.lset, Value: s.v, Time: timestamp.Time(s.t), Explicit: s.explicit})
 	return nil
+}
+
+// hands reports whether the job's sink wants the samples of a name, which most often is that of the sample before.
+func (a *appending) hands(name []byte) bool {
+	if string(name) != a.handedName {
+		a.handedName, a.wanted = string(name), a.loop.settings.hands(name)
+	}
+	return a.wanted
 }
 
 // dropped reports whether the cache knows that a series is not stored, and counts it.

@@ -33,6 +33,9 @@ func (p *Promlet) openKubelets() (err error) {
 	return nil
 }
 
+// samplesPerContainer is how many samples of each container are wanted: CPU, memory, swap and start.
+const samplesPerContainer = 4
+
 // kubeletSink keeps what kubelets report. It is stored too if resourceRules read it.
 func (p *Promlet) kubeletSink() sink.Sink {
 	wanted, logger := resourcemetrics.Names(), p.opts.Logger.With("component", "kubelets")
@@ -44,6 +47,7 @@ func (p *Promlet) kubeletSink() sink.Sink {
 		},
 		Scraped: func(target labels.Labels, _ time.Time, samples []sink.Sample) {
 			var batch resourcemetrics.Batch
+			batch.Grow(len(samples) / samplesPerContainer)
 			for _, s := range samples {
 				batch.Add(s.Labels, s.Time.UnixMilli(), s.Value)
 			}

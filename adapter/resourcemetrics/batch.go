@@ -56,6 +56,13 @@ type reported struct {
 	sample
 }
 
+// Grow makes room for containers that will be added. It is not needed, and saves memory where their number is known.
+func (b *Batch) Grow(containers int) {
+	if b.index == nil && containers > 0 {
+		b.containers, b.index = make([]reported, 0, containers), make(map[containerKey]int, containers)
+	}
+}
+
 // Add takes one sample: its labels with __name__, its timestamp in milliseconds, and its value. It ignores metrics that
 // are not about resources, names that no object can have, and values that cannot be. It keeps the labels' strings until the
 // Batch is stored. The labels namespace, pod and container must be the kubelet's own, not those of a target.

@@ -2,13 +2,12 @@ package resources
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
-	"errors"
+	"encoding/pem"
 	"fmt"
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"time"
 
@@ -86,21 +85,14 @@ func (m *measured) sampleOf(second time.Time) (at time.Time, ok bool) {
 type kubelet struct {
 	node   *measured
 	pods   []*measured
-	port   int
-	server *http.Server
-	served chan error
+	server *httptest.Server
 }
 
-func startKubelet(ctx context.Context, index int, certificate tls.Certificate) (*kubelet, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
+func startKubelet(index int) *kubelet {
 	since := time.Now().Add(-containersRun)
-	k := &kubelet{
-		node: &measured{name: fmt.Sprintf("node-%d", index), meters: []meter{{since: since, cores: 4, bytes: 8 << 30, phase: float64(index)}}},
-		port: listener.Addr().(*net.TCPAddr).Port, served: make(chan error, 1),
-	}
+	k := &kubelet{node: &measured{
+		name: fmt.Sprintf("node-%d", index), meters: []meter{{since: since, cores: 4, bytes: 8 << 30, phase: float64(index)}},
+	}}
 	for p := range podsPerKubelet {
 		pod := &measured{name: fmt.Sprintf("application-7d764666f9-%d-%d", index, p), offset: int64(index*977+p*331) % samplePeriod.Milliseconds()}
 		for c := range containersPerPod {
@@ -109,20 +101,18 @@ func startKubelet(ctx context.Context, index int, certificate tls.Certificate) (
 		}
 		k.pods = append(k.pods, pod)
 	}
-	k.server = &http.Server{Handler: k, ReadHeaderTimeout: time.Minute, TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
-	}}
-	go func() { k.served <- k.server.ServeTLS(listener, "", "") }()
-	return k, nil
+	k.server = httptest.NewUnstartedServer(k)
+	k.server.EnableHTTP2 = true
+	k.server.StartTLS()
+	return k
 }
 
-func (k *kubelet) close() error {
-	err := k.server.Close()
-	if served := <-k.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+// ca returns the PEM text of the serving certificate, which is that of all kubelets and its own CA.
+func (k *kubelet) ca() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.server.Certificate().Raw})
 }
+
+func (k *kubelet) port() int32 { return int32(k.server.Listener.Addr().(*net.TCPAddr).Port) }
 
 func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/metrics/resource" {

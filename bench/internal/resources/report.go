@@ -27,7 +27,7 @@ Both programs run side by side on %d CPUs, with one kube-apiserver and the same 
 kubelet has %d pods of %d containers, which it measures every %v. Both are asked for all nodes and all pods every %v for %v,
 %v after both have answered for all. Memory is the mean of VmRSS and RssAnon of /proc before each time they are asked. CPU is
 user and kernel time, without that of answering, which is the CPU of one list of all nodes and one of all pods. p50 is of a list
-of all pods, as JSON.
+of all pods, as Protobuf, which the HPA controller asks for.
 An answer is right if its CPU is the slope of its kubelet's counter between the two samples that its timestamp and window name,
 and its memory the gauge at its timestamp. Answers from the same samples must be equal.
 Expected of promlet: no more memory or CPU than metrics-server, no answer missing or wrong: %s.
@@ -47,7 +47,7 @@ func costs(results []*result, verdict *harness.Verdict) [][]string {
 				mib(mean(s.resident)), mib(mean(s.anonymous)), mib(s.highest), millicores(s.cpu-s.listing, r.took),
 				milliseconds(s.listing) / float64(len(s.latencies)), milliseconds(harness.Quantile(s.latencies, 0.5)),
 			}
-			row := []string{fmt.Sprintf("%d kubelets: %s", r.kubelets, s.name)}
+			row := []string{fmt.Sprintf("%s: %s", r, s.name)}
 			for _, v := range figures[i] {
 				row = append(row, harness.Figure(v))
 			}
@@ -55,7 +55,7 @@ func costs(results []*result, verdict *harness.Verdict) [][]string {
 		}
 		for i, name := range rows[0][1:] {
 			ours, theirs := figures[0][i], figures[1][i]
-			verdict.Expect(ours <= theirs, "%d kubelets: %s %s, not %s", r.kubelets, name, harness.Figure(ours), harness.Figure(theirs))
+			verdict.Expect(ours <= theirs, "%s: %s %s, not %s", r, name, harness.Figure(ours), harness.Figure(theirs))
 		}
 	}
 	return rows
@@ -68,15 +68,22 @@ func agreement(results []*result, verdict *harness.Verdict) [][]string {
 		"promlet: missing", "wrong", "metrics-server: missing", "wrong",
 	}}
 	for _, r := range results {
-		row := []string{fmt.Sprintf("%d kubelets", r.kubelets)}
+		row := []string{r.String()}
 		for _, n := range []int{r.asked, r.equal, r.unequal, r.other, r.missing[0], r.wrong[0], r.missing[1], r.wrong[1]} {
 			row = append(row, harness.Grouped(n))
 		}
 		rows = append(rows, row)
-		verdict.Expect(r.missing[0] == 0, "%d kubelets: %d missing", r.kubelets, r.missing[0])
-		verdict.Expect(r.wrong[0] == 0 && r.unequal == 0, "%d kubelets: %d wrong, %d unequal: %s", r.kubelets, r.wrong[0], r.unequal, r.firstWrong)
+		verdict.Expect(r.missing[0] == 0, "%s: %d missing", r, r.missing[0])
+		verdict.Expect(r.wrong[0] == 0 && r.unequal == 0, "%s: %d wrong, %d unequal: %s", r, r.wrong[0], r.unequal, r.firstWrong)
 	}
 	return rows
+}
+
+func (r *result) String() string {
+	if r.kubelets == 1 {
+		return "1 kubelet"
+	}
+	return fmt.Sprintf("%d kubelets", r.kubelets)
 }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }

@@ -18,8 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
-
 	"github.com/promlet/promlet/bench/controlplane"
 	"github.com/promlet/promlet/bench/internal/harness"
 	"github.com/promlet/promlet/bench/upstream"
@@ -44,7 +42,6 @@ type bench struct {
 	during                 time.Duration
 	dir                    string // of all files that the run writes
 	plane                  *controlplane.Plane
-	client                 kubernetes.Interface
 }
 
 // result is what was measured with a number of kubelets.
@@ -62,7 +59,7 @@ func Command() harness.Command {
 		Name: "resources", Limit: time.Hour,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&b.promlet, "promlet", "bin/promlet", "promlet's binary")
-			flags.StringVar(&b.sizes, "kubelets", "1,20,100", "numbers of kubelets, in increasing order")
+			flags.StringVar(&b.sizes, "kubelets", "1,20,100", "numbers of kubelets")
 			flags.DurationVar(&b.during, "duration", time.Minute, "how long both are asked, for each number of kubelets")
 		},
 		Run: func(ctx context.Context, out io.Writer) (err error) {
@@ -94,9 +91,7 @@ func parseSizes(text string) (sizes []int, err error) {
 		}
 		sizes = append(sizes, size)
 	}
-	if !slices.IsSorted(sizes) {
-		return nil, fmt.Errorf("-kubelets=%s: give the numbers in increasing order", text)
-	}
+	slices.Sort(sizes)
 	return sizes, nil
 }
 
@@ -110,33 +105,27 @@ func (b *bench) run(ctx context.Context, sizes []int) (results []*result, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.plane.Stop()) }()
-	certificate, ca, err := newCertificate()
-	if err != nil {
-		return nil, err
-	}
 	config := b.plane.Config()
-	for name, content := range map[string][]byte{caFile: ca, certFile: config.CertData, keyFile: config.KeyData} {
-		if err := os.WriteFile(filepath.Join(b.dir, name), content, 0o600); err != nil {
-			return nil, err
-		}
-	}
-	if b.client, err = newCluster(ctx, config); err != nil {
+	client, err := newCluster(ctx, config)
+	if err != nil {
 		return nil, err
 	}
 	var kubelets []*kubelet
 	defer func() {
 		for _, k := range kubelets {
-			err = errors.Join(err, k.close())
+			k.server.Close()
 		}
 	}()
 	for _, size := range sizes {
 		for len(kubelets) < size {
-			k, err := startKubelet(ctx, len(kubelets), certificate)
-			if err != nil {
+			k := startKubelet(len(kubelets))
+			kubelets = append(kubelets, k)
+			if err := k.register(ctx, client); err != nil {
 				return nil, err
 			}
-			kubelets = append(kubelets, k)
-			if err := k.register(ctx, b.client); err != nil {
+		}
+		for name, content := range map[string][]byte{caFile: kubelets[0].ca(), certFile: config.CertData, keyFile: config.KeyData} {
+			if err := os.WriteFile(filepath.Join(b.dir, name), content, 0o600); err != nil {
 				return nil, err
 			}
 		}
@@ -156,12 +145,12 @@ func (b *bench) measure(ctx context.Context, kubelets []*kubelet) (*result, erro
 	if err != nil {
 		return nil, err
 	}
-	defer promlet.stop()
+	defer promlet.program.Stop(stopGrace)
 	metricsServer, err := b.start(ctx, "metrics-server", b.metricsServer, "--cert-dir=$DIR")
 	if err != nil {
 		return nil, err
 	}
-	defer metricsServer.stop()
+	defer metricsServer.program.Stop(stopGrace)
 	r := &result{kubelets: len(kubelets), sides: []*side{promlet, metricsServer}}
 	want := len(kubelets) * (1 + podsPerKubelet)
 	for _, s := range r.sides {

@@ -2,11 +2,7 @@ package resources
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +12,10 @@ import (
 
 	"github.com/prometheus/procfs"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
+	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
 
 	"github.com/promlet/promlet/bench/internal/harness"
 )
@@ -25,8 +24,7 @@ import (
 type side struct {
 	name    string
 	program *harness.Program
-	client  http.Client
-	base    string
+	client  *metricsclient.Clientset
 	usage
 }
 
@@ -41,10 +39,6 @@ type usage struct {
 // start starts a program with the flags that both have, and more.
 func (b *bench) start(ctx context.Context, name, binary string, further ...string) (*side, error) {
 	config, kubeconfig := b.plane.Config(), b.plane.Kubeconfig()
-	certificate, err := tls.X509KeyPair(config.CertData, config.KeyData)
-	if err != nil {
-		return nil, err
-	}
 	ports, err := harness.FreePorts(1)
 	if err != nil {
 		return nil, err
@@ -53,7 +47,6 @@ func (b *bench) start(ctx context.Context, name, binary string, further ...strin
 	if err != nil {
 		return nil, err
 	}
-	expand := strings.NewReplacer("$DIR", dir)
 	args := []string{
 		"--kubeconfig", kubeconfig, "--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig,
 		"--bind-address=127.0.0.1", "--secure-port", ports[0], "--metric-resolution=15s", "--kubelet-use-node-status-port",
@@ -61,28 +54,21 @@ func (b *bench) start(ctx context.Context, name, binary string, further ...strin
 		"--kubelet-client-certificate", filepath.Join(b.dir, certFile), "--kubelet-client-key", filepath.Join(b.dir, keyFile),
 	}
 	for i := range further {
-		further[i] = expand.Replace(further[i])
+		further[i] = strings.ReplaceAll(further[i], "$DIR", dir)
+	}
+	client, err := metricsclient.NewForConfig(&rest.Config{
+		Host: "https://127.0.0.1:" + ports[0], QPS: -1, // no limit of our own
+		// What HPAs are read by, with the administrator's certificate. On loopback both make their certificates themselves.
+		ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf"},
+		TLSClientConfig: rest.TLSClientConfig{Insecure: true, CertData: config.CertData, KeyData: config.KeyData},
+	})
+	if err != nil {
+		return nil, err
 	}
 	// The context must not kill it: Stop ends it.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, append(further, args...)...)
 	program, err := harness.StartProgram(name, cmd, filepath.Join(b.dir, name+".log"))
-	if err != nil {
-		return nil, err
-	}
-	return &side{name: name, program: program, base: "https://127.0.0.1:" + ports[0], client: http.Client{
-		Timeout: 30 * time.Second,
-		Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
-			Certificates: []tls.Certificate{certificate},
-			// On loopback only: both make their certificates themselves.
-			InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, //nolint:gosec // see above
-		}},
-	}}, nil
-}
-
-// stop ends the program.
-func (s *side) stop() {
-	s.client.CloseIdleConnections()
-	s.program.Stop(stopGrace)
+	return &side{name: name, program: program, client: client}, err
 }
 
 // answer is what a program answers for a node or a pod.
@@ -94,14 +80,16 @@ type answer struct {
 
 // answers returns those for all nodes and all pods by name, and how long the list of the pods took.
 func (s *side) answers(ctx context.Context) (all map[string]answer, took time.Duration, err error) {
-	var nodes v1beta1.NodeMetricsList
-	if _, err := s.list(ctx, "nodes", &nodes); err != nil {
-		return nil, 0, err
+	nodes, err := s.client.MetricsV1beta1().NodeMetricses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list the nodes of %s: %w", s.name, err)
 	}
-	var pods v1beta1.PodMetricsList
-	if took, err = s.list(ctx, "pods", &pods); err != nil {
-		return nil, 0, err
+	began := time.Now()
+	pods, err := s.client.MetricsV1beta1().PodMetricses("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list the pods of %s: %w", s.name, err)
 	}
+	took = time.Since(began)
 	all = make(map[string]answer, len(nodes.Items)+len(pods.Items))
 	for _, n := range nodes.Items {
 		all[n.Name] = answer{n.Timestamp.Time, n.Window.Duration, []corev1.ResourceList{n.Usage}}
@@ -115,32 +103,6 @@ func (s *side) answers(ctx context.Context) (all map[string]answer, took time.Du
 		all[p.Name] = a
 	}
 	return all, took, nil
-}
-
-// list decodes the list of a resource, and returns how long it took to arrive.
-func (s *side) list(ctx context.Context, resource string, to any) (took time.Duration, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/apis/metrics.k8s.io/v1beta1/"+resource, http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	response, err := s.client.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close() //nolint:errcheck // read to its end, or given up
-	text, err := io.ReadAll(response.Body)
-	took = time.Since(began)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %.500s", response.Status, text)
-	}
-	if err == nil {
-		err = json.Unmarshal(text, to)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("list %s of %s: %w", resource, s.name, err)
-	}
-	return took, nil
 }
 
 // cpuTime returns the time that all threads have run, to the nanosecond; the process's own is in hundredths of a second.
