@@ -31,6 +31,7 @@ type usedSelection struct {
 	tables map[string]map[uint64]span // label names -> hash of their values -> their series
 	names  []string                   // scratch
 
+	results   int      // number of results
 	lastNames []string // of the result before, and their table
 	lastTable map[uint64]span
 }
@@ -90,11 +91,11 @@ func (v *view) lastUsed(sel *selection, s *seriesIn) int64 {
 	return v.samples[at].t
 }
 
-// behind sums up a query that has ended.
-func (v *view) behind() *behindResults {
+// behind sums up a query that has ended with so many results.
+func (v *view) behind(results int) *behindResults {
 	b := &behindResults{}
 	for _, sel := range v.selections {
-		u := &usedSelection{selection: sel, view: v, has: map[string]bool{}, tables: map[string]map[uint64]span{}}
+		u := &usedSelection{selection: sel, view: v, results: results, has: map[string]bool{}, tables: map[string]map[uint64]span{}}
 		for i := range sel.series {
 			if s := &sel.series[i]; s.state == waiting || s.used {
 				u.used = append(u.used, s)
@@ -157,7 +158,7 @@ func (u *usedSelection) table() (map[uint64]span, bool) {
 	if len(u.tables) >= maxTables {
 		return nil, false
 	}
-	table := make(map[uint64]span)
+	table := make(map[uint64]span, min(len(u.used), u.results))
 	for _, s := range u.used {
 		hash := u.view.hashOf(s.labels, u.names)
 		table[hash] = table[hash].or(u.span(s))

@@ -131,9 +131,9 @@ func (db *DB) instant(ctx context.Context, e *epoch, q Query) (Vector, error) {
 func (v *view) vector(value parser.Value) (Vector, error) {
 	switch value := value.(type) {
 	case promql.Scalar:
-		return Vector{v.behind().all.sample(labels.EmptyLabels(), value.V)}, nil
+		return Vector{v.behind(1).all.sample(labels.EmptyLabels(), value.V)}, nil
 	case promql.Vector:
-		behind := v.behind()
+		behind := v.behind(len(value))
 		vector := make(Vector, 0, len(value))
 		for _, s := range value {
 			if s.H != nil {

@@ -114,6 +114,7 @@ func (r Reader) Names(k Kind, namespace string, sel apilabels.Selector) (names [
 		if err != nil {
 			return nil, err
 		}
+		names = make([]string, 0, len(listed))
 		for _, obj := range listed {
 			names = append(names, obj.GetName())
 		}

@@ -228,15 +228,23 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 	if err != nil {
 		return "", nil, err // it names the expression
 	}
-	kept := slices.Clone(vector)
+	kept := vector
 	if groupBy != "" {
-		kept = slices.DeleteFunc(kept, func(s tsdb.Sample) bool { return s.Labels.Get(groupBy) == "" })
+		kept = without(kept, func(s tsdb.Sample) bool { return s.Labels.Get(groupBy) == "" })
 		if len(kept) == 0 && len(vector) > 0 {
 			return "", nil, complete(OutcomeNoSeries, "%s keeps no label %s: aggregate by (<<.GroupBy>>)", expr, groupBy)
 		}
 	}
 	e.brief = 0
-	return expr, slices.DeleteFunc(kept, e.isBrief), nil
+	return expr, without(kept, e.isBrief), nil
+}
+
+// without returns a vector less some samples. The vector itself, which others read as well, stays as it is.
+func without(vector tsdb.Vector, leaveOut func(tsdb.Sample) bool) tsdb.Vector {
+	if !slices.ContainsFunc(vector, leaveOut) {
+		return vector
+	}
+	return slices.DeleteFunc(slices.Clone(vector), leaveOut)
 }
 
 func (e *Evaluation) instantQuery(expr string) tsdb.Query {

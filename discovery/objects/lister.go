@@ -63,7 +63,7 @@ func (l labelNamespaceLister) List(sel labels.Selector) ([]runtime.Object, error
 	if err != nil {
 		return nil, err
 	}
-	var listed []runtime.Object
+	listed := make([]runtime.Object, 0, len(found))
 	for _, obj := range found {
 		object, ok := obj.(runtime.Object)
 		m, err := meta.Accessor(obj)

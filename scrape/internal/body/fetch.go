@@ -65,11 +65,7 @@ func NewFetcher(cfg *config.ScrapeConfig, opts Options) (*Fetcher, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	client, err := newClient(cfg.HTTPClientConfig, append([]config_util.HTTPClientOption{
-		config_util.WithDialContextFunc(counted(dial)),
-		// HTTP/2 buffers up to 4 MiB a target before they are read.
-		config_util.WithHTTP2Disabled(),
-	}, opts.HTTPClient...))
+	client, err := newClient(cfg.HTTPClientConfig, counted(dial), opts.HTTPClient)
 	if err != nil {
 		return nil, err
 	}

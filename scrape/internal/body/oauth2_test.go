@@ -1,6 +1,7 @@
 package body
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,7 +47,7 @@ func TestTokensAreShared(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		return resp.StatusCode
 	}
-	client, err := newClient(oauth2Config(tokens.URL), nil)
+	client, err := newClient(oauth2Config(tokens.URL), new(net.Dialer).DialContext, nil)
 	require.NoError(t, err)
 	defer client.CloseIdleConnections()
 	for range 3 {
@@ -54,7 +55,7 @@ func TestTokensAreShared(t *testing.T) {
 	}
 	require.EqualValues(t, 1, fetched.Load())
 	expires = `1` // within what counts as expired
-	client, err = newClient(oauth2Config(tokens.URL), nil)
+	client, err = newClient(oauth2Config(tokens.URL), new(net.Dialer).DialContext, nil)
 	require.NoError(t, err)
 	defer client.CloseIdleConnections()
 	require.Equal(t, http.StatusOK, ask(client))
@@ -73,7 +74,7 @@ func TestTokenEndpointRedirects(t *testing.T) {
 		http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1), http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(tokens.Close)
-	client, err := newClient(oauth2Config(tokens.URL), nil)
+	client, err := newClient(oauth2Config(tokens.URL), new(net.Dialer).DialContext, nil)
 	require.NoError(t, err)
 	defer client.CloseIdleConnections()
 	_, err = client.Get(other.URL)

@@ -1,6 +1,7 @@
 package body
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -59,7 +60,7 @@ func TestRedirectsKeepCredentials(t *testing.T) {
 
 	for name, cfg := range withCredentials(tokens.URL) {
 		t.Run(name, func(t *testing.T) {
-			client, err := newClient(cfg, nil)
+			client, err := newClient(cfg, new(net.Dialer).DialContext, nil)
 			require.NoError(t, err)
 			defer client.CloseIdleConnections()
 			scheme := "Bearer"
