@@ -87,7 +87,7 @@ var recipes = map[string]exporters{
 		pods: []string{"nvidia-dcgm-exporter-0"}, also: []string{"Pod/trainer-0", "Pod/trainer-1"}, want: []float64{60}, // of 87 and 33
 	},
 	"dotnet": {
-		service: "dotnet", labels: "app: dotnet", port: "http", path: "/metrics", pods: []string{"dotnet-0", "dotnet-1"}, want: []float64{20, 6},
+		service: "dotnet", labels: "app: dotnet", port: "http", path: "/metrics", pods: []string{"dotnet-0", "dotnet-1"}, want: []float64{20},
 	},
 	"node": {
 		service: "node-app", labels: "app: node-app", port: "http", path: "/metrics", pods: []string{"node-app-0", "node-app-1"}, want: []float64{0.1326, 60},
