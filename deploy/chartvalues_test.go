@@ -258,17 +258,3 @@ func TestDefaultRulesGoWithOtherKeys(t *testing.T) {
 		require.Len(t, file.Rules, 1)
 	}
 }
-
-// The rules of a recipe are values of the chart, and a file of --config.
-func TestRulesOfRecipesAreValuesOfTheChart(t *testing.T) {
-	files, err := filepath.Glob("recipes/*/rules.yaml")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, path := range files {
-		data, err := os.ReadFile(path)
-		require.NoError(t, err)
-		want, err := configfile.Parse(data)
-		require.NoError(t, err, path)
-		require.Equal(t, want, configOf(t, template(t, "--values", path), "ConfigMap promlet/promlet"), path)
-	}
-}
