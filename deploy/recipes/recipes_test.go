@@ -193,12 +193,12 @@ func run(t *testing.T, recipe string, source *manifests.Text) *embedded.Promlet 
 
 // value asks for a metric as the HPA's controller does.
 func value(ctx context.Context, p *embedded.Promlet, hpa autoscalingv2.HorizontalPodAutoscaler, metric autoscalingv2.MetricSpec) (float64, error) {
-	identifier := autoscalingv2.MetricIdentifier{}
-	resource := "pods"
+	var identifier autoscalingv2.MetricIdentifier
+	resource := "services"
 	if metric.Object != nil {
-		identifier, resource = metric.Object.Metric, "services"
+		identifier = metric.Object.Metric
 	} else {
-		identifier = metric.Pods.Metric
+		resource, identifier = "pods", metric.Pods.Metric
 	}
 	selector := apilabels.Everything()
 	if identifier.Selector != nil {
