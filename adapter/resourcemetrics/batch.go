@@ -58,7 +58,7 @@ type reported struct {
 
 // Grow makes room for containers that will be added. It is not needed, and saves memory where their number is known.
 func (b *Batch) Grow(containers int) {
-	if b.index == nil && containers > 0 {
+	if containers = min(containers, maxContainers); b.index == nil && containers > 0 {
 		b.containers, b.index = make([]reported, 0, containers), make(map[containerKey]int, containers)
 	}
 }

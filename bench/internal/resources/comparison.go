@@ -28,9 +28,8 @@ func (c *comparison) add(m *measured, answers [2]map[string]answer) {
 	var both [2]answer
 	complete := true
 	for i, all := range answers {
-		found := false
-		both[i], found = all[m.name]
-		if !found {
+		var found bool
+		if both[i], found = all[m.name]; !found {
 			c.missing[i]++
 			complete = false
 			continue
