@@ -101,7 +101,7 @@ func Open(opts Options) (*DB, error) {
 		return nil, fmt.Errorf("data directory %q: %w", opts.Dir, err)
 	}
 	db := &DB{
-		opts: opts, clock: newClock(opts.Now), lock: lock, parser: newParser(), heavy: make(turn, 1), arenas: make(arenas, maxArenas), seed: maphash.MakeSeed(), features: features.NewRegistry(),
+		opts: opts, clock: newClock(opts.Now), lock: lock, parser: newParser(), heavy: make(turn, 1), seed: maphash.MakeSeed(), features: features.NewRegistry(),
 		metrics: prometheus.NewRegistry(),
 	}
 	db.closing, db.cancel = context.WithCancel(context.Background())

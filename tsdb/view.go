@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -30,7 +31,7 @@ type view struct {
 
 	heavy   turn
 	turned  bool // it has the turn
-	arenas  arenas
+	arenas  *arenas
 	memory  *arena
 	unknown *Target // of series whose source is not known
 	samples []point // of all series, one after the other
@@ -119,31 +120,17 @@ type arena struct {
 	series  []seriesIn
 }
 
-// arenas lends the memory of earlier queries to the next ones. A sync.Pool would forget it at each garbage collection,
-// and those of a thousand pods come after a few queries.
-type arenas chan *arena
+// arenas lends the memory of earlier queries to the next ones.
+type arenas struct{ pool sync.Pool }
 
-const (
-	// maxArenas bounds how many are kept while no query runs.
-	maxArenas = 2
-	// maxArenaSamples and maxArenaSeries bound what an arena keeps: some 3 MB.
-	maxArenaSamples, maxArenaSeries = 1 << 16, 1 << 13
-)
+// maxArenaSamples and maxArenaSeries bound what an arena keeps: some 3 MB.
+const maxArenaSamples, maxArenaSeries = 1 << 16, 1 << 13
 
-func (a arenas) take() *arena {
-	select {
-	case spare := <-a:
+func (a *arenas) take() *arena {
+	if spare, ok := a.pool.Get().(*arena); ok {
 		return spare
-	default:
-		return &arena{}
 	}
-}
-
-func (a arenas) put(spare *arena) {
-	select {
-	case a <- spare:
-	default:
-	}
+	return &arena{}
 }
 
 func (db *DB) view(e *epoch, q Query) (*view, error) {
@@ -157,7 +144,7 @@ func (db *DB) view(e *epoch, q Query) (*view, error) {
 	memory := db.arenas.take()
 	return &view{
 		store: e.store, query: q, at: q.At.UnixMilli(), grouping: q.Grouping, limit: db.opts.MaxSamples,
-		heavy: db.heavy, seed: db.seed, arenas: db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
+		heavy: db.heavy, seed: db.seed, arenas: &db.arenas, memory: memory, samples: memory.samples[:0], unknown: &Target{Interval: q.Interval},
 	}, nil
 }
 
@@ -174,7 +161,7 @@ func (v *view) release() {
 		clear(v.selections[0].series) // of labels
 		v.memory.series = v.selections[0].series[:0]
 	}
-	v.arenas.put(v.memory)
+	v.arenas.pool.Put(v.memory)
 }
 
 // Querier implements storage.Queryable.

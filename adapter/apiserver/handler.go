@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/client-go/rest"
 )
 
 // Handler is the API for a server of the caller's: it listens nowhere. It authenticates and authorizes callers as
@@ -33,7 +32,6 @@ func NewHandler(opts Options) (*Handler, error) {
 	config := newConfig(opts)
 	// The library runs what belongs to the API, such as following the cluster's CA, only beside a listener.
 	config.SecureServing = &genericapiserver.SecureServingInfo{Listener: &silentListener{closed: make(chan struct{})}}
-	config.LoopbackClientConfig = &rest.Config{}
 	config.ExternalAddress = "localhost:443" // which no client of this API reads
 	server, err := newServer(config, opts)
 	if err != nil {

@@ -181,6 +181,15 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* The Go runtime's CPUs, where the resources do not limit them: it takes memory for each CPU of the node. */}}
+{{- define "promlet.maxProcs" -}}
+{{- $limits := (. | default dict).limits | default dict -}}
+{{- if not $limits.cpu -}}
+- name: GOMAXPROCS
+  value: "2"
+{{- end -}}
+{{- end }}
+
 {{/* How promlet's own metrics are scraped: an endpoint of a monitor (.monitor). */}}
 {{- define "promlet.endpoint" -}}
 port: https
