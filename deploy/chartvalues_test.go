@@ -258,3 +258,18 @@ func TestDefaultRulesGoWithOtherKeys(t *testing.T) {
 		require.Len(t, file.Rules, 1)
 	}
 }
+
+// The Go runtime takes its number of CPUs from a limit, where there is one.
+func TestChartLimitsCPUs(t *testing.T) {
+	f := func(set string, want ...corev1.EnvVar) {
+		t.Helper()
+		env := find[appsv1.Deployment](t, template(t, "--set", set), "Deployment promlet/promlet").Spec.Template.Spec.Containers[0].Env
+		require.ElementsMatch(t, want, slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return v.Name != "GOMAXPROCS" }))
+	}
+	two := corev1.EnvVar{Name: "GOMAXPROCS", Value: "2"}
+	f("replicas=1", two)
+	f("resources.limits.memory=1Gi", two)
+	f("resources.limits=null", two)
+	f("resources=null", two)
+	f("resources.limits.cpu=4")
+}
