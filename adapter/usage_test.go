@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apilabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	metricsapi "k8s.io/metrics/pkg/apis/metrics"
 
 	"github.com/promlet/promlet/adapter/explain"
 	"github.com/promlet/promlet/adapter/resourcemetrics"
@@ -228,6 +230,55 @@ has a value for 2 of 2 pods`, f.explained(explain.Question{Metric: "cpu", Object
 	cpu.Usage = true
 	require.NotContains(t, f.explained(cpu), "rule: ")
 	require.Contains(t, f.explained(explain.Question{Metric: "queue_depth", Object: podResource, Name: "sample-1", Usage: true}), "rule: ", "no metric of metrics.k8s.io")
+}
+
+// Who may read metrics of a namespace may ask for nodes through it, but not what all namespaces together use there.
+func TestExplainUsageOfNodesThroughANamespace(t *testing.T) {
+	f := newMeasured(t)
+	f.use()
+	for _, name := range []string{"n1", ""} {
+		for _, usage := range []bool{true, false} {
+			e, err := f.Explainer.Explain(t.Context(), explain.Question{Metric: "cpu", Object: nodeResource, Name: name, Namespace: "default", Usage: usage})
+			require.NoError(t, err)
+			require.Equal(t, "what nodes use is not of one namespace: ask under nodes, not under namespaces/default", e.Reason)
+			require.Len(t, e.Steps, 1)
+		}
+	}
+}
+
+// A question about many pods asks for their values at once: by resourceRules each time costs queries.
+func TestExplainUsageOfManyPodsAtOnce(t *testing.T) {
+	f := newMeasured(t)
+	f.use()
+	counted := &countingSource{Source: f.store}
+	f.again(func(o *Options) { o.Resources = counted })
+	e, err := f.Explainer.Explain(t.Context(), explain.Question{Metric: "cpu", Object: podResource, Namespace: "default"})
+	require.NoError(t, err)
+	require.Equal(t, 2, e.With)
+	require.EqualValues(t, 1, counted.asked)
+
+	f.running("silent", "n2")
+	counted.asked = 0
+	e, err = f.Explainer.Explain(t.Context(), explain.Question{Metric: "cpu", Object: podResource, Namespace: "default"})
+	require.NoError(t, err)
+	require.Equal(t, "silent", e.Lacking)
+	require.EqualValues(t, 3, counted.asked, "and of the first one without a value also the reason")
+}
+
+// countingSource counts questions.
+type countingSource struct {
+	resourcemetrics.Source
+	asked int
+}
+
+func (s *countingSource) PodMetrics(ctx context.Context, pods []*corev1.Pod) ([]metricsapi.PodMetrics, error) {
+	s.asked++
+	return s.Source.PodMetrics(ctx, pods)
+}
+
+func (s *countingSource) Pod(ctx context.Context, pod *corev1.Pod) resourcemetrics.Report {
+	s.asked++
+	return s.Source.Pod(ctx, pod)
 }
 
 // The first broken link is the reason.

@@ -131,3 +131,12 @@ func TestChangesOfNodesComeToTheSame(t *testing.T) {
 		require.Equal(t, fresh.UnreachableNodes(), d.UnreachableNodes())
 	}
 }
+
+// An address that no target can have costs that Node its target, not the others theirs.
+func TestKubeletsAtAddressesThatAreNone(t *testing.T) {
+	o := storetest.Load(t, nodeText("n1", "10.1.0.1", ""), nodeText("n2", "10.1.0.2/x", ""))
+	d := New(o, Options{Kubelets: kubeletsJob(t, kubelets.Options{})})
+	_, groups := runtest.Resolve(t, d)
+	require.Len(t, groups["kubelets"], 1)
+	require.EqualError(t, d.UnreachableNodes()["n2"], `its address "10.1.0.2/x" is no host name and no IP address`)
+}

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,6 +38,10 @@ func (c *chain) usage(ctx context.Context, q Question) {
 	if q.Metric == string(corev1.ResourceMemory) {
 		c.told.Unit = UnitBytes
 	}
+	if within := c.req.Within(); !c.req.Kind.Namespaced && within != "" {
+		c.broken(LinkObject, "what nodes use is not of one namespace: ask under nodes, not under namespaces/%s", within)
+		return
+	}
 	ctx = values.Unread(ctx)
 	if q.Name != "" {
 		c.usageOfOne(ctx, q.Name)
@@ -48,14 +53,12 @@ func (c *chain) usage(ctx context.Context, q Question) {
 		return
 	}
 	c.ok(LinkObject, "%s%s: %s", c.req.Kind.GroupResource, values.InNamespace(c.req.Namespace), listed(names))
-	found := map[string]usedResource{}
+	found, _ := c.used(ctx, names) // the error is that of the first one, too
 	lacking := ""
 	for _, name := range names {
-		switch u, err := c.used(ctx, name); {
-		case err == nil && u.total != nil:
-			found[name] = u
-		case lacking == "":
+		if _, ok := found[name]; !ok {
 			lacking = name
+			break
 		}
 	}
 	c.told.Of, c.told.With = len(names), len(found)
@@ -68,51 +71,68 @@ func (c *chain) usage(ctx context.Context, q Question) {
 	c.told.Value = fmt.Sprintf("%d %s", len(names), plural(len(names), "value", "values"))
 	for _, name := range names {
 		u := found[name]
-		c.ok(LinkValue, "%s: %s, last sample %s ago", name, c.quantityText(*u.total), c.since(u.last))
+		c.ok(LinkValue, "%s: %s, last sample %s ago", name, c.quantityText(u.total), c.since(u.last))
 	}
 }
 
 // usedResource is what a pod or node uses.
 type usedResource struct {
-	node   string // of the pod
-	report resourcemetrics.Report
-	total  *resource.Quantity // nil: there is no value
+	total  resource.Quantity
 	last   time.Time
 	window time.Duration
 }
 
-// used returns what is known about the usage of a pod or node. It has no value if the object does not exist.
-func (c *chain) used(ctx context.Context, name string) (u usedResource, err error) {
+// used returns what those pods or nodes use that exist and have a value, by name.
+func (c *chain) used(ctx context.Context, names []string) (map[string]usedResource, error) {
+	var pods []*corev1.Pod
+	var nodes []*corev1.Node
+	for _, name := range names {
+		object, err := c.x.values.Objects.Object(c.req.Kind.GroupResource, c.req.Namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		switch of := object.(type) {
+		case *corev1.Pod:
+			pods = append(pods, of)
+		case *corev1.Node:
+			nodes = append(nodes, of)
+		}
+	}
+	metric, used := corev1.ResourceName(c.told.Metric), make(map[string]usedResource, len(names))
+	ofPods, err := c.x.opts.Resources.PodMetrics(ctx, pods)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ofPods {
+		u := usedResource{last: ofPods[i].Timestamp.Time, window: ofPods[i].Window.Duration}
+		for _, container := range ofPods[i].Containers {
+			u.total.Add(container.Usage[metric])
+		}
+		used[ofPods[i].Name] = u
+	}
+	ofNodes, err := c.x.opts.Resources.NodeMetrics(ctx, nodes)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ofNodes {
+		used[ofNodes[i].Name] = usedResource{total: ofNodes[i].Usage[metric], last: ofNodes[i].Timestamp.Time, window: ofNodes[i].Window.Duration}
+	}
+	return used, nil
+}
+
+// usageReport returns why a pod or node has a value or none.
+func (c *chain) usageReport(ctx context.Context, name string) (resourcemetrics.Report, error) {
 	object, err := c.x.values.Objects.Object(c.req.Kind.GroupResource, c.req.Namespace, name)
 	if err != nil {
-		return u, err
+		return resourcemetrics.Report{}, err
 	}
-	source, metric := c.x.opts.Resources, corev1.ResourceName(c.told.Metric)
 	switch of := object.(type) {
 	case *corev1.Pod:
-		found, err := source.PodMetrics(ctx, []*corev1.Pod{of})
-		if err != nil {
-			return u, err
-		}
-		u.node, u.report = of.Spec.NodeName, source.Pod(ctx, of)
-		for i := range found {
-			u.total, u.last, u.window = &resource.Quantity{}, found[i].Timestamp.Time, found[i].Window.Duration
-			for _, container := range found[i].Containers {
-				u.total.Add(container.Usage[metric])
-			}
-		}
+		return c.x.opts.Resources.Pod(ctx, of), nil
 	case *corev1.Node:
-		found, err := source.NodeMetrics(ctx, []*corev1.Node{of})
-		if err != nil {
-			return u, err
-		}
-		u.report = source.Node(ctx, name)
-		for i := range found {
-			total := found[i].Usage[metric]
-			u.total, u.last, u.window = &total, found[i].Timestamp.Time, found[i].Window.Duration
-		}
+		return c.x.opts.Resources.Node(ctx, name), nil
 	}
-	return u, nil
+	return resourcemetrics.Report{}, errors.New("it has just gone")
 }
 
 // usageOfOne follows the chain of one pod or node.
@@ -124,12 +144,16 @@ func (c *chain) usageOfOne(ctx context.Context, name string) {
 	if c.req.Kind.IsPod() {
 		c.autoscalers()
 	}
-	u, err := c.used(ctx, name)
+	found, err := c.used(ctx, []string{name})
 	if err != nil {
 		c.broken(LinkValue, "%v", err)
 		return
 	}
-	r := u.report
+	r, err := c.usageReport(ctx, name)
+	if err != nil {
+		c.broken(LinkValue, "%v", err)
+		return
+	}
 	if r.Reason == resourcemetrics.NotScheduled {
 		c.broken(LinkObject, "%s", r)
 		return
@@ -144,7 +168,8 @@ func (c *chain) usageOfOne(ctx context.Context, name string) {
 	if !c.usageSamples(r) {
 		return
 	}
-	if u.total == nil { // it had one when the Report was made
+	u, ok := found[name]
+	if !ok { // it had one when the Report was made
 		c.broken(LinkValue, "it has just gone: ask again")
 		return
 	}
@@ -153,7 +178,7 @@ func (c *chain) usageOfOne(ctx context.Context, name string) {
 	if c.told.Unit == UnitCores {
 		over = fmt.Sprintf(" cores, over %s", u.window.Round(1e6))
 	}
-	c.ok(LinkValue, "%s%s, last sample %s ago", c.quantityText(*u.total), over, c.since(u.last))
+	c.ok(LinkValue, "%s%s, last sample %s ago", c.quantityText(u.total), over, c.since(u.last))
 }
 
 // linkOf returns the link that is broken for a reason.

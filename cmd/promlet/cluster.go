@@ -23,6 +23,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/servingcert"
+	"github.com/promlet/promlet/cmd/promlet/configfile"
 	"github.com/promlet/promlet/cmd/promlet/internal/client"
 	"github.com/promlet/promlet/discovery"
 	clustersource "github.com/promlet/promlet/discovery/cluster"
@@ -111,7 +112,7 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, logger *slog
 }
 
 // source returns where objects are read: the cluster, or a directory of manifests.
-func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
+func (o *options) source(c *cluster, file configfile.File, registry prometheus.Registerer, logger *slog.Logger) (discovery.Source, meta.RESTMapper, error) {
 	logger = logger.With("component", "discovery")
 	if c == nil {
 		return manifests.New(o.manifests, manifests.Options{Logger: logger}), objects.BuiltinMapper(), nil
@@ -120,7 +121,10 @@ func (o *options) source(c *cluster, registry prometheus.Registerer, logger *slo
 	if err != nil {
 		return nil, nil, err
 	}
-	source := clustersource.New(clients, clustersource.Options{Logger: logger, Registerer: registry, NoMonitors: !o.scrape, NodeAddresses: o.resources.served, PodRequests: o.resources.served})
+	source := clustersource.New(clients, clustersource.Options{
+		Logger: logger, Registerer: registry, NoMonitors: !o.scrape,
+		NodeAddresses: o.resources.served, PodRequests: o.servesResources(file),
+	})
 	kinds, err := clientdiscovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API discovery client: %w", err)

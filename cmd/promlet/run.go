@@ -41,7 +41,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	source, mapper, err := opts.source(cluster, registry, logger)
+	source, mapper, err := opts.source(cluster, file, registry, logger)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (o *options) settings(c *cluster, file configfile.File) embedded.Options {
 		DemandTTL:         o.demandTTL,
 		SeriesLimit:       orNone(o.seriesLimit),
 		SeriesBytesLimit:  cmp.Or(o.seriesBytesLimit, partOfMemory(seriesShare)),
-		ResourceMetrics:   (o.resources.served || file.ResourceRules.Any()) && !o.shard.Partial(),
+		ResourceMetrics:   o.servesResources(file),
 		Kubelets:          o.resources.kubeletOptions(),
 		IgnoreAnnotations: !o.scrapeAnnotations,
 		Discovery: discovery.Options{
@@ -68,6 +68,11 @@ func (o *options) settings(c *cluster, file configfile.File) embedded.Options {
 		settings.Replica = embedded.Replica{Namespace: c.namespace, Service: o.serviceName, Pod: o.podName}
 	}
 	return settings
+}
+
+// servesResources reports whether metrics.k8s.io is served: from kubelets, or by resourceRules.
+func (o *options) servesResources(file configfile.File) bool {
+	return (o.resources.served || file.ResourceRules.Any()) && !o.shard.Partial()
 }
 
 // orNone returns the limit of a flag as the packages have it: negative for none.

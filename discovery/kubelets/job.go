@@ -90,6 +90,9 @@ func (j *Job) Group(node *corev1.Node) (*targetgroup.Group, error) {
 	if address == "" {
 		return nil, fmt.Errorf("it has no address of the types %s: set --kubelet-preferred-address-types", joined(j.options.AddressTypes))
 	}
+	if config.CheckTargetAddress(model.LabelValue(address)) != nil {
+		return nil, fmt.Errorf("its address %q is no host name and no IP address", address)
+	}
 	port := j.options.Port
 	if reported := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port); j.options.UseNodeStatusPort && reported != 0 {
 		port = reported

@@ -12,6 +12,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/demand"
 	"github.com/promlet/promlet/adapter/explain"
+	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/rules"
 )
 
@@ -64,6 +65,9 @@ func (d *explainData) question() (q explain.Question, err error) {
 		q.Object = schema.ParseGroupResource(cmp.Or(d.Resource, "services"))
 	} else {
 		q.Name = ""
+	}
+	if isUsage := q.Metric == "cpu" || q.Metric == "memory"; isUsage && objects.LongName(q.Object) == objects.Node().GroupResource {
+		q.Namespace = "" // what nodes use is of no namespace
 	}
 	if q.Selector, err = apilabels.Parse(d.Selector); err != nil {
 		return q, fmt.Errorf("labels of objects: %w", err)

@@ -39,6 +39,10 @@ func TestExplainPage(t *testing.T) {
 		require.GreaterOrEqual(t, next, 0, "%s is missing, or too early", want)
 		at += 1 + next
 	}
+	get(t, opts, "/explain?metric=cpu&resource=no&name=n1", http.StatusOK)
+	require.Empty(t, asked.Namespace, "nodes are of none")
+	get(t, opts, "/explain?metric=cpu&resource=pods&name=p1", http.StatusOK)
+	require.Equal(t, "default", asked.Namespace)
 	told = explain.Explanation{Metric: "x", Object: "external", Reason: "no rule makes it"}
 	page = get(t, opts, "/explain?metric=x&external=yes", http.StatusOK)
 	require.Less(t, strings.Index(page, "has no value"), strings.Index(page, "<ol"))
