@@ -9,6 +9,11 @@ import (
 // Source fills an objects.Store and says when it has changed. cluster.Source and
 // manifests.Source are two; a program may bring its own, which fills what
 // [objects.Store.Indexer] returns.
+//
+// Objects must be complete, as an API server returns them: each has a name and, where it is
+// namespaced, a namespace, and a targetRef of an EndpointSlice has kind, namespace and name.
+// Namespaces need objects only where something selects them by their labels. Who has many
+// objects passes each through [objects.Trim] first.
 type Source interface {
 	// Run fills store until ctx is done, and then stops all it has started and
 	// returns nil. It calls changed, which never blocks, after every change that

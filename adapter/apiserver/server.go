@@ -84,8 +84,10 @@ type Server struct {
 	unregister func()
 }
 
-// New listens and is ready to Run. It returns ErrNotLoopback when it would let in anyone
-// from other machines. The caller must call Run or Close.
+// New listens and is ready to Run. k8s.io/apiserver logs through klog, to stderr unless the
+// program sets klog's logger. New returns ErrNotLoopback when it would let in anyone from other
+// machines. The caller must call Run or Close; after an error it closes the Listener that it
+// gave, which may be closed already.
 func New(opts Options) (*Server, error) {
 	if err := opts.checkServing(); err != nil {
 		return nil, fmt.Errorf("new API server: %w", err)

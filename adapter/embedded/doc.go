@@ -24,6 +24,22 @@
 // When ctx is done, the server ends first, so that the last requests have their samples. Then
 // everything else ends, and Run returns. Between Run and Close the samples can still be read.
 //
+// # Reading
+//
+// A value in Go is that of the API: Promlet.Provider.GetMetricByName. The first read of a
+// metric starts the collection of its series, and its error says so; ask again. Why there is
+// no value is said step by step by
+//
+//	p.Provider.Explainer.Explain(ctx, explain.Question{
+//		Object: schema.GroupResource{Resource: "services"}, Namespace: "default", Name: "worker", Metric: "queue_depth",
+//	})
+//
+// and what is wrong as a whole by [Promlet.Problems] and [Promlet.WhyNotReady]. Queries of
+// [Promlet.DB] start no collection. Options.Rules.Keep names series that are always stored;
+// for package tsdb/httpapi, set Selected to p.Provider.Demand.Selected.
+//
+// The window of the default rules is that of rules.Defaults(window), as Options.Rules.Custom.
+//
 // A process may have several Promlets, each with its own data directory and Registerer.
 // Nothing is shared but the process's own limits.
 package embedded

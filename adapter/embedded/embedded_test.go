@@ -146,6 +146,7 @@ func TestRunEndsWithItsFunctions(t *testing.T) {
 	}))
 	require.True(t, ended)
 	require.ErrorContains(t, p.Run(t.Context()), "it has been run before")
+	require.ErrorContains(t, open().Run(t.Context(), nil), "a function is nil")
 
 	p = open()
 	stop := run(t, p, func(ctx context.Context) error {

@@ -16,9 +16,13 @@ import (
 // returns, their context ends first; promlet goes on until the last has returned. So requests
 // under way are answered from samples that are fresh.
 //
-// Run returns once all goroutines have ended. The error is that of a function or of a part; it
+// The functions must return when their context is done: Run waits for them. It returns once
+// all goroutines have ended. The error is that of a function or of a part; it
 // is nil if ctx is done or Close was called. Run can be called once.
 func (p *Promlet) Run(ctx context.Context, serve ...func(context.Context) error) error {
+	if slices.ContainsFunc(serve, func(f func(context.Context) error) bool { return f == nil }) {
+		return errors.New("run promlet: a function is nil")
+	}
 	if err := p.begin(); err != nil {
 		return err
 	}
