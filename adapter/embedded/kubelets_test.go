@@ -63,3 +63,24 @@ status: {addresses: [{type: TYPE, address: 127.0.0.1}]}
 	require.NoError(t, stop())
 	require.NoError(t, p.Close())
 }
+
+// A CA file that cannot be read is the problem of all kubelets, not that they have not been scraped yet.
+func TestKubeletsWithoutTheFileOfTheCA(t *testing.T) {
+	source, err := manifests.FromText([]byte(`
+apiVersion: v1
+kind: Node
+metadata: {name: a}
+status: {addresses: [{type: InternalIP, address: 127.0.0.1}]}
+`))
+	require.NoError(t, err)
+	p, err := embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), ResourceMetrics: true, Kubelets: &kubelets.Options{
+		CertificateAuthority: filepath.Join(t.TempDir(), "ca.crt"),
+	}})
+	require.NoError(t, err)
+	stop := run(t, p)
+	require.Eventually(t, func() bool { return len(p.Problems()) == 1 }, patience, 50*time.Millisecond)
+	require.Regexp(t, "^1 of 1 kubelets cannot be scraped: node a: open /.*/ca.crt: no such file or directory: check the file, or name another one with --kubelet-certificate-authority", p.Problems()[0].Text)
+	require.NoError(t, p.Ready(), "metrics of applications do not depend on it")
+	require.NoError(t, stop())
+	require.NoError(t, p.Close())
+}
