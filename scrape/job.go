@@ -61,6 +61,18 @@ func (j *job) unchanged(cfg *config.ScrapeConfig, groups []*targetgroup.Group) b
 	return j.plan.given == cfg && slices.Equal(j.plan.groups, groups)
 }
 
+// JobError is what is wrong with the settings of a job, or with some of its targets.
+type JobError struct {
+	Job string
+	Err error
+}
+
+// Error implements error.
+func (e *JobError) Error() string { return fmt.Sprintf("job %q: %v", e.Job, e.Err) }
+
+// Unwrap returns Err.
+func (e *JobError) Unwrap() error { return e.Err }
+
 // planJob makes the next plan of a job. j is nil if the job is new.
 func (m *Manager) planJob(j *job, cfg *config.ScrapeConfig, groups []*targetgroup.Group) (*plan, error) {
 	p := &plan{given: cfg, groups: slices.Clone(groups), targets: map[uint64]*discovered{}}

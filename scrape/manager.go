@@ -88,7 +88,7 @@ func (m *Manager) borrower(job string, group model.LabelSet) string {
 // waits for no target.
 //
 // The error joins everything that is wrong with this set, whether it is new or not, and
-// each part names its job. A job with invalid settings has no loops, nor has a target
+// each part names its job: what is wrong with one is a JobError. A job with invalid settings has no loops, nor has a target
 // that cannot be made. The rest runs. After Stop the error is ErrStopped.
 func (m *Manager) Apply(cfgs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 	m.applyMu.Lock()
@@ -117,7 +117,7 @@ func (m *Manager) apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 		seen[cfg.JobName] = true
 		j, err := m.applyJob(cfg, groups[cfg.JobName], &ch)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("job %q: %w", cfg.JobName, err))
+			errs = append(errs, &JobError{Job: cfg.JobName, Err: err})
 		}
 		if j != nil {
 			next[cfg.JobName] = j

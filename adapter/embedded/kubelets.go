@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/adapter/resourcemetrics"
 	"github.com/promlet/promlet/discovery/kubelets"
+	"github.com/promlet/promlet/scrape"
 	"github.com/promlet/promlet/scrape/sink"
 	"github.com/promlet/promlet/scrape/targeterrors"
 )
@@ -79,14 +81,33 @@ func (e kubeletError) Unwrap() error { return e.err }
 
 // setNodes says which kubelets are scraped.
 func (p *Promlet) setNodes(groups map[string][]*targetgroup.Group) {
-	if p.reported == nil {
-		return
+	if p.reported != nil {
+		p.reported.SetNodes(nodesOf(groups))
 	}
-	var names []string
+}
+
+// nodesOf returns the names of the nodes whose kubelets are targets.
+func nodesOf(groups map[string][]*targetgroup.Group) (names []string) {
 	for _, g := range groups[kubelets.JobName] {
 		names = append(names, strings.TrimPrefix(g.Source, kubelets.GroupPrefix))
 	}
-	p.reported.SetNodes(names)
+	return names
+}
+
+// noteKubeletsJob notes why no kubelet is scraped, if applied is the error of scraping that says so. It is tried again, and
+// the files that the job names are read then.
+func (p *Promlet) noteKubeletsJob(groups map[string][]*targetgroup.Group, applied error) {
+	joined, ok := applied.(interface{ Unwrap() []error })
+	if p.reported == nil || !ok || len(p.Scraper.TargetsActive()[kubelets.JobName]) > 0 {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		if of, ok := errors.AsType[*scrape.JobError](err); ok && of.Job == kubelets.JobName {
+			for _, node := range nodesOf(groups) {
+				p.reported.Failed(node, kubeletError{node, of.Err})
+			}
+		}
+	}
 }
 
 // maxNodesNamed is how many nodes a problem names.

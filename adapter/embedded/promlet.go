@@ -196,7 +196,9 @@ func (p *Promlet) apply(configs []*config.ScrapeConfig, groups map[string][]*tar
 	p.jobs.Store(&configs)
 	defer p.targetsVersion.Add(1)
 	p.setNodes(groups)
-	return p.Scraper.Apply(configs, groups)
+	err := p.Scraper.Apply(configs, groups)
+	p.noteKubeletsJob(groups, err)
+	return err
 }
 
 // Jobs returns the configurations of the jobs that are scraped, as Prometheus would have

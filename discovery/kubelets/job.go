@@ -29,6 +29,9 @@ const (
 	// NodeLabel is the label of all series of a kubelet that has the Node's name.
 	NodeLabel = model.LabelName("node")
 
+	// maxSamples is for more containers than a node has: 10,000, with four samples each.
+	maxSamples = 50_000
+
 	// pathLabel is as in kube-prometheus, whose rules tell the paths of a kubelet apart by it.
 	pathLabel = model.LabelName("metrics_path")
 	// metaNode begins the labels of Prometheus's discovery of nodes.
@@ -55,6 +58,8 @@ func New(opts Options) (*Job, error) {
 	cfg.Scheme = "https"
 	cfg.MetricsPath = DefaultPath
 	cfg.ScrapeInterval, cfg.ScrapeTimeout = model.Duration(opts.Interval), model.Duration(opts.Timeout)
+	// Its own, for that of other jobs follows from what they may store.
+	cfg.SampleLimit = maxSamples
 	// Kubelets serve nothing else here, and metrics-server reads all bodies as this.
 	cfg.ScrapeProtocols = []config.ScrapeProtocol{config.PrometheusText0_0_4}
 	cfg.ScrapeFallbackProtocol = config.PrometheusText0_0_4
