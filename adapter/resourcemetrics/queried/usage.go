@@ -259,7 +259,7 @@ func (r *results) value(v *values.Evaluator, name, container string) (value floa
 		return 0, at, resourcemetrics.BadResult, fmt.Sprintf("gives %g", value)
 	}
 	if at = found.Last; at.IsZero() {
-		at = v.Now() // the engine did not return it, or no sample was read
+		at = v.Now() // no sample was read, as for a constant
 	}
 	return max(0, value), at, resourcemetrics.Measured, ""
 }
