@@ -45,7 +45,7 @@ type ResourceValue struct {
 }
 
 // errUnready is returned where no pod has a usage that counts.
-var errUnready = errors.New("no pod has a value that counts: pods that are not ready, or have just been started, do not")
+var errUnready = errors.New("no pod has a value that counts: values of pods that are not ready, or have just started, do not count")
 
 // ForResource returns the value of a resource metric. pods are those of the HPA's target, used has their usage by name, and
 // current is the number of replicas now. The error says why there is no value.

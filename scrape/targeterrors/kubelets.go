@@ -50,7 +50,7 @@ func kubeletError(err error, public bool) string {
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return "its address " + dns.Name + " cannot be resolved (" + dns.Err + "): " +
-			"connect by another one with --kubelet-preferred-address-types=InternalIP"
+			"choose another type of address with --kubelet-preferred-address-types=InternalIP"
 	}
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return file.Error() + ": check the file, or name another one with --kubelet-certificate-authority, " +
@@ -120,12 +120,12 @@ func certificateError(err error, public bool) string {
 		if unknown.Cert != nil {
 			by = " " + quoted(unknown.Cert.Issuer.String())
 		}
-		return "its certificate is signed by" + by + ", which --kubelet-certificate-authority does not have: name the CA that signs the kubelets' certificates there, or " +
+		return "its certificate is signed by" + by + ", which --kubelet-certificate-authority does not have: set it to a file with the CA that signs the kubelets' certificates, or " +
 			letClusterSign + "; " + skipChecking
 	}
 	if isHost {
 		return "its certificate is not valid for " + host.Host + ", but for " + validFor(host.Certificate, quoted) +
-			": connect by an address that it names with --kubelet-preferred-address-types, or " + letClusterSign + "; " + skipChecking
+			": choose an address for which it is valid with --kubelet-preferred-address-types, or " + letClusterSign + "; " + skipChecking
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if invalid.Reason == x509.Expired {
@@ -136,8 +136,8 @@ func certificateError(err error, public bool) string {
 	}
 	// An error whose text was too long wraps nothing.
 	if strings.Contains(err.Error(), "tls: failed to verify certificate") {
-		return "its certificate cannot be verified: name the CA that signs the kubelets' certificates with --kubelet-certificate-authority, " +
-			"and connect by an address that they name with --kubelet-preferred-address-types; " + skipChecking
+		return "its certificate cannot be verified: set --kubelet-certificate-authority to a file with the CA that signs the kubelets' certificates, " +
+			"and choose an address for which they are valid with --kubelet-preferred-address-types; " + skipChecking
 	}
 	return ""
 }
