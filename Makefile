@@ -1,10 +1,10 @@
-# promlet's commands. Everything here needs Go, make and git, and nothing else.
+# promlet's commands. They need Go, make and git, and nothing else; only `make image` needs docker.
 
-# Tools run at pinned versions, outside go.mod: who embeds promlet inherits that.
+# Tools run at pinned versions, outside of go.mod: programs that embed promlet inherit what is in it.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 APIDIFF       := golang.org/x/exp/cmd/apidiff@v0.0.0-20261113113407-e3970619a1a4
 
-# What `make run` uses. SECONDS is how long it runs; empty: until interrupted. Where a port is taken, it takes another.
+# What `make run` uses. SECONDS is how long it runs; empty: until interrupted. If a port is taken, it uses another one.
 SECONDS     :=
 RATE        := 140
 SECURE_PORT := 6443
@@ -16,7 +16,7 @@ IMAGE         := ghcr.io/promlet/promlet
 IMAGE_VERSION  = $(shell git describe --tags --always --dirty)
 PLATFORMS     :=
 
-# Modules of their own that test promlet, each beside somebody else's program.
+# Test modules, each with a go.mod of its own.
 MODULES := monitors browser metricsserver stranger
 
 # Machines that promlet is built for besides amd64, as GOARCH; arm is v7.
@@ -48,7 +48,7 @@ build: ## Build bin/promlet, also as the plugin bin/kubectl-promlet, the sample 
 	$(GO_BUILD) -o bin/sample-metrics-app ./deploy/example/app
 	$(GO_BUILD) -o bin/demo ./deploy/example/demo
 
-run: ## See it work, without a cluster: two applications, a load, and what the HPA would be told. SECONDS=60 ends it.
+run: ## See it work, without a cluster: two applications, a load, and the values that an HPA would get. SECONDS=60 ends it.
 	@echo "Building, which takes minutes the first time."; $(MAKE) -s build
 	@./bin/demo --promlet bin/promlet --app bin/sample-metrics-app --manifests deploy/example \
 		--rate $(RATE) --secure-port $(SECURE_PORT) --web-listen-address 127.0.0.1:$(WEB_PORT) $(if $(SECONDS),--seconds $(SECONDS))
@@ -75,7 +75,7 @@ e2e: ## Run the end-to-end tests alone, on Kubernetes K8S=1.35.4, or on the clus
 e2e-engines: build ## Run four shards with Thanos as the engine, kill a shard and a receiver, and print what HPAs read. 8 minutes, once Thanos is built.
 	go run ./bench engines
 
-soak: build ## Run promlet for SOAK=30m while pods, HPAs, its configuration and kube-apiserver come and go: all it holds stays flat, no value is wrong.
+soak: build ## Run promlet for SOAK=30m while pods, HPAs, its configuration and kube-apiserver come and go. Memory must stay flat, and no value may be wrong.
 	go run ./bench soak -for $(or $(SOAK),30m)
 
 verify: lint cross apidiff ## Check format, vet, lint, go.mod and the API, and that it builds for every kind of machine.
@@ -89,7 +89,7 @@ lint:
 	go run $(GOLANGCI_LINT) run ./...
 	@set -ex; for module in $(MODULES); do (cd bench/$$module; go run $(GOLANGCI_LINT) run ./...); done
 
-# Not optimised, which takes a third off the time: it only has to build.
+# Without optimisation, which saves a third of the time: this only checks that it builds.
 cross:
 	@set -e; for arch in $(CROSS); do \
 		echo "build for linux/$$arch"; GOOS=linux GOARCH=$$arch GOARM=7 go build -gcflags 'all=-N -l' -o /dev/null ./cmd/promlet; \
@@ -104,7 +104,7 @@ apidiff: ## Show how the exported API has changed since the last tag. From v1.0.
 		go run $(APIDIFF) -m "$$old/api" "$$module" >"$$old/changes"; echo "apidiff: since $$tag"; cat "$$old/changes"; \
 		case "$$tag" in v0.*) ;; *) ! grep -q '^Incompatible changes' "$$old/changes" ;; esac
 
-# With this Go because before 1.27 a run may fail as its time is up, without an input that does (golang/go#75804).
+# With Go 1.27: before it, a run may fail when its time is up, although no input failed (golang/go#75804).
 fuzz: export GOTOOLCHAIN := go1.27.2
 fuzz: ## Run every fuzz target for FUZZTIME (default 1m) each.
 	@set -e; for module in . bench/monitors; do cd $(CURDIR)/$$module; for pkg in $$(go list ./...); do \
@@ -130,7 +130,7 @@ image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/a
 		$(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) .
 	$(if $(PLATFORMS),,docker buildx build -f deploy/Dockerfile --target sample-metrics-app -t sample-metrics-app:dev --load .)
 
-generate: ## Make the CRDs, deploy/install.yaml and deploy/REFERENCE.md again.
+generate: ## Write the CRDs, deploy/install.yaml, deploy/REFERENCE.md and the chart's copies again.
 	KUBECTL="go -C $(CURDIR)/bench/controlplane/kube run . kubectl" deploy/generate.sh
 	go test ./cmd/promlet -run '^TestReference$$' -count=1 -update
 

@@ -16,8 +16,8 @@
 //
 // A Provider is safe for concurrent use. It starts no goroutines: Demand.Run and
 // Autoscalers.Run are the caller's. So are the database, the engine and the Lister that it
-// reads. A program ends what it has made of promlet in this order: the API server, so that
-// the last requests are answered; Demand.Run, Autoscalers.Run and Discoverer.Run, by their
-// context; scrape.Manager.Stop; Provider.Close; engine.Engine.Close; and tsdb.DB.Close. In
-// another order no goroutine is left either: what is closed too early returns errors.
+// reads. A program ends the parts in this order: the API server, so that the last requests are
+// answered; Demand.Run, Autoscalers.Run and Discoverer.Run, by their context;
+// scrape.Manager.Stop; Provider.Close; engine.Engine.Close; and tsdb.DB.Close. Another order
+// leaves no goroutines either, but a part that is closed too early returns errors.
 package adapter

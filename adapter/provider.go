@@ -41,17 +41,17 @@ type Options struct {
 	Mapper meta.RESTMapper
 	// Rules map series to metrics; SetRules replaces them.
 	Rules rules.Set
-	// ResourceMetrics makes Rules.Resource count: whoever serves metrics.k8s.io sets it. False: they are checked, and have no
-	// other effect.
+	// ResourceMetrics says that metrics.k8s.io is served, so that Rules.Resource have an effect. False: they are only
+	// checked.
 	ResourceMetrics bool
-	// KubeletsJob is the job whose stored series are those of kubelets' /metrics/resource: Demand.OfKubelets says which of
-	// them are to be stored. Empty: there is none.
+	// KubeletsJob is the name of the job that scrapes /metrics/resource of kubelets. The caller stores the series that
+	// Demand.OfKubelets reports. Empty: there is no such job.
 	KubeletsJob string
 	// Exposed returns the series names that targets expose, and a version that changes
 	// with them; nil names when the version is still the known one. Their metrics are
 	// listed, and can be asked for, before anything of them is stored. It may be nil.
 	Exposed func(known uint64) (names []catalog.Exposed, version uint64)
-	// Resources has what kubelets report that pods and nodes use. Nil: kubelets are not read.
+	// Resources gives what pods and nodes use as kubelets report it. Nil: kubelets are not scraped.
 	Resources resourcemetrics.Source
 	// Explain is for explanations of what is missing.
 	Explain explain.Options
@@ -98,10 +98,10 @@ type Provider struct {
 	Explainer *explain.Explainer
 	// Autoscalers shows what HPAs are told.
 	Autoscalers *autoscalers.Autoscalers
-	// Resources has what pods and nodes use: by Usage where there are resourceRules, or else as kubelets report it. Nil: metrics.k8s.io
-	// is not promlet's.
+	// Resources gives what pods and nodes use: by Usage if there are resourceRules, otherwise as kubelets report it. Nil:
+	// promlet does not serve metrics.k8s.io.
 	Resources resourcemetrics.Source
-	// Usage answers requests for metrics.k8s.io by resourceRules. Without Options.ResourceMetrics it has no queries.
+	// Usage gives what pods and nodes use by resourceRules. Without Options.ResourceMetrics it has no queries.
 	Usage *queried.Source
 
 	values  *values.Evaluator       // that of DB precedes that of Engine
@@ -111,13 +111,13 @@ type Provider struct {
 
 	registerer prometheus.Registerer // nil for none
 
-	resourceMetrics bool // resourceRules count
+	resourceMetrics bool // resourceRules have an effect
 }
 
 // ruleSet is a configuration of rules in force.
 type ruleSet struct {
 	rules.Set
-	odd []string // warnings about it
+	odd []string // warnings about the rules
 }
 
 var _ provider.MetricsProvider = (*Provider)(nil)

@@ -147,7 +147,7 @@ func TestAutoscalersOfResources(t *testing.T) {
 	f.justStarted("sample-1")
 	require.Contains(t, of(cpu), "1/1 pods 120000 of 60000 asks 2") // with the other one idle both are on target
 	f.justStarted("sample-2")
-	require.Contains(t, of(cpu), "asks 0; pods cpu: 0/2 pods none (no pod has a value that counts: pods that are not ready, or have just been started, do not)")
+	require.Contains(t, of(cpu), "asks 0; pods cpu: 0/2 pods none (no pod has a value that counts: values of pods that are not ready, or have just started, do not count)")
 }
 
 // The status of the HPA has the values of pods that only the controller of a custom workload knows.

@@ -179,8 +179,8 @@ func (d *Discoverer) Monitors() []monitors.Status {
 	return d.state.statuses()
 }
 
-// UnreachableNodes returns why kubelets have no target, by the names of their Nodes, as of when
-// targets were last computed.
+// UnreachableNodes returns the Nodes whose kubelet has no target, with the reason by their names.
+// It is as of the last time that targets were computed.
 func (d *Discoverer) UnreachableNodes() map[string]error {
 	d.mtx.Lock()
 	defer d.mtx.Unlock()

@@ -12,16 +12,16 @@ import (
 	"github.com/promlet/promlet/discovery/objects"
 )
 
-// kubeletTargets are the targets of the kubelets' job, by the names of their Nodes. All methods
-// may be called on nil.
+// kubeletTargets are the targets of the job that scrapes kubelets, by the names of their Nodes.
+// update and log may be called on nil.
 type kubeletTargets struct {
 	jobTargets
 	kubelets    *kubelets.Job
-	unreachable map[string]error // why a Node has no target
-	logged      map[string]error
+	unreachable map[string]error // why a Node has no target, by its name
+	logged      map[string]error // unreachable as of the last call of log
 }
 
-// newKubeletTargets computes the targets of all Nodes.
+// newKubeletTargets returns the targets of all Nodes.
 func newKubeletTargets(job *kubelets.Job, store *objects.Store) *kubeletTargets {
 	k := &kubeletTargets{
 		jobTargets: jobTargets{job: &monitors.Job{Name: kubelets.JobName, Config: job.Config}},
@@ -51,7 +51,7 @@ func (k *kubeletTargets) update(store *objects.Store) {
 	}
 }
 
-// log logs why Nodes have no target, each when its reason changes.
+// log logs why Nodes have no target. It logs a Node again only when the reason changes.
 func (k *kubeletTargets) log(logger *slog.Logger) {
 	if k == nil {
 		return

@@ -68,9 +68,9 @@ type Options struct {
 	// Annotations says whether to scrape Services and Pods that are annotated
 	// prometheus.io/scrape: "true" (with prometheus.io/port, path and scheme).
 	Annotations bool
-	// Kubelets is the job that scrapes the kubelets of the Store's Nodes, which need their
-	// addresses: see cluster.Options.NodeAddresses. It has no part in limits, and a Shard
-	// that is not the only one leaves it out: what serves metrics.k8s.io has to see all
-	// Nodes. Nil: kubelets are not scraped.
+	// Kubelets is the job that scrapes the kubelets of the Store's Nodes. The Nodes need their
+	// addresses: see cluster.Options.NodeAddresses. Target limits do not apply to it. One of
+	// several shards leaves it out, because metrics.k8s.io needs all Nodes. Nil: kubelets are
+	// not scraped.
 	Kubelets *kubelets.Job
 }

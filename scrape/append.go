@@ -75,8 +75,8 @@ type appending struct {
 	exposed uint64
 	foreign bool
 
-	handedName string // that the job's sink was last asked about
-	wanted     bool   // its answer
+	handedName string // the last name that the job's sink was asked about
+	wanted     bool   // whether the sink wants it
 
 	// Fields, because the parser makes them escape.
 	lset      labels.Labels

@@ -60,8 +60,8 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 	return nil
 }
 
-// demandOf returns the demand for the series of a job. before is the job's demand until now,
-// nil for none. applyMu is held.
+// demandOf returns the demand for the series of a job. before is the job's previous demand, nil
+// for none. applyMu is held.
 func (m *Manager) demandOf(job string, before *names.Demand) *names.Demand {
 	handed := m.sinkOf(job)
 	if handed == nil {
@@ -91,7 +91,7 @@ func (m *Manager) Collecting(name string) bool {
 		}
 		since, wanted := table.Decisions().Demand.Since(name)
 		if !wanted && j.plan.settings.sink != nil {
-			continue // Its series are not stored, whoever reads the name.
+			continue // Its series are not stored, even if somebody reads the name.
 		}
 		for _, l := range j.loops {
 			t := l.origin.now.Load()

@@ -6,7 +6,7 @@
 //   - [Options] say where samples go and what a target may cost.
 //   - [Demand] says which series somebody reads. With [Options.OnDemand] only these are
 //     stored; [Manager.Catalog] lists the names of all.
-//   - [Options.Sinks] hand the samples of a job to somebody else than the storage.
+//   - [Options.Sinks] hand the samples of a job to functions in place of the storage.
 //   - [Manager.Source] returns the target that a stored series comes from, and since when
 //     the series has been collected.
 //

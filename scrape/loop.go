@@ -69,8 +69,8 @@ type loop struct {
 	numbers      uint64          // generation of the numbers of names in cache
 	room         *seriesroom.Account
 	refused      refused       // in the last successful scrape
-	handed       []sink.Sample // of the scrape under way, for the job's sink
-	handedBefore int           // samples of the scrape before
+	handed       []sink.Sample // samples of the scrape under way for the job's sink
+	handedBefore int           // number of those of the scrape before
 }
 
 // newLoop makes the loop of a target without starting it.

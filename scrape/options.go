@@ -86,8 +86,9 @@ type Options struct {
 	// errors this hides. False: everything is stored.
 	OnDemand bool
 
-	// Sinks receive the samples of jobs, by their names. The series of such a job are not in the
-	// Catalog, and are stored only if the sink says so. The map must not change.
+	// Sinks receive the samples of jobs, by the names of the jobs. The series of such a job are
+	// not in the Catalog, and are stored only if sink.Sink.Stored returns true. The map must not
+	// change.
 	Sinks map[string]sink.Sink
 
 	// Namespace returns the namespace that the series of a job should have in the label
@@ -97,9 +98,9 @@ type Options struct {
 	Namespace func(job string) (namespace string, enforced bool)
 
 	// Compression asks targets for compressed bodies, unless a job's enable_compression is
-	// false. It saves nine bytes in ten on the network, but costs a target many times the CPU
-	// time of serving without it. On demand, decompression costs more than all the rest of a
-	// scrape. False: bodies are uncompressed, whatever jobs say.
+	// false. It saves 90 % of the bytes on the network, but multiplies the CPU time that a
+	// target takes to answer. On demand, decompression takes more CPU time than all the rest of
+	// a scrape. False: bodies are uncompressed, whatever enable_compression says.
 	Compression bool
 
 	// SeriesRoom limits how many series are stored in all; its Storage counts those of

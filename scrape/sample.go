@@ -117,7 +117,7 @@ func (a *appending) sample(isHistogram bool) error {
 	return nil
 }
 
-// hand keeps the sample that the parser is at for the job's sink, if that wants it. An error
+// hand keeps the current sample of the parser for the job's sink, if the sink wants it. An error
 // ends the scrape.
 func (a *appending) hand(text []byte, s sampleData) error {
 	l := a.loop
@@ -154,7 +154,7 @@ func (a *appending) hand(text []byte, s sampleData) error {
 	return nil
 }
 
-// hands reports whether the job's sink wants the samples of a name, which most often is that of the sample before.
+// hands reports whether the job's sink wants the samples of a name. It caches the last name, which most often comes again.
 func (a *appending) hands(name []byte) bool {
 	if string(name) != a.handedName {
 		a.handedName, a.wanted = string(name), a.loop.settings.hands(name)

@@ -48,7 +48,7 @@ type settings struct {
 	symbols         *labels.SymbolTable
 	names           *names.Table
 	nameMemory      *budget.Loan // of names, and of the loops' families
-	onDemand        bool         // also with a sink, whose job stores the least
+	onDemand        bool         // always true with a sink, so that the job stores the least
 	sink            *sink.Sink   // nil for none
 }
 
@@ -173,7 +173,7 @@ func (m *Manager) sinkOf(job string) *sink.Sink {
 	return nil
 }
 
-// hands reports whether the samples of a name in a body go to the job's sink.
+// hands reports whether the job's sink wants the samples of a name in a body.
 func (s *settings) hands(name []byte) bool {
 	return s.sink != nil && s.sink.Wanted != nil && s.sink.Wanted(string(name))
 }

@@ -91,7 +91,7 @@ func (v *view) lastUsed(sel *selection, s *seriesIn) int64 {
 	return v.samples[at].t
 }
 
-// behind sums up a query that has ended with so many results.
+// behind sums up the samples behind a query that has ended. results is the number of its results.
 func (v *view) behind(results int) *behindResults {
 	b := &behindResults{}
 	for _, sel := range v.selections {

@@ -32,7 +32,8 @@ var (
 )
 
 // ErrClosed is returned after Close by every method of a DB that returns an error, and by its appenders, queriers and queries.
-// Only Damage keeps its answer. For Prometheus's own HTTP API it is a tsdb.ErrNotReady.
+// Only Damage still returns its own result. errors.Is reports that ErrClosed is Prometheus's tsdb.ErrNotReady, as Prometheus's
+// HTTP API expects.
 var ErrClosed error = unreadable("the database is closed")
 
 // unreadable is the error of a database without a storage.
@@ -43,8 +44,8 @@ func (e unreadable) Error() string { return string(e) }
 // Is implements the interface of package errors.
 func (unreadable) Is(target error) bool { return target == promtsdb.ErrNotReady }
 
-// DB is an open data directory. All methods may be called at the same time. It belongs to the caller of Open, who closes
-// it after everything that appends to it or reads it; what still does then gets ErrClosed.
+// DB is an open data directory. All methods may be called at the same time. It belongs to the caller of Open. The caller closes
+// it after everything that appends to it or reads it; whoever still uses it then gets ErrClosed.
 type DB struct {
 	opts    Options
 	clock   *clock
@@ -308,7 +309,7 @@ func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) {
 // of Options and shared with Instant. Close and Renew end its queries, with ErrClosed and ErrRenewed, and wait for them.
 func (db *DB) Engine() promql.QueryEngine { return db.engine }
 
-// Damage returns why Open or Renew set samples aside, nil when neither did. It does so after Close, too.
+// Damage returns why Open or Renew set samples aside, nil if neither did. It can also be called after Close.
 func (db *DB) Damage() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()

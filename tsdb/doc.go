@@ -11,24 +11,25 @@
 //   - [DB.Tend] keeps the disk from filling up, and finds out when the database has to begin anew: the clock was set, or
 //     the disk stays full. [DB.Renew] does that.
 //
-// Where a Query says where series come from ([Source]), the engine reads a view of them:
+// If a Query says where series come from ([Source]), the engine reads a view of them:
 //
 //   - Series that do not count now are left out: those of targets that are gone, and those that their
 //     target does not expose any more. A URL counts once.
-//   - The samples of a counter reach to the edges of a rate's window, on the line through those that
-//     there are, where they were observed in part of it only.
-//   - The parts of a sum are read over the same time, where targets have come or gone.
+//   - If a counter was observed in only a part of a rate's window, its samples are extended to the edges
+//     of the window, on the line through them.
+//   - If targets have come or gone, the parts of a sum are read over the same time.
 //
-// Each is decided for one series, or the series of one sum, before the engine sees them; the engine
-// evaluates once. Where none of it applies, the result is PromQL's, bit for bit.
+// The view is decided for each series, or for the series of each sum, before the engine reads them. The engine
+// evaluates once. If none of this applies, the result is that of PromQL, bit for bit.
 //
-// A DB belongs to the caller of Open. It is closed last: after those who append to it and those who read it. Close ends
-// what still reads, waits for it, and makes all else return [ErrClosed]. The storage runs goroutines of its own until then.
+// A DB belongs to the caller of Open. It is closed last: after everything that appends to it or reads it. Close ends
+// running queries and waits for them. After it all methods return [ErrClosed]. The storage runs goroutines of its own until
+// then.
 //
 // Caveats:
 //
 //   - Open starts with damaged data, too. A process that was killed costs at most the record that it was writing.
-//     Any other damage makes Open set all samples aside and start without them: they are worth minutes.
+//     Any other damage makes Open set all samples aside and start without them: they can be collected again in minutes.
 //     Open fails on a directory that it cannot use: one that a running process has locked, or that cannot be
 //     written. On a full disk it removes samples, the oldest first; if others fill it, there is no storage until there is room.
 //   - Samples must arrive in order within each series, and not more than half a block (15 minutes by

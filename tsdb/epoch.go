@@ -13,8 +13,8 @@ import (
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 )
 
-// ErrRenewed is returned while the DB begins anew, and to queries that this cuts short. For Prometheus's own HTTP API it is a
-// tsdb.ErrNotReady.
+// ErrRenewed is returned while the DB begins anew, and by queries that this cuts short. errors.Is reports that it is
+// Prometheus's tsdb.ErrNotReady, as Prometheus's HTTP API expects.
 var ErrRenewed error = unreadable("the database begins anew")
 
 // epoch is the storage from Open, or Renew, until the next Renew or Close.
@@ -97,7 +97,7 @@ func (db *DB) beginEpoch(e *epoch) error {
 	return nil
 }
 
-// within returns a context that also ends with the epoch. The caller calls done when it does not need it any more.
+// within returns a context that also ends with the epoch. The caller must call done to release it.
 func (e *epoch) within(ctx context.Context) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(e.ctx, cancel)

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/index"
 )
 
-// Series returns how many series are held in memory, those that ended within the last block or so among them. It is 0
-// while there is no storage, and after Close.
+// Series returns how many series are in memory, including those that ended within about the last block. It is 0 while there
+// is no storage, and after Close.
 func (db *DB) Series() int {
 	return db.count(func(head *promtsdb.Head) uint64 { return head.NumSeries() })
 }

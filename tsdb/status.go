@@ -28,8 +28,8 @@ func (db *DB) QueryTimeout() time.Duration { return db.opts.QueryTimeout }
 // MaxConcurrency returns Options.MaxConcurrency.
 func (db *DB) MaxConcurrency() int { return db.opts.MaxConcurrency }
 
-// Gather implements prometheus.Gatherer: it returns the metrics of the storage and of the query engine, which
-// Options.Registerer has, too.
+// Gather implements prometheus.Gatherer. It returns the metrics of the storage and of the query engine, the same as in
+// Options.Registerer.
 func (db *DB) Gather() ([]*dto.MetricFamily, error) {
 	e, err := db.enter()
 	if err != nil {

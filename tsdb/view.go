@@ -120,10 +120,10 @@ type arena struct {
 	series  []seriesIn
 }
 
-// arenas lends the memory of earlier queries to the next ones.
+// arenas keeps the memory of earlier queries for the next ones.
 type arenas struct{ pool sync.Pool }
 
-// maxArenaSamples and maxArenaSeries bound what an arena keeps: some 3 MB.
+// maxArenaSamples and maxArenaSeries bound what an arena keeps, to about 3 MB.
 const maxArenaSamples, maxArenaSeries = 1 << 16, 1 << 13
 
 func (a *arenas) take() *arena {

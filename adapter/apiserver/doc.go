@@ -1,5 +1,5 @@
-// Package apiserver serves custom.metrics.k8s.io, external.metrics.k8s.io and, where it is
-// asked to, metrics.k8s.io as an aggregated API server.
+// Package apiserver serves custom.metrics.k8s.io, external.metrics.k8s.io and, with
+// Options.ResourceMetrics, metrics.k8s.io as an aggregated API server.
 //
 // A [Server] puts a provider.MetricsProvider behind the library that prometheus-adapter
 // uses, k8s.io/apiserver: routes, authentication and authorization by the cluster, and

@@ -11,17 +11,17 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 )
 
-// Handler is the API for a server of the caller's: it listens nowhere. It authenticates and authorizes callers as
-// a Server does. It may be called from any goroutine.
+// Handler is the API for an HTTP server of the caller. It does not listen itself. It authenticates and authorizes requests
+// as a Server does. It may be called from any goroutine.
 type Handler struct{ server *Server }
 
 var _ http.Handler = (*Handler)(nil)
 
 // NewHandler returns a Handler. The caller must call Run, or Close. Options must not have SecureServing or Cert.
 //
-// kube-apiserver connects with TLS only, and proves who it is by a certificate: the caller's server needs a
-// tls.Config whose ClientAuth is tls.RequestClientCert. Without Authentication and Authorization everyone who can
-// connect is answered. The caller's server limits how many connections there are and what they hold.
+// kube-apiserver connects only with TLS, and identifies itself by a certificate. So the caller's server needs a
+// tls.Config whose ClientAuth is tls.RequestClientCert. Without Authentication and Authorization the Handler answers
+// everyone who can connect. The caller's server must limit the number of connections and the memory they hold.
 func NewHandler(opts Options) (*Handler, error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("new API handler: %w", err)
@@ -30,9 +30,9 @@ func NewHandler(opts Options) (*Handler, error) {
 		return nil, errors.New("new API handler: SecureServing and Cert are for a Server: make it with New")
 	}
 	config := newConfig(opts)
-	// The library runs what belongs to the API, such as following the cluster's CA, only beside a listener.
+	// The library follows the cluster's CA, and runs other parts of the API, only if it has a listener.
 	config.SecureServing = &genericapiserver.SecureServingInfo{Listener: &silentListener{closed: make(chan struct{})}}
-	config.ExternalAddress = "localhost:443" // which no client of this API reads
+	config.ExternalAddress = "localhost:443" // required, but no client of this API reads it
 	server, err := newServer(config, opts)
 	if err != nil {
 		return nil, err
@@ -40,17 +40,17 @@ func NewHandler(opts Options) (*Handler, error) {
 	return &Handler{server}, nil
 }
 
-// ServeHTTP implements http.Handler. Before Run, /readyz and the other checks of health are not found. After Run,
-// requests are answered 503.
+// ServeHTTP implements http.Handler. Before Run, it answers 404 for /readyz and the other health checks. After Run, it
+// answers 503 for everything.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.server.generic.Handler.ServeHTTP(w, r)
 }
 
-// Run follows the CA of the cluster until ctx is done and ShutdownDelay is over, and waits for the requests under way.
-// It closes the Handler. The caller's server goes on listening until Run has returned.
+// Run follows the CA of the cluster until ctx is done and ShutdownDelay is over. Then it waits for the requests under way
+// and closes the Handler. The caller's server must listen until Run has returned.
 func (h *Handler) Run(ctx context.Context) error { return h.server.Run(ctx) }
 
-// Close is for a Handler that was never run. Close twice is fine.
+// Close releases a Handler that was never run. Close twice is fine.
 func (h *Handler) Close() error { return h.server.Close() }
 
 // silentListener is a listener that nobody connects to.

@@ -75,9 +75,10 @@ type Options struct {
 	Registry *prometheus.Registry
 }
 
-// Server serves custom.metrics.k8s.io, v1beta1 and v1beta2, external.metrics.k8s.io and,
-// where it is asked to, metrics.k8s.io, v1 and v1beta1, over HTTPS. Its methods may be called
-// from any goroutine. The caller ends it before the Provider and what that reads.
+// Server serves these APIs over HTTPS: custom.metrics.k8s.io (v1beta1 and v1beta2),
+// external.metrics.k8s.io and, with Options.ResourceMetrics, metrics.k8s.io (v1 and v1beta1).
+// Its methods may be called from any goroutine. The caller ends it before the Provider and what
+// the Provider reads.
 type Server struct {
 	generic    *genericapiserver.GenericAPIServer
 	listener   net.Listener
@@ -103,7 +104,7 @@ func New(opts Options) (*Server, error) {
 	return newServer(config, opts)
 }
 
-// newConfig returns what does not depend on where the API is served.
+// newConfig returns the part of the configuration that a Server and a Handler share.
 func newConfig(opts Options) *genericapiserver.Config {
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
@@ -114,7 +115,7 @@ func newConfig(opts Options) *genericapiserver.Config {
 		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(explainMetrics(opts.Explain, served))), c)
 		return partWithClients(c.ShutdownInitiatedNotify(), chain)
 	}
-	// No client reads the schema of metric values; making it costs megabytes. The library does not install a group without one.
+	// No client reads the schema of metric values, and making it takes megabytes. But the library installs no group without a schema.
 	config.SkipOpenAPIInstallation = true
 	config.OpenAPIV3Config = &openapi.OpenAPIV3Config{IgnorePrefixes: []string{genericapiserver.APIGroupPrefix}, Definitions: map[string]openapi.OpenAPIDefinition{}}
 	config.AggregatedDiscoveryGroupManager = newLiveDiscovery(map[string]discovery.APIResourceLister{
@@ -125,7 +126,7 @@ func newConfig(opts Options) *genericapiserver.Config {
 	config.ShutdownDelayDuration = opts.ShutdownDelay
 	if opts.Registry != nil {
 		config.EnableMetrics = false
-		apimetrics.Register() // of those that the library would register, the ones that are not about storage
+		apimetrics.Register() // the metrics that the library would register, without those of its storage
 	}
 	return config
 }

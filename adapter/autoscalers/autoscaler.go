@@ -61,10 +61,10 @@ func (a *Autoscaler) Above() bool {
 // Metric is a metric that an HPA scales on.
 type Metric struct {
 	Metric string `json:"metric"`
-	// Object is services/x, pods or external. Of metrics.k8s.io it is pods or container x; or resource, if promlet does not
-	// serve that.
+	// Object is services/x, pods or external. For metrics of metrics.k8s.io it is pods or container x, or resource if promlet
+	// does not serve that API.
 	Object string `json:"object"`
-	// Unit is what a metric of metrics.k8s.io counts, "" for others.
+	// Unit is the unit of a metric of metrics.k8s.io, "" for other metrics.
 	Unit Unit `json:"unit,omitempty"`
 	// Question is the request for it, to be explained. For Pods metrics it is about the
 	// first pod without a value, or about the target of the HPA.
@@ -88,10 +88,10 @@ type Metric struct {
 	History []Point `json:"history,omitempty"`
 }
 
-// Unit is what a metric of metrics.k8s.io counts.
+// Unit is the unit of a metric of metrics.k8s.io.
 type Unit string
 
-// The units. UnitPercent is of what the pods request.
+// The units. UnitPercent is percent of what the pods request.
 const (
 	UnitCores   Unit = "cores"
 	UnitBytes   Unit = "bytes"

@@ -222,8 +222,9 @@ func (s *scaling) started() (names []string, pending int) {
 	return names, pending
 }
 
-// fromStatus sets a metric whose pods are not known by the HPA's own status, of which current returns the part about the
-// metric. The HPA finds pods by labels, promlet by their owners, which only the controller of a custom workload may know.
+// fromStatus sets a metric from the HPA's status if promlet does not know the pods. The HPA finds pods by labels, promlet by
+// their owners; the owners of some custom workloads are known only to their controller. current returns the value of the
+// metric in an item of the status, nil if the item is about another metric.
 func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget, current func(*autoscalingv2.MetricStatus) *autoscalingv2.MetricValueStatus) error {
 	for i := range s.hpa.Status.CurrentMetrics {
 		noted := current(&s.hpa.Status.CurrentMetrics[i])
@@ -231,7 +232,7 @@ func (s *scaling) fromStatus(m *Metric, target autoscalingv2.MetricTarget, curre
 			continue
 		}
 		mean := noted.AverageValue
-		if m.Unit == UnitPercent { // a mean of percentages, as far as the arithmetic goes
+		if m.Unit == UnitPercent { // the arithmetic is that of a mean
 			if noted.AverageUtilization == nil {
 				continue
 			}

@@ -78,7 +78,7 @@ func (s *scaling) newResource(of replicas.ResourceMetric) Metric {
 	return m
 }
 
-// used returns what the pods that have a value use, by name, and notes in the metric when that was.
+// used returns what pods use, by their names. Pods without a value are left out. It sets the time and window of the metric.
 func (s *scaling) used(ctx context.Context, of replicas.ResourceMetric, m *Metric) (map[string]replicas.Usage, error) {
 	found, err := s.resources.PodMetrics(ctx, s.pods)
 	if err != nil {

@@ -7,8 +7,8 @@
 // who.
 //
 // Metrics become series names through the rules and the queries of package catalog. The
-// metrics rules.Usage stand for what the queries of resourceRules read, which HPAs on CPU and
-// memory and clients of metrics.k8s.io make wanted ([Tracker.SetUsage]).
+// metrics of rules.Usage stand for the series that the queries of resourceRules read. HPAs on CPU
+// and memory, and clients of metrics.k8s.io, make them wanted ([Tracker.SetUsage]).
 //
 // [Tracker.Run] calls a function with each new Demand and keeps the demand in a file over
 // restarts. The caller owns its goroutine: it ends with its context. All methods are safe

@@ -44,7 +44,7 @@ func newDemand(c *catalog.Catalog, at time.Time) *Demand {
 	return &Demand{at: at, rules: c.Rules(), catalog: c, metrics: map[rules.Metric]*readers{}, names: map[string][]readers{}}
 }
 
-// noteUsage notes what resourceRules read, and which of it comes from the targets of monitors.
+// noteUsage notes the names that resourceRules read, and which of them targets of monitors expose.
 func (d *Demand) noteUsage(usage map[rules.Metric][][]*labels.Matcher) {
 	d.elsewhere = map[string]bool{}
 	exposed := d.catalog.Exposure()
@@ -70,10 +70,10 @@ func (d *Demand) fromElsewhere(on []*labels.Matcher) bool {
 	return false
 }
 
-// OfKubelets reports whether the series of a name that kubelets expose at /metrics/resource are
-// stored if somebody reads them: resourceRules read the name, and no target of a monitor
-// exposes it. From two sources, every container would count twice. Targets that can only write
-// series of one namespace do not matter: they do not decide for others.
+// OfKubelets reports whether series of a name that kubelets expose at /metrics/resource may be
+// stored: resourceRules read the name, and no target of a monitor exposes it. With both sources
+// every container would count twice. Targets that can only write series of one namespace are
+// ignored, so that they cannot decide for other namespaces.
 func (d *Demand) OfKubelets(series string) bool {
 	return !d.elsewhere[series] && slices.ContainsFunc(d.usage, func(on []*labels.Matcher) bool { return rules.MatchesName(on, series) })
 }
@@ -197,7 +197,7 @@ func (d *Demand) Served(series string) (served []ServedMetric) {
 	return served
 }
 
-// key is the same for a Demand that gives the same answers to Wanted, Scaled and OfKubelets.
+// key returns a text that is the same for Demands with the same results of Wanted, Scaled and OfKubelets.
 func (d *Demand) key() string {
 	var parts []string
 	add := func(r readers, what string) { parts = append(parts, fmt.Sprint(len(r.hpas) > 0, " ", what)) }

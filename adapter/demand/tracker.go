@@ -84,7 +84,7 @@ func (t *Tracker) SetKeep(keep [][]*labels.Matcher) {
 	t.Wake()
 }
 
-// SetUsage replaces what the queries of resourceRules read; nil: there are none. The series
+// SetUsage replaces the queries of resourceRules; nil: there are none. The series that they read
 // are wanted while HPAs scale on CPU or memory, and after reads of rules.Usage.
 func (t *Tracker) SetUsage(queries *rules.ResourceQueries) {
 	usage := map[rules.Metric][][]*labels.Matcher{}
@@ -98,8 +98,8 @@ func (t *Tracker) SetUsage(queries *rules.ResourceQueries) {
 	t.Wake()
 }
 
-// OfKubelets returns how many of the selectors that resourceRules read for a metric take the
-// series of kubelets, and how many there are.
+// OfKubelets returns how many of the selectors that resourceRules have for a metric read the
+// series of kubelets, and how many selectors there are.
 func (t *Tracker) OfKubelets(metric rules.Metric) (taken, all int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

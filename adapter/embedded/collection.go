@@ -10,20 +10,20 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// tendEvery is the time between two looks at the clock and at the disk.
+// tendEvery is the time between two checks of the clock and the disk.
 const tendEvery = time.Second
 
-// collection is what is scraped and stored. When the clock is set, or the disk stays full, it begins anew, as a restart
-// with an empty data directory does.
+// collection scrapes and stores. When somebody sets the clock, or the disk stays full, it begins anew, as after a restart
+// with an empty data directory.
 type collection struct {
 	db        *tsdb.DB
 	scraper   *scrape.Manager
 	readiness *readiness
-	restarted func() // called when all targets are scraped anew
+	restarted func() // called after a new beginning, when all targets are scraped anew
 	logger    *slog.Logger
 
 	settled bool
-	problem string // logged last
+	problem string // the last one logged, "" for none
 }
 
 func (p *Promlet) collection() *collection {
@@ -34,9 +34,10 @@ func (p *Promlet) collection() *collection {
 	}
 }
 
-// run looks after the collection until ctx is done.
+// run tends the collection until ctx is done.
 func (c *collection) run(ctx context.Context) error { return every(ctx, tendEvery, c.tend) }
 
+// tend makes the collection begin anew if the database asks for it, and reports whether samples are stored.
 func (c *collection) tend() {
 	if !c.settled && c.readiness.answerable() == nil {
 		c.settled = true
@@ -56,7 +57,7 @@ func (c *collection) tend() {
 	c.restarted()
 }
 
-// report logs a problem when it is another one than before.
+// report logs a problem when it differs from the last one, and its end. Nil is no problem.
 func (c *collection) report(err error) {
 	problem := ""
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// demandFile is in the data directory, beside the samples that were read.
+	// demandFile is the file in the data directory that says which series are read.
 	demandFile = "demand.json"
 	// firstScrape is about the time from the first read of a series to its first sample.
 	firstScrape = 2 * time.Second
@@ -25,8 +25,8 @@ func (p *Promlet) demand() demand.Options {
 	return d
 }
 
-// sampleLimit returns the default limit of stored samples a scrape. On demand, a target
-// with more than a quarter of SeriesLimit is a mistake, and would leave no room for
+// sampleLimit returns the default limit of samples that one scrape stores, 0 for none. On demand,
+// a target with more than a quarter of SeriesLimit is a mistake, and would leave no room for
 // others.
 func (o *Options) sampleLimit() int {
 	if !o.onDemand() || o.SeriesLimit == 0 {
@@ -35,7 +35,7 @@ func (o *Options) sampleLimit() int {
 	return max(1, min(scrape.DefaultSampleLimit, o.SeriesLimit/4))
 }
 
-// exposed returns what targets expose if it changed since a known version.
+// exposed returns what targets expose, and its version. It returns nil if the version is still known.
 func (p *Promlet) exposed(known uint64) ([]catalog.Exposed, uint64) {
 	if p.Scraper.CatalogVersion() == known {
 		return nil, known
@@ -50,8 +50,8 @@ func (p *Promlet) wanted(ctx context.Context, d *demand.Demand) error {
 	return p.Scraper.SetDemand(ctx, scrape.Demand{Wanted: d.Wanted, Vital: d.Scaled})
 }
 
-// exposedNames returns what the Provider takes of the metrics that targets expose. A job with
-// an enforced namespace is limited to it.
+// exposedNames converts exposed metrics for the Provider. A job with an enforced namespace is
+// limited to that namespace.
 func (p *Promlet) exposedNames(metrics []scrape.Metric) []catalog.Exposed {
 	names := make([]catalog.Exposed, len(metrics))
 	enforcement, only := p.opts.Discovery.Enforcement, ""

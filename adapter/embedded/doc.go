@@ -1,18 +1,17 @@
-// Package embedded is promlet as a whole, for programs that embed it.
+// Package embedded has all of promlet, for programs that embed it.
 //
 // [New] takes a discovery.Source (package discovery/cluster or discovery/manifests) and a
-// data directory, and wires discovery, scrape, tsdb and adapter together: on-demand
-// ingestion, true intervals, explanations, readiness, series limits and warnings are those
-// of the promlet command, which uses this package too. [Promlet.Run] runs it. Package
-// adapter/apiserver serves [Promlet.Provider] to the HorizontalPodAutoscaler, and package
-// tsdb/httpapi serves [Promlet.DB] to clients of Prometheus; a program links only what it
-// uses.
+// data directory, and wires discovery, scrape, tsdb and adapter together. The promlet command
+// uses this package too, so on-demand ingestion, true intervals, explanations, readiness,
+// series limits and warnings are the same. [Promlet.Run] runs it. Package adapter/apiserver
+// serves [Promlet.Provider] to the HorizontalPodAutoscaler, and package tsdb/httpapi serves
+// [Promlet.DB] to clients of Prometheus. A program links only what it uses.
 //
 // # Lifetime
 //
-// New opens the data directory. Nothing is discovered or scraped until Run, which returns when
-// all that it has started has ended. Close closes the data directory and unregisters the
-// metrics. Call Close always, after Run or in its place:
+// New opens the data directory. Run discovers and scrapes, and returns when all goroutines that
+// it started have ended. Close closes the data directory and unregisters the metrics. Always
+// call Close, also without Run:
 //
 //	p, err := embedded.New(options)
 //	if err != nil {
@@ -21,8 +20,8 @@
 //	defer p.Close()
 //	return p.Run(ctx, server.Run)
 //
-// When ctx is done, the server ends first, so that the last requests have their samples. Then
-// everything else ends, and Run returns. Between Run and Close the samples can still be read.
+// When ctx is done, the server ends first, so that the last requests are answered from fresh
+// samples. Then everything else ends, and Run returns. Samples can be read until Close.
 //
 // # Reading
 //
@@ -41,5 +40,5 @@
 // The window of the default rules is that of rules.Defaults(window), as Options.Rules.Custom.
 //
 // A process may have several Promlets, each with its own data directory and Registerer.
-// Nothing is shared but the process's own limits.
+// They share only the limits of the process.
 package embedded

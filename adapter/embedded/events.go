@@ -29,18 +29,18 @@ func eventMessage(text string) string {
 const (
 	// eventNamespaceOverruled is the reason of Events on monitors.
 	eventNamespaceOverruled = "NamespaceOverruled"
-	// overruledPeriod is the time between two looks.
+	// overruledPeriod is the time between two checks of the monitors.
 	overruledPeriod = 10 * time.Second
-	// overruledRepeat is when an API server deletes an Event.
+	// overruledRepeat is the time after which an API server deletes an Event.
 	overruledRepeat = time.Hour
-	// overruledAgain is the shortest time between two Events of a monitor that is mended
-	// and overruled again.
+	// overruledAgain is the shortest time between two Events on a monitor that is corrected
+	// and then overruled again.
 	overruledAgain = 10 * time.Minute
 )
 
-// overruledEvents reports monitors whose series an enforced namespace has given to
-// their own namespace, in the log and as Events on them. Events are repeated until the
-// monitor is mended.
+// overruledEvents reports monitors whose series are in the monitor's own namespace only because
+// the namespace label is enforced. It reports them in the log and as Events on the monitors, and
+// repeats Events until the monitor is corrected.
 type overruledEvents struct {
 	foreign  func() map[string]scrape.Foreign
 	monitors func() []monitors.Status
@@ -55,7 +55,7 @@ type overruledEvents struct {
 // overruledMonitor is a monitor that was reported.
 type overruledMonitor struct {
 	at      time.Time // of the last Event
-	current bool      // it is still overruled
+	current bool      // whether it was overruled at the last check
 }
 
 func (p *Promlet) overruledEvents() *overruledEvents {
@@ -65,13 +65,13 @@ func (p *Promlet) overruledEvents() *overruledEvents {
 	}
 }
 
-// run looks at the monitors until ctx is done.
+// run checks the monitors until ctx is done.
 func (o *overruledEvents) run(ctx context.Context) error {
 	return every(ctx, overruledPeriod, o.look)
 }
 
-// look reports monitors that are overruled now and were not at the last look, and repeats
-// the Events of others.
+// look reports monitors that have become overruled since the last check, and repeats the Events
+// on others.
 func (o *overruledEvents) look() {
 	now, before, foreign := o.now(), o.reported, o.foreign()
 	o.reported = map[string]overruledMonitor{}
@@ -99,7 +99,7 @@ func (o *overruledEvents) look() {
 	}
 }
 
-// overruledOf adds up what was overruled of a monitor's jobs.
+// overruledOf adds up the overruled series and targets of a monitor's jobs.
 func overruledOf(m *monitors.Status, foreign map[string]scrape.Foreign) (sum scrape.Foreign) {
 	for _, job := range m.Jobs {
 		if of := foreign[job]; of.Enforced {
@@ -113,7 +113,7 @@ func overruledOf(m *monitors.Status, foreign map[string]scrape.Foreign) (sum scr
 func (o *overruledEvents) report(m *monitors.Status, of scrape.Foreign) {
 	o.logger.Warn("namespace label overruled", "kind", m.Kind, "namespace", m.Namespace, "name", m.Name, "targets", of.Targets, "series", of.Series)
 	if o.events == nil || m.Origin != monitors.OriginCluster {
-		return // there is no object
+		return // no object to write an Event on
 	}
 	o.events.Event(&corev1.ObjectReference{
 		APIVersion: monitoringv1.SchemeGroupVersion.String(), Kind: m.Kind, Namespace: m.Namespace, Name: m.Name, UID: m.UID,

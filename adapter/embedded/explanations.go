@@ -7,7 +7,7 @@ import (
 	"github.com/promlet/promlet/discovery/reach"
 )
 
-// explaining returns the options of explanations.
+// explaining returns the options of the Explainer.
 func (p *Promlet) explaining() explain.Options {
 	options := explain.Options{Problems: p.opts.Source.Problems, OtherShards: p.OtherShards}
 	if p.opts.Engine != nil {
@@ -22,7 +22,7 @@ func (p *Promlet) explaining() explain.Options {
 	return options
 }
 
-// explainScraping adds the options of explanations about monitors and targets.
+// explainScraping adds the options about monitors and targets.
 func (p *Promlet) explainScraping(options *explain.Options) {
 	options.Service = func(namespace, name string) explain.Reach {
 		return explainedReach(p.Discoverer.ReachService(namespace, name))

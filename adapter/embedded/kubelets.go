@@ -20,7 +20,7 @@ import (
 	"github.com/promlet/promlet/scrape/targeterrors"
 )
 
-// openKubelets makes what reads kubelets, if the Options ask for it.
+// openKubelets makes the job that scrapes kubelets and the Store of what they report, if the Options ask for them.
 func (p *Promlet) openKubelets() (err error) {
 	if p.opts.Kubelets == nil {
 		return nil
@@ -35,10 +35,10 @@ func (p *Promlet) openKubelets() (err error) {
 	return nil
 }
 
-// samplesPerContainer is how many samples of each container are wanted: CPU, memory, swap and start.
+// samplesPerContainer is how many samples of each container the sink wants: CPU, memory, swap and start time.
 const samplesPerContainer = 4
 
-// kubeletSink keeps what kubelets report. It is stored too if resourceRules read it.
+// kubeletSink puts what kubelets report into the Store. Series that resourceRules read are also written to the database.
 func (p *Promlet) kubeletSink() sink.Sink {
 	wanted, logger := resourcemetrics.Names(), p.opts.Logger.With("component", "kubelets")
 	return sink.Sink{
@@ -55,7 +55,7 @@ func (p *Promlet) kubeletSink() sink.Sink {
 			}
 			node := target.Get(string(kubelets.NodeLabel))
 			if err := p.reported.Put(node, &batch); err != nil {
-				logger.Warn("what a kubelet reports is not used", slog.String("node", node), slog.Any("err", err))
+				logger.Warn("a kubelet's report is not used", slog.String("node", node), slog.Any("err", err))
 			}
 		},
 		Failed: func(target labels.Labels, _ time.Time, err error) {
@@ -65,13 +65,13 @@ func (p *Promlet) kubeletSink() sink.Sink {
 	}
 }
 
-// kubeletError is the error of a scrape of a kubelet, in words for users.
+// kubeletError is the error of a scrape of a kubelet. Its text is for users.
 type kubeletError struct {
 	node string
 	err  error
 }
 
-// Error implements error. Who reports it names the node.
+// Error implements error. The text leaves out the node, which the caller names.
 func (e kubeletError) Error() string {
 	return strings.TrimPrefix(targeterrors.PublicKubelet(e.node, e.err), "kubelet of node "+e.node+": ")
 }
@@ -79,7 +79,7 @@ func (e kubeletError) Error() string {
 // Unwrap returns the error of the scrape.
 func (e kubeletError) Unwrap() error { return e.err }
 
-// setNodes says which kubelets are scraped.
+// setNodes tells the Store which kubelets are scraped.
 func (p *Promlet) setNodes(groups map[string][]*targetgroup.Group) {
 	if p.reported != nil {
 		p.reported.SetNodes(nodesOf(groups))
@@ -113,7 +113,8 @@ func (p *Promlet) noteKubeletsJob(groups map[string][]*targetgroup.Group, applie
 // maxNodesNamed is how many nodes a problem names.
 const maxNodesNamed = 5
 
-// kubeletProblem says which kubelets cannot be scraped, and why the first of them cannot. It is empty if all can.
+// kubeletProblem returns a text with the nodes whose kubelets cannot be scraped, and the reason of the first one. It is
+// empty if all can be scraped.
 func (p *Promlet) kubeletProblem() string {
 	if p.reported == nil {
 		return ""

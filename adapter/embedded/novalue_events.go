@@ -14,13 +14,13 @@ import (
 
 const (
 	eventNoValue = "MetricHasNoValue"
-	// minNoValueLooks is how many looks in a row must find no value: pods come and go, and
-	// collection has to start.
+	// minNoValueLooks is how many looks in a row must find no value before it is reported: pods
+	// come and go, and collection has to start.
 	minNoValueLooks = 3
-	// repeatNoValue is when the API server deletes an Event.
+	// repeatNoValue is the time after which an API server deletes an Event.
 	repeatNoValue = time.Hour
-	// changeNoValue is the shortest time between two reasons of a metric: reasons may have
-	// numbers that change.
+	// changeNoValue is the shortest time between reports of two reasons of a metric: reasons
+	// may contain numbers that change.
 	changeNoValue = 10 * time.Minute
 )
 
@@ -45,7 +45,7 @@ func (p *Promlet) noValueEvents() *noValueEvents {
 	return &noValueEvents{events: p.opts.Events, logger: p.opts.Logger.With("component", "autoscalers"), now: p.opts.Now}
 }
 
-// observe takes all HPAs at each look.
+// observe reports metrics without a value. It is called with all HPAs at each look.
 func (n *noValueEvents) observe(all []autoscalers.Autoscaler) {
 	before := n.absent
 	n.absent = map[string]*absentMetric{}
@@ -66,7 +66,7 @@ func (n *noValueEvents) observe(all []autoscalers.Autoscaler) {
 			n.report(a, m, absent)
 		}
 	}
-	// A metric whose value comes and goes is reported no more often than one without.
+	// A metric whose value comes and goes is reported no more often than one that never has a value.
 	for key, absent := range before {
 		if _, still := n.absent[key]; !still && n.now().Sub(absent.reportedAt) < repeatNoValue {
 			absent.looks = 0

@@ -33,30 +33,31 @@ const (
 // Options of a Promlet. Source and Dir are required. With the zero value of all others it
 // works as the promlet command does without flags.
 type Options struct {
-	// Source has the objects: services, pods, monitors and HorizontalPodAutoscalers. Required.
-	// Run runs it.
+	// Source gives the objects: Services, Pods, monitors and HorizontalPodAutoscalers. Required.
+	// Promlet.Run runs it.
 	Source discovery.Source
 	// Dir is the data directory. It is made if it does not exist, and belongs to one Promlet at
-	// a time. Required, unless nothing is scraped: then an empty Dir is a temporary directory,
+	// a time. Required if monitors are scraped. Otherwise empty means a temporary directory,
 	// which Close removes.
 	Dir string
 	// Mapper resolves resources to kinds. Nil is objects.BuiltinMapper of package
-	// adapter/objects. One that can be reset is reset, at most every half minute, when a resource
-	// is unknown.
+	// adapter/objects. When a resource is unknown, a Mapper that can be reset is reset, at most
+	// every half minute.
 	Mapper meta.RESTMapper
 	// Rules map series to metrics. The zero value is the default rules. Provider.SetRules
 	// replaces them.
 	Rules rules.Set
 
 	// Engine is a Prometheus behind a URL. It answers requests for metrics without scraped
-	// series. Run calls its Run; the caller closes it after Close. Nil: there is none.
+	// series. Promlet.Run calls its Run. The caller closes it after Promlet.Close. Nil: there
+	// is none.
 	Engine *engine.Engine
 	// AlsoScrape scrapes what monitors select although there is an Engine. Without an Engine,
 	// promlet always scrapes.
 	AlsoScrape bool
 
-	// StoreAll stores all series that targets expose. False: only those that somebody reads:
-	// HPAs, clients of the API and queries.
+	// StoreAll stores all series that targets expose. False: only those that HPAs, clients of
+	// the API or queries read.
 	StoreAll bool
 	// DemandTTL is how long series are stored after the last read by a client. 0 is
 	// demand.DefaultTTL. Series that HPAs scale on are stored as long as the HPA exists.
@@ -69,13 +70,13 @@ type Options struct {
 	// each. 0 or less means no limit.
 	SeriesBytesLimit int64
 
-	// ResourceMetrics makes Promlet.Resources, which has what nodes and containers use: by
-	// Rules.Resource, or, where these are none, as the kubelets report it.
+	// ResourceMetrics makes Promlet.Resources, which gives what nodes and containers use. The
+	// values come from the queries of Rules.Resource, or from kubelets if there are no queries.
 	ResourceMetrics bool
-	// Kubelets says how to read the kubelets of the Source's Nodes, whose addresses it must have:
-	// see cluster.Options.NodeAddresses. It needs ResourceMetrics. For the utilization of what pods
-	// request, the Source must also have that: see cluster.Options.PodRequests. A shard reads no
-	// kubelets. Nil: kubelets are not read.
+	// Kubelets says how to scrape the kubelets of the Source's Nodes. It needs ResourceMetrics. The
+	// Source must give the Nodes with their addresses (cluster.Options.NodeAddresses), and, for
+	// HPAs with a target utilization, Pods with their requests (cluster.Options.PodRequests). A
+	// shard scrapes no kubelets. Nil: kubelets are not scraped.
 	Kubelets *kubelets.Options
 
 	// Replica is this process among its replicas in the cluster. The zero value: there are no
@@ -85,31 +86,32 @@ type Options struct {
 	// the Pod of Replica about rules that match nothing. Nil: only Logger receives them.
 	Events record.EventRecorder
 
-	// Discovery, Scrape and Storage are the options of the parts. Those that New fills must be
-	// zero: it returns an error that names them. 0 in Discovery.MonitorTargetLimit and
-	// NamespaceTargetLimit is DefaultTargetLimit, negative means no limit. 0 in Scrape.SampleLimit
-	// is a quarter of SeriesLimit if ingestion is on demand, and at most scrape.DefaultSampleLimit.
-	// Scrape.DialContext connects to any address if it is nil. Where monitors are written by others,
-	// give that of a destination.Policy, which refuses loopback and metadata addresses.
+	// Discovery, Scrape and Storage are the options of the parts. Fields that New fills must be
+	// zero; otherwise New returns an error that names them. 0 in Discovery.MonitorTargetLimit and
+	// NamespaceTargetLimit means DefaultTargetLimit, negative means no limit. If ingestion is on
+	// demand, 0 in Scrape.SampleLimit means a quarter of SeriesLimit, at most
+	// scrape.DefaultSampleLimit. A nil Scrape.DialContext connects to any address. If others write
+	// monitors, set it to that of a destination.Policy, which refuses loopback and metadata
+	// addresses.
 	Discovery discovery.Options
 	Scrape    scrape.Options
 	Storage   tsdb.Options
 	// IgnoreAnnotations leaves out Services and Pods that are annotated prometheus.io/scrape: "true".
 	IgnoreAnnotations bool
 
-	// Names are what texts for users call settings.
+	// Names are the names of settings in texts for users.
 	Names Names
-	// Logger receives what all parts log, each under its name as component. Nil is silent.
+	// Logger receives the logs of all parts. The key component names the part. Nil is silent.
 	Logger *slog.Logger
 	// Registerer receives the metrics of all parts until Close. Nil: none are exported. Two
-	// Promlets need two, or wrapped ones.
+	// Promlets need two Registerers, or wrapped ones.
 	Registerer prometheus.Registerer
 	// Now is the clock of all parts. Nil is time.Now.
 	Now func() time.Time
 }
 
-// Names are what texts for users call settings: errors, problems, explanations and Events. An
-// empty name is that of the field of Options. The promlet command names its flags.
+// Names are the names of settings in errors, problems, explanations and Events. Empty means the
+// name of the field of Options. The promlet command gives the names of its flags.
 type Names struct {
 	Dir, SeriesLimit, SeriesBytesLimit, IngestDemand, Shard, EnforcementExempt string
 }
@@ -125,7 +127,7 @@ func (n Names) withDefaults() Names {
 	}
 }
 
-// scrapes reports whether anything is scraped.
+// scrapes reports whether targets of monitors are scraped.
 func (o *Options) scrapes() bool { return o.Engine == nil || o.AlsoScrape }
 
 // discovers reports whether any targets are looked for.

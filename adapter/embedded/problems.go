@@ -10,18 +10,19 @@ import (
 type Problem struct {
 	// Text is for users, and may name objects of all namespaces.
 	Text string
-	// Rule is the rule that it is about, such as rules[1] or externalRules[0]; Rules says that
-	// it is about the rules, whether about one alone or not.
-	Rule  string
+	// Rule is the rule with the problem, such as rules[1] or externalRules[0]. It is empty for
+	// a problem of several rules, or of none.
+	Rule string
+	// Rules is true for a problem of one or several rules.
 	Rules bool
-	// Kubelets says that it is about kubelets that cannot be scraped.
+	// Kubelets is true for a problem of kubelets that cannot be scraped.
 	Kubelets bool
-	// Monitor is the monitor that it is about, nil for none.
+	// Monitor is the monitor with the problem, nil for none.
 	Monitor *monitors.Status
 }
 
-// Problems returns why metrics may be missing or wrong: about objects, kubelets, series limits, rules,
-// the Engine, monitors and the data directory, in this order. It returns none if all is well.
+// Problems returns why metrics may be missing or wrong: problems of objects, kubelets, series limits,
+// rules, the Engine, monitors and the data directory, in this order.
 func (p *Promlet) Problems() (all []Problem) {
 	add := func(texts ...string) {
 		for _, text := range texts {

@@ -36,8 +36,8 @@ type Promlet struct {
 	// Scraper knows the targets and what they expose. Promlet applies targets and demand to it,
 	// and stops it.
 	Scraper *scrape.Manager
-	// Resources knows what the nodes and containers use. Nil without Options.ResourceMetrics.
-	// Package adapter/resourcemetrics/api serves it as metrics.k8s.io.
+	// Resources gives what nodes and containers use. Package adapter/resourcemetrics/api serves
+	// it as metrics.k8s.io. Nil without Options.ResourceMetrics.
 	Resources resourcemetrics.Source
 	// DB holds the samples. Promlet closes it.
 	DB *tsdb.DB
@@ -47,8 +47,8 @@ type Promlet struct {
 	opts      Options
 	objects   *objects.Store
 	room      *seriesroom.Room       // nil without a limit
-	kubelets  *kubelets.Job          // nil if none are read, as
-	reported  *resourcemetrics.Store // what they report
+	kubelets  *kubelets.Job          // nil if kubelets are not scraped
+	reported  *resourcemetrics.Store // what kubelets report; nil if they are not scraped
 	demanded  atomic.Pointer[demand.Demand]
 	readiness *readiness
 
@@ -67,8 +67,8 @@ type Promlet struct {
 	closeErr error
 }
 
-// New opens the data directory and makes the parts. They do nothing until Run. The error
-// names all Options that are wrong. The caller calls Close.
+// New opens the data directory and makes the parts. They do nothing until Run. If Options are
+// invalid, the error names all of them. The caller must call Close.
 func New(opts Options) (*Promlet, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -156,11 +156,11 @@ func (p *Promlet) discoveryOptions() discovery.Options {
 	options.Registerer = p.opts.Registerer
 	options.Annotations = !p.opts.IgnoreAnnotations
 	options.Kubelets = p.kubelets
-	if !p.opts.scrapes() { // but kubelets
+	if !p.opts.scrapes() { // only kubelets are scraped
 		options.Annotations, options.MonitorSelector = false, apilabels.Nothing()
 		options.ServiceMonitors, options.PodMonitors = nil, nil
 	}
-	if options.Shard.Index == 0 { // it writes the Events on monitors for all shards
+	if options.Shard.Index == 0 { // shard 0 writes the Events on monitors for all shards
 		options.Events = p.opts.Events
 	}
 	return options
@@ -201,6 +201,6 @@ func (p *Promlet) apply(configs []*config.ScrapeConfig, groups map[string][]*tar
 	return err
 }
 
-// Jobs returns the configurations of the jobs that are scraped, as Prometheus would have
-// them. They are shared: read only.
+// Jobs returns the configurations of the jobs that are scraped, in Prometheus's own type. They
+// are shared: do not change them.
 func (p *Promlet) Jobs() []*config.ScrapeConfig { return *p.jobs.Load() }

@@ -18,38 +18,38 @@ import (
 )
 
 const (
-	// maxReadinessWait is the longest time a promlet waits for samples. After it, answers
-	// explain what is still missing.
+	// maxReadinessWait is the longest time that a promlet waits for samples. After that it
+	// answers, and the answers explain what is still missing.
 	maxReadinessWait = 2 * time.Minute
 	// readinessSlack is added to a wait for two scrape intervals.
 	readinessSlack = 10 * time.Second
-	// readinessTTL is how long the result of a look is used again.
+	// readinessTTL is how long the result of a check is cached.
 	readinessTTL = time.Second
 )
 
 // readiness decides when a promlet that has just started, or begun anew, has enough samples
-// to answer. A rate needs two scrapes. A counter that moves slowly needs all scrapes of an
-// interval, which there is time for while another replica answers. Before, a sum might lack
-// what only later scrapes find.
+// to answer. A rate needs two scrapes. While another replica answers, there is time to scrape
+// all targets for a whole interval: slow counters need it, and a sum may lack what only later
+// scrapes find.
 type readiness struct {
-	unfit    func() error // why what is stored cannot be right, nil if it can
+	unfit    func() error // why stored samples cannot be right, nil if they can
 	storing  func() error // why samples are not stored, nil if they are
 	synced   func() error // nil once targets are known
 	targets  func() map[string][]*promscrape.Target
 	observed func() map[*promscrape.Target]scrape.Observation
 	others   func() bool  // reports whether another replica answers
 	listed   func() error // why the series of an engine are not known yet; nil without one
-	kubelets func() error // why kubelets have not been read twice yet; nil if they are not read
+	kubelets func() error // why kubelets have not been scraped twice yet; nil if they are not scraped
 	started  time.Time
 	logger   *slog.Logger
 	now      func() time.Time
 
 	mtx     sync.Mutex
-	since   time.Time       // when targets were known
-	waiting map[uint64]bool // the targets of that moment, by the hash of their labels
+	since   time.Time       // when targets became known; zero: they are not
+	waiting map[uint64]bool // the targets at that time, by the hash of their labels
 	warm    bool
 	looked  time.Time // when last was set
-	last    error
+	last    error     // the result of the last check
 }
 
 func (p *Promlet) newReadiness() *readiness {
@@ -73,8 +73,8 @@ func (p *Promlet) newReadiness() *readiness {
 	return r
 }
 
-// monitored returns the targets of monitors: kubelets have a readiness of their own, on which
-// metrics of applications do not depend.
+// monitored returns the targets without kubelets. Kubelets have a readiness of their own, and
+// metrics of applications do not depend on it.
 func (p *Promlet) monitored() map[string][]*promscrape.Target {
 	targets := p.Scraper.TargetsActive()
 	delete(targets, kubelets.JobName)
@@ -100,8 +100,8 @@ func (p *Promlet) synced() error {
 	}
 }
 
-// ready returns why others should be asked: promlet cannot answer, or soon will not be able
-// to. Anybody may read the reason.
+// ready returns why clients should ask another replica: promlet cannot answer, or soon cannot.
+// It is nil if promlet is ready. Only those who may see all namespaces may read the details.
 func (r *readiness) ready() error {
 	if err := r.answerable(); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (r *readiness) ready() error {
 	return nil
 }
 
-// restart forgets all that was found, and f with it. Nothing is answered meanwhile.
+// restart calls f and then forgets what was checked. answerable blocks meanwhile.
 func (r *readiness) restart(f func()) {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
@@ -130,7 +130,7 @@ func (r *readiness) restart(f func()) {
 	r.warm, r.since, r.looked = false, time.Time{}, time.Time{}
 }
 
-// answerable returns why promlet cannot answer yet, nil from when it can.
+// answerable returns why promlet cannot answer yet, nil once it can.
 func (r *readiness) answerable() error {
 	if err := r.unfit(); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (r *readiness) active() map[uint64]*promscrape.Target {
 	return active
 }
 
-// pending returns the targets to wait for: those of the start that still exist, are not
+// pending returns the targets to wait for: those known at the start that still exist, are not
 // down, and have too few samples.
 func (r *readiness) pending(active map[uint64]*promscrape.Target, alone bool) (pending []*promscrape.Target) {
 	observed := r.observed()
@@ -210,8 +210,8 @@ func (r *readiness) pending(active map[uint64]*promscrape.Target, alone bool) (p
 	return pending
 }
 
-// givenUp reports whether not to wait for a target that is down. While another replica
-// answers it gets more time, for this pod's own network may not have been up.
+// givenUp reports whether a target that is down is not waited for any more. While another
+// replica answers, the target gets more time, because this pod's own network may not be up yet.
 func (r *readiness) givenUp(t *promscrape.Target, alone bool) bool {
 	return t.Health() == promscrape.HealthBad && (alone || r.now().Sub(r.since) > 2*interval(t)+readinessSlack)
 }
@@ -229,7 +229,7 @@ type notReady struct{ public, details string }
 // Error implements error.
 func (e *notReady) Error() string { return e.public + e.details }
 
-// whole returns why no value can be right: samples are missing, until promlet is ready or always.
+// whole returns why no value can be right: promlet is not ready, or scrapes only one shard. It is nil if values can be right.
 func (p *Promlet) whole() error {
 	if shard := p.opts.Discovery.Shard; shard.Partial() {
 		return fmt.Errorf("this promlet scrapes shard %d of %d only (%s): query the engine that all shards write to", shard.Index, shard.Count, p.opts.Names.Shard)
@@ -237,7 +237,7 @@ func (p *Promlet) whole() error {
 	return public(p.readiness.answerable())
 }
 
-// public returns an error without what only some may know.
+// public returns the error without its details, which name objects of all namespaces.
 func public(err error) error {
 	if reason, ok := errors.AsType[*notReady](err); ok {
 		return errors.New(reason.public)
@@ -246,9 +246,9 @@ func public(err error) error {
 }
 
 // Ready returns why clients should ask another replica, nil if promlet has enough samples to
-// answer and stores new ones. Anyone may read the reason, such as a kubelet without
-// credentials at /readyz.
+// answer and stores new ones. The reason may be shown to anyone: /readyz answers callers
+// without credentials.
 func (p *Promlet) Ready() error { return public(p.readiness.ready()) }
 
-// WhyNotReady is Ready with details: names of targets, namespaces and Secrets.
+// WhyNotReady returns what Ready does, with details: names of targets, namespaces and Secrets.
 func (p *Promlet) WhyNotReady() error { return p.readiness.ready() }

@@ -7,8 +7,8 @@ import (
 )
 
 // Replica is a Pod that runs promlet, by its name, its namespace and the Service in front of it.
-// While the Service has another ready endpoint, promlet takes more time until it is ready: rates
-// are then right from the first answer on.
+// While the Service has another ready endpoint, promlet waits longer until it is ready, so that
+// rates are right from the first answer on.
 type Replica struct {
 	Namespace, Service, Pod string
 }
@@ -27,7 +27,7 @@ func (p *Promlet) otherReplicaAnswers() bool {
 	ofService := apilabels.SelectorFromSet(apilabels.Set{discoveryv1.LabelServiceName: self.Service})
 	found, err := slices.ByNamespace(self.Namespace).List(ofService)
 	if err != nil {
-		return false // a cache has no errors
+		return false // cannot happen: it is a cache
 	}
 	for _, object := range found {
 		slice, ok := object.(*discoveryv1.EndpointSlice)
@@ -43,7 +43,7 @@ func (p *Promlet) otherReplicaAnswers() bool {
 	return false
 }
 
-// ownPod returns the Pod that promlet runs in, nil when it runs in none.
+// ownPod returns the Pod that promlet runs in, nil if it runs outside a cluster.
 func (p *Promlet) ownPod() *corev1.ObjectReference {
 	self := p.opts.Replica
 	pods, ok := p.objects.Lister(corev1.Resource("pods"))

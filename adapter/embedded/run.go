@@ -11,14 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// Run discovers, scrapes and watches until ctx is done or Close is called, and runs the
-// functions beside, such as the Run of an API server. When it is time, or when any of them
-// returns, their context ends first; promlet goes on until the last has returned. So requests
-// under way are answered from samples that are fresh.
+// Run discovers and scrapes until ctx is done or Close is called. Beside this it runs the
+// functions of serve, such as the Run of an API server. When ctx is done, Close is called or any
+// function returns, the context of the functions ends first. promlet goes on until the last
+// function has returned, so that requests under way are answered from fresh samples.
 //
-// The functions must return when their context is done: Run waits for them. It returns once
-// all goroutines have ended. The error is that of a function or of a part; it
-// is nil if ctx is done or Close was called. Run can be called once.
+// The functions must return when their context is done: Run waits for them. It returns once all
+// its goroutines have ended. The error is that of a function or of a part. It is nil if ctx is
+// done or Close was called. Run can be called once.
 func (p *Promlet) Run(ctx context.Context, serve ...func(context.Context) error) error {
 	if slices.ContainsFunc(serve, func(f func(context.Context) error) bool { return f == nil }) {
 		return errors.New("run promlet: a function is nil")
@@ -27,7 +27,7 @@ func (p *Promlet) Run(ctx context.Context, serve ...func(context.Context) error)
 		return err
 	}
 	defer close(p.ended)
-	defer p.Scraper.Stop() // whoever reads until Close has no more samples added
+	defer p.Scraper.Stop() // nothing is appended between Run and Close
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	defer context.AfterFunc(p.closing, stopServing)()
@@ -74,7 +74,7 @@ func runAll(ctx context.Context, functions []func(context.Context) error) error 
 	return group.Wait()
 }
 
-// running returns what runs until the last request is answered.
+// running returns the parts, which run until the last request is answered.
 func (p *Promlet) running() []func(context.Context) error {
 	parts := []func(context.Context) error{p.discover, p.collection().run, p.removeEnded}
 	if p.opts.scrapes() {
@@ -93,7 +93,7 @@ func (p *Promlet) running() []func(context.Context) error {
 	return parts
 }
 
-// discover watches the objects, and with scraping also resolves and scrapes their targets.
+// discover watches the objects. If anything is scraped, it also resolves and applies their targets.
 func (p *Promlet) discover(ctx context.Context) error {
 	if !p.opts.discovers() {
 		return p.opts.Source.Run(ctx, p.objects, func() {})
@@ -114,8 +114,8 @@ func (p *Promlet) resumeDemand(ctx context.Context) error {
 	return p.wanted(ctx, demand)
 }
 
-// Close ends Run and waits for it, and then closes DB and unregisters the metrics. A function
-// that Run runs must not call it. Close twice is fine.
+// Close ends Run, waits for it, closes DB and unregisters the metrics. A function that Run runs
+// must not call Close. Close twice is fine.
 func (p *Promlet) Close() error {
 	p.cancel()
 	p.mtx.Lock()
@@ -134,12 +134,12 @@ func (p *Promlet) Close() error {
 	return p.closeErr
 }
 
-// onClose has Close call a function, before those that it has been given already.
+// onClose makes Close call a function, before those given earlier.
 func (p *Promlet) onClose(closer func() error) { p.closers = append(p.closers, closer) }
 
-// every calls f once in each period, until ctx is done.
+// every calls f once in each period, until ctx is done. It returns nil.
 func every(ctx context.Context, period time.Duration, f func()) error {
-	// It ends with ctx only.
+	// The error is only that ctx is done.
 	_ = wait.PollUntilContextCancel(ctx, period, false, func(context.Context) (bool, error) {
 		f()
 		return false, nil

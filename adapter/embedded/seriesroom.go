@@ -15,24 +15,24 @@ import (
 )
 
 const (
-	// lookForRoom is the time between two looks at whether series find room.
+	// lookForRoom is the time between two checks whether new series find room.
 	lookForRoom = 5 * time.Second
-	// removeEvery is the least time between two removals of series that have ended: each
-	// writes blocks to the disk.
+	// removeEvery is the shortest time between two removals of series that have ended. Each
+	// removal writes blocks to the disk.
 	removeEvery = time.Minute
-	// leftAfter is how long after the start series from before it are left over if no target
-	// has gone on with them.
+	// leftAfter is a time after the start. Series from before the start that no target has
+	// exposed by then count as ended.
 	leftAfter = 5 * time.Minute
-	// removePart of the series in memory must have ended for a removal.
+	// removePart: one in so many series in memory must have ended for a removal.
 	removePart = 32
 	// maxRefusedNamespaces is how many namespaces problems name.
 	maxRefusedNamespaces = 5
 )
 
-// removeEnded removes series that have ended from memory when others find no room.
+// removeEnded removes series that have ended from memory when new series find no room.
 func (p *Promlet) removeEnded(ctx context.Context) error { return p.removeEndedEvery(ctx, removeEvery) }
 
-// removeEndedEvery is removeEnded, at most once in a time.
+// removeEndedEvery is removeEnded with another shortest time between two removals.
 func (p *Promlet) removeEndedEvery(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(lookForRoom)
 	defer ticker.Stop()
@@ -60,7 +60,7 @@ func (p *Promlet) removeEndedEvery(ctx context.Context, every time.Duration) err
 	}
 }
 
-// refused returns the problems of series that the series limit keeps from being stored.
+// refused returns the problems of series that are not stored because of a series limit.
 func (p *Promlet) refused() (problems []string) {
 	status := p.room.Status()
 	if unneeded, _ := p.Scraper.Refused(); unneeded > 0 {
@@ -92,14 +92,14 @@ func (p *Promlet) notStored(job string) string {
 	return ""
 }
 
-// limitReached says which limit is reached by a namespace that holds so much, and what its
-// share is.
+// limitReached returns the text for a namespace that has reached a limit: what it holds, the
+// limit, and its share.
 func (n Names) limitReached(s seriesroom.Status, held seriesroom.Amount) string {
 	i := scarce(s)
 	return fmt.Sprintf("series limit reached: its monitors hold %s, and their share of %s is %s", amount(held, i), n.limit(s), amount(s.Share, i))
 }
 
-// limit returns the limit that is nearer, with its name.
+// limit returns the name and value of the limit that is nearer.
 func (n Names) limit(s seriesroom.Status) string {
 	name := [2]string{seriesroom.Series: n.SeriesLimit, seriesroom.Bytes: n.SeriesBytesLimit}
 	i := scarce(s)

@@ -13,7 +13,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// targets returns the targets if they changed since a known version.
+// targets returns the targets and their version. It returns nil if the version is still known.
 func (p *Promlet) targets(known uint64) ([]values.Target, uint64) {
 	version := p.targetsVersion.Load()
 	if version == known {
@@ -35,7 +35,7 @@ func (p *Promlet) targets(known uint64) ([]values.Target, uint64) {
 	return all, version
 }
 
-// scraped are the targets of a version, as the scraper and as the adapter knows them.
+// scraped are the targets of a version, in the types of the scraper and of the adapter.
 type scraped struct {
 	version uint64
 	targets []*promscrape.Target
@@ -66,7 +66,7 @@ func (p *Promlet) OtherShards() (all []values.Target) {
 	}
 	configs, groups, err := p.Discoverer.Resolve()
 	if err != nil {
-		return nil // Run logs it.
+		return nil // Run logs the error
 	}
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	for _, cfg := range configs {
@@ -95,7 +95,7 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) va
 		Labels:   t.Labels(builder),
 		Interval: interval(t),
 	}
-	// Only relabelings read the others.
+	// Labels that begin with two underscores are for relabelings only.
 	t.DiscoveredLabels(builder).Range(func(l labels.Label) {
 		if strings.HasPrefix(l.Name, model.ReservedLabelPrefix) {
 			builder.Del(l.Name)
@@ -105,8 +105,8 @@ func adapterTarget(job string, t *promscrape.Target, builder *labels.Builder) va
 	return target
 }
 
-// sourceOf returns the target of a series and since when it exposes it. A series that no target exposes, or has
-// exposed since promlet started, does not count now: whether another target has the same one is not known.
+// sourceOf returns the target of a series, and since when the target exposes it. A series that no target has exposed
+// since promlet started does not count: another target may have the same one.
 func (p *Promlet) sourceOf(series labels.Labels) (tsdb.Source, bool) {
 	source, known := p.Scraper.Source(series)
 	if !known {

@@ -15,12 +15,12 @@ import (
 const (
 	// eventRuleUnmatched is the reason of Events on promlet's own Pod.
 	eventRuleUnmatched = "RuleMatchesNothing"
-	// unmatchedPeriod is the time between two looks at the rules.
+	// unmatchedPeriod is the time between two checks of the rules.
 	unmatchedPeriod = 10 * time.Second
-	// unmatchedRepeat is when an API server deletes an Event.
+	// unmatchedRepeat is the time after which an API server deletes an Event.
 	unmatchedRepeat = time.Hour
 	// maxUnmatchedEvents is how many rules get an Event of their own at a time. client-go
-	// drops Events of an object beyond 25.
+	// drops the Events of one object after 25.
 	maxUnmatchedEvents = 10
 )
 
@@ -41,7 +41,7 @@ func (p *Promlet) unmatchedEvents() *unmatchedEvents {
 	return &unmatchedEvents{unmatched: p.Provider.UnmatchedRules, pod: p.ownPod, events: p.opts.Events, logger: p.opts.Logger, now: p.opts.Now}
 }
 
-// run looks at the rules until ctx is done.
+// run checks the rules until ctx is done.
 func (u *unmatchedEvents) run(ctx context.Context) error {
 	return every(ctx, unmatchedPeriod, u.look)
 }

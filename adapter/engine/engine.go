@@ -131,7 +131,7 @@ func (e *Engine) Connect(c Connection) error {
 func (e *Engine) Name() string { return e.link.Load().name }
 
 // Close cancels the requests under way, waits for them and unregisters the metrics. Requests after Close fail. The caller
-// closes an Engine after the Provider that asks it. Close twice is fine, and a nil Engine is closed already.
+// closes an Engine after the Provider that queries it. Close twice is fine, also on nil.
 func (e *Engine) Close() error {
 	if e == nil {
 		return nil

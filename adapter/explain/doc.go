@@ -8,7 +8,7 @@
 // whose sides do not join. An Explanation names nothing of other namespaces
 // than the question's, but it says whether any of them exposes the series of an external metric.
 //
-// The cpu and memory of pods and nodes, which metrics.k8s.io serves, have a chain of their own: object, kubelet, container,
+// The cpu and memory of pods and nodes that metrics.k8s.io serves have a chain of their own: object, kubelet, container,
 // samples, value.
 //
 // [Explainer.Value] and [Explainer.External] answer requests as package values does, with

@@ -40,7 +40,7 @@ type Options struct {
 	EngineTargets func(ctx context.Context, namespace string, pods []string) []engine.Target
 	// ListProblem returns why the list of an engine's series is missing or old, "" if it is neither. It may be nil.
 	ListProblem func() string
-	// Resources has what pods and nodes use, for explanations of metrics.k8s.io. Nil: promlet does not serve it.
+	// Resources gives what pods and nodes use, for explanations of metrics.k8s.io. Nil: promlet does not serve that API.
 	Resources resourcemetrics.Source
 	// Unreachable returns why the kubelet of a node is not scraped, nil if it is or the reason is not known. It may be nil.
 	Unreachable func(node string) error

@@ -31,9 +31,9 @@ type Question struct {
 	// MetricSelector picks series. nil: all.
 	MetricSelector apilabels.Selector
 	External       bool
-	// Usage asks about the cpu or memory of metrics.k8s.io, though there may be a custom metric of that name. Without it the
-	// question is about the custom metric if there is one. The caller checks the permission: that of a custom metric of the
-	// name is taken for enough.
+	// Usage asks about the cpu or memory of metrics.k8s.io even if a custom metric has that name. Otherwise the question is
+	// about the custom metric if there is one. The caller checks the permission: that for a custom metric of the name is
+	// enough.
 	Usage bool
 	// Pods also requests the value of each pod behind the object. The caller checks the permission:
 	// a user who may read the metric of the object may not be allowed to read that of pods.
@@ -48,7 +48,7 @@ type Explanation struct {
 	// Value is empty when there is none; then Reason says why.
 	Value  string `json:"value,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// Unit is that of the Value of metrics.k8s.io, "" for others.
+	// Unit is the unit of a Value of metrics.k8s.io, "" for other values.
 	Unit  Unit   `json:"unit,omitempty"`
 	Steps []Step `json:"steps"`
 	// Of counts the objects that a selector picks, and With those of them that have a value. Lacking is the first without one:
@@ -106,7 +106,7 @@ func (e *Explanation) Verdict() string {
 	}
 }
 
-// Unit is what a value of metrics.k8s.io counts.
+// Unit is the unit of a value of metrics.k8s.io.
 type Unit string
 
 // The units.

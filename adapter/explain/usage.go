@@ -16,8 +16,8 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// asksForUsage reports whether a question is about metrics.k8s.io: the cpu or memory of pods or nodes, where no custom metric
-// has that name.
+// asksForUsage reports whether a question is about metrics.k8s.io: the cpu or memory of pods or nodes. If a custom metric has
+// that name, only Question.Usage makes it one.
 func (c *chain) asksForUsage(ctx context.Context, q Question) bool {
 	k := c.req.Kind
 	isUsage := q.Metric == string(corev1.ResourceCPU) || q.Metric == string(corev1.ResourceMemory)
@@ -31,8 +31,8 @@ func (c *chain) asksForUsage(ctx context.Context, q Question) bool {
 	return err == nil && len(custom) == 0
 }
 
-// usage follows the chain of a pod or node, or of the first one without a value among those that a selector picks, from
-// the kubelet to the value.
+// usage follows the chain of one pod or node from the kubelet to the value. Of several that a selector picks, it follows the
+// chain of the first one without a value.
 func (c *chain) usage(ctx context.Context, q Question) {
 	c.ofUsage, c.told.Unit = true, UnitCores
 	if q.Metric == string(corev1.ResourceMemory) {
@@ -75,7 +75,7 @@ func (c *chain) usage(ctx context.Context, q Question) {
 	}
 }
 
-// usedResource is what a pod or node uses.
+// usedResource is what a pod or node uses of the resource.
 type usedResource struct {
 	total  resource.Quantity
 	last   time.Time
@@ -169,8 +169,8 @@ func (c *chain) usageOfOne(ctx context.Context, name string) {
 		return
 	}
 	u, ok := found[name]
-	if !ok { // it had one when the Report was made
-		c.broken(LinkValue, "it has just gone: ask again")
+	if !ok { // there was one when the Report was made
+		c.broken(LinkValue, "the value has just gone: ask again")
 		return
 	}
 	c.told.Value, c.told.Window = u.total.String(), u.window
@@ -181,7 +181,7 @@ func (c *chain) usageOfOne(ctx context.Context, name string) {
 	c.ok(LinkValue, "%s%s, last sample %s ago", c.quantityText(u.total), over, c.since(u.last))
 }
 
-// linkOf returns the link that is broken for a reason.
+// linkOf returns the link of the chain that a reason breaks.
 func linkOf(reason resourcemetrics.Reason) Link {
 	switch reason {
 	case resourcemetrics.NotScheduled:
@@ -198,7 +198,7 @@ func linkOf(reason resourcemetrics.Reason) Link {
 	return LinkSamples
 }
 
-// usageQueries adds the queries of resourceRules.
+// usageQueries adds the steps about the queries of resourceRules. It returns false if the chain ends there.
 func (c *chain) usageQueries(r resourcemetrics.Report) bool {
 	part := "." + c.told.Metric + "."
 	for _, q := range r.Queries {
@@ -213,7 +213,7 @@ func (c *chain) usageQueries(r resourcemetrics.Report) bool {
 	return true
 }
 
-// kubelet adds the step about the kubelet.
+// kubelet adds the step about the kubelet. It returns false if the chain ends there.
 func (c *chain) kubelet(r resourcemetrics.Report) bool {
 	k := r.Kubelet
 	if linkOf(r.Reason) == LinkKubelet {
@@ -231,7 +231,7 @@ func (c *chain) kubelet(r resourcemetrics.Report) bool {
 	return true
 }
 
-// unreachable returns why a kubelet is not a target, nil if it is one or the reason is not known.
+// unreachable returns why the kubelet of a node is not a target, nil if it is one or the reason is not known.
 func (c *chain) unreachable(node string) error {
 	if c.x.opts.Unreachable == nil {
 		return nil
@@ -239,7 +239,7 @@ func (c *chain) unreachable(node string) error {
 	return c.x.opts.Unreachable(node)
 }
 
-// containers adds the step about what the kubelet reports of the pod or node.
+// containers adds the step about the containers that the kubelet reports. It returns false if the chain ends there.
 func (c *chain) containers(r resourcemetrics.Report) bool {
 	if linkOf(r.Reason) == LinkContainer {
 		return c.broken(LinkContainer, "%s", r)
@@ -255,7 +255,7 @@ func (c *chain) containers(r resourcemetrics.Report) bool {
 	return true
 }
 
-// usageSamples adds a step for the samples of each container, or of the node.
+// usageSamples adds a step for the samples of each container, or of the node. It returns false if they give no value.
 func (c *chain) usageSamples(r resourcemetrics.Report) bool {
 	for i := range r.Usages {
 		u := &r.Usages[i]
@@ -263,7 +263,7 @@ func (c *chain) usageSamples(r resourcemetrics.Report) bool {
 		case u.Reason != resourcemetrics.Measured:
 		case c.told.Unit == UnitBytes:
 			c.ok(LinkSamples, "%s: working set %s at %s", u.Name, values.Bytes(u.Memory), clock(u.Last.Time))
-		case u.Previous.Time.IsZero(): // of queries
+		case u.Previous.Time.IsZero(): // resourceRules give the value
 			c.ok(LinkSamples, "%s: %s cores", u.Name, cores(u.Cores))
 		default:
 			since := "at " + clock(u.Previous.Time)
@@ -279,14 +279,14 @@ func (c *chain) usageSamples(r resourcemetrics.Report) bool {
 	return true
 }
 
-// cores formats cores as the API rounds them.
+// cores formats a number of cores, rounded as in the API.
 func cores(n float64) string {
 	return values.Cores(resource.NewScaledQuantity(int64(n*1e9), resource.Nano).MilliValue())
 }
 
 func clock(at time.Time) string { return at.UTC().Format("15:04:05.000 MST") }
 
-// since is how long ago a time was, for a step.
+// since returns the text of how long ago a time was.
 func (c *chain) since(at time.Time) string { return c.x.values.Now().Sub(at).Round(1e8).String() }
 
 func (c *chain) quantityText(q resource.Quantity) string {
@@ -296,13 +296,13 @@ func (c *chain) quantityText(q resource.Quantity) string {
 	return values.Cores(q.MilliValue())
 }
 
-// scalesOnUsage reports whether a metric of an HPA is the resource metric that is asked about, of the pod.
+// scalesOnUsage reports whether a metric of an HPA is the resource metric of the question, and the HPA may scale the pod.
 func (c *chain) scalesOnUsage(hpa *autoscalingv2.HorizontalPodAutoscaler, m *autoscalingv2.MetricSpec) bool {
 	of := m.Resource != nil && string(m.Resource.Name) == c.told.Metric || m.ContainerResource != nil && string(m.ContainerResource.Name) == c.told.Metric
 	return of && c.mayOwn(&hpa.Spec.ScaleTargetRef)
 }
 
-// NoUsage returns why a pod has no value of metrics.k8s.io, "" if it has one.
+// NoUsage returns why a pod has no value of metrics.k8s.io, "" if it has a value.
 func (x *Explainer) NoUsage(ctx context.Context, pod *corev1.Pod) string {
 	r := x.opts.Resources.Pod(ctx, pod)
 	if r.Reason == resourcemetrics.UnknownNode && x.opts.Unreachable != nil {

@@ -83,7 +83,7 @@ func (r Reader) Since(k Kind, namespace, name string) (created time.Time, missin
 	return created, false, err
 }
 
-// Object returns an object of a resource that is watched, nil if there is none of the name.
+// Object returns an object by its name, nil if it does not exist. The error says if the resource is not watched.
 func (r Reader) Object(gr schema.GroupResource, namespace, name string) (runtime.Object, error) {
 	lister, ok := r.Lister(gr)
 	if !ok {

@@ -61,8 +61,8 @@ func ForPods(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target autoscaling
 	return pods.settled(spec, ratio, again, math.Ceil(again*float64(all)), current)
 }
 
-// settled returns the replicas that the controller asks for, where the pods with a value have a ratio to the target, and
-// those with the others counted another one.
+// settled returns the replicas that the controller asks for. ratio is the value of the pods with a value, divided by the
+// target; again is the same with all other pods counted as well, and replicas is what it asks for.
 func (p Pods) settled(spec *autoscalingv2.HorizontalPodAutoscalerSpec, ratio, again, replicas float64, current int) int {
 	if Tolerated(spec, again) || ratio < 1 && again > 1 || ratio > 1 && again < 1 {
 		return Clamp(spec, float64(current))

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// cpuInitialization is how long after its start a pod's CPU may still be that of the start: the controller's
+	// cpuInitialization is how long after a pod's start its CPU may still be that of starting: the controller's default of
 	// --horizontal-pod-autoscaler-cpu-initialization-period.
 	cpuInitialization = 5 * time.Minute
-	// initialReadiness is how long after its start a pod may become unready without having been ready: the controller's
-	// --horizontal-pod-autoscaler-initial-readiness-delay.
+	// initialReadiness: a pod that became unready within this time after its start counts as never ready. It is the
+	// controller's default of --horizontal-pod-autoscaler-initial-readiness-delay.
 	initialReadiness = 30 * time.Second
 )
 
@@ -26,29 +26,29 @@ type ResourceMetric struct {
 	Target    autoscalingv2.MetricTarget
 }
 
-// Usage is what a pod uses of a resource, in thousandths, and when it was measured over which time.
+// Usage is what a pod uses of a resource, in thousandths, with the time and the window of the measurement.
 type Usage struct {
 	Milli  int64
 	Time   time.Time
 	Window time.Duration
 }
 
-// ResourceValue is what the controller makes of a resource metric.
+// ResourceValue is what the controller computes from a resource metric.
 type ResourceValue struct {
-	// Milli is what it compares with the target: the mean usage of the pods that count in thousandths, or for a target of
-	// type Utilization their usage in thousandths of a percent of what they request.
+	// Milli is the value to compare with the target: the mean usage of the pods that count, in thousandths. For a target of
+	// type Utilization it is their usage in thousandths of a percent of their requests.
 	Milli int64
-	// Pods counts the pods; those whose CPU does not count yet are Pending.
+	// Pods counts the pods. Pods whose CPU does not count yet are Pending.
 	Pods Pods
-	// Replicas is how many the metric asks for.
+	// Replicas is how many replicas the metric asks for.
 	Replicas int
 }
 
 // errUnready is returned where no pod has a usage that counts.
-var errUnready = errors.New("no pod has a value that counts: pods that are not ready, or have just been started, do not")
+var errUnready = errors.New("no pod has a value that counts: values of pods that are not ready, or have just started, do not count")
 
-// ForResource returns the value of a resource metric, with the pods of the HPA's target, the usage of those pods that have
-// one by name, and so many current replicas. The error says why there is no value.
+// ForResource returns the value of a resource metric. pods are those of the HPA's target, used has their usage by name, and
+// current is the number of replicas now. The error says why there is no value.
 func ForResource(spec *autoscalingv2.HorizontalPodAutoscalerSpec, m ResourceMetric, pods []*corev1.Pod, used map[string]Usage, current int, now time.Time) (ResourceValue, error) {
 	g, err := m.group(pods, used, now)
 	switch {
@@ -64,18 +64,18 @@ func ForResource(spec *autoscalingv2.HorizontalPodAutoscalerSpec, m ResourceMetr
 	return ResourceValue{Milli: 1000 * percent(g.used, g.requests.With), Pods: g.pods, Replicas: g.forUtilization(spec, int64(*m.Target.AverageUtilization), current)}, nil
 }
 
-// percent is rounded down, as the controller does.
+// percent returns the utilization in percent, rounded down as by the controller.
 func percent(used, requested int64) int64 { return used * 100 / requested }
 
-// grouped are pods by what their usage means, with what they request together, in thousandths.
+// grouped counts pods by what their usage means, and adds up what they use and request, in thousandths.
 type grouped struct {
 	pods     Pods
-	used     int64 // by those with a value that counts
+	used     int64 // by the pods with a value that counts
 	requests struct{ With, Missing, Pending int64 }
 }
 
-// group groups the pods as the controller does. Pods that end or have failed do not count. The error is that of a request
-// that is missing, if the target is a utilization: then even a pod that does not count needs one.
+// group groups the pods as the controller does. Pods that are being deleted or have failed do not count. If the target is a
+// utilization, the error names a missing request: even a pod that does not count needs one.
 func (m ResourceMetric) group(pods []*corev1.Pod, used map[string]Usage, now time.Time) (g grouped, err error) {
 	for _, pod := range pods {
 		var requested int64
@@ -120,8 +120,8 @@ func initializes(pod *corev1.Pod, usage Usage, now time.Time) bool {
 	return true
 }
 
-// requestOf returns what a pod, or its container, requests, in thousandths. Requests of the pod itself precede those of its
-// containers.
+// requestOf returns what a pod, or its container, requests, in thousandths. A request of the pod as a whole overrides those
+// of its containers.
 func (m ResourceMetric) requestOf(pod *corev1.Pod) (milli int64, err error) {
 	if of := pod.Spec.Resources; of != nil && m.Container == "" {
 		if request, ok := of.Requests[m.Resource]; ok {
@@ -164,8 +164,8 @@ func running(pod *corev1.Pod) (all []*corev1.Container) {
 	return all
 }
 
-// forUtilization returns how many replicas a target utilization in percent asks for. On scale-down a pod without a value counts as
-// one that uses all that it requests, or the target if that is more.
+// forUtilization returns how many replicas a target utilization in percent asks for. When scaling down, a pod without a value
+// counts as if it used 100 % of its request, or the target if that is more.
 func (g *grouped) forUtilization(spec *autoscalingv2.HorizontalPodAutoscalerSpec, target int64, current int) int {
 	ratio := float64(percent(g.used, g.requests.With)) / float64(target)
 	used, requested, counted := g.used, g.requests.With, g.pods.With

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// maxContainers bounds the containers of one kubelet. A kubelet runs 110 pods unless told otherwise, and clusters with
-// 500 pods of ten containers each are known. A batch with more is refused as a whole: a pod whose containers are partly
-// left out would have a value that is too low.
+// maxContainers bounds the containers of one kubelet. A kubelet runs 110 pods by default; some clusters have 500 pods of
+// ten containers each. A batch with more is refused as a whole: if some containers of a pod were left out, the pod's value
+// would be too low.
 const maxContainers = 10_000
 
 // The longest names that Kubernetes accepts. No object has a longer one.
@@ -30,7 +30,7 @@ const (
 	containerMemory = "container_memory_working_set_bytes"
 	containerSwap   = "container_swap_usage_bytes"
 	containerStart  = "container_start_time_seconds"
-	// kubeletError is 1 where the kubelet could not read its containers. It then serves nothing else.
+	// kubeletError is 1 if the kubelet could not read its containers. It then serves nothing else.
 	kubeletError = "resource_scrape_error"
 )
 
@@ -56,18 +56,18 @@ type reported struct {
 	sample
 }
 
-// Grow makes room for containers that will be added. It is not needed, and saves memory where their number is known.
+// Grow makes room for so many containers. It is optional, and saves memory if their number is known.
 func (b *Batch) Grow(containers int) {
 	if containers = min(containers, maxContainers); b.index == nil && containers > 0 {
 		b.containers, b.index = make([]reported, 0, containers), make(map[containerKey]int, containers)
 	}
 }
 
-// Add takes one sample: its labels with __name__, its timestamp in milliseconds, and its value. It ignores metrics that
-// are not about resources, names that no object can have, and values that cannot be. It keeps the labels' strings until the
-// Batch is stored. The labels namespace, pod and container must be the kubelet's own, not those of a target.
+// Add adds one sample: its labels with __name__, its timestamp in milliseconds, and its value. It ignores metrics other
+// than those of Names, names that no object can have, and impossible values. It keeps the strings of the labels until the
+// Batch is stored. The labels namespace, pod and container must be those that the kubelet exposes, not those of a target.
 //
-// The last sample of a series counts if there are several.
+// Of several samples of a series the last one counts.
 func (b *Batch) Add(series labels.Labels, timestamp int64, value float64) {
 	switch name := series.Get(model.MetricNameLabel); name {
 	case nodeCPU, nodeMemory, nodeSwap:
@@ -76,7 +76,7 @@ func (b *Batch) Add(series labels.Labels, timestamp int64, value float64) {
 		if s := b.container(keyOf(series)); s != nil {
 			s.set(name, timestamp, value)
 		}
-	case containerSwap: // kubelets serve it after the others; without them it says nothing
+	case containerSwap: // kubelets expose it after CPU and memory; without those it is not used
 		if i, ok := b.index[keyOf(series)]; ok {
 			b.containers[i].set(name, timestamp, value)
 		}
@@ -89,7 +89,7 @@ func keyOf(series labels.Labels) containerKey {
 	return containerKey{series.Get("namespace"), series.Get("pod"), series.Get("container")}
 }
 
-// container returns the sample of a container to fill in, nil for one that is not stored.
+// container returns the sample to fill in for a container, nil if the container is not stored.
 func (b *Batch) container(key containerKey) *sample {
 	if i, ok := b.index[key]; ok {
 		return &b.containers[i].sample
@@ -137,10 +137,10 @@ type point struct {
 	cpu   uint64 // core nanoseconds
 }
 
-// complete reports whether the kubelet reported CPU and memory. As in metrics-server, a zero is the same as nothing.
+// complete reports whether the kubelet reported CPU and memory. As in metrics-server, 0 counts as not reported.
 func (s *sample) complete() bool { return s.cpu != 0 && s.memory != 0 }
 
-// set fills in the value of one metric, which is one of those of containers or nodes.
+// set fills in the value of one metric of a container or node.
 func (s *sample) set(name string, timestamp int64, value float64) {
 	switch name {
 	case nodeCPU, containerCPU:
@@ -163,10 +163,10 @@ func (s *sample) set(name string, timestamp int64, value float64) {
 	}
 }
 
-// validBytes reports whether a value is a size, neither negative nor NaN, and a quantity holds it.
+// validBytes reports whether a value is a size that a quantity can hold: neither negative, NaN nor too large.
 func validBytes(value float64) bool { return value >= 0 && value < math.MaxInt64 }
 
-// validTime reports whether a timestamp in milliseconds is after 1970 and one in nanoseconds holds it.
+// validTime reports whether a timestamp in milliseconds is after 1970 and can be converted to nanoseconds.
 func validTime(timestamp int64) bool {
 	return timestamp > 0 && timestamp < math.MaxInt64/int64(time.Millisecond)
 }

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// freshAge is the age from which a container's first sample is a rate since its start, as in metrics-server: over a
-// shorter time it says little.
+// freshAge is the age from which the first sample of a container gives a rate since its start, as in metrics-server. A
+// rate over a shorter time says little.
 const freshAge = 10 * time.Second
 
-// measured is the last sample of a container or node, and the one to take the rate from.
+// measured is the last sample of a container or node, and the earlier one that the rate starts at.
 type measured struct {
 	sample
-	prev   point // no time: none
+	prev   point // time 0: none
 	reason Reason
 }
 
@@ -29,8 +29,8 @@ type container struct {
 type pod struct {
 	namespace, name string
 	containers      []container // ordered by name
-	// incomplete: a container lacks CPU or memory. Like a pod that is not reported it has no value, now and with the next
-	// sample.
+	// incomplete: a container lacks CPU or memory. Then the pod has no value now, and its next sample counts as the first
+	// one.
 	incomplete bool
 }
 
@@ -38,13 +38,13 @@ func (p *pod) compare(namespace, name string) int {
 	return cmp.Or(strings.Compare(p.namespace, namespace), strings.Compare(p.name, name))
 }
 
-// snapshot is what a kubelet reported last. It does not change once it is made.
+// snapshot is what a kubelet reported last. It never changes.
 type snapshot struct {
 	node measured
 	pods []pod // ordered by namespace and name
 }
 
-// pod returns a pod, nil for one that is not reported.
+// pod returns a pod, nil if the kubelet does not report it.
 func (s *snapshot) pod(namespace, name string) *pod {
 	i, ok := slices.BinarySearchFunc(s.pods, containerKey{namespace: namespace, pod: name}, func(p pod, key containerKey) int {
 		return p.compare(key.namespace, key.pod)
@@ -63,7 +63,7 @@ func (p *pod) container(name string) *container {
 	return &p.containers[i]
 }
 
-// next returns the snapshot after a batch. It takes strings over from the one before, and copies new ones.
+// next returns the snapshot after a batch. It shares strings with the snapshot before, and copies new ones.
 func (s *snapshot) next(b *Batch, resolution time.Duration) *snapshot {
 	slices.SortFunc(b.containers, func(x, y reported) int {
 		return cmp.Or(strings.Compare(x.namespace, y.namespace), strings.Compare(x.pod, y.pod), strings.Compare(x.container, y.container))
@@ -104,7 +104,7 @@ func countPods(sorted []reported) (n int) {
 	return n
 }
 
-// fill fills in the containers of a pod from what is reported now and was before; before is nil for a new pod.
+// fill fills in the containers of a pod from the samples reported now and the pod before, which is nil for a new pod.
 func (p *pod) fill(now []reported, before *pod, resolution time.Duration) {
 	for i := range now {
 		c, old := &p.containers[i], (*container)(nil)
@@ -132,7 +132,7 @@ func (p *pod) fill(now []reported, before *pod, resolution time.Duration) {
 	}
 }
 
-// nextNode returns the node's measure after a sample. Kubelets do not report when a node started.
+// nextNode returns what is measured of the node after a sample. Kubelets do not report when a node started.
 func (s *snapshot) nextNode(now sample) measured {
 	m := measured{sample: now}
 	switch {
@@ -158,14 +158,14 @@ func (m *measured) lack() Reason {
 	return NoMemory
 }
 
-// fresh reports whether a container has started so recently that no sample of it was missed, and long enough ago for
-// a rate since.
+// fresh reports whether a container started less than one resolution before its sample, so that no earlier sample can
+// exist, but long enough before it for a rate since the start.
 func (m *measured) fresh(resolution time.Duration) bool {
 	age := time.Duration(m.time - m.start)
 	return m.start > 0 && age >= freshAge && age < resolution
 }
 
-// follow decides which earlier point the rate is taken from.
+// follow chooses the earlier point that the rate starts at.
 func (m *measured) follow(old *measured) {
 	switch {
 	case m.start >= old.time:
@@ -181,7 +181,7 @@ func (m *measured) follow(old *measured) {
 	}
 }
 
-// check gives a reason to a measure that has no rate. The points stay: a later sample may be compared with them.
+// check sets the reason if the two points give no rate. The points stay, so that a later sample can be compared with them.
 func (m *measured) check() {
 	switch {
 	case m.reason != Measured:

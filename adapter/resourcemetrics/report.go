@@ -8,14 +8,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Reason is why something has no value.
+// Reason is why a container, pod or node has no value.
 type Reason uint8
 
-// The reasons, in the order of a value's way from the kubelet.
+// The reasons, in the order in which a value passes them on its way from the kubelet.
 const (
 	Measured     Reason = iota // it has a value
 	NotScheduled               // the pod has no node yet
-	UnknownNode                // the node is not one that is scraped
+	UnknownNode                // the kubelet of the node is not scraped
 	NotScraped                 // no scrape of the kubelet has ended yet
 	ScrapeFailed               // the kubelet's last scrapes failed
 	NotReported                // the kubelet does not report it
@@ -25,26 +25,27 @@ const (
 	Restarted                  // there is one sample since the container started again
 	OutOfOrder                 // the last sample is older than those before
 	CounterReset               // the CPU counter ran backwards
-	Implausible                // the CPU counter rose by more than a value can say
+	Implausible                // the CPU counter rose by more than a value can hold
 
-	// The reasons where resourceRules give values. Report.Detail says more.
+	// The reasons if resourceRules give the values. Report.Detail says more.
 	NoQuery     // a query is missing in the configuration
 	NotReady    // no value can be right yet, as after a start
 	Collecting  // the collection of the series that the queries read has just begun
 	QueryFailed // a query could not be evaluated
 	NoResult    // a query has no result for it
-	BadResult   // the result of a query is no value
+	BadResult   // the result of a query cannot be a value
 )
 
 // Kubelet is what is known about the kubelet of one node.
 type Kubelet struct {
 	Node string
-	// Known: the node is one that is scraped.
+	// Known: the kubelet is scraped.
 	Known bool
 	// Scraped is when it last answered, zero if it never did.
 	Scraped time.Time
-	// Err is why its last scrape failed, at Failed. It is nil if that succeeded.
-	Err    error
+	// Err is why its last scrape failed, nil if it succeeded.
+	Err error
+	// Failed is when it failed.
 	Failed time.Time
 	// Pods and Containers are how many it reports.
 	Pods, Containers int
@@ -54,7 +55,7 @@ type Kubelet struct {
 type Sample struct {
 	// Time is the kubelet's own, zero if there is no sample.
 	Time time.Time
-	// Start is since when the CPU counter counts, zero if it is not known.
+	// Start is when the CPU counter was 0, zero if that is not known.
 	Start time.Time
 	// CPU is the counter, in core seconds.
 	CPU float64
@@ -62,40 +63,41 @@ type Sample struct {
 
 // Usage is what is known about the usage of a container or node.
 type Usage struct {
-	// Name is that of the container or node.
+	// Name is the name of the container or node.
 	Name string
 	// Reason is why it has no value, or Measured.
 	Reason Reason
-	// Last and Previous are the samples that the CPU rate is between.
+	// Last and Previous are the samples that the CPU rate is computed from.
 	Last, Previous Sample
-	// Cores is the CPU rate between them, where the Reason is Measured.
+	// Cores is the CPU rate between them, if the Reason is Measured.
 	Cores float64
 	// Memory is the last working set in bytes.
 	Memory int64
 }
 
-// Report is why a pod or node has a value or none, from the kubelet to the samples.
+// Report says why a pod or node has a value or none, from the kubelet to the samples.
 type Report struct {
+	// Kubelet is the kubelet of the pod's node, or of the node. It is empty if resourceRules give the values.
 	Kubelet Kubelet
-	// Reason is the first one that there is, or Measured.
+	// Reason is the first reason for no value, or Measured.
 	Reason Reason
-	// Container has the Reason, where a container has it.
+	// Container is the name of the container with the Reason, empty if it is not one container's.
 	Container string
-	// Usages are those of the containers that the kubelet reports, or of the node.
+	// Usages are the usages of the containers that the kubelet reports, or the one of the node. If resourceRules give the
+	// values, they have no CPU counters.
 	Usages []Usage
 	// Interval is the resolution of the Store.
 	Interval time.Duration
-	// Queries are those that were evaluated, where resourceRules give values. Kubelet is empty then, and Usages have
-	// no CPU counters.
+	// Queries are the queries of resourceRules that were evaluated. Empty if kubelets give the values.
 	Queries []Query
-	// Detail is the text of a Reason that is about queries.
+	// Detail is the text of a Reason of resourceRules.
 	Detail  string
-	subject string // as it is called in a text
+	subject string // what texts call the pod or node
 }
 
 // Query is a query of resourceRules.
 type Query struct {
-	// Rule is its place in the configuration, such as resourceRules.cpu.nodeQuery.
+	// Rule is the key of the configuration, such as resourceRules.cpu.nodeQuery.
 	Rule string
 	Expr string
 }
@@ -137,7 +139,8 @@ func (s *Store) Node(_ context.Context, name string) Report {
 	return r
 }
 
-// report begins the report on something that the kubelet of a node reports; reports is nil where the kubelet is the reason.
+// report returns the Report with the part about the kubelet of a node, and what the kubelet reports. reports is nil if the
+// kubelet is the reason for no value.
 func (s *Store) report(node string) (r Report, reports *snapshot) {
 	k, reports := s.kubelet(node)
 	r = Report{Kubelet: Kubelet{Node: node}, Interval: s.resolution}
@@ -179,7 +182,7 @@ func (p *point) sampleReport() Sample {
 	return s
 }
 
-// String returns the Reason and what it is about, as a sentence without a full stop; empty for a value.
+// String returns the Reason as a sentence without a full stop. It is empty if there is a value.
 func (r Report) String() string {
 	text := r.text()
 	if r.Kubelet.Err != nil && r.Reason != ScrapeFailed && text != "" {
@@ -215,7 +218,7 @@ func (r Report) text() string {
 	case OneSample:
 		return fmt.Sprintf("one sample of %s is not enough for a CPU rate: the next one follows within %v", of, r.Interval)
 	case Restarted:
-		return fmt.Sprintf("%s has restarted: the CPU rate takes two samples since, and the next one follows within %v", of, r.Interval)
+		return fmt.Sprintf("%s has restarted: a CPU rate needs two samples since then, and the next one follows within %v", of, r.Interval)
 	case OutOfOrder:
 		return fmt.Sprintf("the last sample of %s is older than those before: check the clock of node %q", of, r.Kubelet.Node)
 	case CounterReset:

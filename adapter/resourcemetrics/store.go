@@ -14,16 +14,16 @@ import (
 	"k8s.io/metrics/pkg/apis/metrics"
 )
 
-// DefaultResolution is how often kubelets are scraped where Options do not say; it is metrics-server's: a kubelet makes
-// new samples every 10 to 15 seconds.
+// DefaultResolution is the default of Options.Resolution. It is that of metrics-server's manifests: a kubelet makes new
+// samples every 10 to 15 seconds.
 const DefaultResolution = 15 * time.Second
 
 const (
-	// intervalsKept is how many intervals the values of a kubelet count without a good scrape. One scrape may fail, and the
-	// next one be late.
+	// intervalsKept is for how many intervals the values of a kubelet count without a good scrape. One scrape may fail, and
+	// the next one may be late.
 	intervalsKept = 3
-	// intervalsToReady is how many intervals a Store waits for kubelets that do not answer. Two samples take two, and a kubelet
-	// may serve the same sample twice.
+	// intervalsToReady is for how many intervals a Store waits for kubelets that do not answer. Two samples take two
+	// intervals, and a kubelet may expose the same sample twice.
 	intervalsToReady = 4
 )
 
@@ -32,10 +32,10 @@ const ResourceSwap corev1.ResourceName = "swap"
 
 // Options configure a Store. The zero Options are valid.
 type Options struct {
-	// Resolution is the time between two scrapes of a kubelet. A container younger than this has the rate since its start.
-	// Zero or less is DefaultResolution.
+	// Resolution is the time between two scrapes of a kubelet. A container that is at least 10 seconds old, but younger than
+	// Resolution, has the rate since its start. Zero or less means DefaultResolution.
 	Resolution time.Duration
-	// Now is the time of the last scrapes, not of their samples. Nil is time.Now.
+	// Now is the clock for the times of scrapes. Samples have times of their own. Nil is time.Now.
 	Now func() time.Time
 }
 
@@ -56,7 +56,7 @@ type kubelet struct {
 	*snapshot
 	scraped time.Time // the last good scrape; zero: none
 	failed  time.Time // the last scrape, if it failed
-	err     error     // of that
+	err     error     // why it failed
 }
 
 // NewStore returns a Store that knows no nodes.
@@ -72,8 +72,8 @@ func NewStore(opts Options) *Store {
 	return s
 }
 
-// SetNodes says which nodes there are: call it before the first of them is scraped, and whenever a node comes or goes. What
-// was stored of other nodes is forgotten.
+// SetNodes sets the nodes whose kubelets are scraped. The Store forgets what it has of other nodes. Call it before the first
+// scrape, and whenever a node comes or goes.
 func (s *Store) SetNodes(names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,9 +89,9 @@ func (s *Store) SetNodes(names []string) {
 	s.kubelets = kubelets
 }
 
-// Put stores what a scrape of a node's kubelet returned. Scrapes of one node are stored in their order. The batch must not be
-// used again. A node that SetNodes did not name is ignored: it has gone. A batch that cannot be stored counts as a failed
-// scrape, and is an error.
+// Put stores what a scrape of a node's kubelet returned. Call it for the scrapes of one node in their order. The batch must
+// not be used again. Put ignores a node that SetNodes did not name. If the batch cannot be stored, Put returns an error, and
+// the scrape counts as failed.
 func (s *Store) Put(node string, b *Batch) error {
 	if err := b.check(); err != nil {
 		s.Failed(node, err)
@@ -111,7 +111,7 @@ func (s *Store) Put(node string, b *Batch) error {
 	return nil
 }
 
-// Failed notes that a scrape of a node's kubelet failed. The error is reported as the reason where a value is missing. What the
+// Failed notes that a scrape of a node's kubelet failed. Reports on missing values give the error as the reason. What the
 // kubelet reported before counts for three intervals.
 func (s *Store) Failed(node string, err error) {
 	s.mu.Lock()
@@ -127,7 +127,8 @@ func (s *Store) Failed(node string, err error) {
 	s.kubelets[node] = &kubelet{snapshot: kept, scraped: k.scraped, failed: now, err: err}
 }
 
-// Failing returns why the last scrapes of kubelets failed, by the names of their nodes, and of how many kubelets.
+// Failing returns the kubelets whose last scrape failed, by the names of their nodes, with the error. of is the number of
+// all kubelets.
 func (s *Store) Failing() (failing map[string]error, of int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -145,7 +146,8 @@ func (s *Store) counts(k *kubelet, now time.Time) bool {
 	return k.snapshot != nil && now.Sub(k.scraped) <= intervalsKept*s.resolution
 }
 
-// kubelet returns what is known about a node's kubelet, and what it reports; reports is nil where nothing counts.
+// kubelet returns what is known about a node's kubelet, and what it reports. k is nil for an unknown node. reports is nil if
+// nothing that it reported counts.
 func (s *Store) kubelet(node string) (k *kubelet, reports *snapshot) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -156,8 +158,8 @@ func (s *Store) kubelet(node string) (k *kubelet, reports *snapshot) {
 	return k, k.snapshot
 }
 
-// Ready returns nil once two samples of each known kubelet that answers are stored, or when it has waited for four
-// intervals since the Store was made. The error may be shown to anyone. A Store that was ready stays so.
+// Ready returns nil once two samples of each known kubelet that answers are stored, or once four intervals have passed since
+// NewStore. After that it always returns nil. The error may be shown to anyone.
 func (s *Store) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,15 +183,15 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// hasRate reports whether the kubelet reported two samples of anything.
+// hasRate reports whether the node or any container has a CPU rate.
 func (s *snapshot) hasRate() bool {
 	return s.node.reason == Measured || slices.ContainsFunc(s.pods, func(p pod) bool {
 		return slices.ContainsFunc(p.containers, func(c container) bool { return c.reason == Measured })
 	})
 }
 
-// PodMetrics returns the values of those pods that have some, in their order. A pod's node says whose report counts. Labels
-// are the pods' own, and are only read.
+// PodMetrics returns the values of the pods, in their order. Pods without a value are left out. Only what the kubelet of a
+// pod's node reports counts. The values share the pods' labels.
 func (s *Store) PodMetrics(_ context.Context, pods []*corev1.Pod) ([]metrics.PodMetrics, error) {
 	values := make([]metrics.PodMetrics, 0, len(pods))
 	for _, object := range pods {
@@ -202,7 +204,8 @@ func (s *Store) PodMetrics(_ context.Context, pods []*corev1.Pod) ([]metrics.Pod
 	return values, nil
 }
 
-// NodeMetrics returns the values of those nodes that have some, in their order. Labels are the nodes' own, and are only read.
+// NodeMetrics returns the values of the nodes, in their order. Nodes without a value are left out. The values share the
+// nodes' labels.
 func (s *Store) NodeMetrics(_ context.Context, nodes []*corev1.Node) ([]metrics.NodeMetrics, error) {
 	values := make([]metrics.NodeMetrics, 0, len(nodes))
 	for _, object := range nodes {
@@ -213,7 +216,7 @@ func (s *Store) NodeMetrics(_ context.Context, nodes []*corev1.Node) ([]metrics.
 	return values, nil
 }
 
-// lacking returns the first container without a value, nil if the pod has one.
+// lacking returns the first container without a value, nil if the pod has a value.
 func (p *pod) lacking() *container {
 	for i := range p.containers {
 		if c := &p.containers[i]; c.reason == NoCPU || c.reason == NoMemory || !p.incomplete && c.reason != Measured {
@@ -223,7 +226,7 @@ func (p *pod) lacking() *container {
 	return nil
 }
 
-// metrics returns the value of a pod: at the earliest timestamp of its containers.
+// metrics returns the value of a pod, with the earliest timestamp of its containers and the window of that container.
 func (p *pod) metrics(object *corev1.Pod) metrics.PodMetrics {
 	value := metrics.PodMetrics{
 		ObjectMeta: metav1.ObjectMeta{Name: object.Name, Namespace: object.Namespace, Labels: object.Labels},

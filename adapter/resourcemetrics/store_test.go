@@ -110,7 +110,7 @@ func TestPodsAsInMetricsServer(t *testing.T) {
 		batchOf(at{"c1", 0, 120, 6, 6}, at{"c2", 0, 125, 7, 7}))
 	f("the same sample twice", oneSample, c1(0, 110, 1, 4), c1(0, 110, 1, 4))
 	f("restarted, and old enough for a rate since", "25s+10s c1=500m,5Mi", c1(0, 10, 1, 4), c1(15, 25, 5, 5))
-	f("restarted just now", `container "c1" has restarted: the CPU rate takes two samples since, and the next one follows within 1m0s`, c1(0, 70, 1, 4), c1(75, 80, 5, 5))
+	f("restarted just now", `container "c1" has restarted: a CPU rate needs two samples since then, and the next one follows within 1m0s`, c1(0, 70, 1, 4), c1(75, 80, 5, 5))
 	f("restarted, two samples since", "1m29s+8s c1=250m,6Mi", c1(0, 70, 1, 4), c1(80, 81, 5, 5), c1(80, 89, 7, 6))
 	f("a counter that ran backwards", `the CPU counter of container "c1" ran backwards`, c1(0, 110, 20, 4), c1(0, 120, 10, 4))
 	f("older than all", `the last sample of container "c1" is older than those before: check the clock of node "n"`,

@@ -26,8 +26,8 @@ type ResourceRules struct {
 	CPU ResourceRule `json:"cpu"`
 	// Memory has the queries for bytes.
 	Memory ResourceRule `json:"memory"`
-	// Window is the time that answers say values are measured over, such as 5m. Empty
-	// is the longest range of the queries, or 1m if they have none.
+	// Window is the time over which values are measured, as answers give it, such as 5m.
+	// Empty means the longest range of the queries, or 1m if they have none.
 	Window string `json:"window,omitempty"`
 }
 
@@ -36,14 +36,14 @@ func (r *ResourceRules) Any() bool {
 	return r != nil && cmp.Or(r.CPU.ContainerQuery, r.CPU.NodeQuery, r.Memory.ContainerQuery, r.Memory.NodeQuery) != ""
 }
 
-// ResourceRule has the queries for one resource. They are templates as MetricsQuery is,
+// ResourceRule has the queries for one resource. They are templates like MetricsQuery,
 // with the same fields, but Series is empty.
 type ResourceRule struct {
 	// ContainerQuery gives the usage of each container of the pods asked for. GroupBy
-	// are the labels of pods and containers, and LabelMatchers those of the namespace
-	// and the pods.
+	// has the labels of pods and containers. LabelMatchers select the namespace and
+	// the pods.
 	ContainerQuery string `json:"containerQuery,omitempty"`
-	// NodeQuery gives the usage of each node asked for. GroupBy is the label of nodes.
+	// NodeQuery gives the usage of each node asked for. GroupBy has the label of nodes.
 	NodeQuery string    `json:"nodeQuery,omitempty"`
 	Resources Resources `json:"resources"`
 	// ContainerLabel is the label with the container's name. A result without it is

@@ -31,7 +31,7 @@ func Equal(label, value string) Matcher {
 	return Matcher{labels.MustNewMatcher(labels.MatchEqual, label, value), value}
 }
 
-// Not matches any other value of a label, and no value.
+// Not matches series whose label has another value, or none.
 func Not(label, value string) Matcher {
 	return Matcher{labels.MustNewMatcher(labels.MatchNotEqual, label, value), value}
 }

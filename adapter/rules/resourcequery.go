@@ -22,16 +22,15 @@ import (
 // queries have one. prometheus-adapter's generated configuration has it.
 const defaultResourceWindow = time.Minute
 
-// ResourceQueries are ResourceRules made ready. They do not change.
+// ResourceQueries are compiled ResourceRules. They do not change.
 type ResourceQueries struct {
 	// Pods and Nodes are the queries for their usage.
 	Pods, Nodes ResourcePair
-	// Window is the time that values are measured over.
+	// Window is the time over which values are measured.
 	Window time.Duration
 }
 
-// ResourcePair has the queries for CPU and memory. One that the configuration does not have
-// is nil.
+// ResourcePair has the queries for CPU and memory. A query that the configuration lacks is nil.
 type ResourcePair struct{ CPU, Memory *ResourceQuery }
 
 // All returns the queries that the configuration has.
@@ -39,7 +38,7 @@ func (p ResourcePair) All() []*ResourceQuery {
 	return slices.DeleteFunc([]*ResourceQuery{p.CPU, p.Memory}, func(q *ResourceQuery) bool { return q == nil })
 }
 
-// Reads returns the matchers on the metric name of each selector of the queries.
+// Reads returns, for each selector of the queries, its matchers on the metric name.
 func (p ResourcePair) Reads() (all [][]*labels.Matcher) {
 	for _, q := range p.All() {
 		all = append(all, q.reads...)
@@ -70,8 +69,7 @@ func (q *ResourceQuery) String() string {
 	return fmt.Sprintf("resourceRules.%s.%s", q.Resource, q.field)
 }
 
-// Compile returns the queries, nil if there are none. The error names everything that is
-// wrong.
+// Compile returns the queries, nil if there are none. The error names all invalid keys.
 func (r *ResourceRules) Compile(kinds *objects.Kinds) (*ResourceQueries, error) {
 	if r == nil {
 		return nil, nil
@@ -141,8 +139,8 @@ func (q *ResourceQuery) compile() (err error) {
 	return q.probe()
 }
 
-// probe expands the template with placeholders. A query that is no PromQL is found now, and
-// what the query reads is read from what the placeholders become.
+// probe expands the template with placeholders, and parses the result. It returns an error if
+// that is invalid, and otherwise notes the ranges and names that the query reads.
 func (q *ResourceQuery) probe() error {
 	expr, err := q.Expand("x", []string{"x"})
 	if err != nil {
@@ -169,8 +167,8 @@ func (q *ResourceQuery) probe() error {
 	return nil
 }
 
-// Expand returns the query for pods of a namespace, or for nodes. Every name is quoted and
-// escaped. More matchers limit the series.
+// Expand returns the query for pods of a namespace, or for nodes. All names are quoted and
+// escaped. The matchers in more limit the series further.
 func (q *ResourceQuery) Expand(namespace string, names []string, more ...Matcher) (string, error) {
 	label := q.Label(q.Of)
 	matchers, groupBy := []Matcher{OneOf(label, names)}, []string{label}
@@ -181,10 +179,10 @@ func (q *ResourceQuery) Expand(namespace string, names []string, more ...Matcher
 	return expand(q.String(), q.template, newQueryArgs(append(matchers, more...), groupBy...))
 }
 
-// IsCPU reports whether results are cores, and not bytes.
+// IsCPU reports whether the results are cores. Otherwise they are bytes.
 func (q *ResourceQuery) IsCPU() bool { return q.Resource == corev1.ResourceCPU }
 
-// Series returns the names of series that the query reads, for people.
+// Series returns the names of the series that the query reads, as a text for people.
 func (q *ResourceQuery) Series() string {
 	var series []string
 	for _, on := range q.reads {
@@ -249,7 +247,7 @@ func (q *ResourceQuery) odditiesOfLabels() (odd []string) {
 	return odd
 }
 
-// OddWindows is OddWindows for resourceRules.
+// OddWindows returns warnings about the ranges of resourceRules, as the function OddWindows does for rules.
 func (r *ResourceQueries) OddWindows(interval, retention time.Duration) (odd []string) {
 	for _, q := range r.all() {
 		odd = append(odd, q.odd(q.String(), interval, retention)...)

@@ -24,7 +24,7 @@ const (
 	CustomAPI API = iota
 	// ExternalAPI is external.metrics.k8s.io.
 	ExternalAPI
-	// ResourceAPI is metrics.k8s.io, which resourceRules give the values of.
+	// ResourceAPI is metrics.k8s.io, whose values resourceRules give.
 	ResourceAPI
 )
 
@@ -39,7 +39,7 @@ func (a API) String() string {
 	return "custom"
 }
 
-// Usage is what resourceRules give of pods or nodes: CPU and memory, which are read together.
+// Usage returns the metric that stands for what pods or nodes use by resourceRules: CPU and memory, which are read together.
 func Usage(of objects.Kind) Metric { return Metric{ResourceAPI, of.Resource} }
 
 // Metric is a metric of one of the APIs.

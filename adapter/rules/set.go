@@ -16,7 +16,7 @@ type Set struct {
 	Custom []Rule
 	// External map series to external metrics.
 	External []Rule
-	// Resource gives the values of metrics.k8s.io; nil: kubelets do. It is compiled by itself.
+	// Resource gives the values of metrics.k8s.io. Nil: kubelets give them. It has its own Compile.
 	Resource *ResourceRules
 	// Keep are regular expressions, anchored, of series names that are always
 	// wanted.

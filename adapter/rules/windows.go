@@ -19,7 +19,7 @@ type windows struct {
 	// instant values.
 	Window    time.Duration
 	narrowest time.Duration // the shortest range
-	over      []string      // functions and their windows, such as "rate over 2m"
+	over      []string      // functions and their ranges, such as "rate over 2m"
 	reach     time.Duration // age of the oldest sample that the query reads
 }
 

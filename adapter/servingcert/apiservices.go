@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// apiService is what an APIService says of its Service and its certificate.
+// apiService is the part of an APIService about its Service and its certificate.
 type apiService struct {
 	metav1.ObjectMeta `json:"metadata"`
 
@@ -34,13 +34,13 @@ type apiService struct {
 	} `json:"status"`
 }
 
-// servicePort is that of the Service, which the API server takes when an APIService names none.
+// servicePort is the port of the Service that the API server uses when an APIService names no port.
 const servicePort = 443
 
 // automanaged is the label of the APIServices that the API server makes for groups of its own.
 const automanaged = "kube-aggregator.kubernetes.io/automanaged"
 
-// unserved reports whether nobody serves an APIService: it names no Service, or one that does not exist.
+// unserved reports whether nobody serves an APIService: it names no Service, or a Service that does not exist.
 func (a *apiService) unserved() bool {
 	if a.Spec.Service == (service{}) {
 		_, own := a.Labels[automanaged]
@@ -63,15 +63,15 @@ func (s service) String() string {
 	return "Service " + s.Namespace + "/" + s.Name
 }
 
-// sighting is the caBundle an APIService of ours was last seen with.
+// sighting is the caBundle that an APIService of promlet was last seen with.
 type sighting struct {
 	text  []byte
 	cas   []*x509.Certificate
 	since time.Time // zero when it was there before this process looked
 }
 
-// trust puts the bundle into the caBundle of the APIServices that are ours. One
-// that cannot be changed does not keep the others from it.
+// trust puts the bundle into the caBundle of promlet's APIServices. If one cannot be
+// changed, trust still changes the others.
 func (k *Keeper) trust(ctx context.Context, bundle []*x509.Certificate) {
 	if len(bundle) == 0 {
 		return
@@ -83,7 +83,7 @@ func (k *Keeper) trust(ctx context.Context, bundle []*x509.Certificate) {
 			return k.trustOne(ctx, name, text)
 		})
 		if errors.Is(ctx.Err(), context.Canceled) {
-			return // the process ends, which is no trouble
+			return // the process ends, which is no problem
 		}
 		k.problems.set("APIService "+name, hinted(err))
 	}
@@ -145,13 +145,13 @@ func (k *Keeper) trustOne(ctx context.Context, name string, bundle []byte) error
 	k.observe(name, bundle)
 	k.opts.Logger.Info("serving certificate: put the CA into an APIService", "apiservice", name)
 	if owner != ours {
-		k.opts.Logger.Info("an APIService that nobody served belongs to promlet now", "apiservice", name)
+		k.opts.Logger.Info("serving certificate: put promlet's Service into an APIService that nobody served", "apiservice", name)
 	}
 	return nil
 }
 
 // observe notes which caBundle an APIService has, and since when if it changed
-// under the eyes of this process.
+// while this process ran.
 func (k *Keeper) observe(name string, bundle []byte) {
 	before, known := k.seen[name]
 	if known && bytes.Equal(before.text, bundle) {
@@ -161,12 +161,12 @@ func (k *Keeper) observe(name string, bundle []byte) {
 	if known {
 		s.since = time.Now()
 	}
-	s.cas, _ = parseBundle(bundle) // what cannot be read is not trusted
+	s.cas, _ = parseBundle(bundle) // certificates that cannot be parsed do not count
 	k.seen[name] = s
 }
 
-// trusted reports whether all APIServices that were seen have told API servers
-// about a CA for the overlap.
+// trusted reports whether all APIServices that were seen have had a CA in their
+// caBundle for the overlap.
 func (k *Keeper) trusted(ca *x509.Certificate, now time.Time) bool {
 	for _, s := range k.seen {
 		if !contains(s.cas, ca) || now.Sub(s.since) < k.overlap {

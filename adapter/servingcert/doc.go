@@ -4,9 +4,9 @@
 // A Keeper makes both, holds them in a Secret so that replicas share them, puts
 // the CA into spec.caBundle of the APIServices, and renews both in time. It is a
 // dynamiccertificates.CertKeyContentProvider, so k8s.io/apiserver's
-// SecureServingInfo.Cert can be one. Other servers take Keeper.GetCertificate into
+// SecureServingInfo.Cert can be one. Other servers put Keeper.GetCertificate into
 // their tls.Config. Either way a renewed certificate is served without a restart.
-// Keeper.CA is what clients trust.
+// Keeper.CA returns the CA certificates that clients trust.
 //
 // The Secret is of type kubernetes.io/tls and holds
 //

@@ -50,10 +50,10 @@ type Options struct {
 	// Service is the name of the Service by which the API server is reached; the
 	// certificates are for its DNS names. Required.
 	Service string
-	// APIServices are the names of those that get the CA, such as
-	// v1beta1.custom.metrics.k8s.io. One that names no Service, or one that does not exist,
-	// gets Service. One that names another Service is left alone, and so are later ones of
-	// its group that name none: a group has one server.
+	// APIServices are the names of the APIServices that get the CA, such as
+	// v1beta1.custom.metrics.k8s.io. An APIService that names no Service, or a Service that
+	// does not exist, gets Service. An APIService that names another Service stays as it is.
+	// So do later ones of its group that name none, because a group has one server.
 	APIServices []string
 
 	// Registerer receives promlet_serving_certificate_ca_expiry_timestamp_seconds, until
@@ -77,10 +77,10 @@ type Keeper struct {
 	passing sync.Mutex
 	last    content // as the Secret last was in order
 	seen    map[string]sighting
-	foreign map[string]bool // the groups of which another serves a version
+	foreign map[string]bool // the groups of which another Service serves a version
 
 	serving atomic.Pointer[pair]   // nil before there is one
-	ca      atomic.Pointer[[]byte] // of last, nil before
+	ca      atomic.Pointer[[]byte] // the bundle of last; nil before there is one
 
 	mtx       sync.Mutex
 	listeners []dynamiccertificates.Listener
@@ -129,7 +129,7 @@ func (k *Keeper) Close() {
 }
 
 // Run makes passes until ctx is done, and then returns nil. Their troubles are
-// logged when they come and go, and told by Problems.
+// logged when they come and go, and returned by Problems.
 func (k *Keeper) Run(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
@@ -142,7 +142,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 // Ensure makes one pass: it reads the Secret, makes or renews what it should
 // hold, puts the CA into the APIServices, and takes over the serving
 // certificate. It returns an error only when there is no valid certificate to
-// serve with after it; anything else that went wrong is told by Problems.
+// serve with after it; Problems returns anything else that went wrong.
 func (k *Keeper) Ensure(ctx context.Context) error {
 	k.passing.Lock()
 	defer k.passing.Unlock()
@@ -215,9 +215,9 @@ func (k *Keeper) CurrentCertKeyContent() (cert, key []byte) {
 	return held.cert, held.key
 }
 
-// GetCertificate returns the serving certificate, and an error before Ensure has succeeded. It
-// is for tls.Config.GetCertificate: each handshake then gets the certificate of that time. It
-// serves all names alike.
+// GetCertificate returns the serving certificate, or an error before Ensure has succeeded. Put it
+// into tls.Config.GetCertificate, so that each handshake gets the current certificate. It ignores
+// the name that the client asks for.
 func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	held := k.serving.Load()
 	if held == nil {
@@ -228,7 +228,7 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 
 // CA returns the CA certificates to trust, in PEM: those that the Secret lists and that the
 // APIServices get. It is nil before Ensure has succeeded, and changes when a CA comes or goes.
-// Shared: read only.
+// The result is shared: do not change it.
 func (k *Keeper) CA() []byte {
 	if ca := k.ca.Load(); ca != nil {
 		return *ca
@@ -236,7 +236,7 @@ func (k *Keeper) CA() []byte {
 	return nil
 }
 
-// AddListener has l told whenever CurrentCertKeyContent changes.
+// AddListener makes the Keeper call l.Enqueue whenever CurrentCertKeyContent changes.
 func (k *Keeper) AddListener(l dynamiccertificates.Listener) {
 	k.mtx.Lock()
 	defer k.mtx.Unlock()

@@ -239,7 +239,7 @@ func (e *Evaluation) query(ctx context.Context, groupBy string, matchers ...[]ru
 	return expr, without(kept, e.isBrief), nil
 }
 
-// without returns a vector less some samples. The vector itself, which others read as well, stays as it is.
+// without returns a vector without some of its samples. It does not change the vector, which others read as well.
 func without(vector tsdb.Vector, leaveOut func(tsdb.Sample) bool) tsdb.Vector {
 	if !slices.ContainsFunc(vector, leaveOut) {
 		return vector
@@ -276,7 +276,7 @@ func (e *Evaluation) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, er
 	return vector, err
 }
 
-// isBrief is IsBrief, and keeps the longest time that such a rate was observed for in e.brief.
+// isBrief calls IsBrief, and keeps in e.brief for how long the longest such rate was observed.
 func (e *Evaluation) isBrief(s tsdb.Sample) bool {
 	if !IsBrief(s) {
 		return false

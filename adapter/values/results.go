@@ -11,15 +11,15 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// Labels has the labels of series that name objects.
+// Labels says which labels of series name objects.
 type Labels interface {
-	// Label returns the label that names objects of a kind, "" for none.
+	// Label returns the label with the names of objects of a kind, "" for none.
 	Label(kind objects.Kind) string
 }
 
-// Results evaluates a query that does not belong to a rule for a series name, and notes that
-// an API client reads the metric. The results are those of the view that rules see: their
-// timestamps are honest, and series of pods that are gone do not count.
+// Results evaluates a query of resourceRules, and notes that an API client reads the metric. The
+// query reads the same view as rules do: timestamps are those of samples, and series of pods
+// that are gone do not count.
 func (v *Evaluator) Results(ctx context.Context, metric rules.Metric, expr string, of Labels) (tsdb.Vector, error) {
 	if ctx.Value(unreadKey{}) == nil {
 		v.Demand.Read(metric)
@@ -38,8 +38,8 @@ func (v *Evaluator) instantQuery(expr string, of Labels, targets targetTable) ts
 	}
 }
 
-// object returns a function that reports since when the pod that a series is about has existed,
-// and whether that pod, or the series' target, is gone.
+// object returns a function that reports since when the pod of a series has existed, and whether
+// that pod or the target of the series is gone.
 func (v *Evaluator) object(of Labels, targets targetTable) func(series labels.Labels) (since time.Time, gone bool) {
 	pod, namespace := of.Label(objects.Pod()), of.Label(objects.Namespace())
 	return func(series labels.Labels) (time.Time, bool) {
@@ -48,16 +48,16 @@ func (v *Evaluator) object(of Labels, targets targetTable) func(series labels.La
 		}
 		since, gone, err := v.Objects.Since(objects.Pod(), series.Get(namespace), series.Get(pod))
 		if err != nil {
-			return time.Time{}, false // it is not known
+			return time.Time{}, false // it is not known, so the series counts
 		}
 		return since, gone || targets.gone(series)
 	}
 }
 
-// briefRateEvents is by how much counters must have moved for a rate over less than a scrape
-// interval to count: that many events err by a fifth. Over three seconds, after which a
-// target is scraped for the second time, a counter that moves every five seconds would
-// have the rate 0 or 0.33.
+// briefRateEvents is the number of events that a rate over less than a scrape interval needs to
+// count: the error of a rate over 25 events is about a fifth. A counter that moves every five
+// seconds would have the rate 0 or 0.33 over three seconds, after which a target is scraped for
+// the second time.
 const briefRateEvents = 25
 
 // IsBrief reports whether a rate has been observed for too short a time to be right. A rate

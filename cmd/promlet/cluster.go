@@ -158,7 +158,7 @@ func (o *options) keeper(c *cluster, registry prometheus.Registerer, logger *slo
 	})
 }
 
-// events returns a recorder of Events in the cluster, and a function that stops it. The
+// events returns a recorder that writes Events to the cluster, and a function that stops it. The
 // recorder is nil without a cluster.
 func (o *options) events(c *cluster) (recorder record.EventRecorder, stop func(), err error) {
 	if c == nil {

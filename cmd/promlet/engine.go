@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/cmd/promlet/configfile"
 )
 
-// newEngine returns the engine that the flags or the file name, nil for none.
+// newEngine returns the engine that the flags or the configuration file name, nil for none.
 func (o *options) newEngine(file configfile.File, registry prometheus.Registerer, logger *slog.Logger) (*engine.Engine, error) {
 	connection, ok, err := o.engine.Connection(file.Query, o.config, "promlet/"+buildVersion())
 	if err != nil || !ok {
@@ -31,7 +31,8 @@ func (o *options) newEngine(file configfile.File, registry prometheus.Registerer
 	})
 }
 
-// reconnection returns a function that applies the engine of a changed file. The error says what is invalid in the file.
+// reconnection returns a function that connects the engine as a changed configuration file says. The error says what is
+// invalid in the file.
 func (a *app) reconnection(file configfile.File) (reconnect func() error, err error) {
 	connection, ok, err := a.opts.engine.Connection(file.Query, a.opts.config, "promlet/"+buildVersion())
 	switch {

@@ -79,7 +79,7 @@ func (a *app) problems() (all []web.Problem) {
 	return all
 }
 
-// pageOf returns where the pages show what a problem is about, "" for nowhere.
+// pageOf returns the URL of the page that shows the cause of a problem, "" if no page does.
 func pageOf(p embedded.Problem) string {
 	switch {
 	case p.Rule != "":

@@ -12,8 +12,8 @@ import (
 	"github.com/promlet/promlet/discovery/kubelets"
 )
 
-// resourceOptions are the flags of metrics.k8s.io. But for the first, their names are
-// metrics-server's.
+// resourceOptions are the flags of metrics.k8s.io. All names but --resource-metrics are those of
+// metrics-server's flags.
 type resourceOptions struct {
 	served       bool
 	kubelets     kubelets.Options
@@ -26,7 +26,7 @@ func (o *resourceOptions) addTo(set *pflag.FlagSet) {
 	set.DurationVar(&o.kubelets.Interval, "metric-resolution", kubelets.DefaultInterval, fmt.Sprintf("Time between two scrapes of a kubelet. At least %s.", kubelets.MinInterval))
 	set.StringVar(&o.kubelets.CertificateAuthority, "kubelet-certificate-authority", "", "Path to the PEM file of the CAs that sign the kubelets' serving certificates. Empty: the cluster's CA.")
 	set.BoolVar(&o.kubelets.InsecureSkipVerify, "kubelet-insecure-tls", false, "Do not verify the kubelets' serving certificates. Whoever can take a node's address then gets promlet's token. For tests only.")
-	set.StringSliceVar(&o.addressTypes, "kubelet-preferred-address-types", nil, "Types of Node addresses to use, the most preferred first. Of "+addressTypes()+". Empty: all, in this order.")
+	set.StringSliceVar(&o.addressTypes, "kubelet-preferred-address-types", nil, "Types of Node addresses to use, the most preferred first, from "+addressTypes()+". Empty: all, in this order.")
 	set.IntVar(&o.kubelets.Port, "kubelet-port", kubelets.DefaultPort, "Port of the kubelets.")
 	set.BoolVar(&o.kubelets.UseNodeStatusPort, "kubelet-use-node-status-port", false, "Use the port in the status of a Node, where there is one, in place of --kubelet-port.")
 	set.DurationVar(&o.kubelets.Timeout, "kubelet-request-timeout", 0, fmt.Sprintf("Timeout of a scrape of a kubelet. 0: %s, and at most nine tenths of --metric-resolution.", kubelets.DefaultTimeout))
@@ -43,7 +43,7 @@ func addressTypes() string {
 	return strings.Join(names, ",")
 }
 
-// validate fills in what the library's options have in other types.
+// validate checks the flags, and converts those whose type in kubelets.Options is another one.
 func (o *resourceOptions) validate(shard string) error {
 	for _, t := range o.addressTypes {
 		o.kubelets.AddressTypes = append(o.kubelets.AddressTypes, corev1.NodeAddressType(t))
@@ -59,7 +59,7 @@ func (o *resourceOptions) validate(shard string) error {
 	return errors.Join(err, o.kubelets.Validate())
 }
 
-// kubeletOptions returns how to read kubelets, nil if they are not read.
+// kubeletOptions returns how to scrape kubelets, nil if they are not scraped.
 func (o *resourceOptions) kubeletOptions() *kubelets.Options {
 	if !o.served {
 		return nil
@@ -67,7 +67,7 @@ func (o *resourceOptions) kubeletOptions() *kubelets.Options {
 	return &o.kubelets
 }
 
-// resourceMetrics returns what answers requests for metrics.k8s.io, nil if it is not served.
+// resourceMetrics returns what metrics.k8s.io is served from, nil if promlet does not serve it.
 func (a *app) resourceMetrics() *api.ResourceMetrics {
 	if a.promlet.Resources == nil {
 		return nil

@@ -62,7 +62,7 @@ func serve(ctx context.Context, opts *options, logger *slog.Logger) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, promlet.Close()) }()
-	// It sends the last samples once no more are stored, and before the database is closed.
+	// Close sends the last samples: after Run, so that no more are stored, and before the database is closed.
 	writer := opts.remoteWriter(promlet.Dir, registry, logger)
 	defer func() { err = errors.Join(err, writer.Close()) }()
 	app := &app{opts: opts, logger: logger, registry: registry, promlet: promlet, writer: writer, engine: asked, cluster: cluster, keeper: keeper}
@@ -101,7 +101,7 @@ func (o *options) remoteWriter(dir string, registry prometheus.Registerer, logge
 	})
 }
 
-// ship sends stored samples to the engines of a configuration from now on.
+// ship makes the Writer send stored samples to the engines of a configuration from now on.
 func (a *app) ship(file configfile.File) error {
 	queues, err := file.Queues(a.opts.config)
 	if err != nil {

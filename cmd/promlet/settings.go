@@ -11,7 +11,7 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// settings returns what the flags and the file say of a Promlet. Its rules are set later.
+// settings returns the Options that the flags and the configuration file give. The rules are set later.
 func (o *options) settings(c *cluster, file configfile.File) embedded.Options {
 	monitorSelector, _ := parseSelector(o.monitorSelector) // validated
 	monitorNamespaceSelector, _ := parseSelector(o.monitorNamespaceSelector)
@@ -75,5 +75,5 @@ func (o *options) servesResources(file configfile.File) bool {
 	return (o.resources.served || file.ResourceRules.Any()) && !o.shard.Partial()
 }
 
-// orNone returns the limit of a flag as the packages have it: negative for none.
+// orNone converts the limit of a flag, where 0 is no limit, to that of an option, where a negative number is none.
 func orNone(limit int) int { return cmp.Or(limit, -1) }

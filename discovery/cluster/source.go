@@ -29,11 +29,11 @@ type Options struct {
 	// NoMonitors leaves out ServiceMonitors, PodMonitors and the objects that they name, because nothing is scraped. The
 	// Source is then also synced if it may not list EndpointSlices.
 	NoMonitors bool
-	// NodeAddresses watches Nodes with their addresses, which scraping kubelets needs. Without
-	// it only their metadata is watched: the rest of a Node is large, and changes more often.
+	// NodeAddresses watches Nodes with their addresses, which are needed to scrape kubelets.
+	// False: only their metadata is watched. The rest of a Node is large, and changes more often.
 	NodeAddresses bool
-	// PodRequests keeps what pods and their containers request, which the utilization of requests
-	// that a HorizontalPodAutoscaler scales on is computed from.
+	// PodRequests keeps what pods and their containers request. It is needed for
+	// HorizontalPodAutoscalers with a target utilization.
 	PodRequests bool
 	// Registerer has promlet_discovery_request_errors_total while Run runs. Nil: it is
 	// not exported.
@@ -46,7 +46,7 @@ type Source struct {
 	crdPoll  time.Duration
 	scrapes  bool // monitors are watched
 	nodes    bool // Nodes are watched with their addresses
-	requests bool // of pods are kept
+	requests bool // requests of pods are kept
 	problems *objects.Problems
 
 	registerer    prometheus.Registerer // nil for none

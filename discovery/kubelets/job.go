@@ -15,39 +15,40 @@ import (
 )
 
 const (
-	// JobName is the name of the job, and its targets' label job. Jobs of monitors have a
-	// slash in theirs.
+	// JobName is the name of the job, and the value of its targets' label job. Names of other
+	// jobs contain a slash.
 	JobName = "kubelets"
-	// DefaultPath is where kubelets expose what nodes and containers use.
+	// DefaultPath is the path at which kubelets expose what nodes and containers use.
 	DefaultPath = "/metrics/resource"
-	// PathAnnotation on a Node is the path to scrape instead, as for metrics-server.
+	// PathAnnotation is the annotation on a Node with another path to scrape, as for
+	// metrics-server.
 	PathAnnotation = "metrics.k8s.io/resource-metrics-path"
 
-	// GroupPrefix and the name of the Node are the source of its group.
+	// GroupPrefix is followed by the Node's name in the Source of its target group.
 	GroupPrefix = "node/"
 
-	// NodeLabel is the label of all series of a kubelet that has the Node's name.
+	// NodeLabel is the label with the Node's name. All series of a kubelet have it.
 	NodeLabel = model.LabelName("node")
 
 	// maxSamples is for more containers than a node has: 10,000, with four samples each.
 	maxSamples = 50_000
 
-	// pathLabel is as in kube-prometheus, whose rules tell the paths of a kubelet apart by it.
+	// pathLabel has the path. kube-prometheus has the same label, and its rules select by it.
 	pathLabel = model.LabelName("metrics_path")
-	// metaNode begins the labels of Prometheus's discovery of nodes.
+	// metaNode is the prefix of the labels that Prometheus's discovery of nodes sets.
 	metaNode = "__meta_kubernetes_node_"
 )
 
-// Job is the scraping of kubelets.
+// Job is the job that scrapes kubelets.
 type Job struct {
-	// Config is shared by all who use the Job: read only.
+	// Config is shared: do not change it.
 	Config *config.ScrapeConfig
 
 	options Options
 }
 
-// New makes the Job. The error says what is wrong with the options. It does not look into the
-// files that they name.
+// New makes the Job. The error names all options that are invalid. New does not read the files
+// that options name.
 func New(opts Options) (*Job, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -58,13 +59,13 @@ func New(opts Options) (*Job, error) {
 	cfg.Scheme = "https"
 	cfg.MetricsPath = DefaultPath
 	cfg.ScrapeInterval, cfg.ScrapeTimeout = model.Duration(opts.Interval), model.Duration(opts.Timeout)
-	// Its own, for that of other jobs follows from what they may store.
+	// Its own: that of other jobs follows from what they may store.
 	cfg.SampleLimit = maxSamples
-	// Kubelets serve nothing else here, and metrics-server reads all bodies as this.
+	// Kubelets serve no other format here, and metrics-server parses all bodies as this one.
 	cfg.ScrapeProtocols = []config.ScrapeProtocol{config.PrometheusText0_0_4}
 	cfg.ScrapeFallbackProtocol = config.PrometheusText0_0_4
 	cfg.HTTPClientConfig = commonconfig.DefaultHTTPClientConfig
-	// A redirect would take the token elsewhere.
+	// A redirect would send the token elsewhere.
 	cfg.HTTPClientConfig.FollowRedirects = false
 	cfg.HTTPClientConfig.TLSConfig = commonconfig.TLSConfig{
 		CAFile: opts.CertificateAuthority, InsecureSkipVerify: opts.InsecureSkipVerify,
@@ -82,11 +83,10 @@ func New(opts Options) (*Job, error) {
 	return &Job{Config: &cfg, options: opts}, nil
 }
 
-// Group returns the target of a Node: its kubelet. It is nil for a Node that the selector does
-// not choose. The error says why the kubelet cannot be reached.
+// Group returns the target group of a Node, with its kubelet as the target. It is nil for a Node
+// that the selector does not choose. The error says why the kubelet cannot be scraped.
 //
-// Nodes are taken in whatever condition they are, as by metrics-server: what a kubelet answers
-// counts.
+// The Node's conditions do not matter, as in metrics-server: only the kubelet's answer counts.
 func (j *Job) Group(node *corev1.Node) (*targetgroup.Group, error) {
 	if !j.options.NodeSelector.Matches(labels.Set(node.Labels)) {
 		return nil, nil

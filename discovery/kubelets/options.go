@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// DefaultPort is that on which kubelets serve HTTPS.
+	// DefaultPort is the port on which kubelets serve HTTPS.
 	DefaultPort = 10250
-	// DefaultInterval is the one that metrics-server's manifests set. Kubelets measure
-	// containers about every ten seconds.
+	// DefaultInterval is that of metrics-server's manifests. Kubelets measure containers about
+	// every ten seconds.
 	DefaultInterval = 15 * time.Second
 	// MinInterval is the shortest that metrics-server allows.
 	MinInterval = 10 * time.Second
@@ -24,51 +24,51 @@ const (
 	DefaultTimeout = 10 * time.Second
 
 	serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/"
-	// DefaultTokenFile has the token of the pod's ServiceAccount. Kubernetes renews it, and
-	// each request reads it anew.
+	// DefaultTokenFile is the file with the token of the pod's ServiceAccount. Kubernetes
+	// renews the token, and each request reads the file again.
 	DefaultTokenFile = serviceAccount + "token"
 	// DefaultCertificateAuthority is the file of the cluster's own CA. Whether it signs the
 	// kubelets' serving certificates depends on the cluster.
 	DefaultCertificateAuthority = serviceAccount + "ca.crt"
 )
 
-// DefaultAddressTypes returns metrics-server's order: a name that the node was given before
-// what the cloud calls it, inside before outside, names before IP addresses.
+// DefaultAddressTypes returns the address types in metrics-server's order: the host name first,
+// then internal before external ones, and names before IP addresses.
 func DefaultAddressTypes() []corev1.NodeAddressType {
 	return []corev1.NodeAddressType{
 		corev1.NodeHostName, corev1.NodeInternalDNS, corev1.NodeInternalIP, corev1.NodeExternalDNS, corev1.NodeExternalIP,
 	}
 }
 
-// Options say how to reach kubelets. The zero value is usable in a pod. Each field is a flag of
-// metrics-server, which errors name.
+// Options say how to scrape kubelets. The zero value works in a pod. Each field but TokenFile is
+// a flag of metrics-server, and errors name the flag.
 type Options struct {
-	// AddressTypes are the types of a Node's addresses to connect to, the first one that the
-	// Node has. The serving certificate must be valid for that address. Empty means
-	// DefaultAddressTypes.
+	// AddressTypes are the types of Node addresses, the most preferred first. The first one
+	// that a Node has is used, and the serving certificate must be valid for that address.
+	// Empty means DefaultAddressTypes.
 	AddressTypes []corev1.NodeAddressType
-	// Port is that of the kubelets. 0 means DefaultPort.
+	// Port is the port of the kubelets. 0 means DefaultPort.
 	Port int
-	// UseNodeStatusPort takes the port that a Node reports, where it reports one.
+	// UseNodeStatusPort uses the port in the status of a Node, if there is one, in place of Port.
 	UseNodeStatusPort bool
 	// CertificateAuthority is a file of PEM certificates that sign the kubelets' serving
 	// certificates. It is read again when it changes. Empty means
 	// DefaultCertificateAuthority, unless InsecureSkipVerify is set.
 	CertificateAuthority string
-	// InsecureSkipVerify does not verify serving certificates. Whoever takes the place of a
-	// kubelet then gets the token, and says what its containers use. It excludes
+	// InsecureSkipVerify does not verify serving certificates. Whoever takes the address of a
+	// Node then gets the token, and can report any usage of its containers. It excludes
 	// CertificateAuthority.
 	InsecureSkipVerify bool
-	// TokenFile has the bearer token. Empty means DefaultTokenFile; with a client certificate
-	// it means none.
+	// TokenFile is the file with the bearer token. Empty means DefaultTokenFile, or no token if
+	// there is a client certificate.
 	TokenFile string
-	// ClientCertificate and ClientKey are files with the certificate to authenticate with.
-	// Give both or none.
+	// ClientCertificate and ClientKey are PEM files with the certificate to authenticate with
+	// and its key. Give both or neither.
 	ClientCertificate, ClientKey string
 	// Interval is the time between two scrapes, at least MinInterval. 0 means DefaultInterval.
 	Interval time.Duration
-	// Timeout is for one request, at most nine tenths of Interval. 0 means DefaultTimeout, or
-	// nine tenths of Interval if that is less.
+	// Timeout is the timeout of one scrape, at most nine tenths of Interval. 0 means
+	// DefaultTimeout, or nine tenths of Interval if that is less.
 	Timeout time.Duration
 	// NodeSelector chooses Nodes by their labels. Nil chooses all.
 	NodeSelector labels.Selector
@@ -96,7 +96,7 @@ func (o Options) withDefaults() Options {
 
 func longestTimeout(interval time.Duration) time.Duration { return interval * 9 / 10 }
 
-// Validate returns what is wrong with the options, all of it, by the names of the flags.
+// Validate returns an error for each invalid option, with the names of the flags.
 func (o Options) Validate() error {
 	var errs []error
 	refuse := func(wrong bool, format string, args ...any) {

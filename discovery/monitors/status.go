@@ -53,7 +53,7 @@ func (s *Status) Key() string {
 	return key
 }
 
-// Rejection says that the monitor is rejected and why, "" if it is not.
+// Rejection returns a text that says why the monitor is rejected, "" if it is not.
 func (s *Status) Rejection() string {
 	if s.Err == nil {
 		return ""

@@ -124,8 +124,8 @@ func (s *Store) track() {
 	}
 }
 
-// sameNode reports whether a node has the labels, annotations and addresses it had. Nodes
-// report their state every few minutes, which no target shows.
+// sameNode reports whether a node has the same labels, annotations, addresses and kubelet port as
+// before. Nodes report their state every few minutes, but no target depends on it.
 func sameNode(before, after any) bool {
 	a, ok1 := before.(*corev1.Node)
 	b, ok2 := after.(*corev1.Node)

@@ -10,9 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TrimWithRequests is [Trim], but of pods it also keeps what a utilization of their requests is
-// computed from: the requests of pods and containers, and when the pod was started. That takes
-// some 600 bytes for each container with requests.
+// TrimWithRequests does what [Trim] does, but keeps the requests and the start time of pods, from
+// which a utilization is computed. They take about 600 bytes for each container with requests.
 func TrimWithRequests(obj any) any {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {
@@ -37,8 +36,9 @@ func keepRequests(trimmed, containers []corev1.Container) {
 // Trim returns an object without what nobody reads: managed fields, finalizers, the
 // last applied configuration; of pods all but node, IP addresses, phase, readiness and
 // the names, images, IDs and ports of containers; of Nodes all but addresses and the port
-// of the kubelet; status of Services; hints of EndpointSlices; status of monitors. What remains is what Prometheus's service
-// discovery makes labels of, and the state of the object.
+// of the kubelet; status of Services; hints of EndpointSlices; status of monitors. What
+// remains is the state of the object, and what Prometheus's service discovery makes labels
+// from.
 //
 // Trim does not change the object it gets, and a trimmed object stays as it is. Objects
 // of other kinds are returned untouched.

@@ -21,12 +21,12 @@ const (
 	skipChecking   = "--kubelet-insecure-tls skips the check, for tests"
 )
 
-// statusError is how the error of an answer that is not 200 begins.
+// statusError is the prefix of the error for an answer that is not 200.
 const statusError = "server returned HTTP status "
 
-// Kubelet returns the text of an error of scraping the kubelet of a node, "" for nil: which
-// node, what is wrong, and which flag of promlet or setting of the kubelet mends it. It leaves
-// out the URL.
+// Kubelet returns the text of an error of scraping the kubelet of a node, "" for nil. The text
+// names the node, the cause, and the flag of promlet or setting of the kubelet to change. It
+// leaves out the URL.
 func Kubelet(node string, err error) string {
 	if err == nil {
 		return ""
@@ -50,7 +50,7 @@ func kubeletError(err error, public bool) string {
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return "its address " + dns.Name + " cannot be resolved (" + dns.Err + "): " +
-			"connect by another one with --kubelet-preferred-address-types=InternalIP"
+			"choose another type of address with --kubelet-preferred-address-types=InternalIP"
 	}
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return file.Error() + ": check the file, or name another one with --kubelet-certificate-authority, " +
@@ -85,7 +85,7 @@ func kubeletError(err error, public bool) string {
 	return text
 }
 
-// statusMend returns what to do about the status of an answer, which begins with its code.
+// statusMend returns what to do about an HTTP status that begins with its code, "" if it is not known.
 func statusMend(status string) string {
 	code, _, _ := strings.Cut(status, " ")
 	switch code {
@@ -99,8 +99,9 @@ func statusMend(status string) string {
 	return ""
 }
 
-// certificateError returns what is wrong with the kubelet's serving certificate, "" if that is
-// not what err is about. Names in the certificate are what the kubelet has sent.
+// certificateError returns what is wrong with the kubelet's serving certificate, "" if err is
+// another error. The kubelet has sent the names in the certificate, so a public text leaves them
+// out.
 func certificateError(err error, public bool) string {
 	quoted := func(text string) string {
 		if public {
@@ -110,7 +111,7 @@ func certificateError(err error, public bool) string {
 	}
 	unknown, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
 	host, isHost := errors.AsType[x509.HostnameError](err)
-	// Go looks at the name first. Another address would not help, the CA would be next.
+	// Go checks the name before the CA. Another address would not help: the CA is unknown, too.
 	if signedItself(cmp.Or(unknown.Cert, host.Certificate)) {
 		return "it has signed its certificate itself, so that no CA knows it: " + letClusterSign + "; " + skipChecking
 	}
@@ -119,12 +120,12 @@ func certificateError(err error, public bool) string {
 		if unknown.Cert != nil {
 			by = " " + quoted(unknown.Cert.Issuer.String())
 		}
-		return "its certificate is signed by" + by + ", which --kubelet-certificate-authority does not have: name the CA that signs the kubelets' certificates there, or " +
+		return "its certificate is signed by" + by + ", which --kubelet-certificate-authority does not have: set it to a file with the CA that signs the kubelets' certificates, or " +
 			letClusterSign + "; " + skipChecking
 	}
 	if isHost {
 		return "its certificate is not valid for " + host.Host + ", but for " + validFor(host.Certificate, quoted) +
-			": connect by an address that it names with --kubelet-preferred-address-types, or " + letClusterSign + "; " + skipChecking
+			": choose an address for which it is valid with --kubelet-preferred-address-types, or " + letClusterSign + "; " + skipChecking
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if invalid.Reason == x509.Expired {
@@ -133,21 +134,21 @@ func certificateError(err error, public bool) string {
 		}
 		return "its certificate is not valid as that of a server: " + letClusterSign + "; " + skipChecking
 	}
-	// An error that was too long has only its text.
+	// An error whose text was too long wraps nothing.
 	if strings.Contains(err.Error(), "tls: failed to verify certificate") {
-		return "its certificate cannot be verified: name the CA that signs the kubelets' certificates with --kubelet-certificate-authority, " +
-			"and connect by an address that they name with --kubelet-preferred-address-types; " + skipChecking
+		return "its certificate cannot be verified: set --kubelet-certificate-authority to a file with the CA that signs the kubelets' certificates, " +
+			"and choose an address for which they are valid with --kubelet-preferred-address-types; " + skipChecking
 	}
 	return ""
 }
 
-// signedItself reports whether a kubelet that was given no certificate has made this one: its
-// issuer is NODE-ca@TIME.
+// signedItself reports whether a kubelet has made this certificate itself, because it was given
+// none: then the issuer is NODE-ca@TIME.
 func signedItself(c *x509.Certificate) bool {
 	return c != nil && strings.Contains(c.Issuer.CommonName, "-ca@")
 }
 
-// validFor lists the names and addresses of a certificate, the first few of them.
+// validFor lists the first few names and addresses of a certificate.
 func validFor(c *x509.Certificate, quoted func(string) string) string {
 	const most = 5
 	if c == nil {
@@ -170,7 +171,7 @@ func validFor(c *x509.Certificate, quoted func(string) string) string {
 	return strings.Join(out, ", ")
 }
 
-// shortened cuts a name that helps nobody any more.
+// shortened cuts a name that is too long to be useful.
 func shortened(name string) string {
 	const longest = 80
 	if len(name) > longest {

@@ -208,11 +208,11 @@ func TestKubeletCertificates(t *testing.T) {
 	f(newAuthority(t, "n1-ca@1700000000").issue(t, nil, "n1"), itself, itself)
 	f(newAuthority(t, "n1-ca@1700000000").issue(t, nil, "127.0.0.1"), itself, itself)
 	f(newAuthority(t, "another CA").issue(t, nil, "127.0.0.1"),
-		`kubelet of node n1: its certificate is signed by "CN=another CA", which --kubelet-certificate-authority does not have: name the CA that signs the kubelets' certificates there, `+
+		`kubelet of node n1: its certificate is signed by "CN=another CA", which --kubelet-certificate-authority does not have: set it to a file with the CA that signs the kubelets' certificates, `+
 			`or set serverTLSBootstrap: true in the kubelet's configuration and approve its certificate signing requests; --kubelet-insecure-tls skips the check, for tests`,
-		`kubelet of node n1: its certificate is signed by "…", which --kubelet-certificate-authority does not have: name the CA that signs the kubelets' certificates there, `+
+		`kubelet of node n1: its certificate is signed by "…", which --kubelet-certificate-authority does not have: set it to a file with the CA that signs the kubelets' certificates, `+
 			`or set serverTLSBootstrap: true in the kubelet's configuration and approve its certificate signing requests; --kubelet-insecure-tls skips the check, for tests`)
-	const connect = `: connect by an address that it names with --kubelet-preferred-address-types, ` +
+	const connect = `: choose an address for which it is valid with --kubelet-preferred-address-types, ` +
 		`or set serverTLSBootstrap: true in the kubelet's configuration and approve its certificate signing requests; --kubelet-insecure-tls skips the check, for tests`
 	f(ca.issue(t, nil, "n1"),
 		`kubelet of node n1: its certificate is not valid for 127.0.0.1, but for "n1"`+connect,
@@ -233,8 +233,8 @@ func TestKubeletCertificates(t *testing.T) {
 	for i := range many {
 		many[i] = "10.9.8." + strconv.Itoa(i)
 	}
-	const unknown = `kubelet of node n1: its certificate cannot be verified: name the CA that signs the kubelets' certificates with --kubelet-certificate-authority, ` +
-		`and connect by an address that they name with --kubelet-preferred-address-types; --kubelet-insecure-tls skips the check, for tests`
+	const unknown = `kubelet of node n1: its certificate cannot be verified: set --kubelet-certificate-authority to a file with the CA that signs the kubelets' certificates, ` +
+		`and choose an address for which they are valid with --kubelet-preferred-address-types; --kubelet-insecure-tls skips the check, for tests`
 	f(ca.issue(t, nil, many...), unknown, unknown)
 }
 
@@ -282,7 +282,7 @@ func TestKubeletErrors(t *testing.T) {
 	f("127.0.0.1", func(o *kubelets.Options) { o.TokenFile = "/does/not/exist" },
 		"open /does/not/exist: no such file or directory: check the file.*")
 	f("n1.invalid", func(*kubelets.Options) {},
-		`its address n1.invalid cannot be resolved \(.+\): connect by another one with --kubelet-preferred-address-types=InternalIP`)
+		`its address n1.invalid cannot be resolved \(.+\): choose another type of address with --kubelet-preferred-address-types=InternalIP`)
 	dial = destination.Policy{}.DialContext
 	f("127.0.0.1", func(*kubelets.Options) {},
 		"dial tcp 127.0.0.1:[0-9]+: connections to 127.0.0.1 are refused: it is a loopback address: set --scrape-allowed-networks")

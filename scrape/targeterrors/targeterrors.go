@@ -1,5 +1,5 @@
-// Package targeterrors rewrites the errors of scrapes for users who know their monitors but not promlet's source. Fields
-// have their names in a monitor, and errors of Go's libraries say what to do.
+// Package targeterrors rewrites the errors of scrapes for users who know their monitors but not promlet's source. The texts
+// name the fields of monitors, and for errors of Go's libraries they say what to do.
 package targeterrors
 
 import (
@@ -31,8 +31,8 @@ func Public(err error) string {
 	return rewrite(scrape.PublicReason(err))
 }
 
-// rewrite replaces the wording of libraries. Each list of targets calls it for each target that is down, so it compiles no
-// patterns.
+// rewrite replaces the wording of libraries. It is called for each target that is down whenever targets are listed, so it
+// compiles no patterns.
 func rewrite(text string) string {
 	text = strings.TrimSuffix(text, ": "+context.DeadlineExceeded.Error()) // the text before it says what took too long
 	switch limit, isSize := strings.CutPrefix(text, "body_size_limit exceeded (limit: "); {

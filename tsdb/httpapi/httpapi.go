@@ -28,8 +28,8 @@ const Prefix = "/api/v1"
 
 // Options say what is served. DB is required.
 type Options struct {
-	// DB is read, within the limits of its engine. The caller closes it, best after the server has ended: requests that
-	// come later are answered 503.
+	// DB gives the samples, within the limits of its engine. The caller closes it, preferably after the server has ended:
+	// later requests are answered 503.
 	DB *tsdb.DB
 
 	// Targets gives the active targets by job. nil: there are none.
@@ -62,8 +62,8 @@ type Options struct {
 	// did, when the program started.
 	Reloaded func() (ok bool, last time.Time)
 
-	// Gatherer gives the program's own metrics, for status/self_metrics. Those of DB are added if it has none of
-	// them. nil: only those of DB.
+	// Gatherer gives the program's own metrics, for status/self_metrics. If the metrics of DB are not among them, they are
+	// added. nil: only the metrics of DB.
 	Gatherer prometheus.Gatherer
 
 	// Logger receives errors of answering. nil: silent.
@@ -168,7 +168,8 @@ func newRoutes(opts Options, global v1.GlobalURLOptions) http.Handler {
 	return router
 }
 
-// unreadable answers 503 where there is no database to read, now or any more. N is upstream's, and not exported.
+// unreadable makes the API answer 503 while the database begins anew, and after it is closed. N stands for a type of
+// Prometheus that is not exported.
 func unreadable[N any](_ N, err error) (code int, override bool) {
 	return http.StatusServiceUnavailable, errors.Is(err, promtsdb.ErrNotReady)
 }

@@ -86,7 +86,8 @@ func (s *status) features() features.Collector {
 	return all
 }
 
-// Stats implements v1.TSDBAdminStats. The times of a database without samples are 0, not the largest and smallest numbers.
+// Stats implements v1.TSDBAdminStats. If the database has no samples, MinTime and MaxTime are 0, not the largest and smallest
+// numbers.
 func (s *status) Stats(label string, limit int) (*promtsdb.Stats, error) {
 	stats, err := s.opts.DB.Stats(label, limit)
 	if err == nil && stats.MinTime > stats.MaxTime {
@@ -98,7 +99,7 @@ func (s *status) Stats(label string, limit int) (*promtsdb.Stats, error) {
 // headChunks is the metric that status/tsdb reads.
 const headChunks = "prometheus_tsdb_head_chunks"
 
-// withStorage gathers the program's metrics, and those of the database unless the program's contain them.
+// withStorage gathers the program's metrics, and those of the database unless they are among them.
 type withStorage struct {
 	own prometheus.Gatherer
 	db  *tsdb.DB

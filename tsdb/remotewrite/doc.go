@@ -13,8 +13,8 @@
 //   - Hard links keep the segments of the log until all queues have sent them. A link takes no disk space
 //     while the storage has the segment too.
 //
-// A [Writer] runs goroutines from Apply until Close. The caller closes it before the database, so that the last samples
-// are sent.
+// A [Writer] runs goroutines from Apply until Close. The caller must close it before the database, so that it can send the
+// last samples.
 //
 // Every sample that is stored while its queue is configured is sent, in the order in which it was stored. This holds
 // through kill -9, a restart of the engine, and a database that starts empty. After a crash, samples may be sent twice.

@@ -16,15 +16,15 @@ import (
 	"github.com/promlet/promlet/adapter/resourcemetrics"
 )
 
-// ResourceMetrics answer requests for metrics.k8s.io.
+// ResourceMetrics answers requests for metrics.k8s.io.
 type ResourceMetrics struct {
 	// Source gives the values. Required.
 	Source resourcemetrics.Source
-	// Lister gives the pods and nodes that exist; others have no metrics. Required.
+	// Lister lists the pods and nodes that exist. Others have no metrics. Required.
 	Lister objects.Lister
 }
 
-// Group returns the API group to install in a server.
+// Group returns the API group to install in an API server.
 func (r ResourceMetrics) Group() *genericapiserver.APIGroupInfo {
 	scheme := runtime.NewScheme()
 	install.Install(scheme)

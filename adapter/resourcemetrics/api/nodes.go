@@ -29,7 +29,7 @@ func (*nodes) NewList() runtime.Object { return &metrics.NodeMetricsList{} }
 func (*nodes) Kind() string            { return "NodeMetrics" }
 func (*nodes) NamespaceScoped() bool   { return false }
 
-// Get returns the value of one node. It is not found if the node does not exist, or has no value.
+// Get returns the value of one node, or NotFound if the node does not exist or has no value.
 func (n *nodes) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
 	lister, err := n.lister(corev1.Resource("nodes"))
 	if err != nil {
@@ -37,7 +37,7 @@ func (n *nodes) Get(ctx context.Context, name string, _ *metav1.GetOptions) (run
 	}
 	found, err := lister.Get(name)
 	if err != nil {
-		return nil, err // of a cache, that there is none
+		return nil, err // NotFound: a cache has no other errors
 	}
 	node, ok := found.(*corev1.Node)
 	if !ok {
@@ -70,7 +70,7 @@ func (n *nodes) List(ctx context.Context, options *metainternalversion.ListOptio
 	return &metrics.NodeMetricsList{Items: values}, nil
 }
 
-// ConvertToTable returns what kubectl prints.
+// ConvertToTable returns the table that kubectl prints.
 func (*nodes) ConvertToTable(_ context.Context, object, _ runtime.Object) (*metav1.Table, error) {
 	var values []metrics.NodeMetrics
 	switch value := object.(type) {

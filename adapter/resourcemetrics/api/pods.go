@@ -30,7 +30,7 @@ func (*pods) NewList() runtime.Object { return &metrics.PodMetricsList{} }
 func (*pods) Kind() string            { return "PodMetrics" }
 func (*pods) NamespaceScoped() bool   { return true }
 
-// Get returns the value of one pod. It is not found if the pod does not exist, or has no value.
+// Get returns the value of one pod, or NotFound if the pod does not exist or has no value.
 func (p *pods) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
 	namespace := apirequest.NamespaceValue(ctx)
 	lister, err := p.lister(corev1.Resource("pods"))
@@ -39,7 +39,7 @@ func (p *pods) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runt
 	}
 	found, err := lister.ByNamespace(namespace).Get(name)
 	if err != nil {
-		return nil, err // of a cache, that there is none
+		return nil, err // NotFound: a cache has no other errors
 	}
 	pod, ok := found.(*corev1.Pod)
 	if !ok {
@@ -72,7 +72,7 @@ func (p *pods) List(ctx context.Context, options *metainternalversion.ListOption
 	return &metrics.PodMetricsList{Items: values}, nil
 }
 
-// ConvertToTable returns what kubectl prints: the sums over the containers of each pod.
+// ConvertToTable returns the table that kubectl prints, with the sums over the containers of each pod.
 func (*pods) ConvertToTable(_ context.Context, object, _ runtime.Object) (*metav1.Table, error) {
 	var values []metrics.PodMetrics
 	switch value := object.(type) {

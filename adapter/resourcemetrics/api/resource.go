@@ -18,7 +18,7 @@ import (
 // resource is what pods and nodes have in common.
 type resource struct{ ResourceMetrics }
 
-// lister returns the objects that exist.
+// lister returns the lister of the objects of a resource.
 func (r resource) lister(objects schema.GroupResource) (cache.GenericLister, error) {
 	lister, ok := r.Lister(objects)
 	if !ok {
@@ -27,14 +27,13 @@ func (r resource) lister(objects schema.GroupResource) (cache.GenericLister, err
 	return lister, nil
 }
 
-// Destroy has nothing to end.
+// Destroy implements rest.Storage. There is nothing to end.
 func (resource) Destroy() {}
 
 // GetSingularName is empty, as in metrics-server: kubectl then takes the kind's name.
 func (resource) GetSingularName() string { return "" }
 
-// selected returns the objects of a namespace, or of all where it is empty, that options select, ordered by namespace and
-// name.
+// selected returns the objects that options select, ordered by namespace and name. An empty namespace means all of them.
 func selected[T metav1.Object](lister cache.GenericLister, namespace string, options *metainternalversion.ListOptions) ([]T, error) {
 	byLabels, byFields := labels.Everything(), fields.Everything()
 	if options != nil && options.LabelSelector != nil {
@@ -59,7 +58,7 @@ func selected[T metav1.Object](lister cache.GenericLister, namespace string, opt
 	return found, nil
 }
 
-// fieldsOf returns the fields that a selector may name.
+// fieldsOf returns the fields of an object that a field selector may name.
 func fieldsOf(object metav1.Object) fields.Set {
 	set := fields.Set{"metadata.name": object.GetName()}
 	if namespace := object.GetNamespace(); namespace != "" {
@@ -68,7 +67,7 @@ func fieldsOf(object metav1.Object) fields.Set {
 	return set
 }
 
-// failed returns the error for a Source that failed. An API status stays as it is.
+// failed returns the answer to an error of the Source. It returns an API status as it is.
 func failed(of string, err error) error {
 	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
 		return status

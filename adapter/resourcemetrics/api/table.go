@@ -18,7 +18,8 @@ type row struct {
 	window time.Duration
 }
 
-// table returns rows with metrics-server's columns: name, CPU, memory, and window; and swap where one of the rows has it.
+// table returns a table with metrics-server's columns: name, CPU, memory and window. It has a column for swap if any row has
+// swap.
 func table(rows []row) *metav1.Table {
 	shown := []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory}
 	for _, r := range rows {

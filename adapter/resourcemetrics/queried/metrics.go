@@ -12,7 +12,7 @@ import (
 	"github.com/promlet/promlet/adapter/resourcemetrics"
 )
 
-// podMetrics returns the value of a pod, at the earliest timestamp of its containers.
+// podMetrics returns the value of a pod, with the earliest timestamp of its containers.
 func podMetrics(pod *corev1.Pod, report *resourcemetrics.Report, window time.Duration) metrics.PodMetrics {
 	value := metrics.PodMetrics{
 		ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace, Labels: pod.Labels},

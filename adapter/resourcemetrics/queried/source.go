@@ -20,24 +20,24 @@ import (
 	"github.com/promlet/promlet/adapter/values"
 )
 
-// maxNamespaces is how many namespaces are queried at the same time. Queries also share the limits of the database and the
-// engine.
+// maxNamespaces is how many namespaces are queried at the same time. The limits of the database and of the engine apply as
+// well.
 const maxNamespaces = 4
 
-// Source answers by the queries that SetQueries gave it. Make it with New.
+// Source answers by the queries that SetQueries sets. Make it with New.
 type Source struct {
 	values  *values.Evaluator
-	job     string // of kubelets, "" for none
+	job     string // the job of kubelets, "" for none
 	queries atomic.Pointer[rules.ResourceQueries]
 }
 
 var _ resourcemetrics.Source = (*Source)(nil)
 
-// New returns a Source without queries: nothing has a value. kubelets is the job whose series are those of kubelets, stored as
-// Demand.OfKubelets says; empty: there is none.
+// New returns a Source without queries: nothing has a value. kubelets is the name of the job that scrapes kubelets, whose
+// series are stored if demand.Demand.OfKubelets reports it. Empty: there is no such job.
 func New(v *values.Evaluator, kubelets string) *Source { return &Source{values: v, job: kubelets} }
 
-// SetQueries replaces the queries; nil: there are none. What is read for them is wanted from then on.
+// SetQueries replaces the queries. Nil: there are none. The series that they read are in demand from then on.
 func (s *Source) SetQueries(queries *rules.ResourceQueries) {
 	for v := s.values; v != nil; v = v.Next {
 		v.Demand.SetUsage(queries)
@@ -48,13 +48,13 @@ func (s *Source) SetQueries(queries *rules.ResourceQueries) {
 // HasQueries reports whether there are queries.
 func (s *Source) HasQueries() bool { return s.queries.Load() != nil }
 
-// Or returns a Source that answers by the queries if there are some at the time of the request, and from kubelets otherwise.
+// Or returns a Source that answers each request by the queries if there are any at that time, and from kubelets otherwise.
 func (s *Source) Or(kubelets resourcemetrics.Source) resourcemetrics.Source {
 	return &choice{queried: s, kubelets: kubelets}
 }
 
-// PodMetrics returns the values of those pods that have some, in their order. The error is an API status if an engine is
-// unavailable.
+// PodMetrics returns the values of the pods, in their order. Pods without a value are left out. The error is an API status if
+// an engine is unavailable.
 func (s *Source) PodMetrics(ctx context.Context, pods []*corev1.Pod) ([]metrics.PodMetrics, error) {
 	queries := s.queries.Load()
 	if queries == nil || len(pods) == 0 {
@@ -88,8 +88,8 @@ func (s *Source) PodMetrics(ctx context.Context, pods []*corev1.Pod) ([]metrics.
 	return found, s.failure(failed, len(found), "pods")
 }
 
-// NodeMetrics returns the values of those nodes that have some, in their order. The error is an API status if an engine is
-// unavailable.
+// NodeMetrics returns the values of the nodes, in their order. Nodes without a value are left out. The error is an API status
+// if an engine is unavailable.
 func (s *Source) NodeMetrics(ctx context.Context, nodes []*corev1.Node) ([]metrics.NodeMetrics, error) {
 	queries := s.queries.Load()
 	if queries == nil || len(nodes) == 0 {
@@ -109,7 +109,7 @@ func (s *Source) NodeMetrics(ctx context.Context, nodes []*corev1.Node) ([]metri
 	return found, s.failure(err, len(found), "nodes")
 }
 
-// failure returns the error to answer with. Values that were found are answered without the others.
+// failure returns the error to answer with. It is nil if some values were found: then the answer has only those.
 func (s *Source) failure(err error, found int, of string) error {
 	if err == nil {
 		return nil
@@ -131,7 +131,7 @@ func (s *Source) Pod(ctx context.Context, pod *corev1.Pod) resourcemetrics.Repor
 		return noQueries()
 	}
 	reports, _ := usage(ctx, s.values, question{job: s.job, pair: queries.Pods, of: objects.Pod(), namespace: pod.Namespace}, []string{pod.Name})
-	return *reports[pod.Name] // it has the error
+	return *reports[pod.Name] // the Report contains the error
 }
 
 // Node reports why a node has a value or none. It evaluates the queries.
@@ -141,20 +141,20 @@ func (s *Source) Node(ctx context.Context, name string) resourcemetrics.Report {
 		return noQueries()
 	}
 	reports, _ := usage(ctx, s.values, question{job: s.job, pair: queries.Nodes, of: objects.Node()}, []string{name})
-	return *reports[name] // it has the error
+	return *reports[name] // the Report contains the error
 }
 
 func noQueries() resourcemetrics.Report {
 	return resourcemetrics.Report{Reason: resourcemetrics.NoQuery, Detail: "the configuration has no resourceRules"}
 }
 
-// unavailable reports whether an engine was not reached, so that a later request may succeed.
+// unavailable reports whether an engine could not be reached, so that a later request may succeed.
 func unavailable(err error) bool {
 	failed, ok := errors.AsType[*engine.Error](err)
 	return ok && failed.Unavailable
 }
 
-// choice answers from kubelets where there are no queries.
+// choice answers by queries if there are any, and from kubelets otherwise.
 type choice struct {
 	queried  *Source
 	kubelets resourcemetrics.Source

@@ -17,20 +17,20 @@ import (
 	"github.com/promlet/promlet/tsdb"
 )
 
-// maxNames is how many pods or nodes one query names. An expression may have 512 KiB.
+// maxNames is how many pods or nodes one query names. An expression may have at most 512 KiB.
 const maxNames = 1000
 
-// question is what is asked of one database or engine.
+// question is the queries for pods or nodes, and what they are asked about.
 type question struct {
 	pair      rules.ResourcePair
 	of        objects.Kind
 	namespace string // "" for nodes
-	job       string // of kubelets, "" for none
+	job       string // the job of kubelets, "" for none
 }
 
-// sources returns matchers for the sources of samples, in the order in which they are asked; nil stands for all samples. While
-// kubelets have all that is read they are asked first and alone, so that nothing counts twice when a monitor with the
-// same series comes.
+// sources returns matchers for the sources of samples, in the order in which they are queried. Nil matchers select all
+// samples. While kubelets expose all that the queries read, they are queried first and alone, so that nothing counts twice
+// when a monitor with the same series is added.
 func (q *question) sources(v *values.Evaluator) [][]rules.Matcher {
 	if q.job == "" || v.DB == nil {
 		return [][]rules.Matcher{nil}
@@ -46,8 +46,8 @@ func (q *question) sources(v *values.Evaluator) [][]rules.Matcher {
 	}
 }
 
-// usage returns a Report on each name. One without a value from one source may have one from the next, and then in the
-// engine that follows a database. The error is in the Reports, too.
+// usage returns a Report on each name. A name without a value from one source may have one from the next, or from the engine
+// that follows the database. The Reports contain the error as well.
 func usage(ctx context.Context, v *values.Evaluator, q question, names []string) (map[string]*resourcemetrics.Report, error) {
 	var found map[string]*resourcemetrics.Report
 	missing := names
@@ -65,7 +65,7 @@ func usage(ctx context.Context, v *values.Evaluator, q question, names []string)
 	return merged(found, reports), err
 }
 
-// merged adds what the next source says to what is known.
+// merged adds the Reports from the next source to those found so far.
 func merged(found, next map[string]*resourcemetrics.Report) map[string]*resourcemetrics.Report {
 	if found == nil {
 		return next
@@ -78,7 +78,7 @@ func merged(found, next map[string]*resourcemetrics.Report) map[string]*resource
 	return found
 }
 
-// askAll asks one source. It returns a Report on each name. After an error they all have it.
+// askAll queries one source. It returns a Report on each name. If a query fails, all Reports contain the error.
 func (q *question) askAll(ctx context.Context, v *values.Evaluator, source []rules.Matcher, names []string) (map[string]*resourcemetrics.Report, error) {
 	found := make(map[string]*resourcemetrics.Report, len(names))
 	for some := range slices.Chunk(names, maxNames) {
@@ -98,7 +98,7 @@ func isUnknown(report *resourcemetrics.Report) bool {
 	return noResult && len(report.Usages) == 0
 }
 
-// ask adds a Report on each name, unless it returns an error.
+// ask adds a Report on each name to found, unless it returns an error.
 func (q *question) ask(ctx context.Context, v *values.Evaluator, source []rules.Matcher, names []string, found map[string]*resourcemetrics.Report) error {
 	same := func(reason resourcemetrics.Reason, detail string) {
 		for _, name := range names {
@@ -129,7 +129,7 @@ func (q *question) ask(ctx context.Context, v *values.Evaluator, source []rules.
 	return err
 }
 
-// missingQuery returns the query that the configuration does not have, "" if it has both.
+// missingQuery returns the key of a query that the configuration does not have, "" if it has both.
 func (q *question) missingQuery() string {
 	field := "containerQuery"
 	if !q.of.IsPod() {
@@ -144,19 +144,19 @@ func (q *question) missingQuery() string {
 	return ""
 }
 
-// results are those of one query.
+// results are the results of one query.
 type results struct {
 	query *rules.ResourceQuery
 	expr  string
-	of    map[string]map[string]result // by pod or node, and by container: "" for a whole pod, or a node
+	of    map[string]map[string]result // by the name of the pod or node, and by container; "" for a whole pod or a node
 }
 
 type result struct {
 	tsdb.Sample
-	several bool // there are others for the same
+	several bool // there are several for the same container or node
 }
 
-// results evaluates one query for names. Results for others are left out.
+// results evaluates one query for names. It leaves out results for other names.
 func (q *question) results(ctx context.Context, v *values.Evaluator, query *rules.ResourceQuery, source []rules.Matcher, names []string) (results, error) {
 	expr, err := query.Expand(q.namespace, names, source...)
 	if err != nil {
@@ -191,7 +191,7 @@ func (q *question) results(ctx context.Context, v *values.Evaluator, query *rule
 	return r, nil
 }
 
-// report makes the Report on a pod or node.
+// report returns the Report on a pod or node.
 func (q *question) report(v *values.Evaluator, name string, cpu, memory *results) *resourcemetrics.Report {
 	report := &resourcemetrics.Report{Queries: []resourcemetrics.Query{{Rule: cpu.query.String(), Expr: cpu.expr}, {Rule: memory.query.String(), Expr: memory.expr}}}
 	either := maps.Clone(cpu.of[name])
@@ -209,7 +209,7 @@ func (q *question) report(v *values.Evaluator, name string, cpu, memory *results
 	return report
 }
 
-// addContainer adds what is known of a container, or of a whole pod or a node if container is empty.
+// addContainer adds the usage of a container to the report. An empty container stands for a whole pod or a node.
 func (q *question) addContainer(report *resourcemetrics.Report, v *values.Evaluator, name, container string, cpu, memory *results) {
 	u := resourcemetrics.Usage{Name: container}
 	if !q.of.IsPod() {
@@ -237,7 +237,7 @@ func (q *question) addContainer(report *resourcemetrics.Report, v *values.Evalua
 	report.Usages = append(report.Usages, u)
 }
 
-// subject is how a text calls a container, pod or node.
+// subject returns what texts call a container, pod or node.
 func (q *question) subject(container string) string {
 	if container != "" {
 		return fmt.Sprintf("container %q", container)
@@ -259,12 +259,12 @@ func (r *results) value(v *values.Evaluator, name, container string) (value floa
 		return 0, at, resourcemetrics.BadResult, fmt.Sprintf("gives %g", value)
 	}
 	if at = found.Last; at.IsZero() {
-		at = v.Now() // computed from no sample
+		at = v.Now() // no sample was read, as for a constant
 	}
 	return max(0, value), at, resourcemetrics.Measured, ""
 }
 
-// most is more than the largest value that a quantity has room for.
+// most returns the limit that a value must be below to fit into a quantity.
 func (r *results) most() float64 {
 	if r.query.IsCPU() {
 		return math.MaxInt64 / float64(time.Second)

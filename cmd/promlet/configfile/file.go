@@ -55,7 +55,7 @@ func Load(path string) (File, []byte, error) {
 
 // Parse reads a configuration, alone or in the manifest of a ConfigMap. rules can be a map, as in the values of
 // prometheus-adapter's Helm chart; the chart's other values are then ignored. It rejects unknown keys, so that a misspelt
-// one does not silently change what is served. Errors name the key by its path.
+// key does not silently change what is served. Errors name the path of the key.
 func Parse(data []byte) (File, error) {
 	asJSON, err := unwrap(data)
 	if err != nil {

@@ -21,7 +21,7 @@ type helmValues struct {
 	Resource *rules.ResourceRules `json:"resource,omitempty"`
 }
 
-// chartKeys are the other values of prometheus-adapter's Helm chart. They concern its pods, not its configuration.
+// chartKeys are the other values of prometheus-adapter's Helm chart. They are about its objects, not its configuration.
 var chartKeys = []string{
 	"affinity", "certManager", "customAnnotations", "customLabels", "deploymentAnnotations", "dnsConfig", "dnsPolicy", "env", "extraArguments",
 	"extraContainers", "extraManifests", "extraVolumeMounts", "extraVolumes", "fullnameOverride", "global", "hostNetwork", "image",
@@ -31,8 +31,8 @@ var chartKeys = []string{
 	"topologySpreadConstraints",
 }
 
-// splitHelmRules takes rules out of a configuration, where it is a map as in the values of prometheus-adapter's Helm
-// chart, and drops the chart's other values. rules is nil for other JSON.
+// splitHelmRules returns the key rules of a configuration if it is a map, as in the values of prometheus-adapter's Helm
+// chart, and the configuration without it and without the chart's other values. Otherwise rules is nil.
 func splitHelmRules(asJSON []byte) (rules, others json.RawMessage) {
 	var outer map[string]json.RawMessage
 	if json.Unmarshal(asJSON, &outer) != nil || !bytes.HasPrefix(outer["rules"], []byte("{")) {
@@ -50,7 +50,7 @@ func splitHelmRules(asJSON []byte) (rules, others json.RawMessage) {
 	return rules, others
 }
 
-// addHelmRules adds the configuration that prometheus-adapter's chart makes of rules in its values.
+// addHelmRules adds the configuration that prometheus-adapter's chart makes from the value rules.
 func (f *File) addHelmRules(asJSON json.RawMessage) error {
 	var values struct {
 		Rules helmValues `json:"rules"`

@@ -88,7 +88,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return err
 }
 
-// freeOrOther returns an address, with another port if somebody listens there already, and then says so.
+// freeOrOther returns the address if its port is free. Otherwise it prints so and returns another port.
 func (d *demo) freeOrOther(ctx context.Context, address string) (string, error) {
 	free, err := freeAddress(ctx, address)
 	if !errors.Is(err, syscall.EADDRINUSE) {
@@ -101,7 +101,7 @@ func (d *demo) freeOrOther(ctx context.Context, address string) (string, error) 
 	return free, err
 }
 
-// freeAddress returns an address that nobody listens on. Port 0 is any.
+// freeAddress returns an address if nobody listens on it. Port 0 means any free port.
 func freeAddress(ctx context.Context, address string) (string, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Command embed is a program with all of promlet in it. It serves metrics of its own, scrapes them as a monitor says, and
-// answers as an API server for the HorizontalPodAutoscaler does:
+// Command embed shows how a program embeds all of promlet. It exposes a metric, scrapes it as a PodMonitor says, and serves it
+// over the custom metrics API:
 //
 //	go run ./deploy/example/embed
 //	curl -k https://127.0.0.1:6443/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/worker-1/queue_depth
 //
-// In a cluster the Source is that of package discovery/cluster, and the server has Authentication and Authorization.
+// In a cluster, take the Source from package discovery/cluster, and give the server Authentication and Authorization.
 package main
 
 import (

@@ -11,16 +11,16 @@ import (
 // every job ever seen, so all clients have the same name.
 const clientName = "promlet"
 
-// Bytes of a connection's buffers, which it keeps while it is idle. A request and the header of its answer fit; longer
-// reads and writes pass the buffers by.
+// readBuffer and writeBuffer are the bytes of a connection's buffers. The connection keeps them while it is idle. A request
+// and the header of its answer fit into them; longer reads and writes bypass them.
 const readBuffer, writeBuffer = 1 << 10, 1 << 10
 
-// newClient makes the HTTP client of a job, whose connections dial makes. Options may replace dial.
+// newClient makes the HTTP client of a job. It connects with dial, unless opts replace it.
 func newClient(cfg config_util.HTTPClientConfig, dial DialFunc, opts []config_util.HTTPClientOption) (*http.Client, error) {
 	replaceable := len(opts) > 0
 	opts = append([]config_util.HTTPClientOption{
 		config_util.WithDialContextFunc(dial),
-		// HTTP/2 buffers up to 4 MiB a target before they are read.
+		// With HTTP/2 up to 4 MiB of each target are buffered before they are read.
 		config_util.WithHTTP2Disabled(),
 	}, opts...)
 	policy := policyOf(&cfg)
@@ -35,11 +35,11 @@ func newClient(cfg config_util.HTTPClientConfig, dial DialFunc, opts []config_ut
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP client: %w", err)
 	}
-	// Without authorization and files of certificates, and so for nearly all targets.
+	// True without authorization and certificate files, so for nearly all targets.
 	if transport, ok := client.Transport.(*http.Transport); ok {
 		transport.ReadBufferSize, transport.WriteBufferSize = readBuffer, writeBuffer
 		if !replaceable {
-			transport.DialContext = dial // without the event log, of 6 KB, that the library opens for each connection
+			transport.DialContext = dial // without the event log of 6 KB that the library opens for each connection
 		}
 	}
 	if plainOAuth2(auth) {

@@ -47,7 +47,7 @@ type Table struct {
 	onDemand bool
 	changes  *atomic.Uint64
 	loan     *budget.Loan
-	passed   func(line string) bool // nil: none is
+	passed   func(line string) bool // see Pass; nil: no line is
 
 	mu       sync.Mutex
 	demand   *Demand
@@ -110,8 +110,8 @@ func NewTable(rules []*relabel.Config, onDemand bool, d *Demand, changes *atomic
 	return t
 }
 
-// Pass makes the decisions skip no line that begins with a name for which passed returns true.
-// It is called before the table is used, and passed must always answer the same.
+// Pass makes the decisions keep each line that begins with a name for which passed returns true.
+// It is called before the table is used. passed must always return the same for a name.
 func (t *Table) Pass(passed func(line string) bool) { t.passed = passed }
 
 // Close gives back what the table was charged for. It must not be used any more.

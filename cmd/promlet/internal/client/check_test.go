@@ -48,7 +48,7 @@ data:
 	require.Contains(t, out, "warning: ServiceMonitor default/fast is adjusted: spec.endpoints[0].interval: 1ms is raised to 1s")
 	require.Contains(t, out, "is valid: 2 rules, 0 external rules, 1 ServiceMonitor, ")
 
-	chart := filepath.Join("..", "..", "..", "adapter", "testdata", "rules", "chart-custom.yaml")
+	chart := filepath.Join("..", "..", "..", "..", "adapter", "testdata", "rules", "chart-custom.yaml")
 	out, err = execute(t, "check", chart)
 	require.NoError(t, err)
 	require.Contains(t, out, "resourceRules.cpu.containerQuery: container_cpu_usage_seconds_total -> cpu (pods), rate over 3m\n")

@@ -55,11 +55,12 @@ value. With hpa/NAME it explains every metric that the HorizontalPodAutoscaler s
 
 The exit status is 1 if there is no value. Terminals show colours, unless NO_COLOR is set.
 
-The cpu and memory of pods and nodes are explained if promlet serves metrics.k8s.io, from the
-kubelet over the container and its samples to the value, where no custom metric has that name.
+If promlet serves metrics.k8s.io, cpu and memory of pods and nodes are explained from the
+kubelet over the container and its samples to the value, unless a custom metric has that name.
 
-promlet answers through the API server. Whoever may read a metric may explain it: for cpu and
-memory, a custom metric of that name. Explanations show nothing of other namespaces.`,
+promlet answers through the API server. Whoever may read a metric may explain it. For cpu and
+memory, this is the permission to read a custom metric of that name. Explanations show nothing
+of other namespaces.`,
 		Example: `  # Explain a metric of a Service
   promlet explain services/sample-metrics-app http_requests -n default
 

@@ -114,7 +114,7 @@ func printHPA(out io.Writer, h *readHPA, explained []explainedMetric, p palette)
 			}
 			continue
 		}
-		if _, err := fmt.Fprintf(out, "%s of %s is %s: metrics.k8s.io serves it, and not this promlet; the value is that of the HPA's status\n", m.metric.name, m.metric.of, m.metric.value()); err != nil {
+		if _, err := fmt.Fprintf(out, "%s of %s is %s in the HPA's status: metrics.k8s.io serves it, but this promlet cannot explain it\n", m.metric.name, m.metric.of, m.metric.value()); err != nil {
 			return err
 		}
 	}

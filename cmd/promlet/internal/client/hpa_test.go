@@ -153,7 +153,7 @@ func TestExplainHPA(t *testing.T) {
 	require.NoError(t, err)
 	for _, text := range []string{
 		"http_requests of services/sample in namespace default is 30\n\n✓ object",
-		"cpu of pods is 75%: metrics.k8s.io serves it, and not this promlet; the value is that of the HPA's status\n\n✓ rule",
+		"cpu of pods is 75% in the HPA's status: metrics.k8s.io serves it, but this promlet cannot explain it\n\n✓ rule",
 		"external metric queue_length in namespace default is 30\n",
 	} {
 		require.Contains(t, out, text)

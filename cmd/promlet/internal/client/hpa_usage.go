@@ -13,7 +13,7 @@ import (
 	"github.com/promlet/promlet/adapter/explain"
 )
 
-// ofUsage returns a metric of metrics.k8s.io, with the value in the HPA's status.
+// ofUsage returns a metric of metrics.k8s.io with the value in the HPA's status.
 func ofUsage(h *readHPA, name, of string, target autoscalingv2.MetricTarget) readMetric {
 	m := readMetric{name: name, of: of, target: target.AverageValue, average: true, usage: true}
 	if target.Type == autoscalingv2.UtilizationMetricType && target.AverageUtilization != nil {
@@ -39,8 +39,8 @@ func ofUsage(h *readHPA, name, of string, target autoscalingv2.MetricTarget) rea
 	return m
 }
 
-// explainUsage asks promlet to explain a metric of metrics.k8s.io, of the pods that an HPA scales. It returns nil if they are
-// not known, or promlet does not serve that API: then metrics-server may.
+// explainUsage asks promlet to explain a metric of metrics.k8s.io of the pods that an HPA scales. It returns nil if the pods
+// are not known, or if promlet does not serve that API.
 func (c *connection) explainUsage(ctx context.Context, mapper meta.RESTMapper, h *readHPA, m *readMetric) *explain.Explanation {
 	selector, err := c.podSelector(ctx, mapper, h)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *connection) explainUsage(ctx context.Context, mapper meta.RESTMapper, h
 	return explanation
 }
 
-// whyNoUsage returns why the controller has no value of a metric of metrics.k8s.io.
+// whyNoUsage returns the text that says why the controller has no value of a metric of metrics.k8s.io.
 func (c *connection) whyNoUsage(ctx context.Context, mapper meta.RESTMapper, h *readHPA, m *readMetric) string {
 	why := "the controller has no value from metrics.k8s.io, which metrics-server or promlet serves"
 	if e := c.explainUsage(ctx, mapper, h, m); e != nil && e.Reason != "" {

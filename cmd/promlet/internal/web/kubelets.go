@@ -9,10 +9,10 @@ import (
 	"github.com/promlet/promlet/discovery/monitors"
 )
 
-// kindNodes is the Kind of what takes the place of a monitor for the kubelets of Nodes.
+// kindNodes is the Kind under which the kubelets of Nodes are shown like a monitor.
 const kindNodes = "Nodes"
 
-// newKubelets returns the kubelets with their targets, as a monitor is shown. ok is false if there are none.
+// newKubelets returns the kubelets with their targets in the form of a monitor. ok is false if there are none.
 func newKubelets(owned map[owner][]Target, unreachable map[string]error) (m monitor, ok bool) {
 	m = newMonitor(&monitors.Status{Kind: kindNodes, Name: "kubelets", Jobs: []string{kubelets.JobName}}, owned)
 	for _, node := range slices.Sorted(maps.Keys(unreachable)) {
@@ -22,7 +22,7 @@ func newKubelets(owned map[owner][]Target, unreachable map[string]error) (m moni
 	return m, m.All > 0
 }
 
-// title is what a filter matches.
+// title returns the text that a filter matches.
 func (m *monitor) title() string {
 	if m.Kind == kindNodes {
 		return m.Kind + " " + m.Name

@@ -55,7 +55,7 @@ type monitor struct {
 	NoTargets   string   `json:"noTargets,omitempty"` // why there are no targets, if that is known
 	Unsupported []string `json:"unsupported,omitempty"`
 	Adjusted    []string `json:"adjusted,omitempty"`
-	Foreign     []string `json:"foreign,omitempty"`     // what its jobs would give to other namespaces, one each
+	Foreign     []string `json:"foreign,omitempty"`     // what its jobs would write to other namespaces, a text for each
 	Unreachable []string `json:"unreachable,omitempty"` // Nodes whose kubelets are not targets, and why
 	Jobs        []string `json:"jobs,omitempty"`
 	Up          int      `json:"up"`
@@ -118,7 +118,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 	slices.SortStableFunc(all, func(a, b monitor) int { return cmp.Compare(rank(&a), rank(&b)) })
 	data.All, data.Matching, data.Monitors = len(statuses), len(all), cut(all, data)
 	if data.Kubelets {
-		data.Matching-- // they are no monitor
+		data.Matching-- // the kubelets are no monitor
 	}
 	for i := range data.Monitors {
 		if m := &data.Monitors[i]; m.empty() {
