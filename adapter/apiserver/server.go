@@ -108,8 +108,8 @@ func New(opts Options) (*Server, error) {
 func newConfig(opts Options) *genericapiserver.Config {
 	config := genericapiserver.NewConfig(cmapiserver.Codecs)
 	config.EnableProfiling = false
-	// The library demands a client of the server's own, which nothing here uses. An empty one needs no token of
-	// system:masters and no certificate, whose two RSA keys took two fifths of the CPU time of a start.
+	// The library requires a client for its own server, but nothing here uses it. An empty one avoids a token of
+	// system:masters, and a certificate whose two RSA keys would take two fifths of the CPU time of a start.
 	config.LoopbackClientConfig = &rest.Config{}
 	config.BuildHandlerChainFunc = func(served http.Handler, c *genericapiserver.Config) http.Handler {
 		chain := genericapiserver.DefaultBuildHandlerChain(explainReadiness(opts.ReadyChecks, refuseBadSelectors(explainMetrics(opts.Explain, served))), c)
