@@ -186,6 +186,23 @@ func TestChartWithout(t *testing.T) {
 	}
 }
 
+// promlet puts its Service into APIServices that have none with port 443, so those of another port have it from the start.
+func TestAPIServicesHaveThePortOfTheService(t *testing.T) {
+	for _, port := range []int64{443, 8443} {
+		for _, o := range template(t, "--set", fmt.Sprintf("resourceMetrics.enabled=true,service.port=%d", port)) {
+			if o.GetKind() != "APIService" {
+				continue
+			}
+			rendered, hasService, err := unstructured.NestedFieldNoCopy(o.Object, "spec", "service", "port")
+			require.NoError(t, err)
+			require.Equal(t, port != 443 || strings.HasSuffix(o.GetName(), ".custom.metrics.k8s.io"), hasService, o.GetName())
+			if hasService {
+				require.EqualValues(t, port, rendered, o.GetName())
+			}
+		}
+	}
+}
+
 // configOf returns what the ConfigMap of a chart holds for promlet, or an empty file.
 func configOf(t *testing.T, objects []*unstructured.Unstructured, configMap string) configfile.File {
 	t.Helper()

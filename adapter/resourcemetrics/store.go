@@ -43,11 +43,10 @@ type Options struct {
 type Store struct {
 	resolution time.Duration
 	now        func() time.Time
-	made       time.Time
 
 	mu       sync.RWMutex
 	kubelets map[string]*kubelet // by the name of their node
-	listed   bool                // SetNodes was called
+	listed   time.Time           // when SetNodes was first called; zero: it was not
 	ready    bool
 }
 
@@ -68,7 +67,6 @@ func NewStore(opts Options) *Store {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	s.made = s.now()
 	return s
 }
 
@@ -77,7 +75,9 @@ func NewStore(opts Options) *Store {
 func (s *Store) SetNodes(names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.listed = true
+	if s.listed.IsZero() {
+		s.listed = s.now()
+	}
 	kubelets := make(map[string]*kubelet, len(names))
 	for _, name := range names {
 		if known, ok := s.kubelets[name]; ok {
@@ -159,7 +159,7 @@ func (s *Store) kubelet(node string) (k *kubelet, reports *snapshot) {
 }
 
 // Ready returns nil once two samples of each known kubelet that answers are stored, or once four intervals have passed since
-// NewStore. After that it always returns nil. The error may be shown to anyone.
+// the first SetNodes. After that it always returns nil. The error may be shown to anyone.
 func (s *Store) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,10 +173,9 @@ func (s *Store) Ready() error {
 		}
 	}
 	switch {
-	case s.now().Sub(s.made) >= intervalsToReady*s.resolution:
-	case !s.listed:
+	case s.listed.IsZero():
 		return errors.New("the nodes are not listed yet")
-	case waiting > 0:
+	case waiting > 0 && s.now().Sub(s.listed) < intervalsToReady*s.resolution:
 		return fmt.Errorf("%d of %d kubelets have not reported two samples yet", waiting, len(s.kubelets))
 	}
 	s.ready = true

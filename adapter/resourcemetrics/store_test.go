@@ -254,6 +254,14 @@ func TestReady(t *testing.T) {
 	require.NoError(t, s.Ready(), "the wait is bounded")
 
 	s = newStore()
+	now = now.Add(time.Hour)
+	require.EqualError(t, s.Ready(), "the nodes are not listed yet")
+	s.SetNodes([]string{"a"})
+	require.EqualError(t, s.Ready(), "1 of 1 kubelets have not reported two samples yet", "an API server may take its time")
+	now = now.Add(time.Minute)
+	require.NoError(t, s.Ready())
+
+	s = newStore()
 	s.SetNodes(nil)
 	require.NoError(t, s.Ready(), "a cluster without nodes has no samples")
 }
