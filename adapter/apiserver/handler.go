@@ -47,10 +47,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Run follows the CA of the cluster until ctx is done and ShutdownDelay is over. Then it waits for the requests under way
-// and closes the Handler. The caller's server must listen until Run has returned.
+// and closes the Handler. It can be called once, and not after Close. The caller's server must listen until Run has returned.
 func (h *Handler) Run(ctx context.Context) error { return h.server.Run(ctx) }
 
-// Close releases a Handler that was never run. Close twice is fine.
+// Close releases a Handler that was never run; otherwise it does nothing. Close twice is fine.
 func (h *Handler) Close() error { return h.server.Close() }
 
 // silentListener is a listener that nobody connects to.

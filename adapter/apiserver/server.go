@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,6 +84,7 @@ type Server struct {
 	generic    *genericapiserver.GenericAPIServer
 	listener   net.Listener
 	unregister func()
+	used       atomic.Bool // Run or Close was called
 }
 
 // New listens and is ready to Run. k8s.io/apiserver logs through klog, to stderr unless the
@@ -314,8 +316,12 @@ func partWithClients(shutdown <-chan struct{}, next http.Handler) http.Handler {
 // Addr returns the address that the Server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Close closes the listener of a Server that was never run, and unregisters its metrics. Close twice is fine.
+// Close closes the listener of a Server that was never run, and unregisters its metrics. One that was run ends with the
+// context of Run, so Close then does nothing. Close twice is fine.
 func (s *Server) Close() error {
+	if s.used.Swap(true) {
+		return nil
+	}
 	s.unregister()
 	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
@@ -324,8 +330,11 @@ func (s *Server) Close() error {
 }
 
 // Run serves until ctx is done and ShutdownDelay is over, and waits for the requests under
-// way. It closes the Server.
+// way. It closes the Server. It can be called once, and not after Close.
 func (s *Server) Run(ctx context.Context) error {
+	if s.used.Swap(true) {
+		return errors.New("serve the API: it was run or closed before")
+	}
 	defer s.unregister()
 	if err := s.generic.PrepareRun().RunWithContext(ctx); err != nil {
 		return fmt.Errorf("serve the API: %w", err)

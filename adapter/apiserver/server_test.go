@@ -117,3 +117,30 @@ func TestHandlerOptions(t *testing.T) {
 	f(Options{Provider: noMetrics{}, SecureServing: genericoptions.NewSecureServingOptions()}, "SecureServing and Cert are for a Server: make it with New")
 	f(Options{Provider: noMetrics{}, Authentication: genericoptions.NewDelegatingAuthenticationOptions()}, "give both Authentication and Authorization, or neither")
 }
+
+// A second end, or a second Run, does not end the process: the library panics if its listener is closed before its time.
+func TestRunAndCloseOutOfOrder(t *testing.T) {
+	open := func() *Handler {
+		handler, err := NewHandler(Options{Provider: noMetrics{}})
+		require.NoError(t, err)
+		return handler
+	}
+	closed := open()
+	require.NoError(t, closed.Close())
+	require.EqualError(t, closed.Run(t.Context()), "serve the API: it was run or closed before")
+
+	running := open()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- running.Run(ctx) }()
+	require.Eventually(t, func() bool {
+		answer := httptest.NewRecorder()
+		running.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/livez", nil))
+		return answer.Code == http.StatusOK
+	}, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, running.Close())
+	require.EqualError(t, running.Run(t.Context()), "serve the API: it was run or closed before")
+	cancel()
+	require.NoError(t, <-ended)
+	require.NoError(t, running.Close())
+}
