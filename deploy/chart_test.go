@@ -163,9 +163,20 @@ func TestChartOfAnotherNameIsTheSame(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(got), "namespace: promlet")
 	// The names that are promlet's in any case: of the container, of the repository, of alerts and of files in the chart.
-	renamed := strings.NewReplacer("another-quux", "promlet", "instance: another", "instance: promlet", "name: quux", "name: promlet", "namespace: elsewhere", "namespace: promlet", ".elsewhere.", ".promlet.")
+	renamed := strings.NewReplacer("another-quux", "promlet", `instance: "another"`, `instance: "promlet"`, `name: "quux`, `name: "promlet`, "name: quux", "name: promlet", "namespace: elsewhere", "namespace: promlet", ".elsewhere.", ".promlet.")
 	require.Equal(t, split(t, want), split(t, []byte(renamed.Replace(string(got)))))
 	require.Greater(t, strings.Count(string(got), "another-quux"), 50)
+}
+
+// A release may have a name that YAML takes for a number.
+func TestChartOfANameThatIsANumber(t *testing.T) {
+	rendered, err := helmCommand(t, "template", "123", chartDir, "--namespace", "promlet", "--set", "sharded.enabled=true", "--set-string", "nameOverride=456").Output()
+	require.NoError(t, err)
+	for _, o := range split(t, rendered) {
+		labels, _, err := unstructured.NestedStringMap(o.Object, "metadata", "labels")
+		require.NoError(t, err, "%s %s", o.GetKind(), o.GetName())
+		require.Equal(t, "123", labels["app.kubernetes.io/instance"], "%s %s", o.GetKind(), o.GetName())
+	}
 }
 
 // What the chart holds beside templates is what deploy/ has.

@@ -28,12 +28,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Without the release's name: a cluster has one promlet, and selectors can never be changed. */}}
 {{- define "promlet.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "promlet.name" . }}
+app.kubernetes.io/name: {{ include "promlet.name" . | quote }}
 {{- end }}
 
 {{- define "promlet.podLabels" -}}
 {{ include "promlet.selectorLabels" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: metrics-adapter
 {{- end }}
 
@@ -43,12 +43,12 @@ app.kubernetes.io/component: metrics-adapter
 {{- end }}
 
 {{- define "promlet.shardSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "promlet.name" . }}-shard
+app.kubernetes.io/name: "{{ include "promlet.name" . }}-shard"
 {{- end }}
 
 {{- define "promlet.shardPodLabels" -}}
 {{ include "promlet.shardSelectorLabels" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: metrics-scraper
 {{- end }}
 
