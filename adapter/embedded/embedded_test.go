@@ -237,4 +237,11 @@ func TestNewChecksOptions(t *testing.T) {
 		o.Engine, o.Discovery.Shard = new(engine.Engine), monitors.Shard{Count: 2}
 	})
 	f("Retention is -1s", func(o *embedded.Options) { o.Storage.Retention = -time.Second })
+
+	registry := prometheus.NewRegistry()
+	p, err := embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), Registerer: registry})
+	require.NoError(t, err)
+	_, err = embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), Registerer: registry})
+	require.ErrorContains(t, err, "two Promlets need two Registerers")
+	require.NoError(t, p.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
@@ -68,7 +69,8 @@ type Promlet struct {
 }
 
 // New opens the data directory and makes the parts. They do nothing until Run. If Options are
-// invalid, the error names all of them. The caller must call Close.
+// invalid, the error names them; those of the parts are checked as the parts are made. After
+// an error nothing is left open. Otherwise the caller must call Close.
 func New(opts Options) (*Promlet, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -79,6 +81,9 @@ func New(opts Options) (*Promlet, error) {
 	p.targetsVersion.Store(1)
 	p.jobs.Store(&[]*config.ScrapeConfig{})
 	if err := p.open(); err != nil {
+		if errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			err = fmt.Errorf("%w: two Promlets need two Registerers: wrap one with prometheus.WrapRegistererWith", err)
+		}
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
