@@ -32,7 +32,7 @@ const (
 
 // Options are the settings of a control plane.
 type Options struct {
-	// Binary is what Build returned. Required.
+	// Binary is what Build returned. Empty: Start builds the default version.
 	Binary string
 	// LogDir is where the processes log, one file each. It must exist. Required.
 	LogDir string
@@ -56,7 +56,12 @@ type Plane struct {
 
 // Start starts a control plane and waits until its API server is ready. Stop it
 // in the end; if the calling process dies, it is killed.
-func Start(ctx context.Context, opts Options) (*Plane, error) {
+func Start(ctx context.Context, opts Options) (_ *Plane, err error) {
+	if opts.Binary == "" {
+		if opts.Binary, err = Build(ctx, DefaultVersion, os.Stderr); err != nil {
+			return nil, err
+		}
+	}
 	if opts.HPASyncPeriod <= 0 {
 		opts.HPASyncPeriod = DefaultHPASyncPeriod
 	}

@@ -64,11 +64,7 @@ func ByURLCommand() harness.Command {
 
 // run starts the cluster, the pods' exporter and Prometheus, and measures both programs, one after the other.
 func (b *byURL) run(ctx context.Context) (results []*result, err error) {
-	binary, err := controlplane.Build(ctx, controlplane.DefaultVersion, os.Stderr)
-	if err != nil {
-		return nil, err
-	}
-	if b.plane, err = controlplane.Start(ctx, controlplane.Options{Binary: binary, LogDir: b.dir}); err != nil {
+	if b.plane, err = controlplane.Start(ctx, controlplane.Options{LogDir: b.dir}); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.plane.Stop()) }()

@@ -11,9 +11,7 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/promlet/promlet/bench/internal/harness"
@@ -40,6 +38,7 @@ type engines struct {
 	programs *programs
 	client   *client
 	timeline timeline
+	cleanup  harness.Cleanup
 }
 
 // Command returns the subcommand. A run takes about eight minutes once Thanos is built.
@@ -67,19 +66,15 @@ func (e *engines) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if e.dir, err = os.MkdirTemp("", "promlet-engines-"); err != nil {
-		return err
-	}
-	defer func() {
-		if err == nil {
-			err = os.RemoveAll(e.dir)
-		} else {
-			err = fmt.Errorf("%w; the logs are in %s", err, e.dir)
-		}
-	}()
-	stop, err := e.setUp(ctx)
-	defer func() { err = errors.Join(err, stop()) }()
-	if err != nil {
+	return harness.InTempDir(name, func(dir string) error {
+		e.dir = dir
+		return e.runIn(ctx)
+	})
+}
+
+func (e *engines) runIn(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, e.cleanup.Stop()) }()
+	if err := e.setUp(ctx); err != nil {
 		return err
 	}
 	e.timeline.printf(`
@@ -96,50 +91,43 @@ pods with a value, "wrong" the number of those that are not within %g %% of the 
 	return e.report(ctx)
 }
 
-// setUp starts everything. stop is never nil.
-func (e *engines) setUp(ctx context.Context) (stop func() error, err error) {
-	var stops []func() error
-	stop = func() (err error) {
-		for i := range stops {
-			err = errors.Join(err, stops[len(stops)-1-i]())
-		}
-		return err
-	}
+// setUp starts everything, and notes how to stop it.
+func (e *engines) setUp(ctx context.Context) error {
 	ports, err := harness.FreePorts(1 + 4*receivers + 2*(1+shards+1))
 	if err != nil {
-		return stop, err
+		return err
 	}
 	e.pods = newPods()
 	if err := writeManifests(e.objects(), e.monitored(), e.pods, ports[0]); err != nil {
-		return stop, err
+		return err
 	}
 	if e.fleet, err = startFleet(ctx, e.pods, ports[0]); err != nil {
-		return stop, err
+		return err
 	}
-	stops = append(stops, e.fleet.stop)
+	e.cleanup.Add(e.fleet.stop)
 	if e.service, err = startService(ctx); err != nil {
-		return stop, err
+		return err
 	}
-	stops = append(stops, e.service.stop)
+	e.cleanup.Add(e.service.stop)
 	if e.programs, err = newPrograms(e.options, e.service.url, ports[1:]); err != nil {
-		return stop, err
+		return err
 	}
 	e.client = newClient(e.programs.asked)
-	stops = append(stops, func() error { e.client.close(); return nil })
+	e.cleanup.Add(func() error { e.client.close(); return nil })
 	for _, group := range [][]*program{e.programs.engine(), e.programs.promlets()} {
 		e.timeline.began = time.Now() // the last one counts: when the shards start
 		for _, p := range group {
 			if err := p.start(ctx); err != nil {
-				return stop, err
+				return err
 			}
-			stops = append(stops, func() error { p.stop(); return nil })
+			e.cleanup.Add(func() error { p.stop(); return nil })
 		}
 		for _, p := range group {
 			if err := p.waitReady(ctx, e.client.http); err != nil {
-				return stop, err
+				return err
 			}
 		}
 		e.service.set(e.programs.write...)
 	}
-	return stop, nil
+	return nil
 }

@@ -97,11 +97,7 @@ func parseSizes(text string) (sizes []int, err error) {
 
 // run starts the cluster, and measures both programs with each number of kubelets.
 func (b *bench) run(ctx context.Context, sizes []int) (results []*result, err error) {
-	binary, err := controlplane.Build(ctx, controlplane.DefaultVersion, os.Stderr)
-	if err != nil {
-		return nil, err
-	}
-	if b.plane, err = controlplane.Start(ctx, controlplane.Options{Binary: binary, LogDir: b.dir}); err != nil {
+	if b.plane, err = controlplane.Start(ctx, controlplane.Options{LogDir: b.dir}); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.plane.Stop()) }()

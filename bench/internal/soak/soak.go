@@ -41,6 +41,7 @@ type soak struct {
 	retention time.Duration
 
 	dir     string
+	cleanup harness.Cleanup
 	plane   *controlplane.Plane
 	cluster *cluster
 	fleet   *fleet
@@ -67,22 +68,17 @@ func (s *soak) run(ctx context.Context, out io.Writer) (err error) {
 	if s.retention == 0 {
 		s.retention = max(s.long/6, 2*rateWindow)
 	}
-	if s.dir, err = os.MkdirTemp("", "promlet-soak-"); err != nil {
+	return harness.InTempDir(name, func(dir string) error {
+		s.dir = dir
+		return s.runIn(ctx, out)
+	})
+}
+
+func (s *soak) runIn(ctx context.Context, out io.Writer) (err error) {
+	defer func() { err = errors.Join(err, s.cleanup.Stop()) }()
+	if err := s.setUp(ctx); err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			err = os.RemoveAll(s.dir)
-		} else {
-			err = fmt.Errorf("%w; the logs are in %s", err, s.dir)
-		}
-	}()
-	stop, err := s.setUp(ctx)
-	if err != nil {
-		return errors.Join(err, stop())
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-
 	ctx, cancel := context.WithTimeout(ctx, s.long)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -109,39 +105,28 @@ func (s *soak) run(ctx context.Context, out io.Writer) (err error) {
 	return errors.Join(s.verdict.result(out), table.flat(2*s.retention))
 }
 
-// setUp starts everything. stop is never nil.
-func (s *soak) setUp(ctx context.Context) (stop func() error, err error) {
-	var stops []func() error
-	stop = func() (err error) {
-		for i := range stops {
-			err = errors.Join(err, stops[len(stops)-1-i]())
-		}
+// setUp starts everything, and notes how to stop it.
+func (s *soak) setUp(ctx context.Context) (err error) {
+	if s.plane, err = controlplane.Start(ctx, controlplane.Options{LogDir: s.dir}); err != nil {
 		return err
 	}
-	binary, err := controlplane.Build(ctx, controlplane.DefaultVersion, os.Stderr)
-	if err != nil {
-		return stop, err
-	}
-	if s.plane, err = controlplane.Start(ctx, controlplane.Options{Binary: binary, LogDir: s.dir}); err != nil {
-		return stop, err
-	}
-	stops = append(stops, s.plane.Stop)
+	s.cleanup.Add(s.plane.Stop)
 	if s.fleet, err = startFleet(ctx); err != nil {
-		return stop, err
+		return err
 	}
-	stops = append(stops, s.fleet.stop)
+	s.cleanup.Add(s.fleet.stop)
 	if s.cluster, err = newCluster(ctx, s.plane, s.fleet); err != nil {
-		return stop, err
+		return err
 	}
 	if err := s.start(ctx); err != nil {
-		return stop, err
+		return err
 	}
-	stops = append(stops, func() error {
+	s.cleanup.Add(func() error {
 		ended := s.program.Ended()
 		s.program.Stop(stopGrace)
 		return ended
 	})
-	return stop, s.program.Wait(ctx, 100*time.Millisecond, s.client.ready)
+	return s.program.Wait(ctx, 100*time.Millisecond, s.client.ready)
 }
 
 // start starts promlet, outside of the cluster.

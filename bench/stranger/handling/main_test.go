@@ -3,21 +3,11 @@ package main
 import (
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/stretchr/testify/require"
-
-	"github.com/promlet/promlet/bench/stranger/internal/instance"
 	"github.com/promlet/promlet/bench/stranger/internal/twice"
 )
 
 func TestTwice(t *testing.T) { twice.Run(t, open) }
 
-// Requests after the database is closed are answered with an error, and the rest closes as usual.
 func TestDatabaseClosedFirst(t *testing.T) {
-	p, err := open(instance.Config{Dir: t.TempDir(), Number: 7, Registry: prometheus.NewRegistry()})
-	require.NoError(t, err)
-	require.NoError(t, p.queue.Close())
-	_, err = p.Ask(t.Context())
-	require.ErrorContains(t, err, "500 Internal Server Error")
-	require.NoError(t, p.Close())
+	twice.DatabaseClosedFirst(t, open, func(p *program) error { return p.queue.Close() }, "500 Internal Server Error")
 }

@@ -42,6 +42,18 @@ func Run[I instance.Instance](t *testing.T, open func(instance.Config) (I, error
 	goleak.VerifyNone(t, ignored)
 }
 
+// DatabaseClosedFirst closes the database below a program, and requires an error that contains a text in place of an
+// answer. The rest closes as usual.
+func DatabaseClosedFirst[I instance.Instance](t *testing.T, open func(instance.Config) (I, error), closeDatabase func(I) error, text string) {
+	t.Helper()
+	opened, err := open(instance.Config{Dir: t.TempDir(), Number: 7, Registry: prometheus.NewRegistry()})
+	require.NoError(t, err)
+	require.NoError(t, closeDatabase(opened))
+	_, err = opened.Ask(t.Context())
+	require.ErrorContains(t, err, text)
+	require.NoError(t, opened.Close())
+}
+
 func start[I instance.Instance](t *testing.T, open func(instance.Config) (I, error), config instance.Config) I {
 	t.Helper()
 	opened, err := open(config)
