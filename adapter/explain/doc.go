@@ -5,8 +5,9 @@
 // monitors that select the object, their endpoints and targets, the series and their
 // samples. The [Explanation] has a [Step] for each [Link], of which the first that is
 // broken is the reason. A reason that the evaluation found comes before these, such as a query
-// whose sides do not join. An Explanation names nothing of other namespaces
-// than the question's, but it says whether any of them exposes the series of an external metric.
+// whose sides do not join. Of namespaces other
+// than the question's, an Explanation contains only the names of jobs that write into that one,
+// and whether any namespace exposes the series of an external metric.
 //
 // The cpu and memory of pods and nodes that metrics.k8s.io serves have a chain of their own: object, kubelet, container,
 // samples, value.

@@ -47,7 +47,8 @@ func TestVersion(t *testing.T) {
 func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	_, err := execute(t, "serve", "--scrape-interval=0s", "--retention=1m", "--query-max-samples=-1", "--query-max-concurrency=0", "--demand-ttl=0s", "--series-limit=-1",
 		"--data-dir=", "--web-listen-address=9090", "--ingest=some", "--monitor-selector=a b", "--log-level=loud", "--log-format=xml", "--secure-port=70000",
-		"--manifests=/does/not/exist", "--kubeconfig=x", "--enforcement-exempt-namespaces=a,b", "--bind-address=192.0.2.1", "--shard=4/4")
+		"--manifests=/does/not/exist", "--kubeconfig=x", "--enforcement-exempt-namespaces=a,b", "--bind-address=192.0.2.1", "--shard=4/4",
+		"--kubelet-port=10255", "--node-selector=a b")
 	require.Error(t, err)
 	for _, want := range []string{
 		"--scrape-interval=0s: give 1s or more",
@@ -63,6 +64,8 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 		"--monitor-selector=a b: give a label selector, such as team=blue",
 		"--log-format=xml: choose text or json",
 		"--shard=4/4: there is no shard 4 of 4: shards are numbered from 0: give INDEX/COUNT, such as 0/4 for the first of four",
+		"--kubelet-port=10255: add --resource-metrics, or leave it out: no kubelets are scraped",
+		"--node-selector=a b: give a label selector, such as team=blue",
 		"--secure-port 70000 must be between",
 		"--manifests=/does/not/exist: name an existing directory",
 		"--kubeconfig=x: leave it out",
@@ -71,6 +74,14 @@ func TestFlagsAreValidatedAllAtOnce(t *testing.T) {
 	} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestFlagsOfResourceMetrics(t *testing.T) {
+	_, err := execute(t, "serve", "--resource-metrics=false", "--manifests=/does/not/exist")
+	require.NotContains(t, err.Error(), "resource-metrics")
+	_, err = execute(t, "serve", "--resource-metrics", "--kubelet-port=70000", "--shard=0/4")
+	require.ErrorContains(t, err, "--kubelet-port: 70000 is not a port")
+	require.ErrorContains(t, err, "--shard=0/4: leave out --resource-metrics: a shard serves no values")
 }
 
 // The error about a port that is in use names the flag's value.

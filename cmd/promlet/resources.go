@@ -12,6 +12,9 @@ import (
 	"github.com/promlet/promlet/discovery/kubelets"
 )
 
+// servedFlag is the flag without which the others have no effect.
+const servedFlag = "resource-metrics"
+
 // resourceOptions are the flags of metrics.k8s.io. All names but --resource-metrics are those of
 // metrics-server's flags.
 type resourceOptions struct {
@@ -19,10 +22,12 @@ type resourceOptions struct {
 	kubelets     kubelets.Options
 	addressTypes []string
 	nodeSelector string
+	flags        *pflag.FlagSet // these
 }
 
 func (o *resourceOptions) addTo(set *pflag.FlagSet) {
-	set.BoolVar(&o.served, "resource-metrics", false, "Serve metrics.k8s.io, the CPU and memory of nodes and pods, in place of metrics-server: scrape /metrics/resource of the kubelet of each Node.")
+	o.flags = set
+	set.BoolVar(&o.served, servedFlag, false, "Serve metrics.k8s.io, the CPU and memory of nodes and pods, in place of metrics-server: scrape /metrics/resource of the kubelet of each Node.")
 	set.DurationVar(&o.kubelets.Interval, "metric-resolution", kubelets.DefaultInterval, fmt.Sprintf("Time between two scrapes of a kubelet. At least %s.", kubelets.MinInterval))
 	set.StringVar(&o.kubelets.CertificateAuthority, "kubelet-certificate-authority", "", "Path to the PEM file of the CAs that sign the kubelets' serving certificates. Empty: the cluster's CA.")
 	set.BoolVar(&o.kubelets.InsecureSkipVerify, "kubelet-insecure-tls", false, "Do not verify the kubelets' serving certificates. Whoever can take a node's address then gets promlet's token. For tests only.")
@@ -45,18 +50,24 @@ func addressTypes() string {
 
 // validate checks the flags, and converts those whose type in kubelets.Options is another one.
 func (o *resourceOptions) validate(shard string) error {
+	var errs []error
+	o.flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed && !o.served && f.Name != servedFlag {
+			errs = append(errs, fmt.Errorf("--%s=%s: add --resource-metrics, or leave it out: no kubelets are scraped", f.Name, f.Value))
+		}
+	})
 	for _, t := range o.addressTypes {
 		o.kubelets.AddressTypes = append(o.kubelets.AddressTypes, corev1.NodeAddressType(t))
 	}
 	selector, err := parseSelector(o.nodeSelector)
 	if err != nil {
-		err = fmt.Errorf("--node-selector=%s: give a label selector, such as team=blue", o.nodeSelector)
+		errs = append(errs, fmt.Errorf("--node-selector=%s: give a label selector, such as team=blue", o.nodeSelector))
 	}
 	o.kubelets.NodeSelector = selector
 	if o.served && shard != "" {
-		err = errors.Join(err, fmt.Errorf("--shard=%s: leave out --resource-metrics: a shard serves no values", shard))
+		errs = append(errs, fmt.Errorf("--shard=%s: leave out --resource-metrics: a shard serves no values", shard))
 	}
-	return errors.Join(err, o.kubelets.Validate())
+	return errors.Join(append(errs, o.kubelets.Validate())...)
 }
 
 // kubeletOptions returns how to scrape kubelets, nil if they are not scraped.

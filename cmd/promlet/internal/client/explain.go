@@ -59,8 +59,9 @@ If promlet serves metrics.k8s.io, cpu and memory of pods and nodes are explained
 kubelet over the container and its samples to the value, unless a custom metric has that name.
 
 promlet answers through the API server. Whoever may read a metric may explain it. For cpu and
-memory, this is the permission to read a custom metric of that name. Explanations show nothing
-of other namespaces.`,
+memory, this is the permission to read a custom metric of that name. Of other namespaces,
+explanations show only the names of jobs that write into this one, and whether any exposes the
+series of an external metric.`,
 		Example: `  # Explain a metric of a Service
   promlet explain services/sample-metrics-app http_requests -n default
 
