@@ -241,14 +241,19 @@ func (b *tab) says(text string) {
 	b.eventually(fmt.Sprintf("document.body.innerText.includes(%q)", text))
 }
 
-// copies clicks the copy button of the first visible snippet. It waits until the text is copied, or selected if the browser
-// does not allow copying.
+// copies clicks the copy button of the first visible snippet until the text is copied, or selected if the browser does
+// not allow copying. More than one click may be needed: a refresh of the page puts a new button in the place of one that
+// has just been clicked.
 func (b *tab) copies(text string) {
 	b.t.Helper()
 	const shown = "[...document.querySelectorAll('.snippet')].find((snippet) => snippet.checkVisibility())"
 	require.Equal(b.t, "true", b.eval(fmt.Sprintf("%s.textContent.includes(%q)", shown, text)))
-	b.eval(shown + ".querySelector('button').click()")
-	b.eventually(fmt.Sprintf("%s.querySelector('button').textContent === 'Copied' || getSelection().toString().includes(%q)", shown, text))
+	b.eventually(fmt.Sprintf(`(() => {
+		const button = %s.querySelector("button");
+		if (button.textContent === "Copied" || getSelection().toString().includes(%q)) return true;
+		button.click();
+		return false;
+	})()`, shown, text))
 	b.eval("getSelection().removeAllRanges()")
 }
 
