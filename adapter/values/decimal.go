@@ -11,7 +11,7 @@ import (
 // Decimal formats a quantity for people: with two decimals at most (137.95 for 137945m), or with three digits if it is
 // smaller than 1.
 func Decimal(q resource.Quantity) string {
-	v := q.AsApproximateFloat64()
+	v := q.AsFloat64Slow() // the approximation of 140015m is above 140.015, which pages round down in the browser
 	if math.Abs(v) < 1 {
 		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
