@@ -70,6 +70,9 @@ type Options struct {
 	// since it has been wanted: sums of it have no value until they have, for some seconds at
 	// most. Nil: that is never so.
 	Collecting func(series string) bool
+	// Reuse is how old the result of a query on DB may be that answers an equal one. 0: only queries that are asked at
+	// the same time share an evaluation.
+	Reuse time.Duration
 	// Interval is how often series whose source is not known get a sample. One without a
 	// sample for two intervals has no value. 0 is 30s.
 	Interval time.Duration
@@ -201,6 +204,7 @@ func (p *Provider) evaluators(opts Options) *values.Evaluator {
 	}
 	v := common
 	v.Querier, v.DB, v.Next = opts.DB, opts.DB, remote
+	v.Shared = &values.Shared{Keep: opts.Reuse, Now: opts.Now}
 	v.Catalog = catalog.New(catalog.Stored{Queryable: opts.DB, Now: opts.Now}, opts.Exposed, opts.Now)
 	v.Targets = &values.Targets{List: opts.Targets, Interval: opts.Interval}
 	v.Demand = demand.New(opts.Demand, v.Catalog, v.Objects, opts.Logger, opts.Now)

@@ -59,7 +59,7 @@ func (s *fleetServer) start() {
 	p.readiness.synced = func() error { return nil }
 	p.Provider, err = adapter.NewProvider(adapter.Options{
 		DB: p.DB, Objects: s.of.objects.Lister, Rules: rules.Set{Custom: rules.Defaults(rules.DefaultRateWindow)}, Now: s.now,
-		Exposed: p.exposed, Targets: p.targets, Source: p.sourceOf, Ready: p.readiness.answerable, Collecting: p.Scraper.Collecting,
+		Exposed: p.exposed, Targets: p.targets, Source: p.sourceOf, Ready: p.readiness.answerable, Collecting: p.Scraper.Collecting, Reuse: reuse,
 	})
 	require.NoError(s.of.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.of.t.Context()))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
@@ -171,6 +172,9 @@ func (p *Promlet) discoveryOptions() discovery.Options {
 	return options
 }
 
+// reuse is as old as an answer may become by answering an equal question, such as those of two HPAs on one Service.
+const reuse = time.Second
+
 func (p *Promlet) providerOptions() adapter.Options {
 	options := adapter.Options{
 		Engine:  p.opts.Engine,
@@ -180,6 +184,7 @@ func (p *Promlet) providerOptions() adapter.Options {
 
 		ResourceMetrics: p.opts.ResourceMetrics,
 		Ready:           p.whole,
+		Reuse:           reuse,
 		Explain:         p.explaining(),
 		Interval:        p.opts.Discovery.ScrapeInterval,
 		Logger:          p.opts.Logger.With("component", "adapter"),

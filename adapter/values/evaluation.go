@@ -259,21 +259,19 @@ func (e *Evaluation) EvaluatePart(ctx context.Context, expr string) (tsdb.Vector
 	return e.evaluator.Querier.Instant(ctx, e.instantQuery(expr))
 }
 
-// instant evaluates a query, and notes the result in the metrics and the Trace.
+// instant evaluates a query, and notes the result in the metrics and the Trace. A Trace is of queries that were evaluated
+// for it.
 func (e *Evaluation) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
 	v := e.evaluator
-	trace, traced := traceOf(ctx), TracedQuery{Evaluator: v, Evaluation: e, Expr: q.Expr}
-	if trace != nil {
-		q.Warned = func(warning string) { traced.Warnings = append(traced.Warnings, warning) }
+	trace := traceOf(ctx)
+	if trace == nil {
+		return v.shared(ctx, q, e.Mapping.Rule, e.targets)
 	}
-	start := time.Now()
-	vector, err := v.Querier.Instant(ctx, q)
-	v.Evaluated(start, len(vector), err)
-	if trace != nil {
-		traced.Results, traced.Err = vector, err
-		trace.Queries = append(trace.Queries, traced)
-	}
-	return vector, err
+	traced := TracedQuery{Evaluator: v, Evaluation: e, Expr: q.Expr}
+	q.Warned = func(warning string) { traced.Warnings = append(traced.Warnings, warning) }
+	traced.Results, traced.Err = v.instant(ctx, q)
+	trace.Queries = append(trace.Queries, traced)
+	return traced.Results, traced.Err
 }
 
 // isBrief calls IsBrief, and keeps in e.brief for how long the longest such rate was observed.

@@ -40,6 +40,8 @@ type Evaluator struct {
 	Targets *Targets
 	// Source returns where a stored series comes from, false where that is not known.
 	Source func(series labels.Labels) (tsdb.Source, bool)
+	// Shared lets equal queries share an evaluation. It may be nil.
+	Shared *Shared
 	// Evaluated is called after each evaluation of a query, which began at start and gave
 	// so many results.
 	Evaluated func(start time.Time, results int, err error)

@@ -25,8 +25,23 @@ func (v *Evaluator) Results(ctx context.Context, metric rules.Metric, expr strin
 		v.Demand.Read(metric)
 	}
 	v.Logger.Debug("evaluate", "metric", metric.Name, "query", expr)
+	targets := v.Targets.table()
+	return v.shared(ctx, v.instantQuery(expr, of, targets), of, targets)
+}
+
+// shared evaluates a query, unless an equal one gives the answer.
+func (v *Evaluator) shared(ctx context.Context, q tsdb.Query, of Labels, targets targetTable) (tsdb.Vector, error) {
+	if v.Shared == nil {
+		return v.instant(ctx, q)
+	}
+	equal := question{expr: q.Expr, namespace: of.Label(objects.Namespace()), pod: of.Label(objects.Pod()), targets: targets.version}
+	return v.Shared.ask(ctx, equal, func() (tsdb.Vector, error) { return v.instant(ctx, q) })
+}
+
+// instant evaluates a query, and notes the result in the metrics.
+func (v *Evaluator) instant(ctx context.Context, q tsdb.Query) (tsdb.Vector, error) {
 	start := time.Now()
-	vector, err := v.Querier.Instant(ctx, v.instantQuery(expr, of, v.Targets.table()))
+	vector, err := v.Querier.Instant(ctx, q)
 	v.Evaluated(start, len(vector), err)
 	return vector, err
 }

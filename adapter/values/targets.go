@@ -39,13 +39,13 @@ type Targets struct {
 	// Interval is that of series whose target is not known.
 	Interval time.Duration
 
-	mu      sync.Mutex
-	version uint64
-	last    targetTable
+	mu   sync.Mutex
+	last targetTable
 }
 
 // targetTable is what evaluation needs to know of the targets. It does not change.
 type targetTable struct {
+	version  uint64
 	existing map[instance]bool
 	longest  time.Duration // interval
 }
@@ -74,11 +74,11 @@ func (t *Targets) table() targetTable {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	targets, version := t.List(t.version)
-	if version == t.version {
+	targets, version := t.List(t.last.version)
+	if version == t.last.version {
 		return t.last
 	}
-	t.version, t.last = version, targetTable{existing: make(map[instance]bool, len(targets)), longest: t.Interval}
+	t.last = targetTable{version: version, existing: make(map[instance]bool, len(targets)), longest: t.Interval}
 	for i := range targets {
 		t.last.existing[instanceOf(targets[i].Labels)] = true
 		t.last.longest = max(t.last.longest, targets[i].Interval)

@@ -142,5 +142,6 @@ func (f fleet) provider(db *tsdb.DB) (*adapter.Provider, error) {
 			return source, known
 		},
 		Interval: scrapeInterval,
+		Reuse:    time.Second, // as promlet does
 	})
 }
