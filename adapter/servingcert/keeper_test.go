@@ -218,6 +218,7 @@ func TestSecretDeleted(t *testing.T) {
 			require.NoError(t, accepts(t, c.caBundle(custom), served(t, k)))
 			require.NoError(t, accepts(t, c.caBundle(custom), served(t, other)))
 		}
+		synctest.Wait() // the last pass begins at this moment
 		require.Equal(t, ca, certificates(t, c.secret().Data["ca.crt"]), "the same CA")
 		require.NotEqual(t, first, served(t, k), "a new certificate")
 		require.Equal(t, served(t, k), served(t, other))
