@@ -83,7 +83,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	// What the product prints, and what is read outside of the repository, has whole URLs.
 	absolute := regexp.MustCompile(`https://github\.com/promlet/promlet/(?:blob|tree)/main/([\w./#-]*[\w#-])`)
 	count = 0
-	for _, file := range repositoryFiles(t, ".md", ".yaml", ".txt", ".tpl", ".go", ".json") {
+	for _, file := range repositoryFiles(t, ".md", ".yaml", ".yml", ".txt", ".tpl", ".go", ".json") {
 		data, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, match := range absolute.FindAllStringSubmatch(string(data), -1) {
