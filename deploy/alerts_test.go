@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -74,13 +73,7 @@ func TestAlerts(t *testing.T) {
 func TestAlertsReadAndLinkToWhatThereIs(t *testing.T) {
 	reference, err := os.ReadFile("METRICS.md")
 	require.NoError(t, err)
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	anchors := map[string]bool{}
-	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(string(readme), -1) {
-		text := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
-		anchors[strings.ReplaceAll(text, " ", "-")] = true
-	}
+	anchors := headings(t, "README.md")
 	for _, group := range readAlerts(t).Spec.Groups {
 		for _, rule := range group.Rules {
 			expr, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr.String())

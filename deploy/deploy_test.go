@@ -320,7 +320,7 @@ func flatten(rule rbacv1.PolicyRule, where string) []string {
 	return all
 }
 
-// Adding a permission takes a line here, and one in README.md.
+// Adding a permission takes a line here, and one in ACCESS.md.
 func TestPermissionsAreTheLeast(t *testing.T) {
 	base := read(t, "install.yaml")
 	want := []string{

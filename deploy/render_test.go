@@ -122,11 +122,15 @@ func TestHighAvailability(t *testing.T) {
 	require.Equal(t, "0", deployment.Spec.Strategy.RollingUpdate.MaxUnavailable.String())
 }
 
-// The overlays in README.md are to be copied, so they must render.
-func TestOverlaysOfTheReadme(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```yaml\n(# kustomization.yaml\n.*?)```").FindAllStringSubmatch(string(readme), -1)
+// The overlays in the documents are to be copied, so they must render.
+func TestOverlaysOfTheDocuments(t *testing.T) {
+	var text strings.Builder
+	for _, file := range []string{"README.md", "MIGRATION.md", "ACCESS.md", "ENGINES.md"} {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		text.Write(data)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(# kustomization.yaml\n.*?)```").FindAllStringSubmatch(text.String(), -1)
 	require.Len(t, blocks, 5)
 
 	own := find[appsv1.Deployment](t, overlay(t, blocks[0][1], nil), "Deployment promlet/promlet")

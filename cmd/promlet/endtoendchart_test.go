@@ -145,7 +145,7 @@ func (e *endToEnd) applyChart(t *testing.T, engine string) {
 	require.NoError(t, err)
 }
 
-// dropPrometheus does what deploy/README.md says about a chart in which only the image was replaced.
+// dropPrometheus does what deploy/MIGRATION.md says about a chart in which only the image was replaced.
 func (e *endToEnd) dropPrometheus(t *testing.T) {
 	e.kubectl(t, "create", "clusterrolebinding", chartName+"-promlet", "--clusterrole=promlet", "--serviceaccount=monitoring:"+chartName)
 	e.kubectl(t, "-n", "monitoring", "patch", "deployment", chartName, "--type=json", "-p", `[
