@@ -46,7 +46,7 @@ func (k *Kubelet) AddNode(ctx context.Context, name string) (*Node, error) {
 	k.nodes = append(k.nodes, n)
 	k.mtx.Unlock()
 	k.counters.startNode(name)
-	if err := n.serve("", resourceMetrics{counters: k.counters, node: name}.handler()); err != nil {
+	if err := n.serve("", n.metrics()); err != nil {
 		return nil, fmt.Errorf("serve node %s: %w", name, err)
 	}
 	if err := n.register(ctx); err != nil {
@@ -82,6 +82,11 @@ func (n *Node) register(ctx context.Context) error {
 	return err
 }
 
+// metrics answers those who may read the node's metrics.
+func (n *Node) metrics() http.Handler {
+	return n.kubelet.authorized(n.Name, resourceMetrics{counters: n.kubelet.counters, node: n.Name}.handler())
+}
+
 // Hang makes the node take requests from now on and answer none.
 func (n *Node) Hang() error {
 	return n.serve("", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
@@ -89,7 +94,7 @@ func (n *Node) Hang() error {
 
 // Impersonate makes the node serve with the certificate of another host.
 func (n *Node) Impersonate(host string) error {
-	return n.serve(host, resourceMetrics{counters: n.kubelet.counters, node: n.Name}.handler())
+	return n.serve(host, n.metrics())
 }
 
 // Vanish makes the node's address unreachable.
@@ -119,7 +124,7 @@ func (n *Node) serve(host string, metrics http.Handler) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics/resource", n.kubelet.authorized(n.Name, metrics))
+	mux.Handle("GET /metrics/resource", metrics)
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
