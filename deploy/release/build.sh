@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what a release consists of into dist/, from the commit that is checked out:
+# Builds what a release consists of into dist/, from the last commit:
 #
 #   deploy/release/build.sh v0.1.0
 #
@@ -16,6 +16,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CGO_ENABLED=0
 dist=$PWD/dist
 work=$(mktemp -d)
+source=$work/source
 trap clean_up EXIT
 
 # pack is tar, with the same bytes whoever runs it and when.
@@ -30,21 +31,21 @@ suffix() { # PLATFORM
 }
 
 write_notes() {
-	awk -v heading="## $version " '/^## / { found = index($0 " ", heading) == 1; next } found' CHANGELOG.md >"$dist/notes.md"
+	awk -v heading="## $version " '/^## / { found = index($0 " ", heading) == 1; next } found' "$source/CHANGELOG.md" >"$dist/notes.md"
 	[[ -s $dist/notes.md ]] || { echo "build.sh: CHANGELOG.md has no section $version" >&2; exit 1; }
 }
 
 # The go command stamps the version from the tag of a clone. pin.sh then writes into this clone, too.
 clone() {
-	git clone --quiet --depth 1 "file://$PWD" "$work/source"
-	git -C "$work/source" tag --force "$version" >/dev/null
+	git clone --quiet --depth 1 "file://$PWD" "$source"
+	git -C "$source" tag --force "$version" >/dev/null
 }
 
 compile() { # PLATFORM
 	local os arch variant
 	IFS=/ read -r os arch variant <<<"$1"
 	echo "build for $1"
-	GOFLAGS='' GOOS=$os GOARCH=$arch GOARM=${variant#v} go -C "$work/source" build -trimpath -buildvcs=true -ldflags '-s -w' \
+	GOFLAGS='' GOOS=$os GOARCH=$arch GOARM=${variant#v} go -C "$source" build -trimpath -buildvcs=true -ldflags '-s -w' \
 		-o "$work/$(suffix "$1")/" ./cmd/promlet ./deploy/example/app
 }
 
@@ -52,7 +53,7 @@ compile() { # PLATFORM
 write_archives() { # PLATFORM
 	local to dir
 	to=$(suffix "$1") dir=$work/$(suffix "$1")
-	cp LICENSE CHANGELOG.md "$dir/"
+	cp "$source/LICENSE" "$source/CHANGELOG.md" "$dir/"
 	ln "$dir/promlet" "$dir/kubectl-promlet"
 	pack -C "$dir" -c promlet LICENSE CHANGELOG.md | gzip -9n >"$dist/promlet_${number}_$to.tar.gz"
 	pack -C "$dir" -c kubectl-promlet LICENSE | gzip -9n >"$dist/kubectl-promlet_${number}_$to.tar.gz"
@@ -61,7 +62,7 @@ write_archives() { # PLATFORM
 
 # stage prints the lines of a stage in the Dockerfile that say how the image is run.
 stage() { # NAME
-	sed -n "/^FROM scratch AS $1\$/,/^ENTRYPOINT/p" deploy/Dockerfile
+	sed -n "/^FROM scratch AS $1\$/,/^ENTRYPOINT/p" "$source/deploy/Dockerfile"
 }
 
 # write_image makes the image that deploy/Dockerfile describes, for all platforms, without docker. The registry is where
@@ -106,15 +107,15 @@ write_images() {
 
 # write_manifests writes what is installed, with the images by digest.
 write_manifests() {
-	"$work/source/deploy/pin.sh" "$version" "$digest"
-	{ sed -n '/^#/p;/^[^#]/q' deploy/install.yaml; kubectl kustomize "$work/source/deploy"; } >"$dist/install.yaml"
-	mkdir "$work/source/deploy/pinned"
-	cat >"$work/source/deploy/pinned/kustomization.yaml" <<-EOF
+	"$source/deploy/pin.sh" "$version" "$digest"
+	{ sed -n '/^#/p;/^[^#]/q' "$source/deploy/install.yaml"; kubectl kustomize "$source/deploy"; } >"$dist/install.yaml"
+	mkdir "$source/deploy/pinned"
+	cat >"$source/deploy/pinned/kustomization.yaml" <<-EOF
 		resources: [../example]
 		images: [{name: sample-metrics-app, newName: ghcr.io/promlet/sample-metrics-app, newTag: $version, digest: "$app_digest"}]
 	EOF
-	kubectl kustomize "$work/source/deploy/pinned" >"$dist/example.yaml"
-	bin/helm package "$work/source/deploy/helm/promlet" --destination "$dist" >/dev/null
+	kubectl kustomize "$source/deploy/pinned" >"$dist/example.yaml"
+	bin/helm package "$source/deploy/helm/promlet" --destination "$dist" >/dev/null
 	printf 'ghcr.io/promlet/%s\n' "promlet:$version" "sample-metrics-app:$version" >"$dist/images.txt"
 }
 
@@ -154,8 +155,8 @@ install_helm
 rm -rf "$dist"
 mkdir -p "$dist/images"
 echo "build $version from commit $commit"
-write_notes
 clone
+write_notes
 for platform in "${platforms[@]}"; do
 	compile "$platform"
 	write_archives "$platform"

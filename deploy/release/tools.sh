@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # Sourced by the scripts beside it, in the root of the repository: the tools of a release, at pinned versions, in bin/;
 # and a registry on loopback.
 
