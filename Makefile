@@ -3,6 +3,7 @@
 # Tools run at pinned versions, outside of go.mod: programs that embed promlet inherit what is in it.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 APIDIFF       := golang.org/x/exp/cmd/apidiff@v0.0.0-20261113113407-e3970619a1a4
+ACTIONLINT    := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # What `make run` uses. SECONDS is how long it runs; empty: until interrupted. If a port is taken, it uses another one.
 SECONDS     :=
@@ -15,6 +16,9 @@ WEB_PORT    := 9090
 IMAGE         := ghcr.io/promlet/promlet
 IMAGE_VERSION  = $(shell git describe --tags --always --dirty)
 PLATFORMS     :=
+
+# What `make release-dry-run` builds: the changelog's first version.
+VERSION = $(shell sed -n '/^## /{s/^## \(v[^ ]*\).*/\1/p;q}' CHANGELOG.md)
 
 # Test modules, each with a go.mod of its own.
 MODULES := monitors browser metricsserver stranger
@@ -37,10 +41,10 @@ export CGO_ENABLED := 0
 GO_BUILD := go build -ldflags '-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test e2e e2e-engines soak verify lint cross apidiff fuzz bench image generate clean
+.PHONY: help build run test e2e e2e-engines soak verify lint cross apidiff fuzz bench image release-dry-run generate clean
 
 help: ## Show these commands.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/promlet, also as the plugin bin/kubectl-promlet, the sample application and its demonstration.
 	$(GO_BUILD) -o bin/promlet ./cmd/promlet
@@ -88,6 +92,7 @@ verify: lint cross apidiff ## Check format, vet, lint, go.mod and the API, and t
 lint:
 	go run $(GOLANGCI_LINT) run ./...
 	@set -ex; for module in $(MODULES); do (cd bench/$$module; go run $(GOLANGCI_LINT) run ./...); done
+	go run $(ACTIONLINT)
 
 # Without optimisation, which saves a third of the time: this only checks that it builds.
 cross:
@@ -130,9 +135,13 @@ image: ## Build the container images, with docker. PLATFORMS=linux/amd64,linux/a
 		$(if $(PLATFORMS),--platform $(PLATFORMS) --push,--load) .
 	$(if $(PLATFORMS),,docker buildx build -f deploy/Dockerfile --target sample-metrics-app -t sample-metrics-app:dev --load .)
 
+release-dry-run: ## Build what a release publishes into dist/, out of the last commit, and check each file with a program that reads it. Needs Linux.
+	deploy/release/build.sh $(VERSION)
+	deploy/release/check.sh $(VERSION)
+
 generate: ## Write the CRDs, deploy/install.yaml, deploy/REFERENCE.md and the chart's copies again.
 	KUBECTL="go -C $(CURDIR)/bench/controlplane/kube run . kubectl" deploy/generate.sh
 	go test ./cmd/promlet -run '^TestReference$$' -count=1 -update
 
 clean: ## Remove what was built.
-	rm -rf bin
+	rm -rf bin dist

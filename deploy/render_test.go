@@ -190,19 +190,23 @@ func TestPin(t *testing.T) {
 	image := func(objects []*unstructured.Unstructured) string {
 		return find[appsv1.Deployment](t, objects, "Deployment promlet/promlet").Spec.Template.Spec.Containers[0].Image
 	}
-	for _, digit := range []string{"a", "7"} {
-		digest := "sha256:" + strings.Repeat(digit, 64)
-		require.NoError(t, pin("v1.2.3", digest))
-		require.Equal(t, "ghcr.io/promlet/promlet:v1.2.3@"+digest, image(render(t, dir)))
+	sha := func(digit string) string { return "sha256:" + strings.Repeat(digit, 64) }
+	for _, digest := range []string{sha("a"), sha("7"), ""} { // main has none
+		arguments, want := []string{"v1.2.3"}, "ghcr.io/promlet/promlet:v1.2.3"
+		if digest != "" {
+			arguments, want = append(arguments, digest), want+"@"+digest
+		}
+		require.NoError(t, pin(arguments...))
+		require.Equal(t, want, image(render(t, dir)))
 		chart, err := helmCommand(t, "template", "promlet", filepath.Join(dir, chartDir), "--namespace", "promlet").Output()
 		require.NoError(t, err)
-		require.Equal(t, "ghcr.io/promlet/promlet:v1.2.3@"+digest, image(split(t, chart)))
+		require.Equal(t, want, image(split(t, chart)))
 		require.Contains(t, string(chart), "helm.sh/chart: promlet-1.2.3\n")
 	}
 	const own = "resources: [deploy]\nimages: [{name: ghcr.io/promlet/promlet, newName: example.com/promlet, newTag: own}]\n"
 	require.NoError(t, os.WriteFile(filepath.Join(above, "kustomization.yaml"), []byte(own), 0o600))
 	require.Equal(t, "example.com/promlet:own", image(render(t, above)))
-	for _, wrong := range [][]string{{"v1.2.3", "sha256:abc"}, {"latest", "sha256:" + strings.Repeat("a", 64)}, {"v1.2.3"}} {
+	for _, wrong := range [][]string{{"v1.2.3", "sha256:abc"}, {"v1.2.3", ""}, {"latest", sha("a")}, {"latest"}} {
 		require.Error(t, pin(wrong...))
 	}
 }
