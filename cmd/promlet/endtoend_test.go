@@ -324,7 +324,7 @@ func repository(t *testing.T, dir string) string {
 
 // metric asks the aggregator for a metric, as the HPA does: namespaces/NS/….
 func (e *endToEnd) metric(ctx context.Context, path string) ([]v1beta2.MetricValue, error) {
-	answer := e.client.RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx)
+	answer := e.client.RESTClient().Get().RequestURI("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx)
 	// What Raw and DoRaw return leaves out what the error says.
 	if err := answer.Error(); err != nil {
 		return nil, err

@@ -325,7 +325,12 @@ func (r *recipe) scalesToZero(t *testing.T) {
 	require.Len(t, items, 1)
 	require.Equal(t, "0", items[0].Value.String(), "0 is a value")
 	require.True(t, items[0].Timestamp.After(atZero), "the exporter is still scraped")
-	t.Log(r.kubectl(t, "get", "hpa", "worker", "-o", "wide"))
+	hpas := exec.CommandContext(t.Context(), os.Args[0], "hpa", "-n", "default", "--kubeconfig", r.kubeconfig)
+	hpas.Env = append(os.Environ(), asPromlet+"=1")
+	out, err := hpas.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Regexp(t, `worker .* 0 \(0-10\) .* 0 per pod .* at zero`, string(out))
+	t.Logf("%s%s", r.kubectl(t, "get", "hpa", "worker"), out)
 
 	r.jobs(t, 1)
 	workers(1)
