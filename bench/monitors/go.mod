@@ -152,4 +152,5 @@ require (
 
 replace github.com/promlet/promlet => ../..
 
+// The version that the operator requires does not resolve.
 replace github.com/prometheus-operator/prometheus-operator/pkg/client => github.com/prometheus-operator/prometheus-operator/pkg/client v0.93.0
