@@ -39,6 +39,9 @@ type Options struct {
 	// HPASyncPeriod is how often the HPA controller looks. Zero is
 	// DefaultHPASyncPeriod.
 	HPASyncPeriod time.Duration
+	// FeatureGates are those of kube-apiserver and kube-controller-manager, such as
+	// HPAScaleToZero=true. Empty: those of the version.
+	FeatureGates string
 }
 
 // Plane is a running control plane.
@@ -184,7 +187,7 @@ func (p *Plane) StartAPIServer(ctx context.Context) error {
 		"--proxy-client-cert-file", p.pki.crt(frontProxyCert), "--proxy-client-key-file", p.pki.key(frontProxyCert),
 		// Pods and Services are reached through the Network, endpoint by endpoint.
 		"--enable-aggregator-routing", "--egress-selector-config-file", p.egressFile(),
-		"--profiling=false", "--v", "1")
+		"--feature-gates="+p.opts.FeatureGates, "--profiling=false", "--v", "1")
 	if err != nil {
 		return err
 	}
@@ -210,7 +213,7 @@ func (p *Plane) startControllers() error {
 		"--controllers", "*,-node-lifecycle-controller,-taint-eviction-controller,-node-ipam-controller",
 		"--horizontal-pod-autoscaler-sync-period", p.opts.HPASyncPeriod.String(),
 		"--horizontal-pod-autoscaler-initial-readiness-delay", "1s",
-		"--leader-elect=false", "--secure-port", "0", "--v", "1")
+		"--feature-gates="+p.opts.FeatureGates, "--leader-elect=false", "--secure-port", "0", "--v", "1")
 	return err
 }
 

@@ -1,5 +1,5 @@
 // Package monitors compares promlet's discovery with what it stands in for: for a
-// [Cluster], [Theirs] is what prometheus-operator (0.93) and Prometheus make of it,
+// [Cluster], [Theirs] is what prometheus-operator (0.94) and Prometheus make of it,
 // [Ours] is what promlet does, and [Diff] tells in what the two differ: in the
 // monitors that are rejected, in the targets with all of their labels, and in every
 // setting that a scraper has for a job, credentials included.
@@ -44,6 +44,9 @@
 //
 // promlet raises intervals below a second to a second. Upstream is given them raised, those
 // in relabelings too.
+//
+// The types of the monitors are those of operator 0.95. Its new field extraScrapeMetrics is not
+// compared: the operator that runs here does not know it.
 //
 // The labels __tmp_prometheus_job_name and __tmp_hash, which the operator sets for
 // itself, are left out. So are objects with two labels that become the same label

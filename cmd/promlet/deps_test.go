@@ -103,6 +103,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"cmd/promlet/internal/client", module + "tsdb/httpapi", "the commands ask the API that every metrics server has"},
 		{"cmd/promlet/internal/web", module + "cmd/promlet/internal/client", "the pages ask nothing over the network"},
 		{"cmd/promlet", module + "bench", "the control plane is for tests"},
+		{"deploy/recipes/played", module, "programs are played over HTTP, whoever scrapes them"},
 		{"bench/internal/harness", module, "the harness knows no benchmark; the control plane uses it too"},
 		{"bench/internal/sink", module, "both sides of a comparison append to it"},
 	}

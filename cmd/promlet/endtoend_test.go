@@ -72,7 +72,7 @@ func startEndToEnd(t *testing.T) *endToEnd {
 	require.NoError(t, err)
 	e := &endToEnd{binary: binary, kubeconfig: os.Getenv(e2eKubeconfig), webs: map[string]string{}}
 	if e.kubeconfig == "" {
-		e.startPlane(t)
+		e.startPlane(t, version)
 	} else {
 		e.config, err = clientcmd.BuildConfigFromFlags("", e.kubeconfig)
 		require.NoError(t, err)
@@ -106,16 +106,17 @@ func httpClient(t *testing.T, config *rest.Config) *http.Client {
 	return client
 }
 
-func (e *endToEnd) startPlane(t *testing.T) {
+func (e *endToEnd) startPlane(t *testing.T, version string) {
 	var err error
 	e.logs, err = os.MkdirTemp("", "promlet-e2e-")
 	require.NoError(t, err)
+	e.copyConfig(t)
 	e.app = filepath.Join(e.logs, "sample-metrics-app")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", e.app, "github.com/promlet/promlet/deploy/example/app")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	e.plane, err = controlplane.Start(t.Context(), controlplane.Options{Binary: e.binary, LogDir: e.logs})
+	e.plane, err = controlplane.Start(t.Context(), controlplane.Options{Binary: e.binary, LogDir: e.logs, FeatureGates: featureGates(version)})
 	require.NoError(t, err)
 	e.config, e.kubeconfig = e.plane.Config(), e.plane.Kubeconfig()
 
@@ -159,12 +160,10 @@ func (e *endToEnd) run(ctx context.Context, c controlplane.Container) (*exec.Cmd
 		return cmd, nil
 	case "idle-app":
 		return exec.CommandContext(ctx, "sleep", "infinity"), nil
+	case "recipe-app":
+		return e.runRecipeApp(ctx, c), nil
 	case "promlet":
-		config, err := filepath.Abs(filepath.Join("testdata", "e2e", "config.yaml"))
-		if err != nil {
-			return nil, err
-		}
-		return e.runPromlet(ctx, c, append(c.Args, "--config", config, "--data-dir", filepath.Join(c.Dir, "data")))
+		return e.runPromlet(ctx, c, append(c.Args, "--config", e.configFile(), "--data-dir", filepath.Join(c.Dir, "data")))
 	case chartName:
 		return e.runChart(ctx, c)
 	default:
@@ -325,7 +324,7 @@ func repository(t *testing.T, dir string) string {
 
 // metric asks the aggregator for a metric, as the HPA does: namespaces/NS/….
 func (e *endToEnd) metric(ctx context.Context, path string) ([]v1beta2.MetricValue, error) {
-	answer := e.client.RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx)
+	answer := e.client.RESTClient().Get().RequestURI("/apis/custom.metrics.k8s.io/v1beta2/" + path).Do(ctx)
 	// What Raw and DoRaw return leaves out what the error says.
 	if err := answer.Error(); err != nil {
 		return nil, err

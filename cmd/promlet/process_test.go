@@ -71,6 +71,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if recipe := os.Getenv(asRecipeApp); recipe != "" {
+		if err := recipeApp(recipe, os.Getenv(recipeAppListen), os.Getenv(recipeAppBody)); err != nil {
+			panic(err)
+		}
+		return
+	}
 	// The apiserver library starts these with the first server of a process
 	// and has no way to end them.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Run("UnmatchedRule", e.unmatchedRule)
 		t.Run("ScrapesItself", e.scrapesItself)
 		t.Run("Queries", e.queries)
+		t.Run("Recipes", e.recipes)
 	}
 	t.Run("Callers", e.callers)
 	t.Run("RollingRestart", e.rollingRestart)
@@ -198,9 +201,29 @@ func (e *endToEnd) directCallers(t *testing.T, token string) {
 	}
 }
 
-// appliesAsShipped has the API server look at the files of deploy/ as they are.
+// appliesAsShipped has the API server look at the files of deploy/ as they are. A warning, such as that about a deprecated
+// version, is an error.
 func (e *endToEnd) appliesAsShipped(t *testing.T) {
+	dryRun := []string{"apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--warnings-as-errors"}
+	const deprecated = `{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "deprecated", "namespace": "default"}}`
+	_, err := e.tryKubectl(t.Context(), deprecated, append(dryRun, "-f", "-")...)
+	require.ErrorContains(t, err, "v1 Endpoints is deprecated")
+
 	deploy := repository(t, "deploy")
-	e.kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", deploy+"/install.yaml")
-	e.kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", deploy)
+	e.kubectl(t, append(dryRun, "-f", deploy+"/install.yaml")...)
+	e.kubectl(t, append(dryRun, "-k", deploy)...)
+	e.kubectl(t, append(dryRun, "-k", deploy+"/example")...)
+	components, err := os.ReadDir(deploy + "/components")
+	require.NoError(t, err)
+	for _, component := range components {
+		if component.Name() == "alerts" {
+			continue // its CRD is not here
+		}
+		overlay := t.TempDir()
+		base, err := filepath.Rel(overlay, deploy)
+		require.NoError(t, err)
+		text := fmt.Sprintf("resources: [%s]\ncomponents: [%[1]s/components/%s]\n", base, component.Name())
+		require.NoError(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600))
+		e.kubectl(t, append(dryRun, "-k", overlay)...)
+	}
 }

@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +26,7 @@ import (
 
 	"github.com/promlet/promlet/adapter/embedded"
 	"github.com/promlet/promlet/cmd/promlet/configfile"
+	"github.com/promlet/promlet/deploy/recipes/played"
 	"github.com/promlet/promlet/discovery/manifests"
 	"github.com/promlet/promlet/scrape"
 )
@@ -37,78 +36,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is the timeout for a value. A loaded machine is slow.
 const patience = time.Minute
 
-// exporters are what a recipe expects in the cluster: pods behind a Service, each with the body testdata/RECIPE.txt.
-type exporters struct {
-	namespace, service string
-	labels             string // of the Service and of its pods
-	port, path         string
-	token              string // the Secret with the token that they want
-	pods               []string
-	also               []string // Services and pods in default that the body names
-	want               []float64
-}
-
-// Expected values are those of the HPA's metrics in turn. That of a Pods metric is the average over the pods.
-var recipes = map[string]exporters{
-	"vllm": {
-		service: "vllm", labels: "app: vllm", port: "http", path: "/metrics", pods: []string{"vllm-0", "vllm-1"},
-		want: []float64{12, 0.8714},
-	},
-	"rabbitmq": {
-		service: "rabbitmq", labels: "app.kubernetes.io/component: rabbitmq", port: "prometheus", path: "/metrics/detailed?family=queue_coarse_metrics",
-		pods: []string{"rabbitmq-server-0"}, want: []float64{124},
-	},
-	"kafka-lag": {
-		service: "kafka-exporter", labels: "app: prometheus-kafka-exporter", port: "exporter-port", path: "/metrics", pods: []string{"kafka-exporter-0"},
-		want: []float64{4000},
-	},
-	"ingress-nginx": {
-		namespace: "ingress-nginx", service: "ingress-nginx-controller-metrics", port: "metrics", path: "/metrics",
-		labels: "app.kubernetes.io/name: ingress-nginx, app.kubernetes.io/component: controller",
-		pods:   []string{"ingress-nginx-controller-0", "ingress-nginx-controller-1"}, also: []string{"Service/shop"}, want: []float64{64},
-	},
-	"scale-to-zero": {
-		service: "redis-exporter", labels: "app.kubernetes.io/name: prometheus-redis-exporter", port: "redis-exporter", path: "/metrics",
-		pods: []string{"redis-exporter-0"}, want: []float64{37},
-	},
-	"triton": {
-		service: "triton", labels: "app: triton", port: "metrics", path: "/metrics", pods: []string{"triton-0", "triton-1"}, want: []float64{6.5},
-	},
-	"istio": {
-		service: "shop", labels: "security.istio.io/tlsMode: istio", port: "http-envoy-prom", path: "/stats/prometheus",
-		pods: []string{"shop-0", "shop-1"}, want: []float64{42},
-	},
-	"spring-boot": {
-		service: "spring-boot", labels: "app: spring-boot", port: "http", path: "/actuator/prometheus", pods: []string{"spring-boot-0", "spring-boot-1"},
-		want: []float64{30, 42},
-	},
-	"dcgm": {
-		namespace: "gpu-operator", service: "nvidia-dcgm-exporter", labels: "app: nvidia-dcgm-exporter", port: "gpu-metrics", path: "/metrics",
-		pods: []string{"nvidia-dcgm-exporter-0"}, also: []string{"Pod/trainer-0", "Pod/trainer-1"}, want: []float64{60}, // of 87 and 33
-	},
-	"dotnet": {
-		service: "dotnet", labels: "app: dotnet", port: "http", path: "/metrics", pods: []string{"dotnet-0", "dotnet-1"}, want: []float64{20},
-	},
-	"node": {
-		service: "node-app", labels: "app: node-app", port: "http", path: "/metrics", pods: []string{"node-app-0", "node-app-1"}, want: []float64{0.1326, 60},
-	},
-	"python": {
-		service: "python-app", labels: "app: python-app", port: "http", path: "/metrics", pods: []string{"python-app-0", "python-app-1"}, want: []float64{30, 6},
-	},
-	"llm-d": {
-		service: "llm-pool-epp", labels: "app.kubernetes.io/name: llm-pool-epp", port: "http-metrics", path: "/metrics", token: "inference-gateway-sa-metrics-reader-secret",
-		pods: []string{"llm-pool-epp-0"}, want: []float64{15, 58},
-	},
-}
-
 // Each directory is a recipe that is tested, whose README is short and in the index.
 func TestRecipesAreKnown(t *testing.T) {
 	index, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	directories, err := filepath.Glob("*/kustomization.yaml")
 	require.NoError(t, err)
-	require.Len(t, directories, len(recipes))
-	for name := range recipes {
+	require.Len(t, directories, len(played.Programs()))
+	for name := range played.Programs() {
 		require.Contains(t, string(index), "]("+name+")")
 		readme, err := os.ReadFile(filepath.Join(name, "README.md"))
 		require.NoError(t, err)
@@ -119,22 +54,19 @@ func TestRecipesAreKnown(t *testing.T) {
 
 // What a recipe installs gives each metric of its HPA the expected value.
 func TestRecipes(t *testing.T) {
-	for name, cluster := range recipes {
+	for name, program := range played.Programs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait for scrapes
-			if cluster.namespace == "" {
-				cluster.namespace = "default"
-			}
 			text, hpa := read(t, name)
-			source, err := manifests.FromText([]byte(text + cluster.manifests(t, name)))
+			source, err := manifests.FromText([]byte(text + manifestsOf(t, name, program)))
 			require.NoError(t, err)
 			p := run(t, name, source)
-			require.Len(t, hpa.Spec.Metrics, len(cluster.want))
+			require.Len(t, hpa.Spec.Metrics, len(program.Want))
 			for i, metric := range hpa.Spec.Metrics {
 				require.EventuallyWithT(t, func(c *assert.CollectT) {
 					got, err := value(t.Context(), p, hpa, metric)
 					if assert.NoError(c, err) {
-						assert.InEpsilon(c, cluster.want[i], got, 0.1)
+						assert.InEpsilon(c, program.Want[i], got, 0.1)
 					}
 				}, patience, 100*time.Millisecond)
 			}
@@ -226,8 +158,8 @@ func value(ctx context.Context, p *embedded.Promlet, hpa autoscalingv2.Horizonta
 	return sum / float64(len(list.Items)), nil
 }
 
-// manifests are the exporters' Service, and the pods with their EndpointSlices, which run on loopback.
-func (e exporters) manifests(t *testing.T, recipe string) string {
+// manifestsOf returns the program's Service, and the pods with their EndpointSlices, which run on loopback.
+func manifestsOf(t *testing.T, recipe string, p played.Program) string {
 	t.Helper()
 	var b strings.Builder
 	service := func(namespace, name, labels string) {
@@ -237,14 +169,14 @@ apiVersion: v1
 kind: Service
 metadata: {name: %s, namespace: %s, labels: {%s}}
 spec: {selector: {%s}, ports: [{name: %s, port: 80}]}
-`, name, namespace, labels, labels, e.port)
+`, name, namespace, labels, labels, p.Port)
 	}
-	service(e.namespace, e.service, e.labels)
-	if e.token != "" {
-		fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\nstringData: {token: %s}\n", e.token, e.namespace, e.token)
+	service(p.Namespace, p.Service, p.Labels)
+	if p.Token != "" {
+		fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\nstringData: {token: %s}\n", p.Token, p.Namespace, p.Token)
 	}
-	for _, pod := range e.pods {
-		host, port, err := net.SplitHostPort(e.play(t, recipe))
+	for _, pod := range p.Pods {
+		host, port, err := net.SplitHostPort(play(t, recipe, p))
 		require.NoError(t, err)
 		fmt.Fprintf(&b, `---
 apiVersion: v1
@@ -259,9 +191,9 @@ metadata: {name: %[1]s, namespace: %[2]s, labels: {kubernetes.io/service-name: %
 addressType: IPv4
 endpoints: [{addresses: [%[6]s], conditions: {ready: true}, targetRef: {kind: Pod, name: %[1]s, namespace: %[2]s}}]
 ports: [{name: %[4]s, port: %[5]s}]
-`, pod, e.namespace, e.labels, e.port, port, host, e.service)
+`, pod, p.Namespace, p.Labels, p.Port, port, host, p.Service)
 	}
-	for _, object := range e.also {
+	for _, object := range p.Also {
 		kind, name, _ := strings.Cut(object, "/")
 		if kind == "Service" {
 			service("default", name, "app: "+name)
@@ -272,34 +204,10 @@ ports: [{name: %[4]s, port: %[5]s}]
 	return b.String()
 }
 
-// rising is a counter's value in a body: how much it rises in a second.
-var rising = regexp.MustCompile(`(?m) ([0-9.]+)/s$`)
-
 // play serves a recipe's body, and returns its address.
-func (e exporters) play(t *testing.T, recipe string) string {
+func play(t *testing.T, recipe string, p played.Program) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", recipe+".txt"))
-	require.NoError(t, err)
-	start := time.Now()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.RequestURI() != e.path {
-			http.NotFound(w, r)
-			return
-		}
-		if e.token != "" && r.Header.Get("Authorization") != "Bearer "+e.token {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		if strings.HasSuffix(string(data), "# EOF\n") {
-			w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
-		}
-		body := rising.ReplaceAllStringFunc(string(data), func(s string) string {
-			rate, _ := strconv.ParseFloat(strings.TrimSuffix(s[1:], "/s"), 64) // the pattern takes nothing else
-			return " " + strconv.FormatFloat(1000+rate*time.Since(start).Seconds(), 'f', -1, 64)
-		})
-		_, _ = w.Write([]byte(body)) // a scrape that fails is tried again
-	}))
+	server := httptest.NewServer(p.Handler(func() ([]byte, error) { return os.ReadFile(filepath.Join("testdata", recipe+".txt")) }))
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
 }

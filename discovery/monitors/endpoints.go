@@ -35,7 +35,7 @@ func specOf(monitor metav1.Object) (spec *monitoringv1.ServiceMonitorSpec, endpo
 			LabelNameLengthLimit: s.LabelNameLengthLimit, LabelValueLengthLimit: s.LabelValueLengthLimit,
 			KeepDroppedTargets: s.KeepDroppedTargets, BodySizeLimit: s.BodySizeLimit,
 			ScrapeProtocols: s.ScrapeProtocols, FallbackScrapeProtocol: s.FallbackScrapeProtocol,
-			NativeHistogramConfig: s.NativeHistogramConfig,
+			NativeHistogramConfig: s.NativeHistogramConfig, ExtraScrapeMetrics: s.ExtraScrapeMetrics,
 		}
 		for i := range s.PodMetricsEndpoints {
 			endpoints = append(endpoints, podEndpoint(i, &s.PodMetricsEndpoints[i]))

@@ -166,6 +166,7 @@ func applyLimits(c *config.ScrapeConfig, l *monitoringv1.ServiceMonitorSpec) err
 	c.ScrapeNativeHistograms = l.ScrapeNativeHistograms
 	c.AlwaysScrapeClassicHistograms = l.ScrapeClassicHistograms
 	c.ConvertClassicHistogramsToNHCB = l.ConvertClassicHistogramsToNHCB
+	c.ExtraScrapeMetrics = l.ExtraScrapeMetrics
 	if f := l.NativeHistogramMinBucketFactor; f != nil {
 		c.NativeHistogramMinBucketFactor = f.AsApproximateFloat64()
 	}

@@ -125,7 +125,7 @@ func TestScrapeConfigFields(t *testing.T) {
 func TestScrapeConfigLimits(t *testing.T) {
 	const fields = `sampleLimit: 1, targetLimit: 2, labelLimit: 3, labelNameLengthLimit: 4, labelValueLengthLimit: 5, keepDroppedTargets: 6,
 		bodySizeLimit: 16MB, scrapeProtocols: [OpenMetricsText1.0.0, PrometheusText0.0.4], fallbackScrapeProtocol: PrometheusText0.0.4,
-		scrapeNativeHistograms: true, scrapeClassicHistograms: true, convertClassicHistogramsToNHCB: true,
+		scrapeNativeHistograms: true, scrapeClassicHistograms: true, convertClassicHistogramsToNHCB: true, extraScrapeMetrics: true,
 		nativeHistogramBucketLimit: 7, nativeHistogramMinBucketFactor: "1.5"`
 	for _, text := range []string{
 		samples.ServiceMonitor(`{selector: {}, endpoints: [{}], ` + fields + `}`),
@@ -144,6 +144,7 @@ func TestScrapeConfigLimits(t *testing.T) {
 		require.True(t, *c.ScrapeNativeHistograms)
 		require.True(t, *c.AlwaysScrapeClassicHistograms)
 		require.True(t, *c.ConvertClassicHistogramsToNHCB)
+		require.True(t, *c.ExtraScrapeMetrics)
 		require.EqualValues(t, 7, c.NativeHistogramBucketLimit)
 		require.InDelta(t, 1.5, c.NativeHistogramMinBucketFactor, 1e-9)
 	}
