@@ -55,8 +55,8 @@ write_archives() { # PLATFORM
 	to=$(suffix "$1") dir=$work/$(suffix "$1")
 	cp "$source/LICENSE" "$source/CHANGELOG.md" "$dir/"
 	ln "$dir/promlet" "$dir/kubectl-promlet"
-	pack -C "$dir" -c promlet LICENSE CHANGELOG.md | gzip -9n >"$dist/promlet_${number}_$to.tar.gz"
-	pack -C "$dir" -c kubectl-promlet LICENSE | gzip -9n >"$dist/kubectl-promlet_${number}_$to.tar.gz"
+	pack -C "$dir" -c promlet LICENSE CHANGELOG.md | gzip -n >"$dist/promlet_${number}_$to.tar.gz"
+	pack -C "$dir" -c kubectl-promlet LICENSE | gzip -n >"$dist/kubectl-promlet_${number}_$to.tar.gz"
 	GOFLAGS='' bin/cyclonedx-gomod bin -json -std -noserial -notimestamp -version "$version" -output "$dist/promlet_${number}_$to.cdx.json" "$dir/promlet"
 }
 
@@ -85,7 +85,7 @@ write_image() { # NAME BINARY LAYER...
 		image=$(bin/crane append --oci-empty-base "${layers[@]}" --new_layer "$work/binary.tar" --new_tag "$repository:part")
 		images+=(--manifest "$(bin/crane mutate "$image" --set-platform "$platform" "${settings[@]}" \
 			--user "$(stage "$name" | sed -n 's/^USER //p')" \
-			--exposed-ports "$(stage "$name" | sed -n 's/^EXPOSE //p')" \
+			--exposed-ports "$(stage "$name" | sed -n 's|^EXPOSE \(.*\)|\1/tcp|p')" \
 			--entrypoint "$(stage "$name" | sed -n 's/^ENTRYPOINT \["\(.*\)"\]/\1/p')")")
 	done
 	bin/crane index append "${images[@]}" --tag "$repository:$version" >/dev/null
@@ -164,4 +164,6 @@ done
 write_images
 write_manifests
 write_krew >"$dist/krew.yaml"
-(cd "$dist" && sha256sum ./*.* | sed 's| \./| |' >"$work/checksums.txt" && mv "$work/checksums.txt" .)
+mv "$dist/notes.md" "$work/" # not a file to download
+(cd "$dist" && sha256sum -- *.* >"$work/checksums.txt")
+mv "$work/checksums.txt" "$work/notes.md" "$dist/"
