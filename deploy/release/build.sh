@@ -68,14 +68,18 @@ stage() { # NAME
 # write_image makes the image that deploy/Dockerfile describes, for all platforms, without docker. The registry is where
 # crane puts it together.
 write_image() { # NAME BINARY LAYER...
-	local name=$1 binary=$2 platform image label
+	local name=$1 binary=$2 repository=$registry/promlet/$1 layers=() settings=() images=() layer label platform image
 	shift 2
-	local layers=() images=() settings=() repository=$registry/promlet/$name
-	for label in "$@"; do layers+=(--new_layer "$label"); done
+	for layer in "$@"; do layers+=(--new_layer "$layer"); done
 	while read -r label; do settings+=(--label "$label"); done < <(
 		stage "$name" | sed -n 's/.*\(org\.opencontainers\.[a-z.]*\)="\(.*\)".*/\1=\2/p'
 		echo "org.opencontainers.image.version=$version"
 		echo "org.opencontainers.image.revision=$commit"
+	)
+	settings+=(
+		--user "$(stage "$name" | sed -n 's/^USER //p')"
+		--exposed-ports "$(stage "$name" | sed -n 's|^EXPOSE \(.*\)|\1/tcp|p')"
+		--entrypoint "$(stage "$name" | sed -n 's/^ENTRYPOINT \["\(.*\)"\]/\1/p')"
 	)
 	for platform in "${platforms[@]}"; do
 		mkdir "$work/root"
@@ -83,10 +87,7 @@ write_image() { # NAME BINARY LAYER...
 		pack -C "$work/root" -cf "$work/binary.tar" "$name"
 		rm -r "$work/root"
 		image=$(bin/crane append --oci-empty-base "${layers[@]}" --new_layer "$work/binary.tar" --new_tag "$repository:part")
-		images+=(--manifest "$(bin/crane mutate "$image" --set-platform "$platform" "${settings[@]}" \
-			--user "$(stage "$name" | sed -n 's/^USER //p')" \
-			--exposed-ports "$(stage "$name" | sed -n 's|^EXPOSE \(.*\)|\1/tcp|p')" \
-			--entrypoint "$(stage "$name" | sed -n 's/^ENTRYPOINT \["\(.*\)"\]/\1/p')")")
+		images+=(--manifest "$(bin/crane mutate "$image" --set-platform "$platform" "${settings[@]}")")
 	done
 	bin/crane index append "${images[@]}" --tag "$repository:$version" >/dev/null
 	bin/crane pull --format=oci --annotate-ref "$repository:$version" "$dist/images/$name"
