@@ -16,14 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 
 	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
-// wants is a demand for some names.
+// wants is a demand for some names, and for the synthetic series, which show what scrapes did.
 func wants(names ...string) Demand {
-	return Demand{Wanted: func(name string) bool { return slices.Contains(names, name) }}
+	return Demand{Wanted: func(name string) bool { return isReport(name) || slices.Contains(names, name) }}
 }
 
 func onDemand(o *Options) { o.OnDemand = true }
@@ -171,7 +172,7 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	body, _ = scrape(3)
 	require.Equal(t, []string{`{__name__="a", x="1"} 1`, `{__name__="a", x="2"} 1`, `{__name__="b"} 1`}, body)
 	require.Equal(t, version, m.CatalogVersion())
-	require.NoError(t, m.SetDemand(context.Background(), Demand{}))
+	require.NoError(t, m.SetDemand(context.Background(), wants()))
 	body, report := scrape(4)
 	require.Equal(t, []string{`{__name__="a", x="1"} stale`, `{__name__="a", x="2"} stale`, `{__name__="b"} stale`}, body)
 	require.EqualValues(t, 1, report["up"])
@@ -199,7 +200,7 @@ func TestOnDemandOfOtherFormats(t *testing.T) {
 			m.jobs["j"] = l.job
 			defer delete(m.jobs, "j")
 			start := time.Now()
-			for i, d := range []Demand{{}, wants("things_total"), wants("things_total"), {}} {
+			for i, d := range []Demand{wants(), wants("things_total"), wants("things_total"), wants()} {
 				require.NoError(t, m.SetDemand(context.Background(), d))
 				l.scrape(start.Add(time.Duration(i) * time.Second))
 				samples, report := r.last(t)
@@ -236,6 +237,7 @@ func TestErrorsOfWhatIsWanted(t *testing.T) {
 func TestDemandIsMetAtOnce(t *testing.T) {
 	inBubble(t, plain("a 1\nb 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		m.opts.OnDemand = true
+		require.NoError(t, m.SetDemand(context.Background(), wants()))
 		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80"))))
 		time.Sleep(time.Minute)
 		before, _ := ups(r)
@@ -256,7 +258,7 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 			}
 		}
 		require.Equal(t, []int64{5, 5 + QuickGap.Milliseconds()}, got)
-		require.NoError(t, m.SetDemand(context.Background(), Demand{}))
+		require.NoError(t, m.SetDemand(context.Background(), wants()))
 		time.Sleep(10 * time.Second)
 		all, _ := ups(r)
 		require.Len(t, all, len(times)+2, "nothing is scraped because a name is no longer wanted")
@@ -344,4 +346,68 @@ func TestSeriesLimit(t *testing.T) {
 	l.finish()
 	_, needed := m.Refused()
 	require.Zero(t, needed)
+}
+
+// On demand, a synthetic series is stored only while somebody reads it. When one becomes
+// wanted, all targets are scraped at once, those that are down as well.
+func TestReportsOnDemand(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Host, "down") {
+			w.WriteHeader(http.StatusTeapot)
+		}
+		plain("a 1\n")(w, r)
+	}
+	inBubble(t, h, func(t *testing.T, r *recorder, m *Manager) {
+		m.opts.OnDemand = true
+		before := m.CatalogVersion()
+		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80", "down:80"))))
+		require.NotEqual(t, before, m.CatalogVersion())
+		time.Sleep(time.Minute)
+		require.Empty(t, slices.Concat(r.all()...))
+		metrics, version := m.Catalog()
+		up := Metric{Job: "j", Name: "up", LabelNames: []string{"instance", "job"}, Series: 2}
+		up.Metadata = metadata.Metadata{Type: model.MetricTypeGauge, Unit: "targets", Help: "1 if the last scrape of the target succeeded, else 0."}
+		require.Contains(t, metrics, up)
+		require.Len(t, metrics, 1+extraReports)
+		require.True(t, m.Collecting("up"), "nobody has wanted it")
+		require.False(t, m.Collecting("scrape_timeout_seconds"), "without extra_scrape_metrics")
+
+		// demand returns what is stored within seconds of a demand.
+		demand := func(names ...string) (stored []string) {
+			start, n := time.Now().UnixMilli(), len(r.all())
+			require.NoError(t, m.SetDemand(t.Context(), Demand{Wanted: func(name string) bool { return slices.Contains(names, name) }}))
+			time.Sleep(10 * time.Second)
+			for _, s := range slices.Concat(r.all()[n:]...) {
+				require.Less(t, s.t-start, 2*QuickGap.Milliseconds())
+				v := fmt.Sprint(s.v)
+				if s.stale() {
+					v = "stale"
+				}
+				stored = append(stored, s.name()+" "+s.lset.Get("instance")+" "+v)
+			}
+			return sorted(stored)
+		}
+		require.Equal(t, []string{"up down:80 0", "up down:80 0", "up target:80 1", "up target:80 1"}, demand("up"))
+		require.False(t, m.Collecting("up"))
+		source, known := m.Source(r.all()[len(r.all())-1][0].lset)
+		require.True(t, known)
+		require.WithinDuration(t, time.Now(), source.First, 10*time.Second)
+		metrics, _ = m.Catalog()
+		up.Stored = true
+		require.Contains(t, metrics, up)
+
+		require.Equal(t, []string{"a target:80 1", "a target:80 1"}, demand("up", "a")[:2])
+		require.Equal(t, []string{
+			"scrape_series_added down:80 0", "scrape_series_added down:80 0", "scrape_series_added target:80 0", "scrape_series_added target:80 0",
+			"up down:80 stale", "up target:80 stale",
+		}, slices.DeleteFunc(demand("scrape_series_added"), func(s string) bool { return strings.HasPrefix(s, "a ") }))
+		_, known = m.Source(labels.FromStrings("__name__", "up", "instance", "target:80", "job", "j"))
+		require.False(t, known)
+		require.Equal(t, version, m.CatalogVersion())
+
+		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group())))
+		require.NotEqual(t, version, m.CatalogVersion())
+		metrics, _ = m.Catalog()
+		require.Empty(t, metrics)
+	})
 }
