@@ -24,8 +24,9 @@ type Demand struct {
 
 // SetDemand replaces the demand; until it is called, nothing is wanted. Where targets
 // expose a name that has become wanted, they are scraped at once, and again after
-// QuickGap, so that there is a rate. Every target has the synthetic series, such as up. Series of names that nobody wants any more end with
-// stale markers at the next scrape, unless everything is stored.
+// QuickGap, so that there is a rate. All targets have the synthetic series, such as up.
+// Series of names that nobody wants any more end with stale markers at the next scrape,
+// unless everything is stored.
 //
 // If ctx ends first SetDemand returns its error. Then some jobs have the new demand and
 // others the one before.

@@ -81,7 +81,7 @@ type Options struct {
 	// there replaces DialContext, but the headers of answers are not counted then.
 	HTTPClientOptions []config_util.HTTPClientOption
 
-	// OnDemand stores only the series that SetDemand wants, and the synthetic ones. The
+	// OnDemand stores only the series, the synthetic ones included, that SetDemand wants. The
 	// others are counted without being parsed; the package's documentation says which
 	// errors this hides. False: everything is stored.
 	OnDemand bool
