@@ -411,3 +411,25 @@ func TestReportsOnDemand(t *testing.T) {
 		require.Empty(t, metrics)
 	})
 }
+
+// Beside samples with timestamps of their own up is stored although nobody reads it.
+func TestUpBesideTimestamps(t *testing.T) {
+	stamp := time.Now().Add(-time.Minute).UnixMilli()
+	s := serveSequence(t, textType, fmt.Sprintf("a 1 %d\n", stamp), fmt.Sprintf("b 1 %d\na 1 %d\n", stamp, stamp+1), "a 1\n", "a 1\n")
+	r := &recorder{}
+	m := newManager(t, r, onDemand)
+	require.NoError(t, m.SetDemand(t.Context(), Demand{Wanted: func(name string) bool { return name == "a" }}))
+	l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s.Server))})
+	start := time.Now()
+	for i, want := range []string{"a up 1", "a up 1", "a up stale", "a"} {
+		l.scrape(start.Add(time.Duration(i) * time.Second))
+		batches := r.all()
+		got := "a"
+		for _, s := range batches[len(batches)-1] {
+			if s.name() != "a" {
+				got += " " + s.name() + " " + strings.ReplaceAll(fmt.Sprint(s.v), "NaN", "stale")
+			}
+		}
+		require.Equal(t, want, got, "scrape %d", i)
+	}
+}

@@ -112,6 +112,9 @@ func (r *reports) series() (all []labels.Labels) {
 }
 
 // report appends the synthetic series for a scrape at ts. Those that nobody reads any more end.
+//
+// up is stored without readers as well if the scrape has stored samples with timestamps of their
+// own: a storage takes the time of its newest sample for now, and finds no series if that is old.
 func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, c counts, scrapeErr error) error {
 	var v [allReports]float64
 	if scrapeErr == nil {
@@ -127,7 +130,8 @@ func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, 
 	demand, t := l.manager.demand.Load(), timestamp.FromTime(ts)
 	for i := range l.settings.reportCount() {
 		name, _, _ := reportInfo(i)
-		if l.manager.opts.OnDemand && demand.Of(name) == names.Unread {
+		needed := demand.Of(name) != names.Unread || i == reportUp && c.stamped
+		if l.manager.opts.OnDemand && !needed {
 			if err := l.forgetReport(app, i, t); err != nil {
 				return err
 			}
