@@ -31,6 +31,7 @@ type Manager struct {
 	pools   *body.Pools
 	names   *budget.Budget
 	parsing chan struct{} // holds one for each body that is parsed and stored
+	workers *workers
 	sources *sources
 
 	catalogVersion atomic.Uint64
@@ -61,6 +62,7 @@ func NewManager(opts Options) (*Manager, error) {
 	m := &Manager{opts: opts, sources: newSources(opts.Now), jobs: map[string]*job{}}
 	m.demand.Store(names.NewDemand(nil, nil, nil))
 	m.parsing = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	m.workers = newWorkers(2 * runtime.GOMAXPROCS(0))
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
@@ -357,6 +359,7 @@ func (m *Manager) Stop() {
 	}
 	m.stopped = true
 	m.endAll()
+	m.workers.end()
 	m.metrics.unregister()
 }
 
