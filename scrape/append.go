@@ -47,6 +47,7 @@ type counts struct {
 	seriesAdded int     // of those left, not in the scrape before
 	bytes       int     // of the body; -1 above the limit
 	refused     refused // series
+	stamped     bool    // a sample that was stored has a timestamp of its own
 
 	outOfBounds map[string]int64 // timestamps that the storage refused, by series name
 }
@@ -133,6 +134,10 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 	decisions := cmp.Or(got.Decisions(), l.settings.names.Decisions())
 	l.renumber(decisions)
 	l.giveBack(decisions)
+	now, minTime := l.manager.opts.Now(), int64(math.MinInt64)
+	if age := l.manager.opts.MaxSampleAge; age > 0 {
+		minTime = timestamp.FromTime(now.Add(-age))
+	}
 	a := &appending{
 		loop:      l,
 		deadline:  deadline,
@@ -147,7 +152,8 @@ func (l *loop) appendBody(app storage.AppenderV2, got body.Answer, ts, deadline 
 		app: limitedAppender{
 			AppenderV2: app,
 			limits:     &l.settings.limits,
-			maxTime:    timestamp.FromTime(l.manager.opts.Now().Add(maxAhead)),
+			minTime:    minTime,
+			maxTime:    timestamp.FromTime(now.Add(maxAhead)),
 		},
 	}
 	err = a.all()

@@ -24,8 +24,9 @@ type Demand struct {
 
 // SetDemand replaces the demand; until it is called, nothing is wanted. Where targets
 // expose a name that has become wanted, they are scraped at once, and again after
-// QuickGap, so that there is a rate. Series of names that nobody wants any more end with
-// stale markers at the next scrape, unless everything is stored.
+// QuickGap, so that there is a rate. All targets have the synthetic series, such as up.
+// Series of names that nobody wants any more end with stale markers at the next scrape,
+// unless everything is stored.
 //
 // If ctx ends first SetDemand returns its error. Then some jobs have the new demand and
 // others the one before.
@@ -35,7 +36,9 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 	if m.stopped {
 		return nil
 	}
-	m.demand = names.NewDemand(d.Wanted, d.Vital, m.demand)
+	before := m.demand.Load()
+	now := names.NewDemand(d.Wanted, d.Vital, before)
+	m.demand.Store(now)
 	var due []*loop
 	for name, j := range m.jobs {
 		table := j.plan.settings.names
@@ -45,6 +48,10 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 		}
 		if !j.plan.settings.onDemand {
 			continue
+		}
+		if m.opts.OnDemand && len(j.loops) > 0 {
+			begunReports, endedReports := j.plan.settings.changedReports(before, now)
+			begun, ended = append(begun, begunReports...), append(ended, endedReports...)
 		}
 		logNames(m.opts.Logger, "collection has begun", name, begun)
 		logNames(m.opts.Logger, "collection has ended: nobody reads it any more", name, ended)
@@ -65,9 +72,9 @@ func (m *Manager) SetDemand(ctx context.Context, d Demand) error {
 func (m *Manager) demandOf(job string, before *names.Demand) *names.Demand {
 	handed := m.sinkOf(job)
 	if handed == nil {
-		return m.demand
+		return m.demand.Load()
 	}
-	all, onDemand := m.demand, m.opts.OnDemand
+	all, onDemand := m.demand.Load(), m.opts.OnDemand
 	stored := func(name string) bool { return handed.Stored != nil && handed.Stored(name) }
 	return names.NewDemand(
 		func(name string) bool { return stored(name) && (!onDemand || all.Of(name) != names.Unread) },
@@ -77,7 +84,7 @@ func (m *Manager) demandOf(job string, before *names.Demand) *names.Demand {
 }
 
 // Collecting reports whether some targets that expose a name have not been scraped since it
-// has been wanted. Targets whose scrapes fail do not count.
+// has been wanted. Targets whose scrapes fail do not count, except for synthetic series.
 func (m *Manager) Collecting(name string) bool {
 	if !m.opts.OnDemand {
 		return false
@@ -85,6 +92,12 @@ func (m *Manager) Collecting(name string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, j := range m.jobs {
+		if j.plan.settings.hasReport(name) {
+			if j.collectingReport(m.demand.Load().Since(name)) {
+				return true
+			}
+			continue
+		}
 		table := j.plan.settings.names
 		if !table.Exposes(name) {
 			continue

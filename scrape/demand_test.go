@@ -21,9 +21,9 @@ import (
 	"github.com/promlet/promlet/scrape/seriesroom"
 )
 
-// wants is a demand for some names.
+// wants is a demand for some names, and for the synthetic series, which show what scrapes did.
 func wants(names ...string) Demand {
-	return Demand{Wanted: func(name string) bool { return slices.Contains(names, name) }}
+	return Demand{Wanted: func(name string) bool { return isReport(name) || slices.Contains(names, name) }}
 }
 
 func onDemand(o *Options) { o.OnDemand = true }
@@ -171,7 +171,7 @@ func TestDemandGrowsAndShrinks(t *testing.T) {
 	body, _ = scrape(3)
 	require.Equal(t, []string{`{__name__="a", x="1"} 1`, `{__name__="a", x="2"} 1`, `{__name__="b"} 1`}, body)
 	require.Equal(t, version, m.CatalogVersion())
-	require.NoError(t, m.SetDemand(context.Background(), Demand{}))
+	require.NoError(t, m.SetDemand(context.Background(), wants()))
 	body, report := scrape(4)
 	require.Equal(t, []string{`{__name__="a", x="1"} stale`, `{__name__="a", x="2"} stale`, `{__name__="b"} stale`}, body)
 	require.EqualValues(t, 1, report["up"])
@@ -199,7 +199,7 @@ func TestOnDemandOfOtherFormats(t *testing.T) {
 			m.jobs["j"] = l.job
 			defer delete(m.jobs, "j")
 			start := time.Now()
-			for i, d := range []Demand{{}, wants("things_total"), wants("things_total"), {}} {
+			for i, d := range []Demand{wants(), wants("things_total"), wants("things_total"), wants()} {
 				require.NoError(t, m.SetDemand(context.Background(), d))
 				l.scrape(start.Add(time.Duration(i) * time.Second))
 				samples, report := r.last(t)
@@ -236,6 +236,7 @@ func TestErrorsOfWhatIsWanted(t *testing.T) {
 func TestDemandIsMetAtOnce(t *testing.T) {
 	inBubble(t, plain("a 1\nb 1\n"), func(t *testing.T, r *recorder, m *Manager) {
 		m.opts.OnDemand = true
+		require.NoError(t, m.SetDemand(context.Background(), wants()))
 		require.NoError(t, m.Apply(one(jobConfig("j", every(time.Hour))), groups("j", group("target:80"))))
 		time.Sleep(time.Minute)
 		before, _ := ups(r)
@@ -256,7 +257,7 @@ func TestDemandIsMetAtOnce(t *testing.T) {
 			}
 		}
 		require.Equal(t, []int64{5, 5 + QuickGap.Milliseconds()}, got)
-		require.NoError(t, m.SetDemand(context.Background(), Demand{}))
+		require.NoError(t, m.SetDemand(context.Background(), wants()))
 		time.Sleep(10 * time.Second)
 		all, _ := ups(r)
 		require.Len(t, all, len(times)+2, "nothing is scraped because a name is no longer wanted")

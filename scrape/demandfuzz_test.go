@@ -66,7 +66,7 @@ func FuzzOnDemand(f *testing.F) {
 		for i, mutate := range []func(*Options){noMutation, onDemand} {
 			recorders[i] = &recorder{}
 			m := newManager(t, recorders[i], mutate)
-			require.NoError(t, m.SetDemand(context.Background(), Demand{Wanted: wanted}))
+			require.NoError(t, m.SetDemand(context.Background(), Demand{Wanted: func(name string) bool { return isReport(name) || wanted(name) }}))
 			loops[i] = testLoop(t, m, cfg, model.LabelSet{model.AddressLabel: "localhost:1"})
 		}
 		start := time.Now()

@@ -39,8 +39,8 @@
 //   - Unix socket targets, OpenMetrics 2.0, zstd and synthesized start timestamps are not
 //     supported.
 //
-// On demand, lines of text bodies that nobody reads are skipped before they are parsed.
-// What is stored is the same, and so are the synthetic series, except that:
+// On demand, lines of text bodies that nobody reads are skipped before they are parsed, and
+// synthetic series that nobody reads are not stored. What is stored is the same, except that:
 //
 //   - Parse errors in skipped lines are not reported, and limits on samples and labels
 //     count what is stored.

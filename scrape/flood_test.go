@@ -196,7 +196,7 @@ func TestNameFlood(t *testing.T) {
 	add("good/j", "good")
 	require.NoError(t, m.Apply(cfgs, all))
 	eventually(t, up(17), "scraped")
-	require.Len(t, m.CatalogOf("good/j"), 300)
+	require.Len(t, exposedOf(m, "good/j"), 300)
 	require.LessOrEqual(t, testutil.ToFloat64(m.metrics.nameMemory), float64(memory))
 	// What the bodies took is given back a little later.
 	eventually(t, func() bool { return live()-before < 2*memory }, "little is held")
@@ -213,7 +213,7 @@ func TestNameFlood(t *testing.T) {
 	require.Less(t, asked, 1000)
 	require.NoError(t, m.SetDemand(t.Context(), wants("good_7")))
 	eventually(t, func() bool {
-		for _, metric := range m.CatalogOf("good/j") {
+		for _, metric := range exposedOf(m, "good/j") {
 			if metric.Stored {
 				return metric.Name == "good_7"
 			}

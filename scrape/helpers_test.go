@@ -137,6 +137,11 @@ func newManager(t testing.TB, app storage.AppendableV2, mutate ...func(*Options)
 	return m
 }
 
+// exposedOf are the names in the catalog that a job's targets expose.
+func exposedOf(m *Manager, job string) []Metric {
+	return slices.DeleteFunc(m.CatalogOf(job), func(metric Metric) bool { return isReport(metric.Name) })
+}
+
 // noLimits are the options with which nothing differs from Prometheus.
 func noLimits(o *Options) {
 	o.BodySizeLimit, o.SampleLimit, o.LabelLimit = -1, -1, -1

@@ -63,9 +63,10 @@ func (l *limits) checkLabels(lset labels.Labels) error {
 // storage, in Prometheus's order.
 type limitedAppender struct {
 	storage.AppenderV2
-	limits  *limits
-	maxTime int64 // ms; later timestamps are out of bounds
-	samples int   // counted so far
+	limits *limits
+	// minTime and maxTime are in ms: earlier and later timestamps are out of bounds.
+	minTime, maxTime int64
+	samples          int // counted so far
 }
 
 // Append implements storage.AppenderV2. Histograms may be changed.
@@ -84,7 +85,7 @@ func (a *limitedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 			return 0, reason.Limitf("sample", "sample_limit exceeded (limit: %d)", a.limits.samples)
 		}
 	}
-	if t > a.maxTime {
+	if t < a.minTime || t > a.maxTime {
 		return 0, storage.ErrOutOfBounds
 	}
 	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)

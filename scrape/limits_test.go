@@ -257,3 +257,26 @@ func TestSkippedLinesTakeNoMemory(t *testing.T) {
 	require.Equal(t, 200_000, l.lastSamples.Load().Seen)
 	require.Less(t, most, float64(97<<10))
 }
+
+// Samples that are too old are refused, even by a storage that would take them.
+func TestMaxSampleAge(t *testing.T) {
+	ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMilli() }
+	s := serveBody(t, textType, fmt.Sprintf("old 1 %d\nyoung 1 %d\nnow 1\n", ago(time.Hour), ago(10*time.Minute)))
+	for age, want := range map[time.Duration][]string{0: {"now", "old", "young"}, 15 * time.Minute: {"now", "young"}} {
+		r := &recorder{}
+		m := newManager(t, r, func(o *Options) { o.MaxSampleAge = age })
+		l := testLoop(t, m, jobConfig("j", slow), model.LabelSet{model.AddressLabel: model.LabelValue(addressOf(s))})
+		l.scrape(time.Now())
+		require.NoError(t, l.target.LastError())
+		body, report := r.last(t)
+		var names []string
+		for _, s := range body {
+			names = append(names, s.name())
+		}
+		require.Equal(t, want, sorted(names))
+		require.EqualValues(t, 3, report["scrape_samples_post_metric_relabeling"])
+		outOfBounds := l.lastSamples.Load().outOfBounds
+		require.Equal(t, age != 0, outOfBounds["old"] != 0)
+		require.Zero(t, outOfBounds["young"])
+	}
+}

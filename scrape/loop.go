@@ -188,8 +188,8 @@ func (l *loop) writeEnd() error {
 	at := timestamp.Time(now)
 	app := l.newAppender()
 	_, err := l.appendBody(app, body.Answer{}, at, time.Time{})
-	if err == nil && l.reports.written() {
-		err = l.reportStale(app, at)
+	if err == nil {
+		err = l.endReports(app, at)
 	}
 	if err != nil {
 		l.rollback(app)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,4 +257,33 @@ func TestTimestampsThatTheStorageRefusesAreKnown(t *testing.T) {
 	require.Equal(t, []string{"a at 1", "b at 1000"}, known())
 	l.scrape(start.Add(2 * time.Second))
 	require.Empty(t, known())
+}
+
+// Workers that wait do what comes next; as many wait as there are seats, until end.
+func TestWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkers(2)
+		var done atomic.Int32
+		at := make(chan struct{})
+		for range 5 {
+			go w.do(func() { <-at; done.Add(1) })
+		}
+		synctest.Wait()
+		require.Empty(t, w.seats)
+		close(at)
+		synctest.Wait()
+		require.EqualValues(t, 5, done.Load())
+		require.Len(t, w.seats, 2)
+		start := time.Now()
+		w.do(func() {
+			time.Sleep(time.Second)
+			done.Add(1)
+		})
+		require.Zero(t, time.Since(start), "a worker that waited does it")
+		synctest.Wait()
+		require.Len(t, w.seats, 1)
+		w.end()
+		require.EqualValues(t, 6, done.Load())
+		require.Empty(t, w.seats)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type Manager struct {
 	pools   *body.Pools
 	names   *budget.Budget
 	parsing chan struct{} // holds one for each body that is parsed and stored
+	workers *workers
 	sources *sources
 
 	catalogVersion atomic.Uint64
@@ -39,9 +41,11 @@ type Manager struct {
 	// end. Readers of the set hold mu instead, so that they do not wait as well.
 	applyMu sync.Mutex
 	stopped bool
-	demand  *names.Demand
+	demand  atomic.Pointer[names.Demand] // written with applyMu held
 	mu      sync.Mutex
 	jobs    map[string]*job // written with both held; so are job.loops
+	// reported is the last result of reportCounts. mu guards it.
+	reported map[string]int
 }
 
 // smallNames is how much a job may hold of Options.NameMemory and be a small one: about 100
@@ -55,8 +59,10 @@ func NewManager(opts Options) (*Manager, error) {
 		return nil, errors.New("scrape: Options.Appendable is nil")
 	}
 	opts = opts.withDefaults()
-	m := &Manager{opts: opts, sources: newSources(opts.Now), demand: names.NewDemand(nil, nil, nil), jobs: map[string]*job{}}
+	m := &Manager{opts: opts, sources: newSources(opts.Now), jobs: map[string]*job{}}
+	m.demand.Store(names.NewDemand(nil, nil, nil))
 	m.parsing = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	m.workers = newWorkers(2 * runtime.GOMAXPROCS(0))
 	var err error
 	if m.metrics, err = newMetrics(opts.Registerer, m); err != nil {
 		return nil, fmt.Errorf("register scrape metrics: %w", err)
@@ -204,6 +210,10 @@ func (m *Manager) carryOut(ch *change, next map[string]*job) {
 		l.job.loops[l.key] = l
 	}
 	m.jobs = next
+	if counts := m.reportCounts(); !maps.Equal(counts, m.reported) {
+		m.reported = counts
+		m.catalogVersion.Add(1)
+	}
 	m.mu.Unlock()
 
 	for i, l := range ch.fresh {
@@ -349,6 +359,7 @@ func (m *Manager) Stop() {
 	}
 	m.stopped = true
 	m.endAll()
+	m.workers.end()
 	m.metrics.unregister()
 }
 

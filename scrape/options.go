@@ -81,7 +81,8 @@ type Options struct {
 	// there replaces DialContext, but the headers of answers are not counted then.
 	HTTPClientOptions []config_util.HTTPClientOption
 
-	// OnDemand stores only the series that SetDemand wants, and the synthetic ones. The
+	// OnDemand stores only the series, the synthetic ones included, that SetDemand wants; and
+	// up beside samples with timestamps of their own, so that the storage knows the time. The
 	// others are counted without being parsed; the package's documentation says which
 	// errors this hides. False: everything is stored.
 	OnDemand bool
@@ -114,6 +115,10 @@ type Options struct {
 	// job's names there are no labels. Nil: all series have the same owner, and each job
 	// is charged for its memory.
 	Owner func(job string, group model.LabelSet) string
+
+	// MaxSampleAge is how old the timestamps in bodies may be: older samples are out of bounds.
+	// A storage refuses them by itself only once it has newer samples. 0: any age.
+	MaxSampleAge time.Duration
 
 	// ParseStartTimestamps stores the start timestamps of OpenMetrics and protobuf
 	// bodies instead of the _created series of OpenMetrics, as the feature flags of

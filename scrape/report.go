@@ -14,10 +14,13 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/promlet/promlet/scrape/internal/names"
 )
 
 // The synthetic series, in the order in which they are written. Those from extraReports
-// on are written only with extra_scrape_metrics.
+// on are written only with extra_scrape_metrics. On demand only those are written that
+// somebody reads.
 const (
 	reportUp = iota
 	reportDuration
@@ -49,16 +52,56 @@ func reportInfo(i int) (name, unit, help string) {
 	return info[0], info[1], info[2]
 }
 
-// reports remembers the synthetic series of one loop.
+// reportCount is the number of synthetic series that targets of the job may have.
+func (s *settings) reportCount() int {
+	if s.extraReports {
+		return allReports
+	}
+	return extraReports
+}
+
+// hasReport reports whether a name is that of a synthetic series of the job.
+func (s *settings) hasReport(name string) bool {
+	for i := range s.reportCount() {
+		if known, _, _ := reportInfo(i); known == name {
+			return true
+		}
+	}
+	return false
+}
+
+// changedReports returns the names of the job's synthetic series that somebody reads from now on, and those that nobody
+// reads any more.
+func (s *settings) changedReports(before, now *names.Demand) (begun, ended []string) {
+	for i := range s.reportCount() {
+		name, _, _ := reportInfo(i)
+		switch was, is := before.Of(name) != names.Unread, now.Of(name) != names.Unread; {
+		case is && !was:
+			begun = append(begun, name)
+		case was && !is:
+			ended = append(ended, name)
+		}
+	}
+	return begun, ended
+}
+
+// collectingReport reports whether some targets have not been scraped since a synthetic series has been wanted.
+func (j *job) collectingReport(since int64, wanted bool) bool {
+	for _, l := range j.loops {
+		if !wanted || l.reportOrigin.now.Load().LastScrape.UnixMilli() < since {
+			return true
+		}
+	}
+	return false
+}
+
+// reports remembers the synthetic series of one loop that are stored.
 type reports [allReports]struct {
 	ref  storage.SeriesRef
 	lset labels.Labels
 }
 
-// written reports whether any has been written.
-func (r *reports) written() bool { return r[reportUp].ref != 0 }
-
-// series returns the labels of those that have been written.
+// series returns the labels of all of them.
 func (r *reports) series() (all []labels.Labels) {
 	for _, one := range r {
 		if one.ref != 0 {
@@ -68,7 +111,10 @@ func (r *reports) series() (all []labels.Labels) {
 	return all
 }
 
-// report appends the synthetic series for a scrape at ts.
+// report appends the synthetic series for a scrape at ts. Those that nobody reads any more end.
+//
+// up is stored without readers as well if the scrape has stored samples with timestamps of their
+// own: a storage takes the time of its newest sample for now, and finds no series if that is old.
 func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, c counts, scrapeErr error) error {
 	var v [allReports]float64
 	if scrapeErr == nil {
@@ -81,48 +127,74 @@ func (l *loop) report(app storage.AppenderV2, ts time.Time, took time.Duration, 
 	v[reportTimeout] = l.targetSettings.timeout.Seconds()
 	v[reportSampleLimit] = float64(l.settings.limits.samples)
 	v[reportBodySize] = float64(c.bytes)
-	return l.appendReports(app, timestamp.FromTime(ts), v, false)
+	demand, t := l.manager.demand.Load(), timestamp.FromTime(ts)
+	for i := range l.settings.reportCount() {
+		name, _, _ := reportInfo(i)
+		needed := demand.Of(name) != names.Unread || i == reportUp && c.stamped
+		if l.manager.opts.OnDemand && !needed {
+			if err := l.forgetReport(app, i, t); err != nil {
+				return err
+			}
+		} else if err := l.appendReport(app, i, t, v[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// reportStale ends the synthetic series at ts.
-func (l *loop) reportStale(app storage.AppenderV2, ts time.Time) error {
-	var v [allReports]float64
-	for i := range v {
-		v[i] = math.Float64frombits(value.StaleNaN)
+// endReports ends the synthetic series at ts.
+func (l *loop) endReports(app storage.AppenderV2, ts time.Time) error {
+	for i := range l.reports {
+		if err := l.appendReport(app, i, timestamp.FromTime(ts), math.Float64frombits(value.StaleNaN)); err != nil {
+			return err
+		}
 	}
-	return l.appendReports(app, timestamp.FromTime(ts), v, true)
+	return nil
 }
 
-func (l *loop) appendReports(app storage.AppenderV2, t int64, values [allReports]float64, stale bool) error {
-	n := extraReports
-	if l.settings.extraReports {
-		n = allReports
+// forgetReport ends a synthetic series that nobody reads any more.
+func (l *loop) forgetReport(app storage.AppenderV2, i int, t int64) error {
+	r := &l.reports[i]
+	if r.ref == 0 {
+		return nil
 	}
-	for i, v := range values[:n] {
-		r := &l.reports[i]
-		name, unit, help := reportInfo(i)
+	if err := l.appendReport(app, i, t, math.Float64frombits(value.StaleNaN)); err != nil {
+		return err
+	}
+	l.manager.sources.remove(r.lset, l.reportOrigin)
+	l.room.End(r.ref)
+	r.ref, r.lset = 0, labels.EmptyLabels()
+	return nil
+}
+
+// appendReport appends a sample of a synthetic series; a stale marker only if the series is stored.
+func (l *loop) appendReport(app storage.AppenderV2, i int, t int64, v float64) error {
+	r, stale := &l.reports[i], value.IsStaleNaN(v)
+	name, unit, help := reportInfo(i)
+	if r.ref == 0 {
+		if stale {
+			return nil
+		}
+		r.lset = reportLabels(labels.NewBuilderWithSymbolTable(l.settings.symbols), name, l.target)
+	}
+	ref, err := app.Append(r.ref, r.lset, 0, t, v, nil, nil, storage.AOptions{
+		MetricFamilyName: name,
+		Metadata:         metadata.Metadata{Type: model.MetricTypeGauge, Unit: unit, Help: help},
+		RejectOutOfOrder: stale,
+	})
+	switch {
+	case err == nil:
 		if r.ref == 0 {
-			r.lset = reportLabels(labels.NewBuilderWithSymbolTable(l.settings.symbols), name, l.target)
+			l.manager.sources.add(r.lset, l.reportOrigin, nil, 0, t, t)
 		}
-		ref, err := app.Append(r.ref, r.lset, 0, t, v, nil, nil, storage.AOptions{
-			MetricFamilyName: name,
-			Metadata:         metadata.Metadata{Type: model.MetricTypeGauge, Unit: unit, Help: help},
-			RejectOutOfOrder: stale,
-		})
-		switch {
-		case err == nil:
-			if r.ref == 0 {
-				l.manager.sources.add(r.lset, l.reportOrigin, nil, 0, t, t)
-			}
-			if r.ref != ref {
-				l.room.Claim(ref, r.lset, 0)
-			}
-			r.ref = ref
-		case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
-			// The body may hold a series of this name.
-		default:
-			return fmt.Errorf("append %s: %w", name, err)
+		if r.ref != ref {
+			l.room.Claim(ref, r.lset, 0)
 		}
+		r.ref = ref
+	case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+		// The body may hold a series of this name.
+	default:
+		return fmt.Errorf("append %s: %w", name, err)
 	}
 	return nil
 }

@@ -110,6 +110,7 @@ func (a *appending) sample(isHistogram bool) error {
 	}
 	if added {
 		a.counts.stored++
+		a.counts.stamped = a.counts.stamped || s.explicit
 		a.remember(key, place, cached, ref, number, s)
 	}
 	// Samples that were not taken count as well: this is what relabelling left.

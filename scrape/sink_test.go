@@ -245,15 +245,18 @@ func TestSinkKeepsNamesOutOfTheCatalog(t *testing.T) {
 	m := newManager(t, &recorder{}, onDemand, withSink(c.sink(cpuName)))
 	require.NoError(t, m.SetDemand(context.Background(), wants(cpuName)))
 	cfg := jobConfig("kubelets", slow)
-	before := m.CatalogVersion()
 	require.NoError(t, m.Apply([]*config.ScrapeConfig{cfg}, groups("kubelets", group(addressOf(s)))))
+	before := m.CatalogVersion()
 	eventually(t, func() bool { return len(c.take()) > 0 }, "scraped")
-	eventually(t, func() bool { return len(m.CatalogOf("kubelets")) == 6 }, "the job's names are known")
+	eventually(t, func() bool { return len(exposedOf(m, "kubelets")) == 6 }, "the job's names are known")
 	all, version := m.Catalog()
-	require.Empty(t, all)
+	require.Len(t, all, extraReports)
+	for _, metric := range all {
+		require.True(t, isReport(metric.Name) && metric.Stored, metric.Name)
+	}
 	require.Equal(t, before, version)
 	require.False(t, m.Collecting(cpuName))
-	for _, metric := range m.CatalogOf("kubelets") {
+	for _, metric := range exposedOf(m, "kubelets") {
 		require.False(t, metric.Stored, metric.Name)
 	}
 }

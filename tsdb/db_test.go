@@ -59,7 +59,7 @@ func TestClosed(t *testing.T) {
 	require.ErrorIs(t, evaluate(t, db, "up"), ErrClosed)
 
 	// Every method, with zero arguments: it returns ErrClosed if it returns an error.
-	others := []string{"AppenderV2", "Close", "Damage", "Ended", "Engine", "Features", "MaxConcurrency", "Parser", "QueryTimeout", "Retention", "Series"}
+	others := []string{"AppenderV2", "Close", "Damage", "Ended", "Engine", "Features", "MaxConcurrency", "MaxSampleAge", "Parser", "QueryTimeout", "Retention", "Series"}
 	var without []string
 	value := reflect.ValueOf(db)
 	for i := range value.NumMethod() {

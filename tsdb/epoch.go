@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -144,11 +145,15 @@ func (q *querier) Close() error {
 	return err
 }
 
+// MaxSampleAge is how much older than the newest sample another may be. The storage refuses older ones.
+func (db *DB) MaxSampleAge() time.Duration { return db.opts.BlockDuration / 2 }
+
 // appender notes whether what is committed can be stored.
 type appender struct {
 	storage.AppenderV2
-	db    *DB
-	epoch *epoch
+	db       *DB
+	epoch    *epoch
+	appended bool // a sample
 }
 
 // Append implements storage.AppenderV2.
@@ -160,6 +165,7 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 	if ref != 0 {
 		ref = a.epoch.outer(ref)
 	}
+	a.appended = a.appended || err == nil
 	return ref, err
 }
 
@@ -168,7 +174,8 @@ func (a *appender) Commit() error {
 	err := a.AppenderV2.Commit()
 	switch {
 	case err == nil:
-		if a.db.unstored.Load() != nil {
+		// Without samples nothing was written.
+		if a.appended && a.db.unstored.Load() != nil {
 			a.db.unstored.Store(nil)
 		}
 	case a.epoch.ctx.Err() == nil:

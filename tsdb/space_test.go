@@ -92,6 +92,8 @@ func TestDiskFullAtOnce(t *testing.T) {
 	db := openIn(t, dir, presently)
 	require.Eventually(t, func() bool { return commitNew(db, 100) != nil }, time.Minute, time.Microsecond)
 	require.ErrorIs(t, db.Storing(), syscall.ENOSPC)
+	require.NoError(t, db.AppenderV2(t.Context()).Commit())
+	require.ErrorIs(t, db.Storing(), syscall.ENOSPC, "no sample was stored since")
 	require.NoError(t, tendAndStore(db, 1))
 	require.NoError(t, db.Storing())
 }

@@ -64,7 +64,7 @@ func (t *Tracker) Selected(matchers []*labels.Matcher) (warning func(found bool)
 		if found {
 			return nil
 		}
-		if e := t.catalog.Exposure(); e.Known && len(e.MatchingNames(on)) == 0 && !ofScrapes(on) {
+		if e := t.catalog.Exposure(); e.Known && len(e.MatchingNames(on)) == 0 {
 			return fmt.Errorf("no target exposes %s", nameText(on))
 		}
 		if wait := t.queryStarting(on); wait > 0 {
@@ -78,14 +78,6 @@ func (t *Tracker) Selected(matchers []*labels.Matcher) (warning func(found bool)
 // tries two names that no metric has.
 func choosesNames(on []*labels.Matcher) bool {
 	return !rules.MatchesName(on, "a_name_of_no_metric") || !rules.MatchesName(on, "zz_name_of_no_metric")
-}
-
-// ofScrapes reports whether matchers on the name match series that scraping itself writes.
-func ofScrapes(on []*labels.Matcher) bool {
-	return slices.ContainsFunc([]string{
-		"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
-		"scrape_series_added", "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes",
-	}, func(name string) bool { return rules.MatchesName(on, name) })
 }
 
 // noteQuery notes a selector; the error says why it does not.

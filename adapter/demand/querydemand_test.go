@@ -85,7 +85,7 @@ func (f *fixture) selects(text string) error {
 }
 
 func TestWhatIsSaidOfSelectors(t *testing.T) {
-	f := newFixture(t, inDemand, "http_requests_total", "queue_depth", "go_goroutines")
+	f := newFixture(t, inDemand, "http_requests_total", "queue_depth", "go_goroutines", "up")
 	f.SetKeep([][]*labels.Matcher{onNameOf(t, "go_goroutines")})
 	require.Equal(t, []string{"go_goroutines"}, f.wanted("queue_depth", "go_goroutines"))
 
@@ -94,7 +94,7 @@ func TestWhatIsSaidOfSelectors(t *testing.T) {
 	require.EqualError(t, f.selects(`nonsense`), "no target exposes nonsense")
 	require.EqualError(t, f.selects(`{__name__=~"non.*"}`), `no target exposes what {__name__=~"non.*"} selects`)
 	require.ErrorIs(t, f.selects(`{job="x"}`), errNamesNoMetric)
-	require.NoError(t, f.selects(`up{job="x"}`), "no target exposes it, and it is there")
+	require.EqualError(t, f.selects(`up{job="x"}`), "collection of up has started, first value in about 5s")
 	require.NoError(t, f.selects(`go_goroutines{pod="x"}`), "it has been collected all along")
 
 	matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "queue_depth")}

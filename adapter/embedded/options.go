@@ -157,6 +157,7 @@ func (o *Options) check() error {
 		"Discovery.Registerer":   o.Discovery.Registerer != nil,
 		"Scrape.Appendable":      o.Scrape.Appendable != nil,
 		"Scrape.Logger":          o.Scrape.Logger != nil,
+		"Scrape.MaxSampleAge":    o.Scrape.MaxSampleAge != 0,
 		"Scrape.Namespace":       o.Scrape.Namespace != nil,
 		"Scrape.Now":             o.Scrape.Now != nil,
 		"Scrape.OnDemand":        o.Scrape.OnDemand,

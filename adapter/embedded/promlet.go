@@ -144,6 +144,7 @@ func (p *Promlet) scrapeOptions() scrape.Options {
 	options.Registerer = p.opts.Registerer
 	options.Now = p.opts.Now
 	options.OnDemand = p.opts.onDemand()
+	options.MaxSampleAge = p.DB.MaxSampleAge()
 	options.Namespace = p.opts.Discovery.Enforcement.Namespace
 	options.SeriesRoom = p.room
 	options.Owner = discovery.Owner

@@ -118,8 +118,7 @@ func (c *chain) noSeries(of *parser.VectorSelector) string {
 	exposed := c.exposedBy(c.ownJobs())
 	isName := func(e catalog.Exposed) bool { return e.Name == name }
 	everywhere := c.x.values.Catalog.Exposure()
-	local := c.trace.By.Engine == nil && !isReport(name)
-	if _, known := everywhere.Labels[name]; local && everywhere.Known && name != "" && !known && !slices.ContainsFunc(exposed, isName) {
+	if _, known := everywhere.Labels[name]; c.trace.By.Engine == nil && everywhere.Known && name != "" && !known && !slices.ContainsFunc(exposed, isName) {
 		names := make([]string, len(exposed))
 		for i, e := range exposed {
 			names[i] = e.Name
@@ -128,9 +127,6 @@ func (c *chain) noSeries(of *parser.VectorSelector) string {
 	}
 	return "no series matches " + clipped(of.String())
 }
-
-// isReport reports whether scraping stores a series itself, which no target exposes.
-func isReport(name string) bool { return name == "up" || strings.HasPrefix(name, "scrape_") }
 
 // nameOf returns the only series name that a selector matches, "" if it may match several.
 func nameOf(of *parser.VectorSelector) string {

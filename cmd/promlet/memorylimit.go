@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -43,4 +45,22 @@ func limitMemory(logger *slog.Logger) {
 	case limit > 0 && limit < math.MaxInt64:
 		logger.Info("memory limit set from the cgroup", "bytes", limit)
 	}
+}
+
+// returnMemory waits until ready returns nil, and then calls free, which gives memory that is not
+// used any more back to the system. The first lists of a large cluster and the first scrapes of
+// all targets leave garbage of several times what they keep, which the runtime would hold for
+// minutes. It returns nil.
+func returnMemory(ctx context.Context, ready func() error, free func()) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for ready() != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+	free()
+	return nil
 }

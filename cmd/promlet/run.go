@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -157,6 +158,7 @@ func (a *app) run(ctx context.Context) error {
 			return server.Run(answering)
 		})
 		group.Go(func() error { return a.reloader.run(background) })
+		group.Go(func() error { return returnMemory(background, a.promlet.Ready, debug.FreeOSMemory) })
 		if a.keeper != nil {
 			group.Go(func() error { return a.keeper.Run(background) })
 		}

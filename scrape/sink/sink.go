@@ -8,7 +8,7 @@
 //
 // The series of a job with a sink are not in the catalog. They are stored only if [Sink.Stored]
 // returns true, because other jobs may have series of the same names, and the two must not be
-// added up. The synthetic series, such as up, are always stored.
+// added up. The synthetic series, such as up, are listed and stored as those of other jobs.
 //
 // No goroutine runs here.
 package sink

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// reports are the samples of a scrape besides those of the body.
+	// reports are the samples of a scrape besides those of the body, up among them. On
+	// demand promlet stores none.
 	reports = 5
 	// patience is how long a moment without scrapes is waited for.
 	patience = time.Minute
@@ -60,6 +61,17 @@ func cases() []kase {
 			kase{sidePromlet, onePercentRelabelled, plain})
 	}
 	return out
+}
+
+// samples returns how many samples are stored of a scrape of so many series.
+func (c kase) samples(series int) int64 {
+	switch {
+	case c.keeps == everything:
+		return int64(series) + reports
+	case c.keeps == onePercentOnDemand && c.side == sidePromlet:
+		return int64(series) / 100
+	}
+	return int64(series)/100 + reports
 }
 
 // measured is what a case costs.
@@ -155,12 +167,8 @@ func (b *bench) count(ctx context.Context, c kase, to *sink.Sink, m *measured) e
 	if want := float64(b.targets) * took.Seconds() / interval.Seconds(); float64(m.scrapes) < want/2 {
 		return fmt.Errorf("%d scrapes instead of %.0f", m.scrapes, want)
 	}
-	want := int64(b.series)
-	if c.keeps != everything {
-		want /= 100
-	}
-	if samples != m.scrapes*(want+reports) {
-		return fmt.Errorf("%d samples in %d scrapes instead of %d in each", samples, m.scrapes, want+reports)
+	if want := c.samples(b.series); samples != m.scrapes*want {
+		return fmt.Errorf("%d samples in %d scrapes instead of %d in each", samples, m.scrapes, want)
 	}
 	m.cpu = (after.CPU - before.CPU) / time.Duration(m.scrapes)
 	m.allocations = float64(after.Allocations-before.Allocations) / float64(m.scrapes)

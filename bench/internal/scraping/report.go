@@ -142,8 +142,8 @@ func explanation(results []*result, counting time.Duration) string {
   %s.
 They are served by another process; scrapes take them over loopback, from one address per target. Both scrape managers run
 in this process, one after the other, on %d CPUs, each target once a second, and append to a storage that only hands out
-references. Both appended the same number of samples to it. Prometheus keeps 1 %% by metric_relabel_configs; promlet by
-demand, or in the last rows by the same configuration.
+references. Both appended the same number of samples to it, except that promlet on demand leaves out up and its like.
+Prometheus keeps 1 %% by metric_relabel_configs; promlet by demand, or in the last rows by the same configuration.
 CPU: user and kernel time of the process, garbage collection included, over the scrapes of %v, after %v that do
 not count. Allocations: the runtime's counts over the same time.
 Held: live heap after garbage has been collected twice, less that before, per target; at a moment when no scrape was on its

@@ -13,6 +13,7 @@ type Answer struct {
 	// they are, "" for none.
 	FallbackType string
 
+	media  string // what mediaType has returned, if it was called
 	loan   *budget.Loan
 	body   buffer
 	kept   int     // bytes, even if the body was not read to its end

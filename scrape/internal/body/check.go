@@ -33,15 +33,15 @@ const (
 
 // mediaType returns how textparse.New will read the body, "" for not at all.
 func (a *Answer) mediaType() string {
+	if a.media != "" {
+		return a.media
+	}
+	a.media = a.FallbackType
 	typ, _, err := mime.ParseMediaType(a.ContentType)
-	if err != nil {
-		return a.FallbackType
+	if err == nil && (typ == typeText || typ == typeOpenMetrics || typ == typeProtobuf) {
+		a.media = typ
 	}
-	switch typ {
-	case typeText, typeOpenMetrics, typeProtobuf:
-		return typ
-	}
-	return a.FallbackType
+	return a.media
 }
 
 func isText(typ string) bool { return typ == typeText || typ == typeOpenMetrics }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -56,6 +57,7 @@ type Fetcher struct {
 	userAgent      string
 	sizeLimit      int64
 	fallbackType   string // media type, "" for none
+	lastHeader     atomic.Pointer[requestHeader]
 }
 
 // NewFetcher makes the Fetcher of a checked job. An error says what is wrong with its
@@ -162,11 +164,30 @@ func (f *Fetcher) request(ctx context.Context, target string, timeout time.Durat
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", f.accept)
-	req.Header.Set("Accept-Encoding", f.acceptEncoding)
-	req.Header.Set("User-Agent", f.userAgent)
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
+	req.Header = f.header(timeout)
 	return f.client.Do(req)
+}
+
+// requestHeader is the header of requests with a timeout. It does not change.
+type requestHeader struct {
+	timeout time.Duration
+	header  http.Header
+}
+
+// header returns the header of requests, which round trippers do not change. Nearly all targets
+// of a job have the same timeout.
+func (f *Fetcher) header(timeout time.Duration) http.Header {
+	last := f.lastHeader.Load()
+	if last == nil || last.timeout != timeout {
+		last = &requestHeader{timeout, http.Header{
+			"Accept":                              {f.accept},
+			"Accept-Encoding":                     {f.acceptEncoding},
+			"User-Agent":                          {f.userAgent},
+			"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)},
+		}}
+		f.lastHeader.Store(last)
+	}
+	return last.header
 }
 
 // busy says that the timeout is over in an error about memory that is in use.

@@ -43,7 +43,8 @@ type filter struct {
 	through bool   // pass everything
 	escapes bool   // there is a backslash in buf
 
-	previous []byte // name of the line before, and the decision on it
+	cursor   names.Cursor
+	previous string // name of the line before, and the decision on it
 	decision names.Decision
 
 	// The parser reads the labels le and quantile by the type that it has read last,
@@ -102,7 +103,7 @@ func (p *Pools) filter(loan *budget.Loan, src io.Reader, d *names.Decisions, lim
 	}
 	*f = filter{
 		from: p, loan: loan, src: src, decisions: d, limit: limit,
-		buf: f.buf, previous: f.previous[:0], typeLine: f.typeLine[:0], line: 1,
+		buf: f.buf, cursor: d.Cursor(), typeLine: f.typeLine[:0], line: 1,
 		skipped: Skipped{Numbers: f.skipped.Numbers[:0], runs: f.skipped.runs[:0]},
 	}
 	return f
@@ -119,7 +120,7 @@ func (f *filter) release() {
 	if cap(f.skipped.runs) > keptRuns {
 		f.skipped.runs = nil
 	}
-	f.loan, f.src, f.decisions, f.run, f.err = nil, nil, nil, nil, nil
+	f.loan, f.src, f.decisions, f.cursor, f.previous, f.run, f.err = nil, nil, nil, names.Cursor{}, "", nil, nil
 	f.from.filters.Put(f)
 }
 
@@ -319,17 +320,11 @@ func (f *filter) openQuotes(line []byte) bool {
 // lookUp sets the decision on the name that a line begins with, or that its metadata is
 // about. It returns where the name ends, 0 if there is no decision.
 func (f *filter) lookUp(line []byte) (end int) {
-	if n := len(f.previous); n > 0 && len(line) > n && names.EndsName(line[n]) && bytes.Equal(line[:n], f.previous) {
+	if n := len(f.previous); n > 0 && len(line) > n && names.EndsName(line[n]) && string(line[:n]) == f.previous {
 		return n
 	}
-	name := names.LineName(line)
-	d, ok := f.decisions.Line(name)
-	if !ok {
-		f.previous = f.previous[:0]
-		return 0
-	}
-	f.previous, f.decision = append(f.previous[:0], name...), d
-	return len(name)
+	f.previous, f.decision, _ = f.cursor.Find(line)
+	return len(f.previous)
 }
 
 // passComment reports whether to pass a comment on: it is no metadata, or metadata that

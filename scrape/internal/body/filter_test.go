@@ -317,10 +317,16 @@ func TestRunsAreBounded(t *testing.T) {
 	require.Zero(t, f.skipped.lineOf(text, len(text)-4))
 }
 
-// BenchmarkFilter is one body of which one name is wanted.
+// BenchmarkFilter is one body of which one name is wanted: one with many series of each name,
+// and one with few.
 func BenchmarkFilter(b *testing.B) {
-	text := unzipped(b, "kube-apiserver.txt.gz")
-	d := decisionsOn(b, text, textType, func(name string) bool { return name == "apiserver_request_total" })
+	b.Run("many", func(b *testing.B) { benchmarkFilter(b, "kube-apiserver.txt.gz", "apiserver_request_total") })
+	b.Run("few", func(b *testing.B) { benchmarkFilter(b, "node_exporter.txt.gz", "node_context_switches_total") })
+}
+
+func benchmarkFilter(b *testing.B, file, wanted string) {
+	text := unzipped(b, file)
+	d := decisionsOn(b, text, textType, func(name string) bool { return name == wanted })
 	pool := testPools(0)
 	samples := 0
 	b.ReportAllocs()

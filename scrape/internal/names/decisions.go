@@ -2,6 +2,7 @@ package names
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/common/model"
 
@@ -17,7 +18,11 @@ type Decisions struct {
 	Generation uint64
 
 	table *Table
-	lines map[string]Decision
+	lines map[string]uint32 // place in decided
+	// decided are the decisions with the names that lines begin with. The first is none.
+	decided []decidedLine
+	// after are guesses, by place: the place of the name that comes next in bodies.
+	after []atomic.Uint32
 	needs []Need // by number of the name; notKnown where no name has the number
 	// families are those that wanted series can belong to.
 	families map[string]bool
@@ -34,10 +39,50 @@ type Decision struct {
 	KnownFamily, KeepFamily bool
 }
 
+type decidedLine struct {
+	name string
+	Decision
+}
+
 // Line returns the decision on the lines that begin with a name; false if there is none.
 func (d *Decisions) Line(name []byte) (Decision, bool) {
-	decision, ok := d.lines[string(name)]
-	return decision, ok
+	place, ok := d.lines[string(name)]
+	if !ok {
+		return Decision{}, false
+	}
+	return d.decided[place].Decision, true
+}
+
+// Cursor finds the decisions on the lines of a body. Most bodies have the same names in the
+// same order as the bodies before, so it first tries the name that came next there.
+type Cursor struct {
+	of    *Decisions
+	place uint32 // of the name found last
+}
+
+// Cursor returns a Cursor at the beginning of a body.
+func (d *Decisions) Cursor() Cursor { return Cursor{of: d} }
+
+// Find returns the decision on a line, or on metadata from the name of its family on, and
+// the name that it begins with; false if there is none.
+func (c *Cursor) Find(line []byte) (name string, _ Decision, ok bool) {
+	d := c.of
+	next := d.after[c.place].Load()
+	if guess := &d.decided[next]; next == 0 || !beginsWith(line, guess.name) {
+		if next, ok = d.lines[string(LineName(line))]; !ok {
+			return "", Decision{}, false
+		}
+		d.after[c.place].Store(next)
+	}
+	c.place = next
+	found := &d.decided[next]
+	return found.name, found.Decision, true
+}
+
+// beginsWith reports whether a name is the one that a line begins with.
+func beginsWith(line []byte, name string) bool {
+	n := len(name)
+	return n < len(line) && EndsName(line[n]) && string(line[:n]) == name
 }
 
 // Need returns how much the series of the name with a number are needed; false if the
@@ -94,21 +139,33 @@ func (t *Table) publish() {
 		}
 	}
 	if t.onDemand {
-		d.lines = make(map[string]Decision, len(t.lines)+len(t.families))
+		d.lines = make(map[string]uint32, len(t.lines)+len(t.families))
+		d.decided = make([]decidedLine, 1, 1+len(t.lines)+len(t.families))
 		for family := range t.families {
-			d.lines[family] = Decision{KnownFamily: true}
+			d.add(family).KnownFamily = true
 		}
 		for line, o := range t.lines {
 			t.decide(d, line, o)
 		}
 		for family := range d.families {
-			if decision, ok := d.lines[family]; ok {
-				decision.KeepFamily = true
-				d.lines[family] = decision
+			if place, ok := d.lines[family]; ok {
+				d.decided[place].KeepFamily = true
 			}
 		}
+		d.after = make([]atomic.Uint32, len(d.decided))
 	}
 	t.current.Store(d)
+}
+
+// add returns the decision on the lines that begin with a name, which it adds if there is none.
+func (d *Decisions) add(name string) *Decision {
+	place, ok := d.lines[name]
+	if !ok {
+		place = uint32(len(d.decided)) //nolint:gosec // Not above the limits on names.
+		d.lines[name] = place
+		d.decided = append(d.decided, decidedLine{name: name})
+	}
+	return &d.decided[place].Decision
 }
 
 // decide adds the decision on the lines that begin with a name. t.mu is held.
@@ -116,17 +173,17 @@ func (t *Table) decide(d *Decisions, line string, o Outcome) {
 	if o.Depends {
 		return
 	}
-	decision := d.lines[line]
-	switch i, ok := t.numbers[o.Name]; {
-	case o.Dropped:
-		decision.Skip, decision.Dropped = true, true
-	case !ok:
+	i, ok := t.numbers[o.Name]
+	if !ok && !o.Dropped {
 		return
-	default:
+	}
+	decision := d.add(line)
+	if o.Dropped {
+		decision.Skip, decision.Dropped = true, true
+	} else {
 		decision.Number, decision.Skip = i, t.entries[i].Need == Unread
 	}
 	decision.Skip = decision.Skip && (t.passed == nil || !t.passed(line))
-	d.lines[line] = decision
 }
 
 // addFamilies adds the families that the series of a name can belong to.

@@ -45,7 +45,7 @@ func (f *Findings) Line(name []byte) (Outcome, bool) {
 
 // Family notes that there is metadata of a family.
 func (f *Findings) Family(name []byte) {
-	if f.of.lines[string(name)].KnownFamily || len(f.families) >= maxNames || len(name) > maxText {
+	if d, _ := f.of.Line(name); d.KnownFamily || len(f.families) >= maxNames || len(name) > maxText {
 		return
 	}
 	if f.families == nil {
