@@ -66,8 +66,8 @@ status: {addresses: [{type: TYPE, address: 127.0.0.1}]}
 	require.NoError(t, p.Close())
 }
 
-// A CA file that cannot be read is the problem of all kubelets, not that they have not been scraped yet.
-func TestKubeletsWithoutTheFileOfTheCA(t *testing.T) {
+// oneNode returns the objects of a cluster with one node, on loopback.
+func oneNode(t *testing.T) *manifests.Text {
 	source, err := manifests.FromText([]byte(`
 apiVersion: v1
 kind: Node
@@ -75,6 +75,12 @@ metadata: {name: a}
 status: {addresses: [{type: InternalIP, address: 127.0.0.1}]}
 `))
 	require.NoError(t, err)
+	return source
+}
+
+// A CA file that cannot be read is the problem of all kubelets, not that they have not been scraped yet.
+func TestKubeletsWithoutTheFileOfTheCA(t *testing.T) {
+	source := oneNode(t)
 	p, err := embedded.New(embedded.Options{Source: source, Dir: t.TempDir(), ResourceMetrics: true, Kubelets: &kubelets.Options{
 		CertificateAuthority: filepath.Join(t.TempDir(), "ca.crt"),
 	}})
@@ -96,13 +102,7 @@ func TestKubeletsWithASmallSeriesLimit(t *testing.T) {
 	}
 	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body.String()) }))
 	t.Cleanup(kubelet.Close)
-	source, err := manifests.FromText([]byte(`
-apiVersion: v1
-kind: Node
-metadata: {name: a}
-status: {addresses: [{type: InternalIP, address: 127.0.0.1}]}
-`))
-	require.NoError(t, err)
+	source := oneNode(t)
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("t"), 0o600))
 	port := kubelet.Listener.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
