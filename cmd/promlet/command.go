@@ -80,7 +80,7 @@ func newServeCommand(opts *options, use, long string) client.Command {
   promlet --kubeconfig ~/.kube/config
 
   # Serve without a cluster
-  promlet serve --manifests deploy/local`,
+  promlet serve --manifests ./manifests`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
