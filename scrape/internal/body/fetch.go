@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -57,7 +56,6 @@ type Fetcher struct {
 	userAgent      string
 	sizeLimit      int64
 	fallbackType   string // media type, "" for none
-	lastHeader     atomic.Pointer[requestHeader]
 }
 
 // NewFetcher makes the Fetcher of a checked job. An error says what is wrong with its
@@ -158,36 +156,18 @@ func (f *Fetcher) fetch(ctx context.Context, got *Answer, target string, timeout
 	}
 }
 
-// request makes the request and returns the answer to it.
+// request makes the request and returns the answer to it. Its header is its own: round trippers of prometheus/common write
+// credentials into it.
 func (f *Fetcher) request(ctx context.Context, target string, timeout time.Duration) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	req.Header = f.header(timeout)
+	req.Header.Set("Accept", f.accept)
+	req.Header.Set("Accept-Encoding", f.acceptEncoding)
+	req.Header.Set("User-Agent", f.userAgent)
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
 	return f.client.Do(req)
-}
-
-// requestHeader is the header of requests with a timeout. It does not change.
-type requestHeader struct {
-	timeout time.Duration
-	header  http.Header
-}
-
-// header returns the header of requests, which round trippers do not change. Nearly all targets
-// of a job have the same timeout.
-func (f *Fetcher) header(timeout time.Duration) http.Header {
-	last := f.lastHeader.Load()
-	if last == nil || last.timeout != timeout {
-		last = &requestHeader{timeout, http.Header{
-			"Accept":                              {f.accept},
-			"Accept-Encoding":                     {f.acceptEncoding},
-			"User-Agent":                          {f.userAgent},
-			"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)},
-		}}
-		f.lastHeader.Store(last)
-	}
-	return last.header
 }
 
 // busy says that the timeout is over in an error about memory that is in use.
