@@ -173,3 +173,27 @@ func TestHeaderWithoutMemory(t *testing.T) {
 	held.End()
 	require.Zero(t, testutil.ToFloat64(p.gauge))
 }
+
+// Scrapes of a job with credentials go on at the same time. The race detector watches.
+func TestRequestsHaveTheirOwnHeaders(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer secret" || r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds") != "60" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(server.Close)
+	f := fetcherFor(t, testPools(32<<20), func(c *config.ScrapeConfig) {
+		c.HTTPClientConfig.Authorization = &config_util.Authorization{Type: "Bearer", Credentials: "secret"}
+	})
+	errs := make(chan error)
+	for range 20 {
+		go func() {
+			got, err := fetch(t, f, server.URL)
+			got.Release()
+			errs <- err
+		}()
+	}
+	for range 20 {
+		require.NoError(t, <-errs)
+	}
+}
