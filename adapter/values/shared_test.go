@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/promlet/promlet/adapter/objects"
 	"github.com/promlet/promlet/tsdb"
 )
 
@@ -131,3 +132,35 @@ func TestWhatIsNotKept(t *testing.T) {
 	require.Len(t, s.kept, 9, "that is as much as fits")
 	require.Len(t, s.evaluations, 9)
 }
+
+// querying counts queries.
+type querying struct{ count int }
+
+func (q *querying) Instant(context.Context, tsdb.Query) (tsdb.Vector, error) {
+	q.count++
+	return tsdb.Vector{{Value: float64(q.count)}}, nil
+}
+
+// What was evaluated before promlet was ready may lack targets, and must not answer a question that is asked after.
+func TestNothingIsSharedBeforeValuesCanBeRight(t *testing.T) {
+	var q querying
+	starting := errors.New("1 of 4 targets have not been scraped yet")
+	v := &Evaluator{
+		Querier: &q, Shared: &Shared{Keep: time.Hour, Now: time.Now}, Ready: func() error { return starting },
+		Evaluated: func(time.Time, int, error) {},
+	}
+	ask := func() float64 {
+		vector, err := v.shared(t.Context(), tsdb.Query{Expr: "x"}, noLabels{}, targetTable{})
+		require.NoError(t, err)
+		return vector[0].Value
+	}
+	require.InDelta(t, 1, ask(), 0)
+	starting = nil
+	require.InDelta(t, 2, ask(), 0)
+	require.InDelta(t, 2, ask(), 0, "it is shared from now on")
+}
+
+// noLabels is a rule without labels for objects.
+type noLabels struct{}
+
+func (noLabels) Label(objects.Kind) string { return "" }
