@@ -260,7 +260,7 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 		return 0, false
 	}
 	line := b[:n]
-	if comment := bytes.TrimLeft(line, " \t"); comment[0] == '#' {
+	if comment := trimLeft(line); comment[0] == '#' {
 		if opensName(comment) {
 			f.through = true
 			return 0, true
@@ -276,6 +276,15 @@ func (f *filter) next(b []byte) (n int, pass bool) {
 	}
 	f.skipped.add(f.decision)
 	return n, false
+}
+
+// trimLeft returns a line without the blanks that it begins with. Most lines begin with none, and
+// bytes.TrimLeft would be a fifth of the work.
+func trimLeft(line []byte) []byte {
+	for len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+		line = line[1:]
+	}
+	return line
 }
 
 // add counts a sample in a skipped line.
@@ -295,8 +304,8 @@ func (s *Skipped) add(d names.Decision) {
 // quotation marks. Such a name may go on in the next line.
 func opensName(line []byte) bool {
 	const keyword = len("HELP")
-	rest := bytes.TrimLeft(line[1:], " \t")
-	return len(rest) > keyword && bytes.HasPrefix(bytes.TrimLeft(rest[keyword:], " \t"), []byte{'"'})
+	rest := trimLeft(line[1:])
+	return len(rest) > keyword && bytes.HasPrefix(trimLeft(rest[keyword:]), []byte{'"'})
 }
 
 // openQuotes reports whether a line ends inside quotation marks. The parsers read it
@@ -363,8 +372,8 @@ func (f *filter) passComment(line []byte) bool {
 // comments as a type than passComment does: it accepts blanks before them, and any
 // number of blanks in them.
 func (f *filter) noteType(line []byte) {
-	comment := bytes.TrimLeft(line, " \t")[1:]
-	text := bytes.TrimLeft(comment, " \t")
+	comment := trimLeft(line)[1:]
+	text := trimLeft(comment)
 	if len(text) == len(comment) || !bytes.HasPrefix(text, []byte("TYPE")) || len(text) == len("TYPE") || !names.EndsName(text[len("TYPE")]) {
 		return
 	}
