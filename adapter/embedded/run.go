@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -98,14 +100,20 @@ func (p *Promlet) discover(ctx context.Context) error {
 	if !p.opts.discovers() {
 		return p.opts.Source.Run(ctx, p.objects, func() {})
 	}
-	// The series that were read before a restart are stored from the first scrape on.
-	if err := p.resumeDemand(ctx); err != nil {
-		return err
-	}
-	return p.Discoverer.Run(ctx, p.opts.Source, p.apply)
+	// The series that were read before a restart, and those that HPAs read, are stored from the first scrape on.
+	first := true
+	return p.Discoverer.Run(ctx, p.opts.Source, func(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
+		if first {
+			if err := p.resumeDemand(ctx); err != nil {
+				return err
+			}
+			first = false
+		}
+		return p.apply(configs, groups)
+	})
 }
 
-// resumeDemand makes the scraper store the series that were read before a restart.
+// resumeDemand makes the scraper store the series that are read.
 func (p *Promlet) resumeDemand(ctx context.Context) error {
 	demand, err := p.Provider.Demand.Current(ctx)
 	if err != nil {
