@@ -3,6 +3,8 @@ package scrape
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/promlet/promlet/scrape/internal/history"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
 
@@ -218,4 +221,49 @@ func (m *Manager) missing(j *job, p *plan, old []*loop) []*loop {
 		fresh = append(fresh, l)
 	}
 	return fresh
+}
+
+// leastSettled is for how long at least the targets of a job must have stayed the same for a new process to go on with
+// them. It is longer than a sum keeps its value from before a change: that takes what is known of the targets that left.
+const leastSettled = 20 * time.Second
+
+// resume makes a job, which has only these loops, go on from the process before, if that has scraped the very same
+// targets for a while.
+func (j *job) resume(before history.Job, fresh []*loop, now time.Time) {
+	settled := leastSettled
+	for _, l := range fresh {
+		settled = max(settled, 2*l.targetSettings.interval)
+	}
+	if before.Targets != hashOfTargets(slices.Values(fresh)) || !before.Settled(now, settled) {
+		return
+	}
+	j.begun, j.changes = before.Begun, before.Changes
+	for _, l := range fresh {
+		l.resumed = true
+		for _, o := range []*origin{l.origin, l.reportOrigin} {
+			o.update(func(t *Target) { t.Begun, t.Changes = j.begun, j.changes })
+		}
+	}
+}
+
+// histories are those of all jobs.
+func (m *Manager) histories() map[string]history.Job {
+	all := make(map[string]history.Job, len(m.jobs))
+	for name, j := range m.jobs {
+		all[name] = history.Job{Targets: hashOfTargets(maps.Values(j.loops)), Begun: j.begun, Changes: j.changes}
+	}
+	return all
+}
+
+// hashOfTargets is the same for the same targets in any order, of which the same ones are ready.
+func hashOfTargets(loops iter.Seq[*loop]) (sum uint64) {
+	const ready, unready = 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f // odd, so that no key is lost
+	for l := range loops {
+		if l.unready {
+			sum += l.key * unready
+		} else {
+			sum += l.key * ready
+		}
+	}
+	return sum
 }

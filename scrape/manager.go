@@ -15,10 +15,10 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	"github.com/prometheus/prometheus/model/timestamp"
 
 	"github.com/promlet/promlet/scrape/internal/body"
 	"github.com/promlet/promlet/scrape/internal/budget"
+	"github.com/promlet/promlet/scrape/internal/history"
 	"github.com/promlet/promlet/scrape/internal/names"
 	"github.com/promlet/promlet/scrape/internal/reason"
 )
@@ -46,6 +46,10 @@ type Manager struct {
 	jobs    map[string]*job // written with both held; so are job.loops
 	// reported is the last result of reportCounts. mu guards it.
 	reported map[string]int
+
+	// With applyMu held: Options.StateFile, and what it held of the process before, nil after the first Apply.
+	file    history.File
+	earlier map[string]history.Job
 }
 
 // smallNames is how much a job may hold of Options.NameMemory and be a small one: about 100
@@ -69,6 +73,10 @@ func NewManager(opts Options) (*Manager, error) {
 	}
 	m.pools = body.NewPools(m.opts.ScrapeMemory, m.metrics.scrapeMemory)
 	m.names = budget.New(m.opts.NameMemory, smallNames, m.metrics.nameMemory)
+	m.file.Path = opts.StateFile
+	if m.earlier, err = m.file.Load(); err != nil {
+		opts.Logger.Warn("could not read which targets there were before the restart; they are scraped as new ones", "err", err)
+	}
 	return m, nil
 }
 
@@ -140,6 +148,10 @@ func (m *Manager) apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 		}
 	}
 	m.carryOut(&ch, next)
+	m.earlier = nil // Jobs that come later are new.
+	if err := m.file.Save(m.histories()); err != nil {
+		m.opts.Logger.Warn("could not save which targets there are; after a restart they are scraped as new ones", "err", err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -176,12 +188,16 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 		ch.unused = append(ch.unused, j.plan.settings)
 	}
 	old := j.obsolete(p)
+	fresh := m.missing(j, p, old)
 	ch.old = append(ch.old, old...)
-	ch.fresh = append(ch.fresh, m.missing(j, p, old)...)
+	ch.fresh = append(ch.fresh, fresh...)
 	ch.changed = append(ch.changed, p.changed...)
 	m.mu.Lock() // Catalog reads the plan.
 	j.adopt(p)
 	m.mu.Unlock()
+	if before, known := m.earlier[cfg.JobName]; known {
+		j.resume(before, fresh, m.opts.Now())
+	}
 	return j, j.plan.err
 }
 
@@ -241,7 +257,7 @@ func (ch *change) affected(next map[string]*job, now time.Time) (others []*loop)
 	}
 	for _, l := range ch.fresh {
 		touched[l] = true
-		if l.replaces == nil {
+		if l.replaces == nil && !l.resumed {
 			changes[l.job]++
 		}
 	}
@@ -281,46 +297,9 @@ func stopAll(loops []*loop) {
 	}
 }
 
-// Samples counts the samples of a scrape: those in the body, those of them that were stored,
-// and those that somebody reads and for which Options.SeriesRoom had no room.
-type Samples struct {
-	Seen, Stored, Refused int
-
-	kept        int              // left by metric relabelling
-	outOfBounds map[string]int64 // refused timestamps by series name, in milliseconds
-}
-
-// maxOutOfBounds is the maximum number of a target's series names in Samples.outOfBounds.
-const maxOutOfBounds = 100
-
-// OutOfBounds returns a timestamp that is too old or too far in the future to be stored. The last scrape of one of the job's
-// targets found it at a sample of the series name. It returns false if no scrape found such a timestamp.
-func (m *Manager) OutOfBounds(job, series string) (at time.Time, found bool) {
-	m.eachLoop(func(l *loop) {
-		if last := l.lastSamples.Load(); last != nil && l.settings.jobName == job {
-			if ms, ok := last.outOfBounds[series]; ok {
-				at, found = timestamp.Time(ms), true
-			}
-		}
-	})
-	return at, found
-}
-
 // PublicReason is the text of a target's LastError without what the target has sent: for
 // those who may read its metrics, but not what else is served where its monitor leads.
 func PublicReason(err error) string { return reason.Public(err) }
-
-// LastSamples returns the samples of the last scrapes, by target as TargetsActive returns
-// them. A target that has not been scraped yet has none.
-func (m *Manager) LastSamples() map[*promscrape.Target]Samples {
-	all := map[*promscrape.Target]Samples{}
-	m.eachLoop(func(l *loop) {
-		if last := l.lastSamples.Load(); last != nil {
-			all[l.target] = *last
-		}
-	})
-	return all
-}
 
 // TargetsActive returns, by job name, the targets that have a loop, in no order. The
 // targets are live: their health changes with every scrape.

@@ -116,6 +116,12 @@ type Options struct {
 	// is charged for its memory.
 	Owner func(job string, group model.LabelSet) string
 
+	// StateFile keeps over restarts when the targets of each job came and went; it is made if
+	// missing. If the targets are the same after a restart, and were so for a while before it,
+	// [Target.Begun] and [Target.Changes] go on. Remove the file where the samples of the earlier
+	// process are lost. Empty: nothing is kept.
+	StateFile string
+
 	// MaxSampleAge is how old the timestamps in bodies may be: older samples are out of bounds.
 	// A storage refuses them by itself only once it has newer samples. 0: any age.
 	MaxSampleAge time.Duration

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/timestamp"
+	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/promlet/promlet/scrape/internal/body"
@@ -48,15 +49,15 @@ func (l *loop) scrape(at time.Time) {
 		l.target.Report(at, took, err)
 		l.origin.failed(l.last)
 	}
-	l.noteCollected(err)
-	metrics := l.manager.metrics
-	metrics.scraped(took, err)
 	if err != nil {
 		c.stored = 0
 	}
+	l.lastSamples.Store(&Samples{Seen: c.scraped, kept: c.kept, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series]), outOfBounds: c.outOfBounds})
+	l.noteCollected(err)
+	metrics := l.manager.metrics
+	metrics.scraped(took, err)
 	metrics.samplesSeen.Add(float64(c.scraped))
 	metrics.samplesPut.Add(float64(c.stored))
-	l.lastSamples.Store(&Samples{Seen: c.scraped, kept: c.kept, Stored: c.stored, Refused: int(c.refused.read()[seriesroom.Series]), outOfBounds: c.outOfBounds})
 	l.logChange(err)
 	l.handOver(at, err)
 }
@@ -214,4 +215,41 @@ func (l *loop) logChange(err error) {
 		attrs = append(attrs, slog.String("stack", string(pe.Stack)))
 	}
 	l.log(slog.LevelWarn, "target is down", attrs...)
+}
+
+// Samples counts the samples of a scrape: those in the body, those of them that were stored,
+// and those that somebody reads and for which Options.SeriesRoom had no room.
+type Samples struct {
+	Seen, Stored, Refused int
+
+	kept        int              // left by metric relabelling
+	outOfBounds map[string]int64 // refused timestamps by series name, in milliseconds
+}
+
+// maxOutOfBounds is the maximum number of a target's series names in Samples.outOfBounds.
+const maxOutOfBounds = 100
+
+// OutOfBounds returns a timestamp that is too old or too far in the future to be stored. The last scrape of one of the job's
+// targets found it at a sample of the series name. It returns false if no scrape found such a timestamp.
+func (m *Manager) OutOfBounds(job, series string) (at time.Time, found bool) {
+	m.eachLoop(func(l *loop) {
+		if last := l.lastSamples.Load(); last != nil && l.settings.jobName == job {
+			if ms, ok := last.outOfBounds[series]; ok {
+				at, found = timestamp.Time(ms), true
+			}
+		}
+	})
+	return at, found
+}
+
+// LastSamples returns the samples of the last scrapes, by target as TargetsActive returns
+// them. A target that has not been scraped yet has none.
+func (m *Manager) LastSamples() map[*promscrape.Target]Samples {
+	all := map[*promscrape.Target]Samples{}
+	m.eachLoop(func(l *loop) {
+		if last := l.lastSamples.Load(); last != nil {
+			all[l.target] = *last
+		}
+	})
+	return all
 }

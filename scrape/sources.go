@@ -36,8 +36,8 @@ type Target struct {
 	Job, Namespace string
 	// Interval is the time between scrapes.
 	Interval time.Duration
-	// Begun is when scraping of the target's job began. Samples from before that are those of an earlier process,
-	// if it was scraped then.
+	// Begun is when scraping of the target's job began: in this process, or in an earlier one from which the job goes on.
+	// Samples from before that are those of an earlier process, if it was scraped then.
 	Begun time.Time
 	// LastScrape is the time of the last scrape that succeeded, FailingSince that of the first one after it
 	// that failed. Ended is when the target was removed. Each is zero if that has not happened.
@@ -234,15 +234,28 @@ func (m *Manager) Source(series labels.Labels) (Source, bool) {
 	return Source{Target: target, Exposed: known.exposed, First: timeOf(known.first), Since: timeOf(known.since)}, true
 }
 
-// Observation is the time since which the scrapes of a target have succeeded, without a gap of more than two
-// intervals, and the time of the last one. Both are zero before the first success.
-type Observation struct{ Since, Last time.Time }
+// Observation is what scrapes have given of a target.
+type Observation struct {
+	// Since is the time since which the scrapes have succeeded, without a gap of more than two intervals, and Last
+	// the time of the last one. Both are zero before the first success.
+	Since, Last time.Time
+	// Target is the target's [Target.ID], and Stored how many samples the last scrape has stored.
+	Target uint64
+	Stored int
+	// Resumed: the target was scraped by an earlier process, too; see Options.StateFile.
+	Resumed bool
+}
 
 // Observed returns the observations of the targets that TargetsActive returns.
 func (m *Manager) Observed() map[*promscrape.Target]Observation {
 	all := map[*promscrape.Target]Observation{}
 	m.eachLoop(func(l *loop) {
-		all[l.target] = Observation{Since: timeOf(l.origin.goodSince.Load()), Last: l.origin.now.Load().LastScrape}
+		now := l.origin.now.Load()
+		o := Observation{Since: timeOf(l.origin.goodSince.Load()), Last: now.LastScrape, Target: now.ID, Resumed: l.resumed}
+		if last := l.lastSamples.Load(); last != nil {
+			o.Stored = last.Stored
+		}
+		all[l.target] = o
 	})
 	return all
 }

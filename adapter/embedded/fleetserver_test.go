@@ -53,6 +53,7 @@ func (s *fleetServer) start() {
 	var err error
 	p.DB, err = tsdb.Open(p.storageOptions())
 	require.NoError(s.of.t, err)
+	require.NoError(s.of.t, p.forgetTargets())
 	p.Scraper, err = scrape.NewManager(p.scrapeOptions())
 	require.NoError(s.of.t, err)
 	p.readiness = p.newReadiness()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,9 @@ func (p *Promlet) open() (err error) {
 		return err
 	}
 	p.onClose(p.DB.Close)
+	if err := p.forgetTargets(); err != nil {
+		return err
+	}
 	if p.Scraper, err = scrape.NewManager(p.scrapeOptions()); err != nil {
 		return err
 	}
@@ -145,6 +149,7 @@ func (p *Promlet) scrapeOptions() scrape.Options {
 	options.Now = p.opts.Now
 	options.OnDemand = p.opts.onDemand()
 	options.MaxSampleAge = p.DB.MaxSampleAge()
+	options.StateFile = filepath.Join(p.Dir, targetsFile)
 	options.Namespace = p.opts.Discovery.Enforcement.Namespace
 	options.SeriesRoom = p.room
 	options.Owner = discovery.Owner

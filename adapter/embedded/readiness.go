@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,19 +25,20 @@ const (
 	// readinessSlack is added to a wait for two scrape intervals.
 	readinessSlack = 10 * time.Second
 	// readinessTTL is how long the result of a check is cached.
-	readinessTTL = time.Second
+	readinessTTL = 200 * time.Millisecond
 )
 
 // readiness decides when a promlet that has just started, or begun anew, has enough samples
-// to answer. A rate needs two scrapes. While another replica answers, there is time to scrape
-// all targets for a whole interval: slow counters need it, and a sum may lack what only later
-// scrapes find.
+// to answer. A rate needs two scrapes; one of them may be of the process before. While another
+// replica answers, there is time to scrape all targets for a whole interval: slow counters need
+// it, and a sum may lack what only later scrapes find.
 type readiness struct {
 	unfit    func() error // why stored samples cannot be right, nil if they can
 	storing  func() error // why samples are not stored, nil if they are
 	synced   func() error // nil once targets are known
 	targets  func() map[string][]*promscrape.Target
 	observed func() map[*promscrape.Target]scrape.Observation
+	earlier  func(from time.Time) earlier
 	others   func() bool  // reports whether another replica answers
 	listed   func() error // why the series of an engine are not known yet; nil without one
 	kubelets func() error // why kubelets have not been scraped twice yet; nil if they are not scraped
@@ -59,6 +61,7 @@ func (p *Promlet) newReadiness() *readiness {
 		synced:   p.synced,
 		targets:  p.monitored,
 		observed: p.Scraper.Observed,
+		earlier:  p.observedEarlier,
 		others:   p.otherReplicaAnswers,
 		logger:   p.opts.Logger,
 		now:      p.opts.Now,
@@ -192,22 +195,35 @@ func (r *readiness) active() map[uint64]*promscrape.Target {
 // down, and have too few samples.
 func (r *readiness) pending(active map[uint64]*promscrape.Target, alone bool) (pending []*promscrape.Target) {
 	observed := r.observed()
+	var longest time.Duration // interval
+	unscraped := false
 	for hash := range r.waiting {
 		t := active[hash]
-		if t == nil {
+		if t == nil || r.enough(t, observed[t], alone) || r.givenUp(t, alone) {
 			continue
 		}
-		o := observed[t]
-		span := tsdb.MinSpan
-		if !alone {
-			span = max(span, interval(t))
-		}
-		fresh := r.now().Sub(o.Last) <= tsdb.FreshIntervals*interval(t)
-		if enough := fresh && o.Last.Sub(o.Since) >= span; !enough && !r.givenUp(t, alone) {
-			pending = append(pending, t)
-		}
+		pending = append(pending, t)
+		longest = max(longest, interval(t))
+		unscraped = unscraped || observed[t].Last.IsZero()
 	}
-	return pending
+	if unscraped || len(pending) == 0 {
+		return pending // the samples of an earlier process are not enough, or not needed
+	}
+	before := r.earlier(r.started.Add(-tsdb.FreshIntervals * longest))
+	return slices.DeleteFunc(pending, func(t *promscrape.Target) bool {
+		o := observed[t]
+		unread := o.Resumed && o.Stored == 0 // an earlier process has left a list of the series that are read
+		return unread || r.enough(t, before.continued(o, interval(t)), alone)
+	})
+}
+
+// enough reports whether a target has been observed for long enough, and lately.
+func (r *readiness) enough(t *promscrape.Target, o scrape.Observation, alone bool) bool {
+	span := tsdb.MinSpan
+	if !alone {
+		span = max(span, interval(t))
+	}
+	return r.now().Sub(o.Last) <= tsdb.FreshIntervals*interval(t) && o.Last.Sub(o.Since) >= span
 }
 
 // givenUp reports whether a target that is down is not waited for any more. While another

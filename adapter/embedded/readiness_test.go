@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ type warmingUp struct {
 	another  bool
 	active   map[string][]*promscrape.Target
 	seen     map[*promscrape.Target]scrape.Observation
+	before   earlier
+	resumed  bool
 }
 
 func newWarmingUp(instances ...string) *warmingUp {
@@ -39,11 +42,17 @@ func newWarmingUp(instances ...string) *warmingUp {
 		synced:   func() error { return w.fault },
 		targets:  func() map[string][]*promscrape.Target { return w.active },
 		observed: func() map[*promscrape.Target]scrape.Observation { return w.seen },
+		earlier:  func(time.Time) earlier { return w.before },
 		others:   func() bool { return w.another },
 		logger:   slog.New(slog.DiscardHandler),
 		now:      func() time.Time { return w.clock },
 	}
 	return w
+}
+
+// idOf is the ID of a target.
+func idOf(t *promscrape.Target) uint64 {
+	return t.Labels(labels.NewBuilder(labels.EmptyLabels())).Hash()
 }
 
 // scrape notes a scrape of instances that succeeds, and lets some time pass.
@@ -56,6 +65,7 @@ func (w *warmingUp) scrape(pass time.Duration, instances ...string) {
 		if o.Last = w.clock; o.Since.IsZero() {
 			o.Since = w.clock
 		}
+		o.Target, o.Stored, o.Resumed = idOf(t), 1, w.resumed
 		w.seen[t] = o
 	}
 	w.clock = w.clock.Add(pass)
@@ -111,6 +121,65 @@ func TestReadinessBesideAnotherTriesAgain(t *testing.T) {
 	require.ErrorContains(t, w.ready(), "1 of 1")
 	w.clock = w.clock.Add(2*10*time.Second + readinessSlack)
 	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.clock = w.clock.Add(time.Second)
+	require.NoError(t, w.ready())
+}
+
+// earlierBy is what an earlier process has observed of instances, from first to last ago.
+func (w *warmingUp) earlierBy(first, last time.Duration, instances ...string) earlier {
+	before := earlier{}
+	for _, t := range w.active["job"] {
+		if slices.Contains(instances, t.URL().Host) {
+			before[idOf(t)] = &earlierSamples{w.clock.Add(-first), w.clock.Add(-last)}
+		}
+	}
+	return before
+}
+
+// One of the two scrapes may be of the process before, unless it was too long ago.
+func TestReadinessAfterARestart(t *testing.T) {
+	w := newWarmingUp("a:1", "b:1", "new:1", "unread:1", "late:1", "long-ago:1")
+	w.resumed = true
+	w.before = w.earlierBy(10*time.Second, 5*time.Second, "a:1", "b:1")
+	maps.Copy(w.before, w.earlierBy(35*time.Second, 25*time.Second, "long-ago:1"))
+	require.ErrorContains(t, w.ready(), "6 of 6")
+	w.scrape(time.Second, "a:1", "b:1", "new:1", "unread:1", "long-ago:1")
+	unread := w.seen[w.active["job"][3]]
+	unread.Stored = 0
+	w.seen[w.active["job"][3]] = unread
+	require.ErrorContains(t, w.ready(), "6 of 6", "some have not been scraped at all")
+	w.scrape(2*time.Second, "late:1")
+	require.ErrorContains(t, w.ready(), "3 of 6 targets have not been scraped twice yet")
+	w.scrape(time.Second, "new:1", "late:1", "long-ago:1")
+	require.NoError(t, w.ready())
+}
+
+// Without samples of an earlier process, nobody knows yet which series are read.
+func TestReadinessOfWhatNobodyReads(t *testing.T) {
+	w := newWarmingUp("a:1")
+	w.scrape(time.Second, "a:1")
+	o := w.seen[w.active["job"][0]]
+	o.Stored = 0
+	w.seen[w.active["job"][0]] = o
+	require.ErrorContains(t, w.ready(), "1 of 1")
+}
+
+// A sum is not known if targets have come or gone meanwhile.
+func TestReadinessAfterARestartWithOtherTargets(t *testing.T) {
+	w := newWarmingUp("a:1")
+	w.before = w.earlierBy(10*time.Second, 5*time.Second, "a:1")
+	w.scrape(time.Second, "a:1")
+	require.ErrorContains(t, w.ready(), "1 of 1")
+}
+
+// Beside another replica the two processes must have observed an interval.
+func TestReadinessAfterARestartBesideAnother(t *testing.T) {
+	w := newWarmingUp("a:1")
+	w.another, w.resumed = true, true
+	w.before = w.earlierBy(5*time.Second, 5*time.Second, "a:1")
+	w.scrape(time.Second, "a:1")
+	require.ErrorContains(t, w.ready(), "1 of 1")
+	w.before = w.earlierBy(12*time.Second, 5*time.Second, "a:1")
 	w.clock = w.clock.Add(time.Second)
 	require.NoError(t, w.ready())
 }
