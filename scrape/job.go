@@ -223,16 +223,19 @@ func (m *Manager) missing(j *job, p *plan, old []*loop) []*loop {
 	return fresh
 }
 
-// leastSettled is for how long at least the targets of a job must have stayed the same for a new process to go on with
-// them. It is longer than a sum keeps its value from before a change: that takes what is known of the targets that left.
+// leastSettled is the minimum time without changes after which a job goes on over a restart. Shortly after a change, sums
+// need what is known of the targets that left, and a new process does not know them.
 const leastSettled = 20 * time.Second
 
-// resume makes a job, which has only these loops, go on from the process before, if that has scraped the very same
-// targets for a while.
-func (j *job) resume(before history.Job, fresh []*loop, now time.Time) {
+// resume makes a new job go on from the process before if its targets are the same, had not changed for a while, and were
+// scraped lately. fresh are all its loops. idle is how long ago the process before stored its last sample.
+func (j *job) resume(before history.Job, fresh []*loop, now time.Time, idle time.Duration) {
 	settled := leastSettled
 	for _, l := range fresh {
 		settled = max(settled, 2*l.targetSettings.interval)
+		if idle > lostIntervals*l.targetSettings.interval {
+			return
+		}
 	}
 	if before.Targets != hashOfTargets(slices.Values(fresh)) || !before.Settled(now, settled) {
 		return
@@ -246,7 +249,7 @@ func (j *job) resume(before history.Job, fresh []*loop, now time.Time) {
 	}
 }
 
-// histories are those of all jobs.
+// histories returns what Options.HistoryFile keeps of each job.
 func (m *Manager) histories() map[string]history.Job {
 	all := make(map[string]history.Job, len(m.jobs))
 	for name, j := range m.jobs {
@@ -255,9 +258,9 @@ func (m *Manager) histories() map[string]history.Job {
 	return all
 }
 
-// hashOfTargets is the same for the same targets in any order, of which the same ones are ready.
+// hashOfTargets is a hash of the targets' keys and readiness, in any order.
 func hashOfTargets(loops iter.Seq[*loop]) (sum uint64) {
-	const ready, unready = 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f // odd, so that no key is lost
+	const ready, unready = 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f // odd: different keys stay different
 	for l := range loops {
 		if l.unready {
 			sum += l.key * unready

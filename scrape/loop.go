@@ -33,7 +33,7 @@ type loop struct {
 	url            string
 	owner          string // of the memory that scrapes take
 	unready        bool   // the target is; only Apply uses it
-	resumed        bool   // the target was scraped by the process before; see Options.StateFile
+	resumed        bool   // the target was scraped by the process before; see Options.HistoryFile
 	families       *names.Families
 
 	lastSamples atomic.Pointer[Samples] // of the last scrape, nil before the first

@@ -47,9 +47,10 @@ type Manager struct {
 	// reported is the last result of reportCounts. mu guards it.
 	reported map[string]int
 
-	// With applyMu held: Options.StateFile, and what it held of the process before, nil after the first Apply.
+	// applyMu guards these. earlier is what Options.HistoryFile held at the start, nil after the first Apply.
 	file    history.File
 	earlier map[string]history.Job
+	unsaved bool // the last attempt to save the file has failed
 }
 
 // smallNames is how much a job may hold of Options.NameMemory and be a small one: about 100
@@ -73,9 +74,9 @@ func NewManager(opts Options) (*Manager, error) {
 	}
 	m.pools = body.NewPools(m.opts.ScrapeMemory, m.metrics.scrapeMemory)
 	m.names = budget.New(m.opts.NameMemory, smallNames, m.metrics.nameMemory)
-	m.file.Path = opts.StateFile
+	m.file.Path = opts.HistoryFile
 	if m.earlier, err = m.file.Load(); err != nil {
-		opts.Logger.Warn("could not read which targets there were before the restart; they are scraped as new ones", "err", err)
+		opts.Logger.Warn("could not read the history of the targets; all count as new", "err", err)
 	}
 	return m, nil
 }
@@ -149,10 +150,17 @@ func (m *Manager) apply(cfgs []*config.ScrapeConfig, groups map[string][]*target
 	}
 	m.carryOut(&ch, next)
 	m.earlier = nil // Jobs that come later are new.
-	if err := m.file.Save(m.histories()); err != nil {
-		m.opts.Logger.Warn("could not save which targets there are; after a restart they are scraped as new ones", "err", err)
-	}
+	m.saveHistory()
 	return errors.Join(errs...)
+}
+
+// saveHistory saves Options.HistoryFile, and logs when that begins to fail.
+func (m *Manager) saveHistory() {
+	err := m.file.Save(m.histories())
+	if err != nil && !m.unsaved {
+		m.opts.Logger.Warn("could not save the history of the targets; after a restart all count as new", "err", err)
+	}
+	m.unsaved = err != nil
 }
 
 // change is what an Apply does to the set of loops.
@@ -196,7 +204,8 @@ func (m *Manager) applyJob(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 	j.adopt(p)
 	m.mu.Unlock()
 	if before, known := m.earlier[cfg.JobName]; known {
-		j.resume(before, fresh, m.opts.Now())
+		now := m.opts.Now()
+		j.resume(before, fresh, now, now.Sub(m.opts.LastSample))
 	}
 	return j, j.plan.err
 }

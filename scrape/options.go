@@ -116,11 +116,14 @@ type Options struct {
 	// is charged for its memory.
 	Owner func(job string, group model.LabelSet) string
 
-	// StateFile keeps over restarts when the targets of each job came and went; it is made if
-	// missing. If the targets are the same after a restart, and were so for a while before it,
-	// [Target.Begun] and [Target.Changes] go on. Remove the file where the samples of the earlier
-	// process are lost. Empty: nothing is kept.
-	StateFile string
+	// HistoryFile keeps over restarts when the targets of each job came and went; it is made if
+	// missing. If the targets are the same after a restart and had not changed for a while,
+	// [Target.Begun] and [Target.Changes] go on. The caller removes the file if the samples of the
+	// earlier process are lost. Empty: nothing is kept.
+	HistoryFile string
+	// LastSample is the time of the newest sample that an earlier process has stored. Targets that
+	// were not scraped for two intervals since then count as new. Zero: all do.
+	LastSample time.Time
 
 	// MaxSampleAge is how old the timestamps in bodies may be: older samples are out of bounds.
 	// A storage refuses them by itself only once it has newer samples. 0: any age.

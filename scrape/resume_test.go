@@ -17,6 +17,7 @@ import (
 type restarted struct {
 	file string
 	now  time.Time
+	idle time.Duration // since the last sample of the process before
 	log  bytes.Buffer
 }
 
@@ -24,7 +25,8 @@ type restarted struct {
 func (r *restarted) start(t *testing.T, targets *targetgroup.Group) (*Manager, *Target, bool) {
 	t.Helper()
 	m := newManager(t, &recorder{}, func(o *Options) {
-		o.StateFile, o.Now, o.Logger = r.file, func() time.Time { return r.now }, slog.New(slog.NewTextHandler(&r.log, nil))
+		o.HistoryFile, o.LastSample = r.file, r.now.Add(-r.idle)
+		o.Now, o.Logger = func() time.Time { return r.now }, slog.New(slog.NewTextHandler(&r.log, nil))
 	})
 	require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", targets)))
 	for _, l := range loopsByAddress(m, "j") {
@@ -62,6 +64,11 @@ func TestJobsGoOnAfterARestart(t *testing.T) {
 		require.WithinDuration(t, began, same.Changes[0], 0, "the start is no change")
 		r.now = r.now.Add(time.Second)
 	}
+	r.idle = 21 * time.Second
+	m, _, resumed = r.start(t, both)
+	m.Stop()
+	require.False(t, resumed, "two scrapes are missing")
+	r.idle, r.now = 0, r.now.Add(time.Minute)
 	m, other, resumed := r.start(t, group("10.0.0.1:1", "10.0.0.3:1"))
 	m.Stop()
 	require.False(t, resumed, "a target was replaced while no process ran")
@@ -110,7 +117,7 @@ func TestStateThatCannotBeRight(t *testing.T) {
 	m, _, resumed = r.start(t, group("10.0.0.1:1"))
 	m.Stop()
 	require.False(t, resumed)
-	require.Contains(t, r.log.String(), "could not read which targets there were before the restart")
+	require.Contains(t, r.log.String(), "could not read the history of the targets")
 }
 
 // If the file cannot be written, an older one must not be believed.
@@ -120,6 +127,6 @@ func TestStateThatCannotBeWritten(t *testing.T) {
 	require.NoError(t, os.Mkdir(r.file+".new", 0o700))
 	require.NoError(t, m.Apply(one(jobConfig("j", every(10*time.Second))), groups("j", group("10.0.0.2:1"))))
 	m.Stop()
-	require.Contains(t, r.log.String(), "could not save which targets there are")
+	require.Contains(t, r.log.String(), "could not save the history of the targets")
 	require.NoFileExists(t, r.file)
 }

@@ -242,7 +242,7 @@ type Observation struct {
 	// Target is the target's [Target.ID], and Stored how many samples the last scrape has stored.
 	Target uint64
 	Stored int
-	// Resumed: the target was scraped by an earlier process, too; see Options.StateFile.
+	// Resumed: the target was scraped by an earlier process, too; see Options.HistoryFile.
 	Resumed bool
 }
 

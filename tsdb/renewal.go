@@ -123,6 +123,19 @@ func (db *DB) Renew(reason error) error {
 	return nil
 }
 
+// Newest returns the time of the newest sample; the zero time if there is none, or no storage.
+func (db *DB) Newest() time.Time {
+	e, err := db.enter()
+	if err != nil {
+		return time.Time{}
+	}
+	defer e.leave()
+	if newest := e.newest(); newest != math.MinInt64 {
+		return time.UnixMilli(newest)
+	}
+	return time.Time{}
+}
+
 // newest returns the time of the newest sample, in milliseconds; math.MinInt64 if there is none.
 func (e *epoch) newest() int64 {
 	newest := e.store.Head().MaxTime()

@@ -31,8 +31,8 @@ type Target struct {
 	Job, Namespace string
 	// Interval is the time between scrapes.
 	Interval time.Duration
-	// Begun is when scraping of the target's job began, or the time from which on its Changes are known. What was there
-	// before is known only from samples, some of which may have been lost.
+	// Begun is when scraping of the target's job began. Changes are complete from this time on. What was there before is
+	// known only from samples, some of which may have been lost.
 	Begun time.Time
 	// LastScrape is the time of the last scrape that succeeded.
 	LastScrape time.Time

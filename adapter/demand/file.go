@@ -19,7 +19,7 @@ import (
 // was stored before it.
 type file struct {
 	// Metrics of the APIs, and when they were read last. Those that only HPAs read are
-	// among them: targets are scraped before HPAs are known.
+	// among them: HPAs may not be known yet when targets are scraped first.
 	Metrics  map[string]time.Time `json:"metrics,omitempty"`
 	External map[string]time.Time `json:"external,omitempty"`
 	Usage    map[string]time.Time `json:"usage,omitempty"` // by resourceRules

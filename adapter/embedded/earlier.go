@@ -19,7 +19,7 @@ import (
 // targetsFile is the file in the data directory that says when targets came and went.
 const targetsFile = "targets.json"
 
-// forgetTargets removes the file if samples were set aside: without them it is of no use.
+// forgetTargets removes the file if samples were set aside: the file is of no use without them.
 func (p *Promlet) forgetTargets() error {
 	if p.DB.Damage() == nil {
 		return nil
@@ -34,8 +34,8 @@ func (p *Promlet) forgetTargets() error {
 // scrape.Observation.Target. It is empty if there was no such process lately.
 type earlier map[uint64]*earlierSamples
 
-// earlierSamples are the times between which an earlier process has observed all series that the
-// target has now. Last is zero if it has not observed one of them: some samples may be lost.
+// earlierSamples is the time in which an earlier process has stored every series that the target
+// has now. If it has not stored one of them, last is zero: some samples may be lost.
 type earlierSamples struct{ first, last time.Time }
 
 // add adds a series of the target.
@@ -75,8 +75,11 @@ func (p *Promlet) observedEarlier(from time.Time) earlier {
 				last = now
 			}
 		}
-		if now.Before(started) {
-			continue // the target has it no more
+		if it.Err() == nil && now.Before(started) {
+			continue // the target does not expose this series any more
+		}
+		if it.Err() != nil {
+			last = time.Time{}
 		}
 		if of := before[source.Target.ID]; of != nil {
 			of.add(first, last)
@@ -84,11 +87,13 @@ func (p *Promlet) observedEarlier(from time.Time) earlier {
 			before[source.Target.ID] = &earlierSamples{first, last}
 		}
 	}
-	return before // what cannot be read is waited for
+	if set.Err() != nil {
+		return earlier{} // so all targets are scraped twice
+	}
+	return before
 }
 
-// continued is an observation that includes the earlier one, if the time between them is short
-// enough for series to go on.
+// continued returns o with Since moved back to the earlier samples, if the gap after these is short.
 func (e earlier) continued(o scrape.Observation, interval time.Duration) scrape.Observation {
 	if seen := e[o.Target]; seen != nil && o.Resumed && o.Since.Sub(seen.last) <= tsdb.FreshIntervals*interval {
 		o.Since = seen.first

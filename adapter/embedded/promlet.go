@@ -149,7 +149,7 @@ func (p *Promlet) scrapeOptions() scrape.Options {
 	options.Now = p.opts.Now
 	options.OnDemand = p.opts.onDemand()
 	options.MaxSampleAge = p.DB.MaxSampleAge()
-	options.StateFile = filepath.Join(p.Dir, targetsFile)
+	options.HistoryFile, options.LastSample = filepath.Join(p.Dir, targetsFile), p.DB.Newest()
 	options.Namespace = p.opts.Discovery.Enforcement.Namespace
 	options.SeriesRoom = p.room
 	options.Owner = discovery.Owner

@@ -29,9 +29,10 @@ const (
 )
 
 // readiness decides when a promlet that has just started, or begun anew, has enough samples
-// to answer. A rate needs two scrapes; one of them may be of the process before. While another
-// replica answers, there is time to scrape all targets for a whole interval: slow counters need
-// it, and a sum may lack what only later scrapes find.
+// to answer. A rate needs two scrapes. If all targets go on from an earlier process and can be
+// scraped, one of the two may be of that process. While another replica answers, there is time to
+// scrape all targets for a whole interval: slow counters need it, and a sum may lack what only later
+// scrapes find.
 type readiness struct {
 	unfit    func() error // why stored samples cannot be right, nil if they can
 	storing  func() error // why samples are not stored, nil if they are
@@ -49,6 +50,7 @@ type readiness struct {
 	mtx     sync.Mutex
 	since   time.Time       // when targets became known; zero: they are not
 	waiting map[uint64]bool // the targets at that time, by the hash of their labels
+	before  earlier         // nil: not read yet
 	warm    bool
 	looked  time.Time // when last was set
 	last    error     // the result of the last check
@@ -130,7 +132,7 @@ func (r *readiness) restart(f func()) {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
 	f()
-	r.warm, r.since, r.looked = false, time.Time{}, time.Time{}
+	r.warm, r.since, r.looked, r.before = false, time.Time{}, time.Time{}, nil
 }
 
 // answerable returns why promlet cannot answer yet, nil once it can.
@@ -195,25 +197,31 @@ func (r *readiness) active() map[uint64]*promscrape.Target {
 // down, and have too few samples.
 func (r *readiness) pending(active map[uint64]*promscrape.Target, alone bool) (pending []*promscrape.Target) {
 	observed := r.observed()
-	var longest time.Duration // interval
-	unscraped := false
+	goOn := true // all targets do so from an earlier process, and have been scraped
 	for hash := range r.waiting {
 		t := active[hash]
-		if t == nil || r.enough(t, observed[t], alone) || r.givenUp(t, alone) {
+		if t == nil {
 			continue
 		}
-		pending = append(pending, t)
-		longest = max(longest, interval(t))
-		unscraped = unscraped || observed[t].Last.IsZero()
+		goOn = goOn && observed[t].Resumed && !observed[t].Last.IsZero() && t.Health() == promscrape.HealthGood
+		if !r.enough(t, observed[t], alone) && !r.givenUp(t, alone) {
+			pending = append(pending, t)
+		}
 	}
-	if unscraped || len(pending) == 0 {
-		return pending // the samples of an earlier process are not enough, or not needed
+	if !goOn || len(pending) == 0 {
+		return pending
 	}
-	before := r.earlier(r.started.Add(-tsdb.FreshIntervals * longest))
+	if r.before == nil {
+		var longest time.Duration // interval
+		for _, t := range pending {
+			longest = max(longest, interval(t))
+		}
+		r.before = r.earlier(r.started.Add(-tsdb.FreshIntervals * longest))
+	}
 	return slices.DeleteFunc(pending, func(t *promscrape.Target) bool {
 		o := observed[t]
-		unread := o.Resumed && o.Stored == 0 // an earlier process has left a list of the series that are read
-		return unread || r.enough(t, before.continued(o, interval(t)), alone)
+		unread := o.Stored == 0 // nobody reads the target's series: which are read is known from before
+		return unread || r.enough(t, r.before.continued(o, interval(t)), alone)
 	})
 }
 

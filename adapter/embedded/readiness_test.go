@@ -61,6 +61,7 @@ func (w *warmingUp) scrape(pass time.Duration, instances ...string) {
 		if !slices.Contains(instances, t.URL().Host) {
 			continue
 		}
+		t.Report(w.clock, time.Second, nil)
 		o := w.seen[t]
 		if o.Last = w.clock; o.Since.IsZero() {
 			o.Since = w.clock
@@ -164,6 +165,18 @@ func TestReadinessOfWhatNobodyReads(t *testing.T) {
 	require.ErrorContains(t, w.ready(), "1 of 1")
 }
 
+// A target that cannot be scraped at first is tried again before the sums lack it.
+func TestReadinessAfterARestartWithATargetThatFails(t *testing.T) {
+	w := newWarmingUp("a:1", "b:1")
+	w.resumed = true
+	w.before = w.earlierBy(10*time.Second, 5*time.Second, "a:1", "b:1")
+	w.active["job"][1].Report(w.clock, time.Second, errors.New("connection refused"))
+	w.scrape(time.Second, "a:1")
+	require.ErrorContains(t, w.ready(), "1 of 2")
+	w.scrape(time.Second, "b:1")
+	require.NoError(t, w.ready())
+}
+
 // A sum is not known if targets have come or gone meanwhile.
 func TestReadinessAfterARestartWithOtherTargets(t *testing.T) {
 	w := newWarmingUp("a:1")
@@ -174,14 +187,17 @@ func TestReadinessAfterARestartWithOtherTargets(t *testing.T) {
 
 // Beside another replica the two processes must have observed an interval.
 func TestReadinessAfterARestartBesideAnother(t *testing.T) {
-	w := newWarmingUp("a:1")
-	w.another, w.resumed = true, true
-	w.before = w.earlierBy(5*time.Second, 5*time.Second, "a:1")
-	w.scrape(time.Second, "a:1")
-	require.ErrorContains(t, w.ready(), "1 of 1")
-	w.before = w.earlierBy(12*time.Second, 5*time.Second, "a:1")
-	w.clock = w.clock.Add(time.Second)
-	require.NoError(t, w.ready())
+	for _, long := range []bool{false, true} {
+		w := newWarmingUp("a:1")
+		w.another, w.resumed = true, true
+		w.before = w.earlierBy(map[bool]time.Duration{false: 5 * time.Second, true: 12 * time.Second}[long], 5*time.Second, "a:1")
+		w.scrape(time.Second, "a:1")
+		if long {
+			require.NoError(t, w.ready())
+		} else {
+			require.ErrorContains(t, w.ready(), "1 of 1")
+		}
+	}
 }
 
 func TestReadinessWithoutTargets(t *testing.T) {

@@ -104,10 +104,10 @@ func (p *Promlet) discover(ctx context.Context) error {
 	first := true
 	return p.Discoverer.Run(ctx, p.opts.Source, func(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 		if first {
-			if err := p.resumeDemand(ctx); err != nil {
-				return err
-			}
 			first = false
+			if err := p.resumeDemand(ctx); err != nil { // Provider.Demand tries again in a second
+				p.opts.Logger.Warn("the first scrapes may not store what HPAs read", "err", err)
+			}
 		}
 		return p.apply(configs, groups)
 	})

@@ -29,8 +29,8 @@ func (v *Evaluator) Results(ctx context.Context, metric rules.Metric, expr strin
 	return v.shared(ctx, v.instantQuery(expr, of, targets), of, targets)
 }
 
-// shared evaluates a query, unless an equal one gives the answer. What is evaluated before values can be right answers
-// no other question: it may lack targets that have not been scraped yet.
+// shared evaluates a query, unless an equal one gives the answer. Evaluations made before promlet is ready are not
+// shared: they may lack targets that have not been scraped yet.
 func (v *Evaluator) shared(ctx context.Context, q tsdb.Query, of Labels, targets targetTable) (tsdb.Vector, error) {
 	if v.Shared == nil || v.Ready() != nil {
 		return v.instant(ctx, q)

@@ -33,7 +33,7 @@ func (j Job) equal(other Job) bool {
 	return j.Targets == other.Targets && j.Begun.Equal(other.Begun) && slices.EqualFunc(j.Changes, other.Changes, time.Time.Equal)
 }
 
-// File is a file with jobs by their names. "" is none.
+// File is a file with jobs by their names. One with an empty Path stores nothing.
 type File struct {
 	Path  string
 	saved map[string]Job
@@ -54,8 +54,8 @@ func (f *File) Load() (jobs map[string]Job, err error) {
 	return jobs, nil
 }
 
-// Save writes the jobs if they are others than those saved last. If it cannot, it removes the file: an older one would
-// hide changes from the next process.
+// Save writes the jobs if they differ from those saved last. If this fails, it removes the file, because an old file
+// would hide changes from the next process.
 func (f *File) Save(jobs map[string]Job) error {
 	if f.Path == "" || maps.EqualFunc(jobs, f.saved, Job.equal) {
 		return nil
@@ -72,7 +72,7 @@ func (f *File) Save(jobs map[string]Job) error {
 	return fmt.Errorf("write %s: %w", f.Path, err)
 }
 
-// write renames a new file into place, so that whoever kills the process leaves the old one or the new one.
+// write renames a new file into place: a process that is killed leaves the old file or the new one.
 func (f *File) write(jobs map[string]Job) error {
 	data, err := json.Marshal(jobs)
 	if err == nil {
