@@ -59,7 +59,7 @@ func TestClosed(t *testing.T) {
 	require.ErrorIs(t, evaluate(t, db, "up"), ErrClosed)
 
 	// Every method, with zero arguments: it returns ErrClosed if it returns an error.
-	others := []string{"AppenderV2", "Close", "Damage", "Ended", "Engine", "Features", "MaxConcurrency", "MaxSampleAge", "Parser", "QueryTimeout", "Retention", "Series"}
+	others := []string{"AppenderV2", "Close", "Damage", "Ended", "Engine", "Features", "MaxConcurrency", "MaxSampleAge", "Newest", "Parser", "QueryTimeout", "Retention", "Series"}
 	var without []string
 	value := reflect.ValueOf(db)
 	for i := range value.NumMethod() {
@@ -85,6 +85,7 @@ func TestClosed(t *testing.T) {
 	require.Equal(t, others, without)
 	require.Zero(t, db.Series())
 	require.Zero(t, db.Ended())
+	require.Zero(t, db.Newest())
 	require.NoError(t, db.Damage())
 }
 

@@ -19,6 +19,7 @@ func TestDependenciesGoOneWay(t *testing.T) {
 		{"scrape", module, "scrape knows targets and an appendable, nothing of promlet"},
 		{"scrape/internal/body", module, "a body is read by the decisions on names, and its errors are reasons"},
 		{"scrape/internal/budget", module, "bytes are counted, whatever they are"},
+		{"scrape/internal/history", module, "a history is hashes and times"},
 		{"scrape/internal/names", module, "names are known without bodies, and shortened as reasons are"},
 		{"scrape/internal/reason", module, "a reason is a text"},
 		{"tsdb/querycost", module, "the cost of an expression needs no database"},
@@ -110,8 +111,8 @@ func TestDependenciesGoOneWay(t *testing.T) {
 	// The rooms of a package, and which of them each may know.
 	rooms := map[string][]string{
 		"tsdb":                  {"tsdb/querycost"},
-		"scrape":                {"scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink"},
-		"scrape/targeterrors":   {"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink"},
+		"scrape":                {"scrape/internal/body", "scrape/internal/budget", "scrape/internal/history", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink"},
+		"scrape/targeterrors":   {"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/history", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink"},
 		"scrape/seriesroom":     {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/body":  {"scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason"},
 		"scrape/internal/names": {"scrape/internal/budget", "scrape/internal/reason"},
@@ -163,7 +164,7 @@ func listDeps(t *testing.T, pkg string) []string {
 // Packages are libraries: only the command exits, parses flags or reads signals.
 func TestOnlyTheCommandOwnsTheProcess(t *testing.T) {
 	for _, pkg := range []string{
-		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
+		"scrape", "scrape/internal/body", "scrape/internal/budget", "scrape/internal/history", "scrape/internal/names", "scrape/internal/reason", "scrape/seriesroom", "scrape/sink", "scrape/targeterrors", "tsdb", "tsdb/httpapi", "tsdb/remotewrite",
 		"adapter", "adapter/objects", "adapter/rules", "adapter/catalog", "adapter/demand", "adapter/engine", "adapter/values", "adapter/explain",
 		"adapter/autoscalers", "adapter/embedded", "adapter/resourcemetrics", "adapter/resourcemetrics/api", "adapter/resourcemetrics/queried", "adapter/apiserver", "adapter/servingcert", "adapter/replicas",
 		"discovery", "discovery/objects", "discovery/cluster", "discovery/kubelets", "discovery/manifests", "discovery/targets", "discovery/monitors", "discovery/reach",
