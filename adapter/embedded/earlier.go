@@ -75,11 +75,11 @@ func (p *Promlet) observedEarlier(from time.Time) earlier {
 				last = now
 			}
 		}
-		if it.Err() == nil && now.Before(started) {
-			continue // the target does not expose this series any more
-		}
-		if it.Err() != nil {
+		switch {
+		case it.Err() != nil:
 			last = time.Time{}
+		case now.Before(started):
+			continue // the target does not expose this series any more
 		}
 		if of := before[source.Target.ID]; of != nil {
 			of.add(first, last)
@@ -95,7 +95,7 @@ func (p *Promlet) observedEarlier(from time.Time) earlier {
 
 // continued returns o with Since moved back to the earlier samples, if the gap after these is short.
 func (e earlier) continued(o scrape.Observation, interval time.Duration) scrape.Observation {
-	if seen := e[o.Target]; seen != nil && o.Resumed && o.Since.Sub(seen.last) <= tsdb.FreshIntervals*interval {
+	if seen := e[o.Target]; seen != nil && o.Since.Sub(seen.last) <= tsdb.FreshIntervals*interval {
 		o.Since = seen.first
 	}
 	return o

@@ -105,7 +105,7 @@ func (p *Promlet) discover(ctx context.Context) error {
 	return p.Discoverer.Run(ctx, p.opts.Source, func(configs []*config.ScrapeConfig, groups map[string][]*targetgroup.Group) error {
 		if first {
 			first = false
-			if err := p.resumeDemand(ctx); err != nil { // Provider.Demand tries again in a second
+			if err := p.applyDemand(ctx); err != nil { // Provider.Demand tries again in a second
 				p.opts.Logger.Warn("the first scrapes may not store what HPAs read", "err", err)
 			}
 		}
@@ -113,8 +113,8 @@ func (p *Promlet) discover(ctx context.Context) error {
 	})
 }
 
-// resumeDemand makes the scraper store the series that are read.
-func (p *Promlet) resumeDemand(ctx context.Context) error {
+// applyDemand makes the scraper store the series that are read.
+func (p *Promlet) applyDemand(ctx context.Context) error {
 	demand, err := p.Provider.Demand.Current(ctx)
 	if err != nil {
 		return fmt.Errorf("find out which series are read: %w", err)
